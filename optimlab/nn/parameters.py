@@ -1,0 +1,67 @@
+"""Parameters: names and shapes on one side, places in a flat row on the other.
+
+A network's P parameters are one row of numbers, so that an optimizer sees one array, and R networks
+are one array (R, P). Layers see named views into the same memory: nothing is ever copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class Layout:
+    """Where each named parameter stands in the flat row.
+
+    Parameters
+    ----------
+    shapes : name → shape, in the order in which the parameters stand in the row.
+
+    Examples
+    --------
+    >>> layout = Layout({"weight": (2, 3), "bias": (2,)})
+    >>> layout.size
+    8
+    >>> views = layout.views(np.arange(16.0).reshape(2, 8))
+    >>> views["bias"]
+    array([[ 6.,  7.],
+           [14., 15.]])
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.shapes = dict(shapes)
+        self.slices: dict[str, slice] = {}
+        start = 0
+        for name, shape in self.shapes.items():
+            stop = start + int(np.prod(shape))
+            self.slices[name] = slice(start, stop)
+            start = stop
+        self.size = start
+
+    def views(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return name → view (R, *shape) into `rows` (R, P)."""
+        runs = len(rows)
+        return {
+            name: rows[:, self.slices[name]].reshape(runs, *shape) for name, shape in self.shapes.items()
+        }
+
+
+class Workspace:
+    """Arrays that are used again at every step: made on first use, found by name and shape."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self._arrays: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}
+
+    def array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the array of this name and shape; its content is whatever was left in it."""
+        key = (name, shape)
+        found = self._arrays.get(key)
+        if found is None:
+            found = self._arrays[key] = np.empty(shape, self.dtype)
+        return found
+
+    def clear(self) -> None:
+        """Forget all arrays, so that a stack of another size does not keep the old one's."""
+        self._arrays.clear()

@@ -1,0 +1,173 @@
+"""The digits problem: a small network learns scikit-learn's 1,797 handwritten digits of 8×8 pixels.
+
+The images stand in the order of their writers. The last 297 are the test set: writers whom training
+never saw, hence harder than a random split. The first 1,500 are split once, the same for every seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Le, Len
+
+from optimlab.nn.network import Network
+from optimlab.problems.seeds import generator
+
+Array = np.ndarray
+
+PIXELS, CLASSES = 64, 10
+TEST_IMAGES = 297
+
+# Fractions of ln 10 or so: a run that ends above this share of a guesser's loss has learnt nothing.
+STUCK_SHARE = 0.99
+
+
+class Data(NamedTuple):
+    """Images (N, 64) with pixels in [0, 1], and their labels (N,)."""
+
+    images: Array
+    labels: Array
+
+
+@cache
+def load_splits(split: str, dtype: str) -> dict[str, Data]:
+    """Return the images by role: train, validation and, but for the article's split, test."""
+    from sklearn.datasets import load_digits  # slow to import, and not needed to check a TOML file
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    images = (bunch.data / 16).astype(dtype)
+    labels = bunch.target.astype(np.intp)
+    known = np.arange(len(labels) - TEST_IMAGES)
+    unknown = np.arange(len(labels) - TEST_IMAGES, len(labels))
+    if split == "article":
+        places = {"train": known, "validation": unknown}
+    else:
+        train, validation = train_test_split(
+            known, test_size=300, stratify=labels[known], random_state=0
+        )
+        places = {"train": np.sort(train), "validation": np.sort(validation), "test": unknown}
+    return {role: Data(images[at], labels[at]) for role, at in places.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenLayer:
+    """Units and activation of one hidden layer."""
+
+    units: Annotated[int, Ge(1), Le(4096)]
+    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """A network on the digits, 64 pixels to 10 classes, trained by mini-batches.
+
+    Parameters
+    ----------
+    hidden : the hidden layers, first to last; an empty list is softmax regression.
+    batch_norm : whether each Dense is followed by batch normalization.
+    bias : whether each Dense has a bias, which batch norm makes idle.
+    initialization : "uniform" (±1/√fan_in), "glorot" or "he".
+    batch_size : images a step. The last batch of an epoch is smaller if it must be.
+    split : "default" (1,200 train, 300 validation, 297 test) or "article" (1,500 and 297, no test).
+    dtype : "float32" or "float64".
+    """
+
+    hidden: Annotated[tuple[HiddenLayer, ...], Len(0, 64)] = (
+        HiddenLayer(units=32, activation="sigmoid"),
+        HiddenLayer(units=16, activation="relu"),
+    )
+    batch_norm: bool = True
+    bias: bool = True
+    initialization: Literal["uniform", "glorot", "he"] = "uniform"
+    batch_size: Annotated[int, Ge(1)] = 64
+    split: Literal["default", "article"] = "default"
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def check(self) -> dict[str, str]:
+        """Return what is wrong between keys: key → message."""
+        limit = 1500 if self.split == "article" else 1200
+        if self.batch_size > limit:
+            return {"batch_size": f"must be at most {limit}, the size of the training set"}
+        return {}
+
+    @cached_property
+    def network(self) -> Network:
+        """The network. Its running averages belong to the stack that `initial_params` began."""
+        return Network(
+            PIXELS,
+            [(layer.units, layer.activation) for layer in self.hidden],
+            CLASSES,
+            batch_norm=self.batch_norm,
+            bias=self.bias,
+            initialization=self.initialization,
+            dtype=self.dtype,
+        )
+
+    @cached_property
+    def data(self) -> dict[str, Data]:
+        """Images and labels by role."""
+        return load_splits(self.split, self.dtype)
+
+    @cached_property
+    def _columns(self) -> dict[str, Data]:
+        """The same with each image a column (64, N), as the network reads them."""
+        return {
+            role: Data(np.ascontiguousarray(images.T), labels)
+            for role, (images, labels) in self.data.items()
+        }
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that show every training image once."""
+        return -(-len(self.data["train"].labels) // self.batch_size)
+
+    @cached_property
+    def stuck_loss(self) -> float:
+        """A final training loss from here on is no better than guessing.
+
+        The best guess that looks at no pixel gives each class its share of the labels; its loss is
+        the entropy of the shares, about ln 10.
+        """
+        labels = self.data["train"].labels
+        shares = np.bincount(labels, minlength=CLASSES) / len(labels)
+        return float(STUCK_SHARE * -(shares @ np.log(shares)))
+
+    def initial_params(self, seeds: Sequence[int]) -> Array:
+        """Return the start parameters (R, P), one row a seed, and begin a stack of these runs."""
+        return self.network.initial_params([generator(seed, "initial_params") for seed in seeds])
+
+    def batches(self, seeds: Sequence[int]) -> Iterator[Array]:
+        """Yield batches without end: places in the training set, (R, B), row r for seed r.
+
+        Each epoch is a new permutation. A batch of the whole training set needs no order, so it is one
+        row (B,) for all runs.
+        """
+        images = len(self.data["train"].labels)
+        if self.batch_size == images:
+            while True:
+                yield np.arange(images)
+        generators = [generator(seed, "batches") for seed in seeds]
+        while True:
+            epoch = np.stack([rng.permutation(images) for rng in generators])
+            for start in range(0, images, self.batch_size):
+                yield epoch[:, start : start + self.batch_size]
+
+    def loss_and_gradient(self, params: Array, batch: Array) -> tuple[Array, Array]:
+        """Return the loss (R,) on the batch and its gradient (R, P), overwritten by the next call."""
+        train = self.data["train"]
+        images = self.network.workspace.array("images", (*batch.shape, PIXELS))
+        np.take(train.images, batch, axis=0, out=images, mode="clip")  # "clip" skips a copy
+        return self.network.loss_and_gradient(params, images.mT, train.labels[batch])
+
+    def evaluate(self, params: Array) -> dict[str, Array]:
+        """Return loss and accuracy on all images of each role: name → (R,)."""
+        metrics = {}
+        for role, (images, labels) in self._columns.items():
+            loss, accuracy = self.network.loss_and_accuracy(params, images, labels)
+            metrics[f"{role}_loss"], metrics[f"{role}_accuracy"] = loss, accuracy
+        return metrics

@@ -1,0 +1,164 @@
+"""The one loop: a stack of runs, advanced together.
+
+The runs of a stack share the problem and the class of optimizer. They differ by seed and by the
+hyper-parameters that are columns (R, 1). Nothing that a run computes depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from optimlab.optimizers import Optimizer
+
+Array = np.ndarray
+
+PROBLEM_METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+PATH_METRICS = ("gradient_norm", "update_norm", "update_cosine")
+METRICS = PROBLEM_METRICS + PATH_METRICS
+
+
+class Problem(Protocol):
+    """What the loop asks of a problem."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that show all the data once; 1 where there is no data."""
+
+    @property
+    def stuck_loss(self) -> float:
+        """A final training loss from here on is no better than guessing."""
+
+    def initial_params(self, seeds: Sequence[int]) -> Array:
+        """Return the start parameters (R, P) and begin a stack of these runs."""
+
+    def batches(self, seeds: Sequence[int]) -> Iterator[Any]:
+        """Yield, without end, what `loss_and_gradient` takes as its batch."""
+
+    def loss_and_gradient(self, params: Array, batch: Any) -> tuple[Array, Array]:
+        """Return the loss (R,) and its gradient (R, P)."""
+
+    def evaluate(self, params: Array) -> dict[str, Array]:
+        """Return the metrics of `PROBLEM_METRICS` that the problem has, each (R,)."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a stack of R runs left behind.
+
+    Attributes
+    ----------
+    steps : the recorded steps (K,); step 0 is the start point.
+    metrics : name → (K, R), NaN where a problem has no such metric or a run has diverged.
+    diverged_at : (R,) the first step whose loss or parameters were not finite, or −1.
+    params : the final parameters (R, P).
+    """
+
+    steps: Array
+    metrics: dict[str, Array]
+    diverged_at: Array
+    params: Array
+
+
+def train(
+    problem: Problem, optimizer: Optimizer, seeds: Sequence[int], record_at: Sequence[int]
+) -> Recording:
+    """Train one run a seed and return what was recorded.
+
+    Parameters
+    ----------
+    problem : what is optimized.
+    optimizer : the rule; hyper-parameters that differ between runs are columns (R, 1).
+    seeds : the seed of each run.
+    record_at : the steps to record, ascending; the last one ends the training.
+    """
+    with np.errstate(all="ignore"):  # a run may diverge; the recorder notices
+        params = problem.initial_params(seeds)
+        state = optimizer.init(params)
+        recorder = Recorder(record_at, params)
+        recorder.record(0, params, problem.evaluate(params))
+        for step, batch in enumerate(problem.batches(seeds), start=1):
+            if step > recorder.last:
+                break
+            point = optimizer.gradient_point(params, state)
+            loss, gradient = problem.loss_and_gradient(point, batch)
+            optimizer.step(params, gradient, state)
+            recorder.notice(step, params, loss, gradient)
+            if recorder.wants(step):
+                recorder.record(step, params, problem.evaluate(params))
+    return recorder.recording(params)
+
+
+class Recorder:
+    """Keeps the metrics of the steps that are to be recorded, and when each run diverged."""
+
+    def __init__(self, record_at: Sequence[int], params: Array) -> None:
+        self.steps = np.array(sorted({0, *record_at}))
+        self.last = int(self.steps[-1])
+        self.rows = {int(step): row for row, step in enumerate(self.steps)}
+        runs = len(params)
+        self.metrics = {name: np.full((len(self.steps), runs), np.nan) for name in METRICS}
+        self.diverged_at = np.full(runs, -1)
+        # The parameters before the recorded step and before the one before it, for the updates.
+        self.before = params.copy()
+        self.before_that = params.copy()
+
+    def wants(self, step: int) -> bool:
+        """Return whether this step is to be recorded."""
+        return step in self.rows
+
+    def notice(self, step: int, params: Array, loss: Array, gradient: Array) -> None:
+        """Look at a step just taken: note which runs diverged in it, and what its update was."""
+        self._mark_diverged(step, np.isfinite(loss))
+        if self.wants(step):
+            row = self.rows[step]
+            update, previous = params - self.before, self.before - self.before_that
+            self.metrics["gradient_norm"][row] = norms(gradient)
+            self.metrics["update_norm"][row] = norms(update)
+            if step > 1:
+                self.metrics["update_cosine"][row] = cosines(update, previous)
+        if self.wants(step + 2):
+            self.before_that[...] = params
+        if self.wants(step + 1):
+            if self.wants(step):
+                self.before_that[...] = self.before
+            self.before[...] = params
+
+    def record(self, step: int, params: Array, metrics: dict[str, Array]) -> None:
+        """Keep the metrics of the parameters after `step`."""
+        row = self.rows[step]
+        for name, values in metrics.items():
+            self.metrics[name][row] = values
+        finite = np.isfinite(params).all(axis=1) & np.isfinite(self.metrics["train_loss"][row])
+        self._mark_diverged(step, finite)
+        for values in self.metrics.values():
+            values[row, self.diverged_at >= 0] = np.nan
+
+    def recording(self, params: Array) -> Recording:
+        """Return all that was kept."""
+        return Recording(self.steps, self.metrics, self.diverged_at, params)
+
+    def _mark_diverged(self, step: int, finite: Array) -> None:
+        self.diverged_at[~finite & (self.diverged_at < 0)] = step
+
+
+def norms(rows: Array) -> Array:
+    """Return the Euclidean norm (R,) of each row, in float64."""
+    rows = rows.astype(np.float64)
+    return np.sqrt(np.vecdot(rows, rows))
+
+
+def cosines(first: Array, second: Array) -> Array:
+    """Return the cosine (R,) between the rows of two arrays; NaN where one of them is zero."""
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    return np.vecdot(first, second) / (norms(first) * norms(second))
