@@ -29,7 +29,11 @@ METRICS = PROBLEM_METRICS + PATH_METRICS
 
 
 class Problem(Protocol):
-    """What the loop asks of a problem."""
+    """What the loop and the sweep ask of a problem: a frozen dataclass of settings, and these."""
+
+    @property
+    def dtype(self) -> str:
+        """Of the parameters: "float32" or "float64"."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -38,6 +42,13 @@ class Problem(Protocol):
     @property
     def stuck_loss(self) -> float:
         """A final training loss from here on is no better than guessing."""
+
+    @property
+    def run_bytes(self) -> int:
+        """Memory that one run keeps busy at a step, roughly."""
+
+    def check(self) -> dict[str, str]:
+        """Return what is wrong between the settings: key → message."""
 
     def initial_params(self, seeds: Sequence[int]) -> Array:
         """Return the start parameters (R, P) and begin a stack of these runs."""

@@ -21,6 +21,7 @@ Array = np.ndarray
 
 PIXELS, CLASSES = 64, 10
 TEST_IMAGES = 297
+TRAIN_IMAGES = {"default": 1200, "article": 1500}
 
 # Fractions of ln 10 or so: a run that ends above this share of a guesser's loss has learnt nothing.
 STUCK_SHARE = 0.99
@@ -48,7 +49,7 @@ def load_splits(split: str, dtype: str) -> dict[str, Data]:
         places = {"train": known, "validation": unknown}
     else:
         train, validation = train_test_split(
-            known, test_size=300, stratify=labels[known], random_state=0
+            known, train_size=TRAIN_IMAGES[split], stratify=labels[known], random_state=0
         )
         places = {"train": np.sort(train), "validation": np.sort(validation), "test": unknown}
     return {role: Data(images[at], labels[at]) for role, at in places.items()}
@@ -90,9 +91,10 @@ class Digits:
 
     def check(self) -> dict[str, str]:
         """Return what is wrong between keys: key → message."""
-        limit = 1500 if self.split == "article" else 1200
+        limit = TRAIN_IMAGES[self.split]
         if self.batch_size > limit:
-            return {"batch_size": f"must be at most {limit}, the size of the training set"}
+            text = f"must be at most {limit:,}, the size of the training set, got {self.batch_size:,}"
+            return {"batch_size": text}
         return {}
 
     @cached_property
@@ -124,7 +126,13 @@ class Digits:
     @property
     def steps_per_epoch(self) -> int:
         """Batches that show every training image once."""
-        return -(-len(self.data["train"].labels) // self.batch_size)
+        return -(-TRAIN_IMAGES[self.split] // self.batch_size)
+
+    @property
+    def run_bytes(self) -> int:
+        """Memory that one run keeps busy at a step, roughly: its row five times, its activations."""
+        features = PIXELS + 3 * (CLASSES + sum(layer.units for layer in self.hidden))
+        return np.dtype(self.dtype).itemsize * (5 * self.network.size + features * self.batch_size)
 
     @cached_property
     def stuck_loss(self) -> float:
@@ -147,7 +155,7 @@ class Digits:
         Each epoch is a new permutation. A batch of the whole training set needs no order, so it is one
         row (B,) for all runs.
         """
-        images = len(self.data["train"].labels)
+        images = TRAIN_IMAGES[self.split]
         if self.batch_size == images:
             while True:
                 yield np.arange(images)

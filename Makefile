@@ -1,0 +1,63 @@
+# optimlab: `make` lists what there is to do.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+EXPERIMENT ?= digits
+JOBS       ?=
+RESULTS    ?= results
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# The environment is made anew when pyproject.toml or the pinned versions are newer than it.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "optimlab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Setting up $(VENV) (once; a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+.PHONY: sweep
+sweep: $(READY)  ## Run what is missing of an experiment [EXPERIMENT=digits JOBS=2]
+	@$(BIN)/optimlab sweep $(EXPERIMENT) $(if $(JOBS),--jobs $(JOBS)) --results $(RESULTS)
+
+.PHONY: plots
+plots: $(READY)  ## Draw all figures and write results/report.html
+	@$(BIN)/optimlab plots --results $(RESULTS)
+
+.PHONY: list
+list: $(READY)  ## Show experiments, optimizers and problems
+	@$(BIN)/optimlab list
+
+.PHONY: test
+test: $(READY)  ## Run all tests
+	@$(BIN)/python -m pytest -q
+
+.PHONY: lint
+lint: $(READY)  ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(READY)  ## Time a training step and the sweep's memory
+	@$(BIN)/python -m benchmarks
+
+.PHONY: clean
+clean:  ## Delete the results and the environment, after asking
+	@printf 'Delete everything that was computed in %s/, and %s? [y/N] ' $(RESULTS) $(VENV); \
+	read answer; \
+	if [ "$$answer" = y ]; then \
+		find $(RESULTS) -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -r {} +; \
+		rm -rf $(VENV); \
+	else \
+		echo 'Nothing was deleted.'; \
+	fi

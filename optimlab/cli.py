@@ -1,0 +1,118 @@
+"""The command line: `optimlab sweep`, `plots`, `list` and `show`."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from optimlab.errors import UserError
+
+app = typer.Typer(
+    help="Compare optimizers by experiment: sweep, then plots, then open results/report.html.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ExperimentName = Annotated[
+    str, typer.Argument(help="A name in experiments/, or a path to a .toml file.")
+]
+ResultsFolder = Annotated[Path, typer.Option("--results", help="The folder of all results.")]
+RESULTS = Path("results")
+
+# Heavy imports stand in the commands, so that --help answers at once.
+
+
+@app.command()
+def sweep(
+    experiment: ExperimentName = "digits",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; one a core if left out.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete the experiment's results first.")
+    ] = False,
+    results: ResultsFolder = RESULTS,
+) -> None:
+    """Run what is missing of an experiment, and save its tables."""
+    from optimlab.config import find, load
+    from optimlab.progress import Progress
+    from optimlab.sweep import sweep as run_sweep
+
+    console = Console(highlight=False)
+    with errors_for_people():
+        checked = load(find(experiment))
+        folder = results / checked.name
+        if fresh and folder.exists():
+            shutil.rmtree(folder)
+        console.print(checked.title, style="bold", markup=False)
+        try:
+            outcome = run_sweep(checked, results, jobs, Progress(console))
+        except KeyboardInterrupt:
+            console.print(f"Interrupted. What had finished is in {folder}; the same command goes on.")
+            raise typer.Exit(130) from None
+    statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
+    console.print(f"{outcome.ran:,} runs in {outcome.seconds:.1f} s; all in all {statuses}.")
+    console.print(f"Tables are in {folder}; next: make plots")
+    if outcome.statuses.get("failed"):
+        console.print(f"Some runs failed: see the column reason in {folder / 'runs.csv'}.")
+        raise typer.Exit(1)
+
+
+@app.command()
+def plots(results: ResultsFolder = RESULTS) -> None:
+    """Draw all figures, and write report.html, from the tables of every experiment."""
+    from optimlab.report.page import write_report
+
+    console = Console(highlight=False)
+    with errors_for_people():
+        page = write_report(results)
+    console.print(f"Open {page}")
+
+
+@app.command("list")
+def list_all() -> None:
+    """Show the experiments, the optimizers with defaults and legal ranges, and the problems."""
+    from optimlab.listing import print_listing
+
+    print_listing(Console(highlight=False))
+
+
+@app.command()
+def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS) -> None:
+    """Show what an experiment would run, its network, and how much of it has finished."""
+    from optimlab.listing import print_experiment
+
+    with errors_for_people():
+        print_experiment(Console(highlight=False), experiment, results)
+
+
+@contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Print what the user can put right, without a traceback: exit 2 for a mistake, else 1."""
+    try:
+        yield
+    except UserError as error:
+        typer.echo(f"optimlab: {error}", err=True)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        typer.echo(f"optimlab: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """Run the command line; exit 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,292 @@
+"""The experiment's file: TOML in, a checked `Experiment` out.
+
+Everything that can be wrong with the file is found before anything runs, and told at once: key by
+key, with what would be right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Len
+from pydantic import BaseModel, ConfigDict
+
+from optimlab.errors import UserError
+from optimlab.experiment import FIRST_REPORTING_SEED, Experiment, OptimizerSetting
+from optimlab.plugins import hyperparameters, load_rule
+from optimlab.problems import PROBLEMS
+from optimlab.training import Problem
+from optimlab.validation import Mistake, show, unknown, validate
+
+FOLDER = Path("experiments")
+MOST_RECORDS = 100_000
+LEGAL_NAME = re.compile(r"[^\W_][\w .+=()-]{0,59}")
+NAME_RULE = "up to 60 letters, digits, spaces and . _ + - = ( ), the first a letter or a digit"
+
+LearningRates = Annotated[
+    tuple[Annotated[float, Gt(0), Le(1e30)], ...],
+    Len(1, 1000),
+]
+
+
+class Training(BaseModel):
+    """How long a run trains, and when it is recorded: at every epoch's end, or every so many steps."""
+
+    model_config = ConfigDict(extra="forbid")
+    epochs: Annotated[int, Ge(1), Le(1_000_000)] | None = None
+    steps: Annotated[int, Ge(1), Le(100_000_000)] | None = None
+    record_every: Literal["epoch"] | Annotated[int, Ge(1)] = "epoch"
+
+
+class Seeds(BaseModel):
+    """How many seeds choose the learning rate, and how many others are reported."""
+
+    model_config = ConfigDict(extra="forbid")
+    tuning: Annotated[int, Ge(0), Le(FIRST_REPORTING_SEED)] = 10
+    reporting: Annotated[int, Ge(0), Le(1_000_000)] = 30
+
+
+class Document(BaseModel):
+    """The keys of the file; the tables of the problem and of each optimizer are checked apart."""
+
+    model_config = ConfigDict(extra="forbid")
+    title: Annotated[str, Len(1, 200)]
+    description: Annotated[str, Len(0, 5000)] = ""
+    learning_rates: LearningRates | None = None
+    problem: dict[str, Any]
+    training: Training
+    seeds: Seeds = Seeds()
+    optimizers: Annotated[dict[str, dict[str, Any]], Len(1, 100)]
+
+
+class ExperimentError(UserError):
+    """An experiment that cannot be run; the message names the file and lists every mistake."""
+
+    def __init__(self, file: Path, mistakes: list[Mistake]) -> None:
+        self.file, self.mistakes = file, mistakes
+        lines = [f"{m.key}: {m.message}" if m.key else m.message for m in mistakes]
+        if len(lines) == 1:
+            super().__init__(f"{file}: {lines[0]}")
+        else:
+            super().__init__("\n  ".join([f"{file}: {len(mistakes)} mistakes", *lines]))
+
+
+def available() -> list[Path]:
+    """Return the TOML files in experiments/, by name."""
+    return sorted(FOLDER.glob("*.toml"))
+
+
+def find(name: str) -> Path:
+    """Return the TOML file of an experiment: a path that ends in .toml, or a name in experiments/.
+
+    Raises
+    ------
+    ExperimentError
+        When there is no such file; the message names those that there are.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if path.is_file():
+        return path
+    known = [file.stem for file in available()]
+    nearest = get_close_matches(path.stem, known, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(known) or 'none'}"
+    raise ExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
+
+
+def load(path: Path) -> Experiment:
+    """Read and check an experiment's file.
+
+    Raises
+    ------
+    ExperimentError
+        With every mistake in the file.
+    """
+    if not LEGAL_NAME.fullmatch(path.stem):
+        raise ExperimentError(path, [Mistake("", f"an experiment's name is {NAME_RULE}")])
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _check(path, text, tomllib.loads(text))
+    except OSError as error:
+        wrong = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        wrong = f"is not UTF-8 text: {error.reason} at byte {error.start}"
+    except tomllib.TOMLDecodeError as error:
+        wrong = f"is not valid TOML: {error}"
+    except RecursionError:
+        wrong = "is nested too deeply"
+    raise ExperimentError(path, [Mistake("", wrong)])
+
+
+def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
+    mistakes: list[Mistake] = []
+    document = validate(Document, raw, "", mistakes)
+    # What is wrong above is known by now; each part is looked at all the same, for what else is.
+    seeds = _sound(Seeds, raw.get("seeds", {}))
+    if seeds and seeds.tuning + seeds.reporting == 0:
+        mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
+    problem = _check_problem(raw.get("problem"), mistakes)
+    record_at = _check_training(raw.get("training"), problem, mistakes)
+    optimizers = _check_optimizers(raw, path.parent, mistakes)
+    if mistakes or problem is None or record_at is None:
+        raise ExperimentError(path, mistakes)
+    return Experiment(
+        name=path.stem,
+        file=path,
+        toml=text,
+        title=document.title,
+        description=document.description,
+        problem_name=raw["problem"]["name"],
+        problem=problem,
+        steps=record_at[-1],
+        record_at=record_at,
+        tuning_seeds=seeds.tuning,
+        reporting_seeds=seeds.reporting,
+        optimizers=tuple(optimizers),
+    )
+
+
+def _sound(kind: Any, value: Any) -> Any:
+    """Return `value` as a `kind`, or None if it is none."""
+    return validate(kind, value, "", [])
+
+
+def _check_problem(table: Any, mistakes: list[Mistake]) -> Problem | None:
+    if not isinstance(table, dict):
+        return None
+    settings = dict(table)
+    name = settings.pop("name", None)
+    if not isinstance(name, str) or name not in PROBLEMS:
+        names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
+        mistakes.append(Mistake("problem.name", f"must be one of {names}, got {show(name)}"))
+        return None
+    found: list[Mistake] = []
+    problem: Problem | None = validate(PROBLEMS[name], settings, "problem", found)
+    faulty = {re.split(r"[.\[]", mistake.key)[1] for mistake in found}
+    rest = {key: value for key, value in settings.items() if key not in faulty}
+    conflicts = _sound(PROBLEMS[name], rest).check()
+    found += [Mistake(f"problem.{key}", message) for key, message in conflicts.items()]
+    mistakes += found
+    return None if found else problem
+
+
+def _check_training(
+    table: Any, problem: Problem | None, mistakes: list[Mistake]
+) -> tuple[int, ...] | None:
+    """Return the steps to record, the last one included."""
+    if isinstance(table, dict) and ("epochs" in table) == ("steps" in table):
+        mistakes.append(Mistake("training", "must give either epochs or steps"))
+        return None
+    training = _sound(Training, table)
+    if training is None or problem is None:
+        return None
+    epoch = problem.steps_per_epoch
+    steps = training.steps or training.epochs * epoch
+    every = epoch if training.record_every == "epoch" else training.record_every
+    if steps > MOST_RECORDS * every:
+        text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
+        mistakes.append(Mistake("training.record_every", text))
+        return None
+    return (*range(every, steps, every), steps)
+
+
+def _check_optimizers(
+    raw: dict[str, Any], folder: Path, mistakes: list[Mistake]
+) -> list[OptimizerSetting]:
+    tables = raw.get("optimizers")
+    settings: list[OptimizerSetting] = []
+    for label, table in tables.items() if isinstance(tables, dict) else ():
+        key = f"optimizers.{label}"
+        if not LEGAL_NAME.fullmatch(label):
+            mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
+        elif isinstance(table, dict):
+            setting = _check_optimizer(key, label, table, raw, folder, mistakes)
+            if setting:
+                twins = [f"optimizers.{s.label}" for s in settings if _share_runs(s, setting)]
+                mistakes += [Mistake(key, f"has runs that {twin} has already") for twin in twins]
+                settings.append(setting)
+    return settings
+
+
+def _check_optimizer(
+    key: str,
+    label: str,
+    table: Mapping[str, Any],
+    raw: Mapping[str, Any],
+    folder: Path,
+    mistakes: list[Mistake],
+) -> OptimizerSetting | None:
+    name = table.get("rule", label)
+    rule_key = f"{key}.rule" if "rule" in table else key
+    found: list[Mistake] = []
+    rates = _check_rates(key, table, raw, found)
+    try:
+        rule = load_rule(str(name), folder)
+    except ValueError as error:
+        mistakes += [*found, Mistake(rule_key, str(error))]
+        return None
+    defaults = {key: value for key, value in hyperparameters(rule).items() if key != "learning_rate"}
+    given = {key: value for key, value in table.items() if key not in ("rule", "learning_rates")}
+    for name_, value in given.items():
+        message = _wrong_value(rule, defaults, name_, value)
+        if message:
+            found.append(Mistake(f"{key}.{name_}", message))
+    if not found:
+        message = _wrong_together(rule, given)
+        if message:
+            found.append(Mistake(key, message))
+    mistakes += found
+    return None if found else OptimizerSetting(label, str(name), {**defaults, **given}, rates)
+
+
+def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) -> str | None:
+    """Return what is wrong with one hyper-parameter; None if nothing is."""
+    if name == "learning_rate":
+        return "unknown key; did you mean learning_rates, a list?"
+    if name not in legal:
+        return unknown(name, [*legal, "rule", "learning_rates"])
+    if not isinstance(value, bool | int | float | str):
+        return f"must be a number, a text, true or false, got {show(value)}"
+    try:
+        rule(learning_rate=0.01, **{name: value})
+    except ValueError as error:
+        return str(error)
+    except Exception:  # a plug-in may raise anything, and may need what is not given here
+        return None
+    return None
+
+
+def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
+    """Return why the rule refuses all hyper-parameters together; None if it does not."""
+    try:
+        rule(learning_rate=0.01, **given)
+        json.dumps(given, allow_nan=False)
+    except ValueError as error:
+        return str(error)
+    except Exception as error:  # a plug-in may raise anything
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _check_rates(
+    key: str, table: Mapping[str, Any], raw: Mapping[str, Any], mistakes: list[Mistake]
+) -> tuple[float, ...]:
+    """Return the optimizer's learning rates, its own or the file's, ascending and once each."""
+    rates = None
+    if "learning_rates" in table:
+        rates = validate(LearningRates, table["learning_rates"], f"{key}.learning_rates", mistakes)
+    elif "learning_rates" in raw:
+        rates = _sound(LearningRates, raw["learning_rates"])
+    else:
+        mistakes.append(Mistake(key, "needs learning_rates, here or at the top of the file"))
+    return tuple(sorted(set(rates or ())))
+
+
+def _share_runs(one: OptimizerSetting, other: OptimizerSetting) -> bool:
+    same_rule = (one.rule, one.hyperparameters) == (other.rule, other.hyperparameters)
+    return same_rule and bool(set(one.learning_rates) & set(other.learning_rates))

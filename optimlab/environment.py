@@ -1,0 +1,66 @@
+"""The environment: what a reader must know of the machine and the versions to repeat a sweep."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_info
+
+import optimlab
+
+LIBRARIES = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib")
+
+
+def environment() -> dict[str, Any]:
+    """Return name → value, for people: versions, BLAS, processor, system, commit and date."""
+    blas = [f"{b['internal_api']} {b['version']}" for b in threadpool_info() if b["user_api"] == "blas"]
+    return {
+        "optimlab": optimlab.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{library: _version(library) for library in LIBRARIES},
+        "blas": blas[0] if blas else "unknown",
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _cpu() -> str:
+    """Return the processor's name; Linux alone keeps it in a file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _commit() -> str:
+    """Return the commit of the code, with "+ changes" where the work tree differs from it."""
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changes = _git("status", "--porcelain", "--", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit} + changes" if changes else commit
+
+
+def _git(*words: str) -> str:
+    """Return what git says of the folder of this package."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

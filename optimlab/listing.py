@@ -1,0 +1,84 @@
+"""Listings for the terminal: what there is to run, and how far an experiment is."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from optimlab.config import ExperimentError, available, find, load
+from optimlab.optimizers import RANGES, RULES
+from optimlab.plugins import hyperparameters
+from optimlab.problems import PROBLEMS
+from optimlab.store import Store
+
+
+def print_listing(console: Console) -> None:
+    """Print all experiments, optimizers and problems."""
+    console.print(_experiments(), _optimizers(), _problems())
+
+
+def print_experiment(console: Console, name: str, results: Path) -> None:
+    """Print what an experiment runs, and how many of its runs are on disk."""
+    experiment = load(find(name))
+    finished = Store(results / experiment.name).finished()
+    done = sum(run.run_id in finished for run in experiment.runs())
+    console.print(experiment.title, style="bold", markup=False)
+    console.print(
+        f"{experiment.file}: {experiment.count():,} runs, {done:,} of them finished", markup=False
+    )
+    console.print(
+        f"{experiment.steps:,} steps a run, {len(experiment.record_at):,} of them recorded; "
+        f"seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting"
+    )
+    table = _table("optimizer", "rule", "hyper-parameters", "learning rates")
+    for setting in experiment.optimizers:
+        others = ", ".join(f"{key} = {value}" for key, value in setting.hyperparameters.items())
+        rates = " ".join(f"{rate:g}" for rate in setting.learning_rates)
+        table.add_row(*map(escape, (setting.label, setting.rule, others or "none", rates)))
+    console.print(table)
+    network = getattr(experiment.problem, "network", None)
+    if network:
+        console.print(network.summary(), markup=False)
+
+
+def _experiments() -> Table:
+    table = _table("experiment", "runs", "title")
+    for file in available():
+        try:
+            experiment = load(file)
+            table.add_row(file.stem, f"{experiment.count():,}", escape(experiment.title))
+        except ExperimentError as error:
+            table.add_row(escape(file.stem), "", f"[red]{escape(str(error))}[/red]")
+    return table
+
+
+def _optimizers() -> Table:
+    table = _table("optimizer", "hyper-parameter", "default", "legal range")
+    for name, rule in RULES.items():
+        label = name
+        for parameter, default in hyperparameters(rule).items():
+            table.add_row(label, parameter, f"{default:g}", escape(str(RANGES[parameter])))
+            label = ""
+    return table
+
+
+def _problems() -> Table:
+    table = _table("problem", "setting", "default")
+    for name, problem in PROBLEMS.items():
+        label = f"{name}: {inspect.getdoc(problem).splitlines()[0]}"  # type: ignore[union-attr]
+        for field in dataclasses.fields(problem):
+            table.add_row(label, field.name, escape(str(field.default)))
+            label = ""
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table

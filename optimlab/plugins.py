@@ -1,0 +1,79 @@
+"""How a name becomes an optimizer: one of the five, or a class in a user's own file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from optimlab.optimizers import RULES
+
+
+def load_rule(name: str, folder: Path) -> type:
+    """Return the optimizer class of a name: one of the five, or ``"file.py:ClassName"``.
+
+    Parameters
+    ----------
+    name : a key of `RULES`, or a file in `folder` and a class in it.
+    folder : where a file is looked for, and nowhere above it. Loading a file runs it.
+
+    Raises
+    ------
+    ValueError
+        When there is no such rule, file or class, when the file cannot be run, or when the class
+        is no optimizer. The message says what would be right.
+    """
+    if name in RULES:
+        return RULES[name]
+    file, colon, class_name = name.partition(":")
+    if not colon:
+        nearest = get_close_matches(name, RULES, n=1, cutoff=0.5)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(RULES)}"
+        raise ValueError(f'unknown optimizer "{name}"; {hint} (your own is "file.py:ClassName")')
+    rule = getattr(_load_plugin(file, folder), class_name, None)
+    if not isinstance(rule, type):
+        raise ValueError(f'there is no class "{class_name}" in {file}')
+    for method in ("init", "gradient_point", "step"):
+        if not callable(getattr(rule, method, None)):
+            raise ValueError(f"{class_name} in {file} lacks the method {method}")
+    if "learning_rate" not in hyperparameters(rule):
+        raise ValueError(f"{class_name} in {file} takes no keyword learning_rate")
+    return rule
+
+
+def plugin_path(name: str, folder: Path) -> Path | None:
+    """Return the file of a rule ``"file.py:ClassName"``; None for one of the five."""
+    return None if name in RULES else folder / name.partition(":")[0]
+
+
+def hyperparameters(rule: type) -> dict[str, Any]:
+    """Return the keyword parameters of a rule and their defaults, `Parameter.empty` where none."""
+    parameters = inspect.signature(rule).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def _load_plugin(file: str, folder: Path) -> ModuleType:
+    path = (folder / file).resolve()
+    if not path.is_relative_to(folder.resolve()) or path.suffix != ".py":
+        raise ValueError(f'"{file}" is not a .py file in the folder of the experiment')
+    if not path.is_file():
+        raise ValueError(f"there is no file {folder / file}")
+    module_name = f"optimlab_plugin_{sha256(path.read_bytes()).hexdigest()[:16]}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look their module up while it is being run
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise ValueError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module

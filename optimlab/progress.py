@@ -1,0 +1,76 @@
+"""Progress: a bar where there is a terminal, plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class RateColumn(ProgressColumn):
+    """Runs a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, nothing before it is known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} runs/s", style="cyan")
+
+
+class Progress:
+    """Shows how far a sweep is.
+
+    Parameters
+    ----------
+    console : where to; its `is_terminal` decides between a bar and lines.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            RateColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+        )
+
+    @contextmanager
+    def over(self, missing: int, kept: int) -> Iterator[None]:
+        """Show the progress of `missing` runs while the block runs; `kept` have finished before."""
+        self.total, self.done = missing, 0
+        self.started = self.last_line = time.monotonic()
+        kept_text = f", {kept:,} finished before" if kept else ""
+        self.console.print(f"{missing:,} runs to do{kept_text}")
+        self.task = self.bar.add_task("training", total=missing or None, visible=missing > 0)
+        with self.bar if self.console.is_terminal else nullcontext():
+            yield
+
+    def advance(self, runs: int) -> None:
+        """Note that so many more runs are on disk."""
+        self.done += runs
+        self.bar.advance(self.task, runs)
+        now = time.monotonic()
+        is_due = now - self.last_line >= SECONDS_BETWEEN_LINES or self.done == self.total
+        if is_due and not self.console.is_terminal:
+            self.last_line = now
+            rate = self.done / max(now - self.started, 1e-9)
+            left = (self.total - self.done) / rate
+            self.console.print(
+                f"{self.done:,} of {self.total:,} runs, {rate:,.0f} runs/s, {left:,.0f} s left"
+            )

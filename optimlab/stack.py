@@ -1,0 +1,147 @@
+"""A stack of runs as it travels: a few numbers to a worker, a few tables back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from optimlab.plugins import load_rule
+from optimlab.training import METRICS, PROBLEM_METRICS, Problem, Recording, train
+
+Status = Literal["ok", "diverged", "stuck", "failed"]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Runs of one problem and one optimizer setting, which differ by learning rate and seed.
+
+    Attributes
+    ----------
+    problem : what is optimized.
+    rule, folder : what `optimlab.plugins.load_rule` takes.
+    hyperparameters : all but the learning rate.
+    record_at : the steps to record; the last one ends the training.
+    run_ids, learning_rates, seeds : one each for each run.
+    """
+
+    problem: Problem
+    rule: str
+    folder: Path
+    hyperparameters: dict[str, Any]
+    record_at: tuple[int, ...]
+    run_ids: tuple[str, ...]
+    learning_rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def only(self, place: int) -> Stack:
+        """Return the stack of the run at this place alone."""
+        return replace(
+            self,
+            run_ids=(self.run_ids[place],),
+            learning_rates=(self.learning_rates[place],),
+            seeds=(self.seeds[place],),
+        )
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """How one run ended.
+
+    Attributes
+    ----------
+    run_id : which.
+    status : "ok", "diverged" (a number was not finite), "stuck" (no better than guessing at the
+        end) or "failed" (an exception).
+    reason : why, unless ok.
+    steps : how many steps it took while its numbers were finite.
+    final : the problem's metrics after the last step, NaN where there are none.
+    """
+
+    run_id: str
+    status: Status
+    reason: str
+    steps: int
+    final: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FinishedStack:
+    """The runs of a stack and their traces, column by column.
+
+    Attributes
+    ----------
+    runs : how each run ended.
+    traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column.
+    """
+
+    runs: list[FinishedRun]
+    traces: dict[str, np.ndarray]
+
+
+def train_stack(stack: Stack) -> FinishedStack:
+    """Train a stack on one thread. A run that raises fails alone: its neighbours are trained again.
+
+    A run's numbers do not depend on its neighbours, so nothing changes for those.
+    """
+    with threadpool_limits(limits=1):
+        try:
+            return _finish(stack, _train(stack))
+        except Exception as error:
+            if len(stack.run_ids) == 1:
+                return _failed(stack, error)
+        return _join([train_stack(stack.only(place)) for place in range(len(stack.run_ids))])
+
+
+def _train(stack: Stack) -> Recording:
+    rule = load_rule(stack.rule, stack.folder)
+    column = np.array(stack.learning_rates, stack.problem.dtype)[:, None]
+    optimizer = rule(learning_rate=column, **stack.hyperparameters)
+    return train(stack.problem, optimizer, stack.seeds, stack.record_at)
+
+
+def _finish(stack: Stack, recording: Recording) -> FinishedStack:
+    """Turn a recording into how each run ended, and the traces, run after run."""
+    runs = []
+    for place, run_id in enumerate(stack.run_ids):
+        final = {name: float(recording.metrics[name][-1, place]) for name in PROBLEM_METRICS}
+        diverged_at = int(recording.diverged_at[place])
+        if diverged_at >= 0:
+            reason = f"the loss or a parameter was not finite after step {diverged_at}"
+            run = FinishedRun(run_id, "diverged", reason, max(diverged_at - 1, 0), final)
+        elif final["train_loss"] >= stack.problem.stuck_loss:
+            reason = (
+                f"the final training loss is no better than guessing ({stack.problem.stuck_loss:.4g})"
+            )
+            run = FinishedRun(run_id, "stuck", reason, stack.record_at[-1], final)
+        else:
+            run = FinishedRun(run_id, "ok", "", stack.record_at[-1], final)
+        runs.append(run)
+    records, count = len(recording.steps), len(runs)
+    traces = {
+        "run": np.repeat(np.arange(count, dtype=np.int32), records),
+        "step": np.tile(recording.steps, count),
+        "epoch": np.tile(recording.steps / stack.problem.steps_per_epoch, count),
+    }
+    traces.update({name: recording.metrics[name].T.ravel() for name in METRICS})
+    return FinishedStack(runs, traces)
+
+
+def _failed(stack: Stack, error: Exception) -> FinishedStack:
+    final = dict.fromkeys(PROBLEM_METRICS, np.nan)
+    reason = f"{type(error).__name__}: {error}"
+    runs = [FinishedRun(run_id, "failed", reason, 0, final) for run_id in stack.run_ids]
+    empty = {name: np.empty(0) for name in ("epoch", *METRICS)}
+    return FinishedStack(runs, empty | {"run": np.empty(0, np.int32), "step": np.empty(0, np.int64)})
+
+
+def _join(parts: list[FinishedStack]) -> FinishedStack:
+    """Return finished stacks as one, the places of their runs counted through."""
+    runs = [run for part in parts for run in part.runs]
+    starts = np.cumsum([0] + [len(part.runs) for part in parts[:-1]])
+    places = [part.traces["run"] + start for part, start in zip(parts, starts, strict=True)]
+    traces = {name: np.concatenate([part.traces[name] for part in parts]) for name in parts[0].traces}
+    return FinishedStack(runs, traces | {"run": np.concatenate(places).astype(np.int32)})

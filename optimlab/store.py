@@ -1,0 +1,206 @@
+"""The store: finished runs on disk, and the tidy tables that are made from them.
+
+The durable truth is a folder of Parquet parts, one a stack, each written in whole or not at all. A
+part holds the traces of its runs, and in its metadata how each run ended. The tables `runs.csv` and
+`traces.parquet` are made from the parts as often as wanted, one part in memory at a time.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from optimlab.experiment import Experiment, Run
+from optimlab.stack import FinishedRun, FinishedStack
+from optimlab.training import METRICS, PROBLEM_METRICS
+
+FORMAT = 1
+METADATA_KEY = b"optimlab"
+PARTS_IN_MEMORY = 16
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill a temporary file, and rename it to `path` once it is safe on disk.
+
+    A reader sees the old file or the new one, never a half.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Store:
+    """The results of one experiment.
+
+    Parameters
+    ----------
+    folder : results/<experiment>; made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parts = folder / "parts"
+        self._read_part = lru_cache(PARTS_IN_MEMORY)(_read_part)
+
+    def write_part(self, stack: FinishedStack) -> None:
+        """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
+        self.parts.mkdir(parents=True, exist_ok=True)
+        runs = {"format": FORMAT, "runs": [asdict(run) for run in stack.runs]}
+        metadata = {METADATA_KEY: json.dumps(runs).encode()}
+        table = pa.table(stack.traces).replace_schema_metadata(metadata)
+        name = sha256("".join(run.run_id for run in stack.runs).encode()).hexdigest()[:24]
+        write_atomically(
+            self.parts / f"{name}.parquet", lambda path: pq.write_table(table, path, compression="zstd")
+        )
+
+    def finished(self) -> dict[str, Path]:
+        """Return run_id → part of every run on disk that need not run again: all but failed ones."""
+        return {run_id: path for run_id, (path, status) in self._index().items() if status != "failed"}
+
+    def write_tables(self, experiment: Experiment, manifest: dict[str, Any]) -> dict[str, int]:
+        """Make runs.csv, traces.parquet and experiment.json from the parts; return runs by status.
+
+        Rows stand in the experiment's order, whatever order the runs finished in.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        counts: dict[str, int] = {}
+        names = sorted({name for s in experiment.optimizers for name in s.hyperparameters})
+        settings = {s.label: s for s in experiment.optimizers}
+
+        def rows() -> Iterator[list[Any]]:
+            for group in self._groups(experiment):
+                for run, end in group.ends:
+                    counts[end.status] = counts.get(end.status, 0) + 1
+                    setting = settings[run.optimizer]
+                    start = [
+                        run.run_id,
+                        run.optimizer,
+                        setting.rule,
+                        run.learning_rate,
+                        run.seed,
+                        run.role,
+                    ]
+                    finals = [_cell(end.final[name]) for name in PROBLEM_METRICS]
+                    others = [_cell(setting.hyperparameters.get(name)) for name in names]
+                    yield [*start, end.status, end.reason, end.steps, *finals, *others]
+
+        def write_runs(path: Path) -> None:
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow([*RUN_COLUMNS, *names])
+                writer.writerows(rows())
+
+        write_atomically(self.folder / "runs.csv", write_runs)
+        write_atomically(
+            self.folder / "traces.parquet", lambda path: self._write_traces(experiment, path)
+        )
+        manifest = {**manifest, "runs_finished": sum(counts.values()), "statuses": counts}
+        text = json.dumps(manifest, indent=2, ensure_ascii=False)
+        write_atomically(self.folder / "experiment.json", lambda path: _write_text(path, text + "\n"))
+        return counts
+
+    def _write_traces(self, experiment: Experiment, path: Path) -> None:
+        with pq.ParquetWriter(path, TRACE_SCHEMA, compression="zstd") as writer:
+            for group in self._groups(experiment):
+                writer.write_table(group.traces())
+
+    def _groups(self, experiment: Experiment) -> Iterator[Group]:
+        """Yield the finished runs in the experiment's order, as many at once as share a part."""
+        index = self._index()
+        found = (run for run in experiment.runs() if run.run_id in index)
+        for path, runs in itertools.groupby(found, lambda run: index[run.run_id][0]):
+            ends, traces = self._read_part(path)
+            yield Group(list(runs), ends, traces)
+
+    def _index(self) -> dict[str, tuple[Path, str]]:
+        """Return run_id → (part, status), by the parts' metadata alone. A success beats a failure."""
+        index: dict[str, tuple[Path, str]] = {}
+        for path in sorted(self.parts.glob("*.parquet")):
+            for run in _read_metadata(path):
+                known = index.get(run.run_id)
+                if known is None or known[1] == "failed":
+                    index[run.run_id] = (path, run.status)
+        return index
+
+
+RUN_COLUMNS = [
+    *("run_id", "optimizer", "rule", "learning_rate", "seed", "role", "status", "reason", "steps"),
+    *(f"final_{name}" for name in PROBLEM_METRICS),
+]
+TRACE_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("optimizer", pa.string()),
+        ("learning_rate", pa.float64()),
+        ("seed", pa.int64()),
+        ("role", pa.string()),
+        ("step", pa.int64()),
+        ("epoch", pa.float64()),
+        *((name, pa.float64()) for name in METRICS),
+    ]
+)
+
+
+class Group:
+    """Runs of one part that follow each other in an experiment."""
+
+    def __init__(self, runs: list[Run], ends: Sequence[FinishedRun], traces: pa.Table) -> None:
+        self.runs, self.all_traces = runs, traces
+        self.place = {end.run_id: place for place, end in enumerate(ends)}
+        self.ends = [(run, ends[self.place[run.run_id]]) for run in runs]
+
+    def traces(self) -> pa.Table:
+        """Return the traces of these runs, with the columns that say whose they are."""
+        tables = []
+        starts = self.all_traces["run"].to_numpy().searchsorted(range(len(self.place) + 1))
+        for run in self.runs:
+            place = self.place[run.run_id]
+            rows = self.all_traces.slice(starts[place], starts[place + 1] - starts[place])
+            whose = (run.run_id, run.optimizer, run.learning_rate, run.seed, run.role)
+            columns = {
+                name: pa.repeat(value, len(rows))
+                for name, value in zip(TRACE_SCHEMA.names, whose, strict=False)
+            }
+            columns |= {name: rows[name] for name in ("step", "epoch", *METRICS)}
+            tables.append(pa.table(columns).cast(TRACE_SCHEMA))
+        return pa.concat_tables(tables)
+
+
+def _read_metadata(path: Path) -> list[FinishedRun]:
+    """Return how the runs of a part ended; none, with a warning, where the file is no sound part."""
+    try:
+        content = json.loads(pq.read_schema(path).metadata[METADATA_KEY])
+        return [FinishedRun(**run) for run in content["runs"]] if content["format"] == FORMAT else []
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        warnings.warn(f"{path} is not a sound part and is left out: {error}", stacklevel=2)
+        return []
+
+
+def _read_part(path: Path) -> tuple[list[FinishedRun], pa.Table]:
+    return _read_metadata(path), pq.read_table(path)
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as it stands in a CSV file: nothing for None and NaN."""
+    return "" if value is None or value != value else value
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,127 @@
+"""The sweep: which runs are missing, run them on all cores, put each on disk as it finishes."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, cpu_count, delayed
+
+from optimlab.environment import environment
+from optimlab.experiment import Experiment, Run
+from optimlab.progress import Progress
+from optimlab.stack import Stack, train_stack
+from optimlab.store import Store
+
+# A stack's working memory should stay within the cache that a core can call its own, more or less.
+STACK_BYTES = 6_000_000
+LARGEST_STACK = 64
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep has done.
+
+    Attributes
+    ----------
+    ran : how many runs finished in this sweep.
+    kept : how many had finished before.
+    statuses : status → number of runs, over all that have finished.
+    seconds : how long the sweep took.
+    """
+
+    ran: int
+    kept: int
+    statuses: dict[str, int]
+    seconds: float
+
+
+def sweep(experiment: Experiment, results: Path, jobs: int | None, progress: Progress) -> Outcome:
+    """Run what is missing of an experiment and make its tables.
+
+    Every stack is on disk as soon as it has finished. When the sweep is interrupted, the workers are
+    stopped, the tables are made from what has finished, and the interrupt goes on to the caller.
+
+    Parameters
+    ----------
+    experiment : what to run.
+    results : the folder of all results; the experiment's own is made in it.
+    jobs : the number of worker processes; None for one a core.
+    progress : is told how far the sweep is.
+    """
+    start = time.monotonic()
+    store = Store(results / experiment.name)
+    finished = store.finished()
+    missing = [run for run in experiment.runs() if run.run_id not in finished]
+    kept = experiment.count() - len(missing)
+    jobs = jobs or cpu_count()
+    ran = 0
+    try:
+        with progress.over(len(missing), kept):
+            for stack in _trained(stacks(experiment, missing, jobs), jobs):
+                store.write_part(stack)
+                ran += len(stack.runs)
+                progress.advance(len(stack.runs))
+    finally:
+        statuses = store.write_tables(experiment, manifest(experiment, time.monotonic() - start, ran))
+    return Outcome(ran, kept, statuses, time.monotonic() - start)
+
+
+def stacks(experiment: Experiment, runs: list[Run], jobs: int) -> Iterator[Stack]:
+    """Yield the runs in stacks: of one optimizer setting each, and enough of them for all workers."""
+    settings = {setting.label: setting for setting in experiment.optimizers}
+    problem = replace(experiment.problem)  # type: ignore[type-var]  # a copy without cached arrays
+    by_cache = STACK_BYTES // experiment.problem.run_bytes
+    by_workers = -(-len(runs) // (4 * jobs))
+    size = max(1, min(LARGEST_STACK, by_cache, by_workers))
+    for label, group in itertools.groupby(runs, lambda run: run.optimizer):
+        members = list(group)
+        for start in range(0, len(members), size):
+            batch = members[start : start + size]
+            yield Stack(
+                problem=problem,
+                rule=settings[label].rule,
+                folder=experiment.file.parent.resolve(),
+                hyperparameters=settings[label].hyperparameters,
+                record_at=experiment.record_at,
+                run_ids=tuple(run.run_id for run in batch),
+                learning_rates=tuple(run.learning_rate for run in batch),
+                seeds=tuple(run.seed for run in batch),
+            )
+
+
+def _trained(todo: Iterator[Stack], jobs: int) -> Iterator[Any]:
+    """Yield the finished stacks in the order in which they finish."""
+    parallel = Parallel(
+        n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
+    )
+    return parallel(delayed(train_stack)(stack) for stack in todo)
+
+
+def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]:
+    """Return what a reader of the results must know of the experiment and its environment."""
+    seeds: dict[str, list[int]] = {"tuning": [], "reporting": []}
+    for seed, role in experiment.roles():
+        seeds[role].append(seed)
+    network = getattr(experiment.problem, "network", None)
+    return {
+        "name": experiment.name,
+        "title": experiment.title,
+        "description": experiment.description,
+        "command": f"make sweep EXPERIMENT={experiment.name}",
+        "problem": {"name": experiment.problem_name, **experiment.settings},
+        "network": network.summary() if network else None,
+        "steps": experiment.steps,
+        "steps_per_epoch": experiment.problem.steps_per_epoch,
+        "stuck_loss": experiment.problem.stuck_loss,
+        "optimizers": {s.label: asdict(s) for s in experiment.optimizers},
+        "seeds": seeds,
+        "runs_expected": experiment.count(),
+        "last_sweep": {"runs": ran, "seconds": round(seconds, 1)},
+        "environment": environment(),
+        "toml": experiment.toml,
+    }

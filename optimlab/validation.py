@@ -1,0 +1,106 @@
+"""Validation: pydantic finds what is wrong with a table; this says so in words for people."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+# What pydantic calls a kind of mistake → what would be right.
+MESSAGES = {
+    "missing": "is missing",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "dataclass_type": "must be a table",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:,g}",
+    "finite_number": "must be finite",
+    "literal_error": "must be {expected}",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "too_long": "must have at most {max_length} items",
+    "string_too_long": "must have at most {max_length} characters",
+}
+
+
+class Mistake(NamedTuple):
+    """One thing wrong with a file: the key, or "" for the file itself, and what would be right."""
+
+    key: str
+    message: str
+
+
+def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
+    """Return `value`, read from TOML, as a `kind`; or add what is wrong to `mistakes`, return None.
+
+    The detour by JSON has pydantic read arrays as tuples and tables as dataclasses, while it stays
+    strict about numbers, texts and booleans.
+
+    Parameters
+    ----------
+    kind : a pydantic model, a dataclass, or an annotated type.
+    value : what the file holds.
+    key : where it stands in the file; "" for the whole file.
+    mistakes : is added to.
+    """
+    adapter = TypeAdapter(kind)
+    try:
+        return adapter.validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError as error:
+        schema = adapter.json_schema()
+        for detail in error.errors(include_url=False):
+            location = _location(detail["loc"])
+            text = "".join(f"[{p + 1}]" if isinstance(p, int) else f".{p}" for p in location)
+            mistake = Mistake((key + text).lstrip("."), _message(detail, location, schema))
+            if not any(mistake.key == other.key for other in mistakes):
+                mistakes.append(mistake)
+    return None
+
+
+def unknown(key: str, legal: list[str]) -> str:
+    """Return the message for a key that does not exist, with the nearest that does."""
+    nearest = get_close_matches(key, legal, n=1)
+    return (
+        f"unknown key; did you mean {nearest[0]}?"
+        if nearest
+        else f"unknown key; known are {', '.join(legal)}"
+    )
+
+
+def show(value: Any) -> str:
+    """Return a value as the file could have it, cut where it is long."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _location(location: tuple[int | str, ...]) -> list[int | str]:
+    """Return where a mistake is, without the branches of a union that pydantic tried."""
+    return [p for p in location if isinstance(p, int) or not ("[" in p or p in ("int", "none"))]
+
+
+def _message(detail: Any, location: list[int | str], schema: dict[str, Any]) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return unknown(str(location[-1]), _legal_keys(schema, location[:-1]))
+    phrase = MESSAGES.get(kind, detail["msg"].lower()).format(**context)
+    return phrase if kind == "missing" else f"{phrase}, got {show(detail['input'])}"
+
+
+def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
+    """Return the keys that the table at this place may have."""
+    place = schema
+    for part in [*location, None]:
+        if "$ref" in place:
+            place = schema["$defs"][place["$ref"].rsplit("/", 1)[-1]]
+        if part is not None:
+            place = place["items"] if isinstance(part, int) else place["properties"][part]
+    return list(place.get("properties", {}))
