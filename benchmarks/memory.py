@@ -1,0 +1,61 @@
+"""How much memory a sweep takes: its peak must not grow with the number of runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+EXPERIMENT = """\
+title = "Many cheap runs"
+learning_rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0]
+[problem]
+name = "digits"
+hidden = []
+batch_size = 32
+[training]
+steps = 10
+record_every = 1
+[seeds]
+tuning = 0
+reporting = {seeds}
+[optimizers.SGD]
+[optimizers.Nesterov]
+[optimizers.AdaGrad]
+[optimizers.RMSprop]
+[optimizers.Adam]
+"""
+
+# Runs a sweep with one worker in this process, and prints the peak of its resident memory in MiB.
+SWEEP = """\
+import resource, sys
+from optimlab.cli import app
+try:
+    app(["sweep", sys.argv[1], "--jobs", "1", "--results", sys.argv[2]])
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def report(*, quick: bool) -> str:
+    """Return a table in markdown: the number of runs, and the peak memory of the sweep's process."""
+    lines = [
+        "## Memory",
+        "",
+        "Peak resident memory of a sweep with one worker, training and tables included.",
+        "",
+        "| runs | peak, MiB |",
+        "|---:|---:|",
+    ]
+    sizes = (4, 40) if quick else (40, 400)
+    return "\n".join([*lines, *(f"| {55 * seeds:,} | {_peak(seeds)} |" for seeds in sizes)])
+
+
+def _peak(seeds: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cheap.toml"
+        file.write_text(EXPERIMENT.format(seeds=seeds), encoding="utf-8")
+        command = [sys.executable, "-c", SWEEP, str(file), str(Path(folder) / "results")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
