@@ -126,7 +126,7 @@ def _finish(stack: Stack, recording: Recording) -> FinishedStack:
         "step": np.tile(recording.steps, count),
         "epoch": np.tile(recording.steps / stack.problem.steps_per_epoch, count),
     }
-    traces.update({name: recording.metrics[name].T.ravel() for name in METRICS})
+    traces.update({name: values.T.ravel() for name, values in recording.metrics.items()})
     return FinishedStack(runs, traces)
 
 
@@ -134,7 +134,7 @@ def _failed(stack: Stack, error: Exception) -> FinishedStack:
     final = dict.fromkeys(PROBLEM_METRICS, np.nan)
     reason = f"{type(error).__name__}: {error}"
     runs = [FinishedRun(run_id, "failed", reason, 0, final) for run_id in stack.run_ids]
-    empty = {name: np.empty(0) for name in ("epoch", *METRICS)}
+    empty = {name: np.empty(0) for name in ("epoch", *METRICS, *stack.problem.extra_metrics)}
     return FinishedStack(runs, empty | {"run": np.empty(0, np.int32), "step": np.empty(0, np.int64)})
 
 

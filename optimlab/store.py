@@ -117,9 +117,11 @@ class Store:
         return counts
 
     def _write_traces(self, experiment: Experiment, path: Path) -> None:
-        with pq.ParquetWriter(path, TRACE_SCHEMA, compression="zstd") as writer:
+        extra = [pa.field(name, pa.float64()) for name in experiment.problem.extra_metrics]
+        schema = pa.schema([*TRACE_SCHEMA, *extra])
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for group in self._groups(experiment):
-                writer.write_table(group.traces())
+                writer.write_table(group.traces(schema))
 
     def _groups(self, experiment: Experiment) -> Iterator[Group]:
         """Yield the finished runs in the experiment's order, as many at once as share a part."""
@@ -166,7 +168,7 @@ class Group:
         self.place = {end.run_id: place for place, end in enumerate(ends)}
         self.ends = [(run, ends[self.place[run.run_id]]) for run in runs]
 
-    def traces(self) -> pa.Table:
+    def traces(self, schema: pa.Schema) -> pa.Table:
         """Return the traces of these runs, with the columns that say whose they are."""
         tables = []
         starts = self.all_traces["run"].to_numpy().searchsorted(range(len(self.place) + 1))
@@ -174,12 +176,9 @@ class Group:
             place = self.place[run.run_id]
             rows = self.all_traces.slice(starts[place], starts[place + 1] - starts[place])
             whose = (run.run_id, run.optimizer, run.learning_rate, run.seed, run.role)
-            columns = {
-                name: pa.repeat(value, len(rows))
-                for name, value in zip(TRACE_SCHEMA.names, whose, strict=False)
-            }
-            columns |= {name: rows[name] for name in ("step", "epoch", *METRICS)}
-            tables.append(pa.table(columns).cast(TRACE_SCHEMA))
+            columns = [pa.repeat(value, len(rows)) for value in whose]
+            columns += [rows[name] for name in schema.names[len(whose) :]]
+            tables.append(pa.table(columns, names=schema.names).cast(schema))
         return pa.concat_tables(tables)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -96,6 +97,7 @@ def stacks(experiment: Experiment, runs: list[Run], jobs: int) -> Iterator[Stack
 
 def _trained(todo: Iterator[Stack], jobs: int) -> Iterator[Any]:
     """Yield the finished stacks in the order in which they finish."""
+    warnings.filterwarnings("ignore", message=".*have been cancelled", module="joblib")
     parallel = Parallel(
         n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
     )

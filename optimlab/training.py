@@ -44,6 +44,10 @@ class Problem(Protocol):
         """A final training loss from here on is no better than guessing."""
 
     @property
+    def extra_metrics(self) -> tuple[str, ...]:
+        """Names of metrics that `evaluate` returns beside `PROBLEM_METRICS`."""
+
+    @property
     def run_bytes(self) -> int:
         """Memory that one run keeps busy at a step, roughly."""
 
@@ -60,7 +64,7 @@ class Problem(Protocol):
         """Return the loss (R,) and its gradient (R, P)."""
 
     def evaluate(self, params: Array) -> dict[str, Array]:
-        """Return the metrics of `PROBLEM_METRICS` that the problem has, each (R,)."""
+        """Return the metrics that the problem has, each (R,); a `train_loss` is among them."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def train(
     with np.errstate(all="ignore"):  # a run may diverge; the recorder notices
         params = problem.initial_params(seeds)
         state = optimizer.init(params)
-        recorder = Recorder(record_at, params)
+        recorder = Recorder(record_at, params, problem.extra_metrics)
         recorder.record(0, params, problem.evaluate(params))
         for step, batch in enumerate(problem.batches(seeds), start=1):
             if step > recorder.last:
@@ -113,12 +117,16 @@ def train(
 class Recorder:
     """Keeps the metrics of the steps that are to be recorded, and when each run diverged."""
 
-    def __init__(self, record_at: Sequence[int], params: Array) -> None:
+    def __init__(
+        self, record_at: Sequence[int], params: Array, extra_metrics: Sequence[str] = ()
+    ) -> None:
         self.steps = np.array(sorted({0, *record_at}))
         self.last = int(self.steps[-1])
         self.rows = {int(step): row for row, step in enumerate(self.steps)}
         runs = len(params)
-        self.metrics = {name: np.full((len(self.steps), runs), np.nan) for name in METRICS}
+        self.metrics = {
+            name: np.full((len(self.steps), runs), np.nan) for name in (*METRICS, *extra_metrics)
+        }
         self.diverged_at = np.full(runs, -1)
         # The parameters before the recorded step and before the one before it, for the updates.
         self.before = params.copy()

@@ -61,8 +61,12 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
             location = _location(detail["loc"])
             text = "".join(f"[{p + 1}]" if isinstance(p, int) else f".{p}" for p in location)
             mistake = Mistake((key + text).lstrip("."), _message(detail, location, schema))
-            if not any(mistake.key == other.key for other in mistakes):
-                mistakes.append(mistake)
+            if mistakes and mistakes[-1].key == mistake.key:  # each branch of a union complains
+                also = mistake.message.removeprefix("must be ")
+                mistake = Mistake(
+                    mistake.key, f"{mistakes.pop().message.rpartition(', got')[0]} or {also}"
+                )
+            mistakes.append(mistake)
     return None
 
 
@@ -84,7 +88,8 @@ def show(value: Any) -> str:
 
 def _location(location: tuple[int | str, ...]) -> list[int | str]:
     """Return where a mistake is, without the branches of a union that pydantic tried."""
-    return [p for p in location if isinstance(p, int) or not ("[" in p or p in ("int", "none"))]
+    branches = ("int", "constrained-int", "literal['epoch']")
+    return [part for part in location if part not in branches]
 
 
 def _message(detail: Any, location: list[int | str], schema: dict[str, Any]) -> str:

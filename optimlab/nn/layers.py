@@ -91,10 +91,10 @@ class BatchNorm:
     """Batch normalization: y = γ (x − μ) / √(σ² + ε) + β, feature by feature.
 
     In training μ and σ² are the batch's mean and (biased) variance, and running averages of both are
-    kept. In evaluation the running averages take their place. They start from zero and are divided by
-    1 − momentumᵗ, as Adam's are, so that they need no warming up: after t steps they are an average
-    of t batches, not of t batches and an arbitrary start. They belong to the stack in training, not to
-    the parameters: `start` makes them anew.
+    kept. In evaluation the running averages take their place, unless `evaluate_with` is "batch". They
+    start from zero and are divided by 1 − momentumᵗ, as Adam's are, so that they need no warming up:
+    after t steps they are an average of t batches, not of t batches and an arbitrary start. They belong
+    to the stack in training, not to the parameters: `start` makes them anew.
 
     With d = dL/dy and N samples: dβ = Σ d, dγ = Σ d x̂, and
     dx = γ / (N √(σ² + ε)) · (N d − Σ d − (x − μ) / (σ² + ε) · Σ d (x − μ)).
@@ -106,6 +106,7 @@ class BatchNorm:
     dtype : of all arrays.
     eps : ε, added to the variance.
     momentum : of the running averages.
+    evaluate_with : "running" averages or the statistics of the "batch" that is evaluated.
 
     References
     ----------
@@ -119,8 +120,10 @@ class BatchNorm:
         dtype: np.dtype,
         eps: float = 0.01,
         momentum: float = 0.99,
+        evaluate_with: str = "running",
     ) -> None:
         self.name, self.outputs, self.eps, self.momentum = name, features, eps, momentum
+        self.evaluate_with = evaluate_with
         self.gamma, self.beta = f"{name}.gamma", f"{name}.beta"
         self.shapes: dict[str, tuple[int, ...]] = {self.gamma: (features,), self.beta: (features,)}
         self.workspace = Workspace(dtype)
@@ -141,9 +144,10 @@ class BatchNorm:
 
     def forward(self, params: Views, x: Array, training: bool) -> Array:
         y = self.workspace.array("y", x.shape)
-        if training:
+        if training or self.evaluate_with == "batch":
             mean, variance = self._centre(x)
-            self._keep_averages(mean, variance)
+            if training:
+                self._keep_averages(mean, variance)
             self.deviation = np.sqrt(variance + self.eps)
             self.scale = params[self.gamma] / self.deviation
             shift = params[self.beta]

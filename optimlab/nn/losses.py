@@ -84,6 +84,22 @@ def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Arra
     return (np.log(total) - score).sum(axis=1, dtype=np.float64), correct
 
 
+def binary_cross_entropy_sum(probabilities: Array, labels: Array) -> Array:
+    """Return the article's loss (R,): Σ −y log p − (1 − y) log(1 − p) over samples and classes.
+
+    Each class counts as a yes-or-no question of its own. The article reports this loss and descends the
+    categorical one (see `cross_entropy_and_gradient`). Probabilities (R, C, B) are clipped to
+    [10⁻¹⁵, 1 − 10⁻¹⁵].
+    """
+    runs, classes, batch = probabilities.shape
+    clipped = np.clip(probabilities, 1e-15, 1 - 1e-15)
+    at_label = label_positions(labels, runs, classes, batch)
+    flat = clipped.reshape(-1)
+    true = flat[at_label]
+    flat[at_label] = 0  # log(1 − 0) adds nothing
+    return -np.log(true).sum(axis=1) - np.log1p(-clipped).sum(axis=(1, 2))
+
+
 def label_positions(labels: Array, runs: int, classes: int, batch: int) -> Array:
     """Return where each sample's label stands in the flat logits: whole numbers (R, B)."""
     return np.arange(runs)[:, None] * (classes * batch) + labels * batch + np.arange(batch)

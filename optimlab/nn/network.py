@@ -6,7 +6,7 @@ and R gradients come out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ class Network:
     bias : whether each Dense has a bias. Batch norm subtracts it again: it changes no output then,
         and its true gradient is zero.
     initialization : a key of `INITIALIZATIONS`. Biases and β start at 0, γ at 1.
+    evaluate_with : whether batch norm evaluates with "running" averages or with the statistics of the
+        "batch", which is then the whole set.
     dtype : float32 or float64, of all that is computed.
 
     Examples
@@ -59,16 +61,20 @@ class Network:
         batch_norm: bool = True,
         bias: bool = True,
         initialization: str = "uniform",
+        evaluate_with: str = "running",
         dtype: Any = "float64",
     ) -> None:
         self.inputs, self.classes, self.initialization = inputs, classes, initialization
+        self.evaluate_with = evaluate_with
         self.dtype = np.dtype(dtype)
         self.layers: list[Layer] = []
         features = inputs
         for number, (units, activation) in enumerate([*hidden, (classes, None)], start=1):
             self.layers.append(Dense(f"dense{number}", features, units, bias, self.dtype))
             if batch_norm:
-                self.layers.append(BatchNorm(f"batch_norm{number}", units, self.dtype))
+                self.layers.append(
+                    BatchNorm(f"batch_norm{number}", units, self.dtype, evaluate_with=evaluate_with)
+                )
             if activation:
                 self.layers.append(Activated(activation, units, self.dtype))
             features = units
@@ -134,27 +140,33 @@ class Network:
         first.parameter_gradients(gradients, flowing)
         return None
 
-    def loss_and_accuracy(
-        self, params: Array, x: Array, labels: Array, block: int = 256
-    ) -> tuple[Array, Array]:
-        """Return mean cross-entropy (R,) and accuracy (R,), in evaluation mode, as float64.
+    def logits(self, params: Array, x: Array, block: int = 256) -> Iterator[tuple[slice, Array]]:
+        """Yield, in evaluation mode, which samples, and their logits (R, classes, B): block by block.
 
         Parameters
         ----------
         params : (R, P).
         x : inputs (inputs, N), the same for all runs.
-        labels : (N,).
         block : how many samples go through the network at once, to stay within the cache.
         """
-        samples = len(labels)
-        loss, correct = np.zeros(len(params)), np.zeros(len(params))
+        samples = x.shape[-1]
+        if self.evaluate_with == "batch":
+            block = samples
         for start in range(0, samples, block):
-            part = slice(start, start + block)
-            logits = self.forward(params, x[:, part], training=False)
+            part = slice(start, min(start + block, samples))
+            yield part, self.forward(params, x[:, part], training=False)
+
+    def loss_and_accuracy(self, params: Array, x: Array, labels: Array) -> tuple[Array, Array]:
+        """Return mean cross-entropy (R,) and accuracy (R,), in evaluation mode, as float64.
+
+        Inputs x (inputs, N) and labels (N,) are the same for all runs.
+        """
+        loss, correct = np.zeros(len(params)), np.zeros(len(params))
+        for part, logits in self.logits(params, x):
             block_loss, block_correct = cross_entropy_and_correct(logits, labels[part])
             loss += block_loss
             correct += block_correct
-        return loss / samples, correct / samples
+        return loss / len(labels), correct / len(labels)
 
     def summary(self) -> str:
         """Return a table of the layers: name, output features and number of parameters.

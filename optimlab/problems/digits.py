@@ -14,10 +14,13 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge, Le, Len
 
+from optimlab.nn.losses import binary_cross_entropy_sum, softmax
 from optimlab.nn.network import Network
 from optimlab.problems.seeds import generator
 
 Array = np.ndarray
+
+REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # to whoever checks a TOML file against these classes
 
 PIXELS, CLASSES = 64, 10
 TEST_IMAGES = 297
@@ -59,6 +62,8 @@ def load_splits(split: str, dtype: str) -> dict[str, Data]:
 class HiddenLayer:
     """Units and activation of one hidden layer."""
 
+    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
+
     units: Annotated[int, Ge(1), Le(4096)]
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu"]
 
@@ -74,9 +79,15 @@ class Digits:
     bias : whether each Dense has a bias, which batch norm makes idle.
     initialization : "uniform" (±1/√fan_in), "glorot" or "he".
     batch_size : images a step. The last batch of an epoch is smaller if it must be.
+    evaluate_with : whether batch norm evaluates with "running" averages or, as the article does, with
+        the statistics of the "batch": the whole set.
+    binary_loss : whether to record the article's loss, too: per-class binary cross-entropy, summed over
+        the training images and classes, in the column train_binary_loss_sum.
     split : "default" (1,200 train, 300 validation, 297 test) or "article" (1,500 and 297, no test).
     dtype : "float32" or "float64".
     """
+
+    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
 
     hidden: Annotated[tuple[HiddenLayer, ...], Len(0, 64)] = (
         HiddenLayer(units=32, activation="sigmoid"),
@@ -86,6 +97,8 @@ class Digits:
     bias: bool = True
     initialization: Literal["uniform", "glorot", "he"] = "uniform"
     batch_size: Annotated[int, Ge(1)] = 64
+    evaluate_with: Literal["running", "batch"] = "running"
+    binary_loss: bool = False
     split: Literal["default", "article"] = "default"
     dtype: Literal["float32", "float64"] = "float32"
 
@@ -107,6 +120,7 @@ class Digits:
             batch_norm=self.batch_norm,
             bias=self.bias,
             initialization=self.initialization,
+            evaluate_with=self.evaluate_with,
             dtype=self.dtype,
         )
 
@@ -127,6 +141,11 @@ class Digits:
     def steps_per_epoch(self) -> int:
         """Batches that show every training image once."""
         return -(-TRAIN_IMAGES[self.split] // self.batch_size)
+
+    @property
+    def extra_metrics(self) -> tuple[str, ...]:
+        """Metrics that `evaluate` returns beside the usual ones."""
+        return ("train_binary_loss_sum",) if self.binary_loss else ()
 
     @property
     def run_bytes(self) -> int:
@@ -178,4 +197,11 @@ class Digits:
         for role, (images, labels) in self._columns.items():
             loss, accuracy = self.network.loss_and_accuracy(params, images, labels)
             metrics[f"{role}_loss"], metrics[f"{role}_accuracy"] = loss, accuracy
+        if self.binary_loss:
+            images, labels = self._columns["train"]
+            blocks = [
+                binary_cross_entropy_sum(softmax(logits), labels[part])
+                for part, logits in self.network.logits(params, images)
+            ]
+            metrics["train_binary_loss_sum"] = np.sum(blocks, axis=0)
         return metrics
