@@ -41,6 +41,17 @@ list: $(READY)  ## Show experiments, optimizers and problems
 test: $(READY)  ## Run all tests
 	@$(BIN)/python -m pytest -q
 
+# The libraries are large: they are installed when they are asked for. One thread keeps sums in order.
+$(VENV)/.parity: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,parity]'
+	@touch $@
+
+.PHONY: parity
+parity: export OMP_NUM_THREADS = 1
+parity: $(VENV)/.parity  ## Compare the rules and the network with PyTorch, optax and Keras, live
+	@$(BIN)/python -m pytest -q -m parity tests/parity
+	@$(BIN)/python tests/parity/report.py
+
 .PHONY: lint
 lint: $(READY)  ## Check style and types
 	@$(BIN)/ruff check .

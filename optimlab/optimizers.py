@@ -85,9 +85,9 @@ def check_hyperparameters(optimizer: Any) -> None:
         With the name, the range and the value: ``beta1 must be in [0, 1), got 1.1``.
     """
     for name, legal in RANGES.items():
-        value = getattr(optimizer, name, None)
-        if value is None:
+        if not hasattr(optimizer, name):
             continue
+        value = getattr(optimizer, name)
         numbers = np.asarray(value)
         if numbers.dtype.kind not in "iuf":
             raise ValueError(f"{name} must be a number in {legal}, got {value!r}")
@@ -152,7 +152,7 @@ class Nesterov:
         w ← w − v
 
     The parameters are w, and all metrics are those of w. PyTorch, Keras, optax and scikit-learn hold
-    the look-ahead point itself as their parameters: theirs = w − μ v.
+    the look-ahead point itself as their parameters: theirs = w − μ v, while η is constant.
 
     Parameters
     ----------
@@ -200,8 +200,8 @@ class AdaGrad:
         G ← G + g²
         w ← w − η g / √(G + ε)
 
-    ε is inside the root and G starts at zero, as in Keras and optax (whose default start is 0.1);
-    PyTorch adds ε outside.
+    ε is inside the root, as in Keras and optax, whose G starts at 0.1 by default; here it starts at 0,
+    as in PyTorch, which adds ε outside.
 
     Parameters
     ----------
@@ -298,8 +298,9 @@ class Adam:
         v ← β₂ v + (1 − β₂) g²       v̂ = v / (1 − β₂ᵗ)
         w ← w − η m̂ / (√v̂ + ε)
 
-    ε is outside the root, as in the paper's algorithm 1, PyTorch, optax and Keras (which scales it).
-    The state holds m / (1 − β₁) and v / (1 − β₂), which saves three passes over the array.
+    ε is outside the root, as in the paper's algorithm 1, PyTorch and optax; in Keras and scikit-learn
+    it acts as ε / √(1 − β₂ᵗ). The state holds m / (1 − β₁) and v / (1 − β₂), which saves three passes
+    over the array.
 
     Parameters
     ----------

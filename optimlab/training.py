@@ -107,8 +107,9 @@ def train(
                 break
             point = optimizer.gradient_point(params, state)
             loss, gradient = problem.loss_and_gradient(point, batch)
+            recorder.before(step, params)
             optimizer.step(params, gradient, state)
-            recorder.notice(step, params, loss, gradient)
+            recorder.after(step, params, loss, gradient)
             if recorder.wants(step):
                 recorder.record(step, params, problem.evaluate(params))
     return recorder.recording(params)
@@ -128,30 +129,30 @@ class Recorder:
             name: np.full((len(self.steps), runs), np.nan) for name in (*METRICS, *extra_metrics)
         }
         self.diverged_at = np.full(runs, -1)
-        # The parameters before the recorded step and before the one before it, for the updates.
-        self.before = params.copy()
-        self.before_that = params.copy()
+        self.params_before = params.copy()
+        self.last_update = np.full_like(params, np.nan)
 
     def wants(self, step: int) -> bool:
         """Return whether this step is to be recorded."""
         return step in self.rows
 
-    def notice(self, step: int, params: Array, loss: Array, gradient: Array) -> None:
+    def before(self, step: int, params: Array) -> None:
+        """Look at a step about to be taken: keep the parameters where its update is wanted."""
+        if self.wants(step) or self.wants(step + 1):
+            self.params_before[...] = params
+
+    def after(self, step: int, params: Array, loss: Array, gradient: Array) -> None:
         """Look at a step just taken: note which runs diverged in it, and what its update was."""
         self._mark_diverged(step, np.isfinite(loss))
+        if not (self.wants(step) or self.wants(step + 1)):
+            return
+        update = params - self.params_before
         if self.wants(step):
             row = self.rows[step]
-            update, previous = params - self.before, self.before - self.before_that
             self.metrics["gradient_norm"][row] = norms(gradient)
             self.metrics["update_norm"][row] = norms(update)
-            if step > 1:
-                self.metrics["update_cosine"][row] = cosines(update, previous)
-        if self.wants(step + 2):
-            self.before_that[...] = params
-        if self.wants(step + 1):
-            if self.wants(step):
-                self.before_that[...] = self.before
-            self.before[...] = params
+            self.metrics["update_cosine"][row] = cosines(update, self.last_update)
+        self.last_update = update
 
     def record(self, step: int, params: Array, metrics: dict[str, Array]) -> None:
         """Keep the metrics of the parameters after `step`."""

@@ -63,7 +63,7 @@ def cross_entropy_and_gradient(
 
     np.log(total, out=total)
     total -= score
-    return total @ ones(batch, total.dtype) / batch, logits
+    return np.vecdot(total, ones(batch, total.dtype)) / batch, logits
 
 
 def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Array]:
@@ -92,7 +92,7 @@ def binary_cross_entropy_sum(probabilities: Array, labels: Array) -> Array:
     [10⁻¹⁵, 1 − 10⁻¹⁵].
     """
     runs, classes, batch = probabilities.shape
-    clipped = np.clip(probabilities, 1e-15, 1 - 1e-15)
+    clipped = np.clip(probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
     at_label = label_positions(labels, runs, classes, batch)
     flat = clipped.reshape(-1)
     true = flat[at_label]
