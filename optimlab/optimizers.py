@@ -88,8 +88,8 @@ def check_hyperparameters(optimizer: Any) -> None:
         if not hasattr(optimizer, name):
             continue
         value = getattr(optimizer, name)
-        numbers = np.asarray(value)
-        if numbers.dtype.kind not in "iuf":
+        is_number = isinstance(value, int | float | np.number | np.ndarray) and np.size(value) > 0
+        if not is_number or np.asarray(value).dtype.kind not in "iuf":
             raise ValueError(f"{name} must be a number in {legal}, got {value!r}")
         if value not in legal:
             raise ValueError(f"{name} must be in {legal}, got {value}")

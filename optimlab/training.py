@@ -75,7 +75,8 @@ class Recording:
     ----------
     steps : the recorded steps (K,); step 0 is the start point.
     metrics : name → (K, R), NaN where a problem has no such metric or a run has diverged.
-    diverged_at : (R,) the first step whose loss or parameters were not finite, or −1.
+    diverged_at : (R,) the first step whose loss, or if it was recorded whose parameters, were not
+        finite; −1 where there is none.
     params : the final parameters (R, P).
     """
 

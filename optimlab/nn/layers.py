@@ -143,7 +143,7 @@ class BatchNorm:
         return self.mean_average / correction, self.variance_average / correction
 
     def forward(self, params: Views, x: Array, training: bool) -> Array:
-        y = self.workspace.array("y", x.shape)
+        y = x
         if training or self.evaluate_with == "batch":
             mean, variance = self._centre(x)
             if training:
@@ -151,6 +151,7 @@ class BatchNorm:
             self.deviation = np.sqrt(variance + self.eps)
             self.scale = params[self.gamma] / self.deviation
             shift = params[self.beta]
+            y = self.workspace.array("y", x.shape)  # backward wants x, centred, as well
         else:
             mean, variance = self.running_statistics()
             self.scale = params[self.gamma] / np.sqrt(variance + self.eps)

@@ -66,22 +66,29 @@ def cross_entropy_and_gradient(
     return np.vecdot(total, ones(batch, total.dtype)) / batch, logits
 
 
-def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Array]:
-    """Return each run's summed cross-entropy (R,) and its number of correct samples (R,).
+def cross_entropy_and_correct(logits: Array, labels: Array, workspace: Workspace) -> tuple[Array, Array]:
+    """Return each run's summed cross-entropy (R,) and its number of correct samples (R,), as float64.
 
     A sample is correct when its label's logit is above all others: a tie, as in a network that gives
-    every class the same, is not.
+    every class the same, is not. The logits are overwritten.
     """
     runs, classes, batch = logits.shape
-    logits = logits - logits.max(axis=1, keepdims=True)
     at_label = label_positions(labels, runs, classes, batch)
     flat = logits.reshape(-1)
     score = flat[at_label]
     flat[at_label] = -np.inf
-    correct = (score > logits.max(axis=1)).sum(axis=1)
+    rival = np.max(logits, axis=1, out=workspace.array("rival", (runs, batch)))
+    correct = np.count_nonzero(score > rival, axis=1)
+
     flat[at_label] = score
-    total = np.matmul(ones(classes, logits.dtype), np.exp(logits, out=logits))
-    return (np.log(total) - score).sum(axis=1, dtype=np.float64), correct
+    np.maximum(rival, score, out=rival)
+    logits -= rival[:, None]
+    score -= rival
+    np.exp(logits, out=logits)
+    total = np.matmul(ones(classes, logits.dtype), logits, out=rival)
+    np.log(total, out=total)
+    total -= score
+    return total.sum(axis=1, dtype=np.float64), correct
 
 
 def binary_cross_entropy_sum(probabilities: Array, labels: Array) -> Array:

@@ -163,7 +163,7 @@ class Network:
         """
         loss, correct = np.zeros(len(params)), np.zeros(len(params))
         for part, logits in self.logits(params, x):
-            block_loss, block_correct = cross_entropy_and_correct(logits, labels[part])
+            block_loss, block_correct = cross_entropy_and_correct(logits, labels[part], self.workspace)
             loss += block_loss
             correct += block_correct
         return loss / len(labels), correct / len(labels)

@@ -1,0 +1,125 @@
+"""Activations against formulas of their own, at zero, far out, and by central differences."""
+
+import numpy as np
+import pytest
+from reference.differences import directional_error
+from scipy.special import expit
+
+from optimlab.nn.activations import ACTIVATIONS
+from optimlab.nn.parameters import Workspace
+
+# Value and slope, in another form than the code's.
+FORMULAS = {
+    "sigmoid": (expit, lambda x: expit(x) * expit(-x)),
+    "tanh": (lambda x: 2 * expit(2 * x) - 1, lambda x: 4 * expit(2 * x) * expit(-2 * x)),
+    "relu": (lambda x: np.where(x < 0, 0, x), lambda x: np.where(x < 0, 0, 1)),
+    "leaky_relu": (lambda x: np.where(x < 0, x / 5, x), lambda x: np.where(x < 0, 1 / 5, 1)),
+    "elu": (
+        lambda x: np.where(x < 0, (np.exp(np.minimum(x, 0)) - 1) / 10, x),
+        lambda x: np.where(x < 0, np.exp(np.minimum(x, 0)) / 10, 1),
+    ),
+}
+DTYPES = ["float32", "float64"]
+
+
+def value_and_slope(name, x):
+    """Return f(x) and f'(x) of a fresh activation, and leave x alone."""
+    activation, workspace = ACTIVATIONS[name](), Workspace(x.dtype)
+    value = activation.forward(x.copy(), workspace).copy()
+    return value, activation.backward(np.ones_like(x), workspace)
+
+
+def test_every_activation_is_tested():
+    assert FORMULAS.keys() == ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FORMULAS)
+def test_value_and_slope_follow_the_formula(name, dtype):
+    x = np.concatenate([np.linspace(-30, 30, 601), [0.0, 1e-6, -1e-6]]).astype(dtype)[None, None]
+    value, slope = value_and_slope(name, x)
+    exact = x.astype(float)
+    tolerance = 4 * np.finfo(dtype).eps
+    assert (value.dtype, slope.dtype) == (x.dtype, x.dtype)
+    np.testing.assert_allclose(value, FORMULAS[name][0](exact), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(slope, FORMULAS[name][1](exact), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "slope"),
+    [
+        ("sigmoid", 0.5, 0.25),
+        ("tanh", 0, 1),
+        ("relu", 0, 1),
+        ("leaky_relu", 0, 1),
+        ("elu", 0, 1),
+    ],
+)
+def test_at_zero(name, value, slope):
+    found = value_and_slope(name, np.zeros((1, 1, 1)))
+    assert [array.item() for array in found] == [value, slope]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "x", "value", "slope"),
+    [
+        ("sigmoid", -1e3, 0, 0),
+        ("sigmoid", 1e3, 1, 0),
+        ("sigmoid", -np.inf, 0, 0),
+        ("sigmoid", np.inf, 1, 0),
+        ("tanh", -1e3, -1, 0),
+        ("tanh", 1e3, 1, 0),
+        ("tanh", -np.inf, -1, 0),
+        ("tanh", np.inf, 1, 0),
+        ("relu", -1e3, 0, 0),
+        ("relu", 1e3, 1e3, 1),
+        ("relu", np.inf, np.inf, 1),
+        ("leaky_relu", -1e3, -200, 0.2),
+        ("leaky_relu", 1e3, 1e3, 1),
+        ("leaky_relu", -np.inf, -np.inf, 0.2),
+        ("leaky_relu", np.inf, np.inf, 1),
+        ("elu", -1e3, -0.1, 0),
+        ("elu", 1e3, 1e3, 1),
+        ("elu", -np.inf, -0.1, 0),
+        ("elu", np.inf, np.inf, 1),
+    ],
+)
+def test_far_out_without_a_warning(name, x, value, slope, dtype):
+    found = value_and_slope(name, np.full((1, 1, 1), x, dtype))
+    assert [array.item() for array in found] == pytest.approx([value, slope], rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "slope"), [("tanh", 1), ("relu", 0), ("leaky_relu", 0.2), ("elu", 0.1)]
+)
+def test_just_below_zero_no_digit_is_lost(name, slope):
+    value = value_and_slope(name, np.full((1, 1, 1), -1e-13))[0]
+    assert value.item() == pytest.approx(-1e-13 * slope, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_nan_stays_nan(name):
+    assert np.isnan(value_and_slope(name, np.full((1, 1, 1), np.nan))[0]).all()
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_slope_is_the_derivative(name):
+    rng = np.random.default_rng(1)
+    x, weights = rng.normal(0, 2, (3, 4, 50)), rng.normal(size=(3, 4, 50))
+    activation, workspace = ACTIVATIONS[name](), Workspace(np.dtype(float))
+
+    def objective(x):
+        return (weights * activation.forward(x.copy(), workspace)).sum(axis=(1, 2))
+
+    objective(x)
+    gradient = activation.backward(weights.copy(), workspace)
+    assert (directional_error(objective, gradient, x, rng) <= 1e-6).all()
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_both_ways_overwrite_what_they_are_given(name):
+    activation, workspace = ACTIVATIONS[name](), Workspace(np.dtype(float))
+    x, gradient = np.ones((2, 3, 4)), np.ones((2, 3, 4))
+    assert activation.forward(x, workspace) is x
+    assert activation.backward(gradient, workspace) is gradient

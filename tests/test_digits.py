@@ -1,0 +1,266 @@
+"""The digits: who is in which split, what a seed decides, and that a network learns them."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from optimlab.nn import Network, one_hot, softmax
+from optimlab.optimizers import SGD, Adam
+from optimlab.problems import PROBLEMS, Digits
+from optimlab.problems.digits import HiddenLayer
+from optimlab.problems.seeds import generator
+from optimlab.training import train
+
+SPLITS = {
+    "default": {"train": 1200, "validation": 300, "test": 297},
+    "article": {"train": 1500, "validation": 297},
+}
+
+
+def places_of(images):
+    """Return where each image stands among scikit-learn's, which are all different."""
+    places = {image.tobytes(): place for place, image in enumerate(load_digits().data)}
+    assert len(places) == 1797
+    return [places[(image * 16.0).tobytes()] for image in images]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return Digits(dtype="float64")
+
+
+def test_the_problem_is_known_by_name():
+    assert PROBLEMS["digits"] is Digits
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_splits_part_the_images(split):
+    bunch = load_digits()
+    data = Digits(split=split, dtype="float64").data
+    assert {role: len(images) for role, (images, _) in data.items()} == SPLITS[split]
+    everyone = []
+    for images, labels in data.values():
+        places = places_of(images)
+        assert np.array_equal(labels, bunch.target[places])
+        everyone += places
+    assert sorted(everyone) == list(range(1797))
+
+
+@pytest.mark.parametrize(("split", "role"), [("default", "test"), ("article", "validation")])
+def test_the_last_297_are_never_trained_on(split, role):
+    assert places_of(Digits(split=split, dtype="float64").data[role].images) == list(range(1500, 1797))
+
+
+def test_train_and_validation_have_the_same_shares_of_classes(digits):
+    train_labels, validation_labels = digits.data["train"].labels, digits.data["validation"].labels
+    known = np.bincount(np.concatenate([train_labels, validation_labels]), minlength=10)
+    assert np.abs(np.bincount(validation_labels, minlength=10) - known / 5).max() < 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pixels_are_shares_of_the_darkest(dtype):
+    for images, labels in Digits(dtype=dtype).data.values():
+        assert images.dtype == dtype
+        assert images.min() == 0
+        assert images.max() == 1
+        assert labels.dtype.kind == "i"
+
+
+def test_the_seed_alone_decides_the_start_point(digits):
+    other = Digits(dtype="float64", batch_size=7)
+    together = digits.initial_params([4, 5, 6])
+    assert len(np.unique(together[:, 0])) == 3
+    assert np.array_equal(digits.initial_params([4, 5, 6]), together)
+    assert np.array_equal(other.initial_params([6, 4]), together[[2, 0]])
+
+
+def test_the_seed_alone_decides_the_batches(digits):
+    batches = digits.batches([4, 5, 6])
+    other = Digits(hidden=(), batch_norm=False).batches([6, 4])
+    for _ in range(40):
+        batch = next(batches)
+        assert not np.array_equal(batch[0], batch[1])
+        assert np.array_equal(next(other), batch[[2, 0]])
+
+
+def test_start_point_and_batches_come_from_separate_streams():
+    draws = {generator(0, name).integers(2**62) for name in ("initial_params", "batches")}
+    draws |= {generator(seed, "batches").integers(2**62) for seed in (1, 2)}
+    assert len(draws) == 4
+    assert generator(0, "batches").integers(2**62) in draws
+    shown = next(Digits().batches([5]))[0]
+    assert not np.array_equal(generator(5, "initial_params").permutation(1200)[:64], shown)
+    assert np.array_equal(generator(5, "batches").permutation(1200)[:64], shown)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "split", "sizes"),
+    [
+        (64, "default", [64] * 18 + [48]),
+        (50, "default", [50] * 24),
+        (1199, "default", [1199, 1]),
+        (400, "article", [400, 400, 400, 300]),
+    ],
+)
+def test_an_epoch_shows_each_image_once(batch_size, split, sizes):
+    digits = Digits(batch_size=batch_size, split=split)
+    assert digits.steps_per_epoch == len(sizes)
+    batches = digits.batches([0, 1])
+    epochs = []
+    for _ in range(3):
+        steps = list(itertools.islice(batches, len(sizes)))
+        assert [step.shape for step in steps] == [(2, size) for size in sizes]
+        epochs.append(np.hstack(steps))
+        assert (np.sort(epochs[-1]) == np.arange(sum(sizes))).all()
+    for first, second in itertools.combinations(epochs, 2):
+        assert not np.array_equal(first, second)
+
+
+def test_later_batches_leave_earlier_ones_alone(digits):
+    batches, kept, copies = digits.batches([0, 1]), [], []
+    for _ in range(60):
+        kept.append(next(batches))
+        copies.append(kept[-1].copy())
+    assert all(np.array_equal(batch, copy) for batch, copy in zip(kept, copies, strict=True))
+
+
+@pytest.mark.parametrize(("split", "images"), [("default", 1200), ("article", 1500)])
+def test_a_full_batch_is_one_row_for_all_runs(split, images):
+    digits = Digits(split=split, batch_size=images)
+    assert digits.steps_per_epoch == 1
+    for batch in itertools.islice(digits.batches([0, 1, 2]), 3):
+        assert np.array_equal(batch, np.arange(images))
+
+
+def test_a_shared_full_batch_is_each_run_s_own():
+    digits = Digits(batch_size=1200, dtype="float64")
+    params = digits.initial_params([0, 1])
+    batch = np.arange(1200)
+    shared = [array.copy() for array in digits.loss_and_gradient(params, batch)]
+    own = digits.loss_and_gradient(params, np.stack([batch, batch[::-1]]))
+    for found, expected in zip(shared, own, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
+
+
+def test_loss_and_gradient_are_those_of_the_batch_s_images(digits):
+    params = digits.initial_params([3, 4])
+    batch = next(digits.batches([3, 4]))
+    found = [array.copy() for array in digits.loss_and_gradient(params, batch)]
+    images, labels = digits.data["train"]
+    for row in range(2):
+        x = np.stack([images[place] for place in batch[row]], axis=1)
+        expected = digits.network.loss_and_gradient(params[[row]], x, labels[batch[row]])
+        for mine, one in zip(found, expected, strict=True):
+            np.testing.assert_allclose(mine[row], one[0], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_evaluation_is_on_all_images_of_each_role(split):
+    digits = Digits(split=split, batch_norm=False, dtype="float64")
+    params = digits.initial_params([0, 1])
+    metrics = digits.evaluate(params)
+    assert list(metrics) == [f"{role}_{what}" for role in SPLITS[split] for what in ("loss", "accuracy")]
+    for role, (images, labels) in digits.data.items():
+        logits = digits.network.forward(params, images.T, training=False)
+        hits = (logits.argmax(axis=1) == labels).mean(axis=1)
+        np.testing.assert_allclose(metrics[f"{role}_accuracy"], hits)
+        loss, _ = digits.network.loss_and_gradient(params, images.T, labels)
+        np.testing.assert_allclose(metrics[f"{role}_loss"], loss, rtol=1e-12)
+
+
+def test_the_stuck_loss_is_just_below_the_best_blind_guess(digits):
+    shares = np.bincount(digits.data["train"].labels) / 1200
+    guess = np.mean([-np.log(shares[label]) for label in digits.data["train"].labels])
+    assert digits.stuck_loss == pytest.approx(0.99 * guess)
+    assert 2.25 < digits.stuck_loss < np.log(10)
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({"batch_size": 1200}, None),
+        ({"batch_size": 1201}, 1200),
+        ({"batch_size": 1500, "split": "article"}, None),
+        ({"batch_size": 1501, "split": "article"}, 1500),
+    ],
+)
+def test_a_batch_is_at_most_the_training_set(options, limit):
+    wrong = Digits(**options).check()
+    assert list(wrong) == (["batch_size"] if limit else [])
+    assert not limit or f"at most {limit:,}" in wrong["batch_size"]
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({}, 2894),
+        ({"bias": False}, 2836),
+        ({"batch_norm": False}, 2778),
+        ({"hidden": (), "batch_norm": False}, 650),
+        ({"hidden": (HiddenLayer(units=5, activation="tanh"),)}, 64 * 5 + 5 + 10 + 50 + 10 + 20),
+    ],
+)
+def test_the_options_make_the_network(options, size):
+    assert Digits(**options).initial_params([0, 1]).shape == (2, size)
+
+
+def test_the_article_s_loss_is_recorded_on_demand():
+    digits = Digits(binary_loss=True, batch_norm=False, dtype="float64")
+    params = digits.initial_params([0, 1])
+    metrics = digits.evaluate(params)
+    assert digits.extra_metrics == ("train_binary_loss_sum",)
+    images, labels = digits.data["train"]
+    shares = softmax(digits.network.forward(params, images.T, training=False))
+    hits = np.moveaxis(one_hot(labels, 10), 0, 1).astype(bool)
+    expected = -np.log(np.where(hits, shares, 1 - shares)).sum(axis=(1, 2))
+    np.testing.assert_allclose(metrics["train_binary_loss_sum"], expected, rtol=1e-10)
+    without = Digits(batch_norm=False, dtype="float64")
+    assert without.extra_metrics == ()
+    assert "train_binary_loss_sum" not in without.evaluate(params)
+
+
+def test_evaluation_may_take_the_whole_set_s_statistics():
+    digits = Digits(evaluate_with="batch", dtype="float64")
+    params = digits.initial_params([0, 1])
+    metrics = digits.evaluate(params)
+    for role, (images, labels) in digits.data.items():
+        loss, _ = digits.network.loss_and_gradient(params, images.T, labels)
+        np.testing.assert_allclose(metrics[f"{role}_loss"], loss, rtol=1e-10)
+
+
+@pytest.mark.parametrize("initialization", ["uniform", "glorot", "he"])
+def test_the_start_follows_the_scheme(initialization):
+    digits = Digits(initialization=initialization, dtype="float64")
+    network = Network(64, [(32, "sigmoid"), (16, "relu")], 10, initialization=initialization)
+    expected = network.initial_params([generator(3, "initial_params")])
+    assert np.array_equal(digits.initial_params([3]), expected)
+
+
+def test_a_run_s_bytes_grow_with_what_it_holds():
+    small = Digits().run_bytes
+    assert Digits(dtype="float64").run_bytes == 2 * small
+    assert small > 4 * 2894 * 4  # parameters, gradient and the rows of Adam
+    assert Digits(batch_size=1200).run_bytes > 5 * small
+    assert Digits(hidden=()).run_bytes < small
+
+
+def test_training_leaves_the_images_alone():
+    digits = Digits(hidden=(HiddenLayer(units=4, activation="elu"),))
+    before = {role: images.copy() for role, (images, _) in digits.data.items()}
+    train(digits, SGD(learning_rate=0.1), [0], [20])
+    for role, images in before.items():
+        assert np.array_equal(digits.data[role].images, images)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_network_learns(batch_norm):
+    digits = Digits(batch_norm=batch_norm)
+    epochs = 5 if batch_norm else 20
+    metrics = train(digits, Adam(learning_rate=0.01), [0, 1], [epochs * 19]).metrics
+    for role, least in (("train", 0.9), ("validation", 0.85), ("test", 0.75)):
+        assert (metrics[f"{role}_accuracy"][0] < 0.3).all()
+        assert (metrics[f"{role}_accuracy"][-1] > least).all()
+        assert (metrics[f"{role}_loss"][-1] < metrics[f"{role}_loss"][0]).all()
+    assert (metrics["train_loss"][-1] < 0.4).all()

@@ -1,0 +1,169 @@
+"""Each layer alone, by central differences and by properties that its formula does not show."""
+
+import numpy as np
+import pytest
+from reference.differences import directional_error
+
+from optimlab.nn.activations import ACTIVATIONS
+from optimlab.nn.layers import Activated, BatchNorm, Dense, sum_over_batch
+from optimlab.nn.parameters import Layout
+
+RUNS, INPUTS, OUTPUTS, BATCH = 3, 5, 4, 6
+FLOAT = np.dtype(float)
+
+LAYERS = {
+    "dense": lambda: Dense("dense", INPUTS, OUTPUTS, True, FLOAT),
+    "dense without bias": lambda: Dense("dense", INPUTS, OUTPUTS, False, FLOAT),
+    "batch norm": lambda: BatchNorm("norm", INPUTS, FLOAT),
+    "batch norm, small eps": lambda: BatchNorm("norm", INPUTS, FLOAT, eps=1e-5),
+    **{name: lambda name=name: Activated(name, INPUTS, FLOAT) for name in ACTIVATIONS},
+}
+
+
+def prepared(layer, rng):
+    """Return the layer's layout and random parameters for a new stack."""
+    layer.start(RUNS)
+    layout = Layout(layer.shapes)
+    return layout, rng.normal(1, 0.5, (RUNS, layout.size))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_gradients_are_the_derivatives(name):
+    rng = np.random.default_rng(5)
+    layer = LAYERS[name]()
+    layout, params = prepared(layer, rng)
+    x = rng.normal(size=(RUNS, INPUTS, BATCH))
+    weights = rng.normal(size=(RUNS, layer.outputs, BATCH))
+
+    def objective(params, x):
+        return (weights * layer.forward(layout.views(params), x.copy(), True)).sum(axis=(1, 2))
+
+    objective(params, x)
+    gradient = np.full_like(params, np.nan)
+    by_x = layer.backward(layout.views(params), layout.views(gradient), weights.copy())
+    assert by_x.shape == x.shape
+    by_x = by_x.copy()
+    assert (directional_error(lambda x: objective(params, x), by_x, x, rng) <= 1e-6).all()
+    if layout.size:
+        errors = directional_error(lambda params: objective(params, x), gradient, params, rng)
+        assert (errors <= 1e-6).all()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_dense_is_the_article_s_product_run_by_run(bias):
+    rng = np.random.default_rng(0)
+    layer = Dense("dense", INPUTS, OUTPUTS, bias, FLOAT)
+    layout, params = prepared(layer, rng)
+    views = layout.views(params)
+    x = rng.normal(size=(RUNS, INPUTS, BATCH))
+    y = layer.forward(views, x, True)
+    for run in range(RUNS):
+        expected = x[run].T @ views["dense.weight"][run].T
+        if bias:
+            expected = expected + views["dense.bias"][run]
+        np.testing.assert_allclose(y[run].T, expected, rtol=1e-13)
+
+
+def test_dense_takes_one_input_for_all_runs():
+    rng = np.random.default_rng(0)
+    layer = LAYERS["dense"]()
+    layout, params = prepared(layer, rng)
+    views = layout.views(params)
+    x = rng.normal(size=(INPUTS, BATCH))
+    d = rng.normal(size=(RUNS, OUTPUTS, BATCH))
+    outcomes = []
+    for given_x in (x, np.stack([x] * RUNS)):
+        gradient = np.zeros_like(params)
+        y = layer.forward(views, given_x, True).copy()
+        layer.parameter_gradients(layout.views(gradient), d)
+        outcomes.append((y, gradient))
+    (y, gradient), (expected_y, expected_gradient) = outcomes
+    np.testing.assert_allclose(y, expected_y, rtol=1e-13)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-13)
+
+
+def normalized(layer, x, *, training, gamma=1.0, beta=0.0):
+    """Return the output of a batch norm with one γ and one β."""
+    views = {
+        "norm.gamma": np.full((len(x), x.shape[1]), gamma),
+        "norm.beta": np.full((len(x), x.shape[1]), beta),
+    }
+    return layer.forward(views, x.copy(), training).copy()
+
+
+def test_batch_norm_centres_and_scales_each_feature():
+    rng = np.random.default_rng(0)
+    x = rng.normal(7, 3, (RUNS, INPUTS, 50))
+    layer = BatchNorm("norm", INPUTS, FLOAT)
+    layer.start(RUNS)
+    y = normalized(layer, x, training=True, gamma=2.0, beta=-1.0)
+    np.testing.assert_allclose(y.mean(axis=-1), -1, rtol=1e-12)
+    expected = 4 * x.var(axis=-1) / (x.var(axis=-1) + 0.01)
+    np.testing.assert_allclose(y.var(axis=-1), expected, rtol=1e-12)
+
+
+def test_batch_norm_of_a_constant_feature_is_beta():
+    layer = BatchNorm("norm", INPUTS, FLOAT)
+    layer.start(RUNS)
+    y = normalized(layer, np.full((RUNS, INPUTS, BATCH), 3.0), training=True, beta=0.5)
+    assert (y == 0.5).all()
+
+
+def test_batch_norm_s_gradient_ignores_shift_and_nearly_scale():
+    """The outputs do not change when all samples move together, nor (at ε = 0) when they grow."""
+    rng = np.random.default_rng(0)
+    layer = BatchNorm("norm", INPUTS, FLOAT, eps=0)
+    layout, params = prepared(layer, rng)
+    x = rng.normal(size=(RUNS, INPUTS, BATCH))
+    layer.forward(layout.views(params), x.copy(), True)
+    d = rng.normal(size=x.shape)
+    by_x = layer.backward(layout.views(params), layout.views(np.zeros_like(params)), d)
+    np.testing.assert_allclose(by_x.sum(axis=-1), 0, atol=1e-13)
+    np.testing.assert_allclose((by_x * x).sum(axis=-1), 0, atol=1e-13)
+
+
+@pytest.mark.parametrize("momentum", [0.99, 0.5])
+def test_running_averages_weigh_each_batch_and_nothing_else(momentum):
+    rng = np.random.default_rng(0)
+    layer = BatchNorm("norm", INPUTS, FLOAT, momentum=momentum)
+    layer.start(RUNS)
+    batches = [rng.normal(2, 3, (RUNS, INPUTS, size)) for size in (6, 6, 3, 9, 6)]
+    for count, batch in enumerate(batches, start=1):
+        normalized(layer, batch, training=True)
+        weights = momentum ** np.arange(count)[::-1]
+        mean, variance = layer.running_statistics()
+        for found, statistic in ((mean, np.mean), (variance, np.var)):
+            each = [statistic(seen, axis=-1) for seen in batches[:count]]
+            np.testing.assert_allclose(found, np.average(each, axis=0, weights=weights), rtol=1e-12)
+
+
+def test_evaluation_takes_the_running_averages_and_keeps_them():
+    rng = np.random.default_rng(0)
+    layer = BatchNorm("norm", INPUTS, FLOAT)
+    layer.start(RUNS)
+    for _ in range(3):
+        normalized(layer, rng.normal(2, 3, (RUNS, INPUTS, BATCH)), training=True)
+    mean, variance = (statistic.copy() for statistic in layer.running_statistics())
+    x = rng.normal(size=(RUNS, INPUTS, 2))
+    expected = 2 * (x - mean[..., None]) / np.sqrt(variance[..., None] + 0.01) + 5
+    for _ in range(2):
+        y = normalized(layer, x, training=False, gamma=2.0, beta=5.0)
+        np.testing.assert_allclose(y, expected, rtol=1e-12)
+    assert np.array_equal(layer.running_statistics(), (mean, variance))
+
+
+def test_a_new_stack_forgets_the_averages():
+    layer = BatchNorm("norm", INPUTS, FLOAT)
+    layer.start(RUNS)
+    normalized(layer, np.random.default_rng(0).normal(size=(RUNS, INPUTS, BATCH)), training=True)
+    layer.start(2)
+    mean, variance = layer.running_statistics()
+    assert np.array_equal(mean, np.zeros((2, INPUTS)))
+    assert np.array_equal(variance, np.ones((2, INPUTS)))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 1200])
+def test_sum_over_batch(batch):
+    x = np.random.default_rng(0).normal(size=(RUNS, INPUTS, batch))
+    np.testing.assert_allclose(sum_over_batch(x), x.sum(axis=-1), rtol=1e-11, atol=1e-13)
+    assert sum_over_batch(x.astype("float32")).dtype == np.float32

@@ -1,0 +1,203 @@
+"""Softmax, one-hot labels and cross-entropy against per-sample loops and central differences."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from reference.bits import bits
+from reference.differences import directional_error
+
+from optimlab.nn.losses import (
+    binary_cross_entropy_sum,
+    cross_entropy_and_correct,
+    cross_entropy_and_gradient,
+    one_hot,
+    softmax,
+)
+from optimlab.nn.parameters import Workspace
+
+RUNS, CLASSES, BATCH = 3, 4, 7
+LOGITS = arrays(float, (RUNS, CLASSES, BATCH), elements=st.floats(-1e6, 1e6))
+LABELS = arrays(np.intp, (RUNS, BATCH), elements=st.integers(0, CLASSES - 1))
+
+
+def one_sample(scores, label):
+    """Return loss, probabilities and whether the label wins, for one sample, in plain floats."""
+    top = max(scores)
+    total = math.fsum(math.exp(score - top) for score in scores)
+    loss = math.log(total) + (top - scores[label])
+    wins = all(scores[label] > score for other, score in enumerate(scores) if other != label)
+    return loss, [math.exp(score - top) / total for score in scores], wins
+
+
+def per_sample(logits, labels):
+    """Return losses (R, B), probabilities (R, C, B) and wins (R, B), sample by sample."""
+    runs, classes, batch = logits.shape
+    losses, wins = np.zeros((runs, batch)), np.zeros((runs, batch), bool)
+    probabilities = np.zeros((runs, classes, batch))
+    for run in range(runs):
+        for sample in range(batch):
+            scores = [float(score) for score in logits[run, :, sample]]
+            loss, shares, win = one_sample(scores, labels[run][sample])
+            losses[run, sample], probabilities[run, :, sample], wins[run, sample] = loss, shares, win
+    return losses, probabilities, wins
+
+
+def evaluation(logits, labels):
+    """Return summed loss and correct samples, and leave the logits alone."""
+    return cross_entropy_and_correct(logits.copy(), labels, Workspace(logits.dtype))
+
+
+def cross_entropy(logits, labels):
+    """Return loss and gradient, and leave the logits alone."""
+    return cross_entropy_and_gradient(logits.copy(), labels, Workspace(logits.dtype))
+
+
+@given(logits=LOGITS)
+def test_softmax_is_a_share_of_one(logits):
+    shares = softmax(logits)
+    assert ((shares >= 0) & (shares <= 1)).all()
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-14)
+    expected = per_sample(logits, np.zeros((RUNS, BATCH), int))[1]
+    np.testing.assert_allclose(shares, expected, rtol=1e-12, atol=1e-300)
+
+
+def test_softmax_of_huge_logits():
+    logits = np.array([[8e307, 8e307], [-8e307, 8e307], [0, -8e307]])
+    assert np.array_equal(softmax(logits), [[1, 0.5], [0, 0.5], [0, 0]])
+
+
+def test_softmax_leaves_the_logits_alone():
+    logits = np.ones((2, 3, 4))
+    softmax(logits)
+    assert (logits == 1).all()
+
+
+@given(labels=LABELS)
+def test_one_hot_marks_the_label(labels):
+    marks = one_hot(labels, CLASSES)
+    assert marks.shape == (RUNS, BATCH, CLASSES)
+    for place in np.ndindex(RUNS, BATCH):
+        assert marks[place].tolist() == [float(k == labels[place]) for k in range(CLASSES)]
+
+
+def test_one_hot_of_nothing_is_nothing():
+    assert one_hot(np.array([], int), 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("labels", [[3], [-1], [0, 1, 2, 3], [[0, 1], [-1, 2]]])
+def test_one_hot_refuses_what_is_no_label(labels):
+    with pytest.raises(ValueError, match=r"labels must be in 0 … 2, got "):
+        one_hot(np.array(labels), 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(logits=LOGITS, labels=LABELS)
+def test_loss_and_gradient_are_those_of_the_samples(dtype, logits, labels):
+    logits = logits.astype(dtype)
+    losses, shares, _ = per_sample(logits, labels)
+    expected = (shares - np.moveaxis(one_hot(labels, CLASSES), -1, 1)) / BATCH
+    loss, gradient = cross_entropy(logits, labels)
+    tolerance = 20 * np.finfo(dtype).eps
+    assert (loss.dtype, gradient.dtype) == (logits.dtype, logits.dtype)
+    np.testing.assert_allclose(loss, losses.mean(axis=1), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(gradient, expected, rtol=tolerance, atol=tolerance)
+
+
+@given(logits=LOGITS, labels=LABELS)
+def test_evaluation_sums_the_samples(logits, labels):
+    losses, _, wins = per_sample(logits, labels)
+    loss, correct = evaluation(logits, labels)
+    np.testing.assert_allclose(loss, losses.sum(axis=1), rtol=1e-13, atol=1e-13)
+    assert np.array_equal(correct, wins.sum(axis=1))
+
+
+def binary_loss(logits, labels):
+    return (binary_cross_entropy_sum(softmax(logits), labels),)
+
+
+@given(logits=arrays(float, (RUNS, CLASSES, BATCH), elements=st.floats(-8, 8)), labels=LABELS)
+def test_the_binary_loss_asks_yes_or_no_of_each_class(logits, labels):
+    shares = softmax(logits)
+    before = shares.copy()
+    found = binary_cross_entropy_sum(shares, labels)
+    assert np.array_equal(shares, before)
+    for run in range(RUNS):
+        terms = [
+            -math.log(p if k == labels[run, sample] else 1 - p)
+            for sample in range(BATCH)
+            for k, p in enumerate(shares[run, :, sample].tolist())
+        ]
+        assert found[run] == pytest.approx(math.fsum(terms), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_binary_loss_of_the_wholly_wrong_is_finite(dtype):
+    """The true class at 0 and a false one at 1 are clipped: each costs −log 1e−15."""
+    shares = np.array([[[1, 0], [0, 1], [0, 0]]], dtype)
+    assert binary_cross_entropy_sum(shares, np.array([0, 1])) == pytest.approx(0, abs=1e-12)
+    found = binary_cross_entropy_sum(shares, np.array([2, 1]))
+    assert found == pytest.approx(-2 * math.log(1e-15), rel=0.01)
+
+
+def test_the_article_s_binary_losses():
+    shares = np.array([[[0.204], [0.18], [0.0]]])
+    assert binary_cross_entropy_sum(shares, np.array([0])) == pytest.approx(1.59 + 0.20, abs=0.005)
+
+
+def test_a_tie_is_not_correct():
+    logits = np.array([[[1.0, 2.0, 0.0], [1.0, 1.0, 3.0], [0.0, 2.0, -1.0]]])
+    for labels, expected in [([0, 0, 1], 1), ([1, 2, 1], 1), ([2, 1, 0], 0)]:
+        assert evaluation(logits, np.array(labels))[1].tolist() == [expected]
+
+
+@pytest.mark.parametrize("function", [cross_entropy, evaluation, binary_loss])
+def test_labels_may_be_shared_by_all_runs(function):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(RUNS, CLASSES, BATCH)), rng.integers(0, CLASSES, BATCH)
+    own = function(logits, np.stack([labels] * RUNS))
+    for shared, expected in zip(function(logits, labels), own, strict=True):
+        assert np.array_equal(shared, expected)
+
+
+def test_the_gradient_is_the_derivative():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (RUNS, CLASSES, BATCH))
+    labels = rng.integers(0, CLASSES, (RUNS, BATCH))
+    gradient = cross_entropy(logits, labels)[1]
+    errors = directional_error(lambda z: cross_entropy(z, labels)[0], gradient, logits, rng)
+    assert (errors <= 1e-6).all()
+
+
+def test_the_gradient_takes_the_place_of_the_logits():
+    logits = np.zeros((RUNS, CLASSES, BATCH))
+    gradient = cross_entropy_and_gradient(logits, np.zeros(BATCH, int), Workspace(logits.dtype))[1]
+    assert gradient is logits
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_a_row_is_bitwise_the_run_alone(batch, dtype):
+    rng = np.random.default_rng(batch)
+    logits = rng.normal(0, 3, (9, 10, batch)).astype(dtype)
+    labels = rng.integers(0, 10, (9, batch))
+    logits[4] = np.nan
+    for function in (cross_entropy, evaluation, binary_loss):
+        together = function(logits, labels)
+        for row in range(9):
+            alone = function(logits[row : row + 1], labels[row : row + 1])
+            for one, all_rows in zip(alone, together, strict=True):
+                assert bits(one) == bits(all_rows[row : row + 1]), (function, row)
+
+
+@pytest.mark.parametrize(
+    ("probability", "true_class", "slope"),
+    [(0.204, True, -0.80), (0.18, False, 0.18)],
+)
+def test_the_article_s_slopes_by_softmax(probability, true_class, slope):
+    logits = np.log(np.array([[[probability], [1 - probability]]]))
+    gradient = cross_entropy(logits, np.array([0 if true_class else 1]))[1]
+    assert gradient[0, 0].item() == pytest.approx(slope, abs=0.005)

@@ -1,0 +1,301 @@
+"""The whole network: gradients, a per-sample restatement, start points, evaluation and stacks."""
+
+import itertools
+
+import numpy as np
+import pytest
+from reference import network as reference
+from reference.bits import bits
+from reference.differences import directional_error
+
+from optimlab.nn import Network
+from optimlab.nn.activations import ACTIVATIONS
+from optimlab.nn.network import INITIALIZATIONS
+
+RUNS, INPUTS, CLASSES, BATCH = 3, 6, 4, 9
+UNITS = (5, 4, 3)
+# Every activation × depth, and a network without a hidden layer.
+HIDDEN = [
+    (),
+    *(
+        tuple((units, activation) for units in UNITS[:depth])
+        for activation, depth in itertools.product(ACTIVATIONS, (1, 2, 3))
+    ),
+    ((5, "sigmoid"), (4, "relu")),
+]
+SWITCHES = [{"batch_norm": n, "bias": b} for n, b in itertools.product((True, False), repeat=2)]
+
+
+def generators(*seeds):
+    return [np.random.default_rng(seed) for seed in seeds]
+
+
+def example(hidden, **switches):
+    """Return a network, parameters off their start values, and a batch for each run."""
+    rng = np.random.default_rng(11)
+    network = Network(INPUTS, hidden, CLASSES, **switches)
+    params = network.initial_params(generators(*range(RUNS)))
+    params += rng.normal(0, 0.3, params.shape).astype(params.dtype)
+    x = rng.uniform(0, 1, (RUNS, INPUTS, BATCH)).astype(params.dtype)
+    return network, params, x, rng.integers(0, CLASSES, (RUNS, BATCH))
+
+
+def named(hidden):
+    return "-".join(f"{units}{activation}" for units, activation in hidden) or "none"
+
+
+def close(found, expected, tolerance=1e-10):
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+@pytest.mark.parametrize("hidden", HIDDEN, ids=named)
+def test_the_gradient_is_the_derivative(hidden, switches):
+    network, params, x, labels = example(hidden, **switches)
+    gradient = network.loss_and_gradient(params, x, labels)[1].copy()
+    errors = directional_error(
+        lambda params: network.loss_and_gradient(params, x, labels)[0],
+        gradient,
+        params,
+        np.random.default_rng(0),
+    )
+    assert (errors <= 1e-6).all()
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+@pytest.mark.parametrize("hidden", HIDDEN, ids=named)
+def test_the_network_is_the_plain_one_sample_by_sample(hidden, switches):
+    network, params, x, labels = example(hidden, **switches)
+    logits = network.forward(params, x, training=True).copy()
+    loss, gradient = network.loss_and_gradient(params, x, labels)
+    for run in range(RUNS):
+        blocks = reference.blocks_of(params[run], INPUTS, hidden, CLASSES, **switches)
+        samples = x[run].T.tolist()
+        plain_logits = reference.forward(blocks, samples)[0]
+        close(logits[run].T, plain_logits)
+        close(loss[run], reference.mean_loss(plain_logits, labels[run]))
+        close(gradient[run], reference.gradient(blocks, samples, labels[run]))
+
+
+@pytest.mark.parametrize("hidden", [(), ((5, "tanh"), (4, "sigmoid"))], ids=named)
+def test_the_gradient_by_the_inputs_is_the_derivative(hidden):
+    network, params, x, _ = example(hidden)
+    weights = np.random.default_rng(0).normal(size=(RUNS, CLASSES, BATCH))
+
+    def objective(x):
+        return (weights * network.forward(params, x, training=True)).sum(axis=(1, 2))
+
+    objective(x)
+    gradient = np.empty_like(params)
+    by_x = network.backward(params, gradient, weights.copy(), to_inputs=True)
+    assert by_x.shape == x.shape
+    errors = directional_error(objective, by_x.copy(), x, np.random.default_rng(0))
+    assert (errors <= 1e-6).all()
+
+
+def test_biases_before_batch_norm_have_no_gradient():
+    network, params, x, labels = example(((5, "sigmoid"), (4, "relu")))
+    gradient = network.loss_and_gradient(params, x, labels)[1]
+    for name, view in network.layout.views(gradient).items():
+        assert (np.abs(view).max() < 1e-14) == name.endswith("bias"), name
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+def test_evaluation_takes_the_debiased_running_averages(switches):
+    hidden = ((5, "sigmoid"), (4, "elu"))
+    network, params, x, labels = example(hidden, **switches)
+    rng = np.random.default_rng(2)
+    batches = [rng.uniform(0, 1, (RUNS, INPUTS, size)) for size in (9, 9, 4)]
+    for batch in batches:
+        network.forward(params, batch, training=True)
+    everything, all_labels = x[0], labels[0]
+    loss, accuracy = network.loss_and_accuracy(params, everything, all_labels)
+    assert (loss.dtype, accuracy.dtype) == (float, float)
+    weights = 0.99 ** np.arange(len(batches))[::-1]
+    for run in range(RUNS):
+        blocks = reference.blocks_of(params[run], INPUTS, hidden, CLASSES, **switches)
+        statistics = None
+        if switches["batch_norm"]:
+            trails = [reference.forward(blocks, batch[run].T.tolist())[1] for batch in batches]
+            statistics = [
+                [
+                    np.average([trail[k][which] for trail in trails], axis=0, weights=weights)
+                    for which in (3, 4)
+                ]
+                for k in range(len(blocks))
+            ]
+        logits = reference.forward(blocks, everything.T.tolist(), statistics)[0]
+        close(loss[run], reference.mean_loss(logits, all_labels))
+        close(accuracy[run], reference.accuracy(logits, all_labels))
+
+
+def test_before_the_first_step_evaluation_normalizes_by_nothing():
+    network, params, x, labels = example(((5, "sigmoid"),))
+    loss, _ = network.loss_and_accuracy(params, x[0], labels[0])
+    blocks = reference.blocks_of(params[0], INPUTS, ((5, "sigmoid"),), CLASSES, True, True)
+    statistics = [([0.0] * 5, [1.0] * 5), ([0.0] * 4, [1.0] * 4)]
+    logits = reference.forward(blocks, x[0].T.tolist(), statistics)[0]
+    close(loss[0], reference.mean_loss(logits, labels[0]))
+
+
+def test_evaluation_changes_nothing():
+    network, params, x, labels = example(((5, "sigmoid"),))
+    before, samples = params.copy(), x[0].copy()
+    network.loss_and_gradient(params, x, labels)
+    first = network.loss_and_accuracy(params, x[0], labels[0])
+    network.loss_and_accuracy(params, 100 * x[1], labels[1])
+    again = network.loss_and_accuracy(params, x[0], labels[0])
+    assert np.array_equal(first, again)
+    assert np.array_equal(params, before)
+    assert np.array_equal(x[0], samples)
+
+
+def evaluated(network, params, x, block):
+    """Return the logits of all samples, evaluated in blocks."""
+    parts = [(part, logits.copy()) for part, logits in network.logits(params, x, block)]
+    everyone = [sample for part, _ in parts for sample in range(x.shape[-1])[part]]
+    assert everyone == list(range(x.shape[-1]))
+    return np.concatenate([logits for _, logits in parts], axis=-1)
+
+
+@pytest.mark.parametrize("block", [1, 4, 8, 9, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_evaluation_in_blocks_is_evaluation_at_once(dtype, block):
+    network, params, x, labels = example(((5, "tanh"), (4, "relu")), dtype=dtype)
+    network.loss_and_gradient(params, x, labels)
+    at_once = network.forward(params, x[0], training=False).copy()
+    close(evaluated(network, params, x[0], block), at_once, 20 * np.finfo(dtype).eps)
+
+
+def test_loss_and_accuracy_are_of_all_blocks():
+    network, params, _, _ = example(((5, "tanh"), (4, "relu")))
+    rng = np.random.default_rng(0)
+    x, labels = rng.uniform(0, 1, (INPUTS, 700)), rng.integers(0, CLASSES, 700)
+    loss, accuracy = network.loss_and_accuracy(params, x, labels)
+    logits = network.forward(params, x, training=False)
+    for run in range(RUNS):
+        close(loss[run], reference.mean_loss(logits[run].T.tolist(), labels))
+        close(accuracy[run], reference.accuracy(logits[run].T.tolist(), labels))
+
+
+@pytest.mark.parametrize("block", [1, 4, 1000])
+def test_evaluation_with_the_batch_is_training_mode_on_the_whole_set(block):
+    network, params, x, labels = example(((5, "tanh"), (4, "relu")), evaluate_with="batch")
+    running = example(((5, "tanh"), (4, "relu")))[0]
+    expected = network.forward(params, x[0], training=True).copy()
+    for each in (network, running):
+        each.start(RUNS)
+        each.loss_and_gradient(params, x, labels)
+    found = evaluated(network, params, x[0], block)
+    close(found, expected)
+    assert np.abs(evaluated(running, params, x[0], block) - found).max() > 0.01
+    for mine, other in zip(network.layers, running.layers, strict=True):
+        if mine.name.startswith("batch_norm"):  # evaluation left the averages alone
+            assert np.array_equal(mine.running_statistics(), other.running_statistics())
+
+
+def test_a_network_that_says_the_same_of_all_classes_is_never_right():
+    network = Network(INPUTS, [], CLASSES, batch_norm=False)
+    network.start(2)
+    labels = np.arange(8) % CLASSES
+    loss, accuracy = network.loss_and_accuracy(np.zeros((2, network.size)), np.ones((INPUTS, 8)), labels)
+    close(loss, np.log(CLASSES))
+    assert accuracy.tolist() == [0, 0]
+
+
+def test_one_network_serves_batches_and_stacks_of_any_size():
+    network, params, x, labels = example(((5, "sigmoid"), (4, "relu")))
+    expected = [array.copy() for array in network.loss_and_gradient(params, x, labels)]
+    network.loss_and_gradient(params, x[..., :4], labels[:, :4])
+    network.start(1)
+    network.loss_and_gradient(params[:1], x[:1], labels[:1])
+    network.start(RUNS)
+    for found, before in zip(network.loss_and_gradient(params, x, labels), expected, strict=True):
+        assert np.array_equal(found, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+def test_a_row_is_bitwise_the_run_alone(switches, dtype):
+    network, params, x, labels = example(((5, "sigmoid"), (4, "relu")), dtype=dtype, **switches)
+    x[1] = np.nan
+    with np.errstate(invalid="ignore"):
+        together = [array.copy() for array in network.loss_and_gradient(params, x, labels)]
+        together += network.loss_and_accuracy(params, x[0], labels[0])
+        for row in range(RUNS):
+            one = slice(row, row + 1)
+            network.start(1)
+            alone = [a.copy() for a in network.loss_and_gradient(params[one], x[one], labels[one])]
+            alone += network.loss_and_accuracy(params[one], x[0], labels[0])
+            for mine, all_rows in zip(alone, together, strict=True):
+                assert mine.dtype == all_rows.dtype
+                assert bits(mine) == bits(all_rows[one])
+
+
+def test_the_article_s_network_has_2894_parameters():
+    network = Network(64, [(32, "sigmoid"), (16, "relu")], 10)
+    assert network.size == 2894
+    assert [line.split() for line in network.summary().splitlines()] == [
+        ["layer", "outputs", "parameters"],
+        ["dense1", "32", "2080"],
+        ["batch_norm1", "32", "64"],
+        ["sigmoid", "32", "0"],
+        ["dense2", "16", "528"],
+        ["batch_norm2", "16", "32"],
+        ["relu", "16", "0"],
+        ["dense3", "10", "170"],
+        ["batch_norm3", "10", "20"],
+        ["softmax", "10", "0"],
+        ["total", "2894"],
+    ]
+
+
+def test_the_article_s_shapes():
+    network = Network(64, [(32, "sigmoid"), (16, "relu")], 10)
+    params = network.initial_params(generators(0))
+    images = np.random.default_rng(0).uniform(0, 1, (64, 3))
+    logits = network.forward(params, images, training=True)
+    assert logits.shape == (1, 10, 3)
+    by_images = network.backward(params, np.empty_like(params), logits, to_inputs=True)
+    assert by_images.shape == (1, 64, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("initialization", INITIALIZATIONS)
+def test_only_weights_start_at_random(initialization, dtype):
+    network = Network(INPUTS, [(5, "tanh")], CLASSES, initialization=initialization, dtype=dtype)
+    params = network.initial_params(generators(1, 2))
+    assert params.dtype == dtype
+    for name, view in network.layout.views(params).items():
+        kind = name.split(".")[1]
+        if kind == "weight":
+            assert len(np.unique(view)) == view.size
+        else:
+            assert (view == (1 if kind == "gamma" else 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("initialization", "bound", "variance"),
+    [
+        ("uniform", 400**-0.5, 1 / (3 * 400)),
+        ("glorot", (6 / 700) ** 0.5, 2 / 700),
+        ("he", None, 2 / 400),
+    ],
+)
+def test_the_spread_of_the_weights(initialization, bound, variance):
+    network = Network(400, [], 300, initialization=initialization)
+    weights = network.initial_params(generators(0))[0, : 400 * 300]
+    assert abs(weights.mean()) < 5 * (variance / weights.size) ** 0.5
+    assert weights.var() == pytest.approx(variance, rel=0.02)
+    if bound:
+        assert 0.999 * bound < np.abs(weights).max() <= bound
+    else:  # normal: 4.55 % are beyond two deviations
+        assert np.mean(np.abs(weights) > 2 * variance**0.5) == pytest.approx(0.0455, abs=0.003)
+
+
+def test_a_row_s_start_is_drawn_by_its_generator_alone():
+    network = Network(INPUTS, [(5, "tanh")], CLASSES)
+    together = network.initial_params(generators(5, 6, 7))
+    for row, seed in enumerate((5, 6, 7)):
+        assert np.array_equal(network.initial_params(generators(seed))[0], together[row])
+    assert np.array_equal(network.initial_params(generators(7, 5)), together[[2, 0]])
