@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+import optimlab
 from optimlab.errors import UserError
 
 app = typer.Typer(
-    help="Compare optimizers by experiment: sweep, then plots, then open results/report.html.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,6 +29,24 @@ ResultsFolder = Annotated[Path, typer.Option("--results", help="The folder of al
 RESULTS = Path("results")
 
 # Heavy imports stand in the commands, so that --help answers at once.
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"optimlab {optimlab.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Compare optimizers by experiment: sweep, then plots, then open results/report.html."""
 
 
 @app.command()

@@ -1,0 +1,192 @@
+"""From finished tables to results/report.html: read, count, draw, write.
+
+Every file is written to a temporary name and then renamed, so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from optimlab import plots, statistics
+from optimlab.report.charts import draw_charts
+from optimlab.report.section import Section, write_section
+
+KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
+SPLITS = ("train", "validation", "test")
+METRICS = [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]
+ROLES = ("tuning", "reporting")
+
+
+class NothingToReport(Exception):  # noqa: N818 - it is no error of the program
+    """There are no tables to report, or they cannot be read; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a folder of results holds: its tables, and its experiment.json."""
+
+    folder: Path
+    runs: pd.DataFrame
+    traces: pd.DataFrame
+    experiment: dict[str, Any]
+
+
+def write_report(results: Path, experiments: list[str] | None = None) -> Path:
+    """Write results/report.html, and beside each experiment's tables its summary.csv and figures.
+
+    Parameters
+    ----------
+    results : the folder of results, one folder an experiment in it.
+    experiments : which ones; without, every one that has a runs.csv.
+
+    Returns
+    -------
+    The path of the page.
+
+    Raises
+    ------
+    NothingToReport
+        If there is no table of runs, or one that cannot be read.
+    """
+    tables = [read_tables(folder) for folder in find_experiments(results, experiments)]
+    labels = [label for each in tables for label in _labels(each)]
+    styles = plots.looks(list(dict.fromkeys(labels)))
+    sections = [_report(each, styles) for each in tables]
+    page = results / "report.html"
+    write_file(page, render(sections).encode())
+    return page
+
+
+def find_experiments(results: Path, experiments: list[str] | None = None) -> list[Path]:
+    """Return the folders to report, `digits` first, then by name; or the named ones in their order.
+
+    Raises
+    ------
+    NothingToReport
+        If there is none, or a named one has no runs.csv.
+    """
+    if experiments:
+        for name in experiments:
+            if not (results / name / "runs.csv").is_file():
+                raise NothingToReport(
+                    f"{results / name / 'runs.csv'} does not exist: "
+                    f"run `make sweep EXPERIMENT={name}`, then `make plots`"
+                )
+        return [results / name for name in experiments]
+    folders = [path.parent for path in results.glob("*/runs.csv")]
+    if not folders:
+        raise NothingToReport(f"no results in {results}: run `make sweep`, then `make plots`")
+    return sorted(folders, key=lambda folder: (folder.name != "digits", folder.name))
+
+
+def read_tables(folder: Path) -> Tables:
+    """Return the tables of an experiment; columns of metrics that it does not have are empty.
+
+    Raises
+    ------
+    NothingToReport
+        If a table is missing, empty or garbled; the message names the file.
+    """
+    runs = _read(folder / "runs.csv", [*KEYS, "status"], [f"final_{metric}" for metric in METRICS])
+    if runs.empty:
+        raise NothingToReport(f"{folder / 'runs.csv'} holds no run: run `make sweep`, then `make plots`")
+    for column, legal in (("status", statistics.STATUSES), ("role", ROLES)):
+        unknown = sorted(set(runs[column]) - set(legal))
+        if unknown:
+            raise _garbled(
+                folder / "runs.csv", f"{column} must be one of {', '.join(legal)}, got {unknown[0]!r}"
+            )
+    for column in ("rule", "reason"):
+        runs[column] = runs[column].fillna("") if column in runs else ""
+    traces = _read(folder / "traces.parquet", [*KEYS, "step", "epoch"], METRICS)
+    path = folder / "experiment.json"
+    try:
+        experiment = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise _garbled(path, str(error)) from error
+    if not isinstance(experiment, dict):
+        raise _garbled(path, "it is not an object")
+    return Tables(folder, runs, traces, experiment)
+
+
+def _read(path: Path, required: list[str], metrics: list[str]) -> pd.DataFrame:
+    try:
+        if path.suffix == ".csv":
+            text = dict.fromkeys(("run_id", "optimizer", "rule", "role", "status", "reason"), str)
+            table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
+        else:
+            table = pd.read_parquet(path)
+        missing = [column for column in required if column not in table]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]!r}")
+        table = table.reindex(columns=list(dict.fromkeys([*table.columns, *metrics])))
+        numbers = [name for name in ("learning_rate", "step", "epoch", *metrics) if name in table]
+        table = table.astype(dict.fromkeys(numbers, float))
+    except (OSError, ValueError, TypeError) as error:
+        raise _garbled(path, str(error)) from error
+    if table[required].isna().any(axis=None):
+        raise _garbled(path, "a row has no " + ", ".join(required))
+    return table
+
+
+def _garbled(path: Path, why: str) -> NothingToReport:
+    return NothingToReport(
+        f"cannot read {path}: {why.strip()}. Remove it, run `make sweep`, then `make plots`"
+    )
+
+
+def _labels(tables: Tables) -> list[str]:
+    """Return the optimizers that ran, in the order of the experiment's file."""
+    ran = list(pd.unique(tables.runs["optimizer"]))
+    listed = [label for label in tables.experiment.get("optimizers") or {} if label in set(ran)]
+    return list(dict.fromkeys(listed + ran))
+
+
+def _report(tables: Tables, styles: dict[str, plots.Look]) -> Section:
+    """Write the numbers and figures of one experiment, and return its section of the page."""
+    own = {label: styles[label] for label in _labels(tables)}
+    summary = statistics.summarize(tables.runs, tables.traces)
+    problem = tables.experiment.get("problem") or {}
+    unit = "nats" if problem.get("name") == "digits" else ""
+    charts = draw_charts(tables.runs, tables.traces, summary, own, unit)
+    write_file(tables.folder / "summary.csv", summary.to_csv(index=False).encode())
+    figures = tables.folder / "figures"
+    figures.mkdir(exist_ok=True)
+    written = {
+        f"{chart.name}.{ending}": data for chart in charts for ending, data in chart.files.items()
+    }
+    for name, data in written.items():
+        write_file(figures / name, data)
+    for path in figures.glob("rates-*"):
+        if path.name not in written:  # of an optimizer that is no longer in the experiment
+            path.unlink()
+    return write_section(tables.folder.name, tables.experiment, tables.runs, summary, charts, own)
+
+
+def render(sections: list[Section]) -> str:
+    """Return the page as HTML; everything that comes from outside is escaped."""
+    environment = Environment(
+        loader=PackageLoader("optimlab", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html.j2").render(sections=sections)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
