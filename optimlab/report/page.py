@@ -15,6 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from optimlab import plots, statistics
+from optimlab.errors import UserError
 from optimlab.report.charts import draw_charts
 from optimlab.report.section import Section, write_section
 
@@ -24,7 +25,7 @@ METRICS = [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accur
 ROLES = ("tuning", "reporting")
 
 
-class NothingToReport(Exception):  # noqa: N818 - it is no error of the program
+class NothingToReport(UserError):  # noqa: N818 - it is no error of the program
     """There are no tables to report, or they cannot be read; the message says which and what to do."""
 
 
