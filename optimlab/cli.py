@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+import warnings
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -65,7 +67,7 @@ def sweep(
     from optimlab.progress import Progress
     from optimlab.sweep import sweep as run_sweep
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     with errors_for_people():
         checked = load(find(experiment))
         folder = results / checked.name
@@ -75,13 +77,26 @@ def sweep(
         try:
             outcome = run_sweep(checked, results, jobs, Progress(console))
         except KeyboardInterrupt:
-            console.print(f"Interrupted. What had finished is in {folder}; the same command goes on.")
+            text = f"Interrupted. What had finished is in {folder}; the same command goes on."
+            console.print(text, soft_wrap=True)
             raise typer.Exit(130) from None
+        except BrokenProcessPool as error:
+            text = (
+                "a worker process died: out of memory, or a plug-in crashed it; the same command goes on"
+            )
+            raise OSError(0, text, str(folder)) from error
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
     console.print(f"{outcome.ran:,} runs in {outcome.seconds:.1f} s; all in all {statuses}.")
-    console.print(f"Tables are in {folder}; next: make plots")
+    console.print(f"Tables are in {folder}; next: make plots", soft_wrap=True)
+    missing = checked.count() - sum(outcome.statuses.values())
+    if missing:
+        text = f"{missing:,} runs are missing from {folder}; the same command runs them."
+        console.print(text, soft_wrap=True)
+        raise typer.Exit(1)
     if outcome.statuses.get("failed"):
-        console.print(f"Some runs failed: see the column reason in {folder / 'runs.csv'}.")
+        console.print(
+            f"Some runs failed: see the column reason in {folder / 'runs.csv'}.", soft_wrap=True
+        )
         raise typer.Exit(1)
 
 
@@ -128,7 +143,10 @@ def errors_for_people() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line; exit 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
+    warnings.formatwarning = lambda message, *_, **__: f"optimlab: warning: {message}\n"
     app()
 
 

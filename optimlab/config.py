@@ -6,6 +6,7 @@ key, with what would be right.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import tomllib
@@ -14,13 +15,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Len
+from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
 
 from optimlab.errors import UserError
 from optimlab.experiment import FIRST_REPORTING_SEED, Experiment, OptimizerSetting
 from optimlab.plugins import hyperparameters, load_rule
 from optimlab.problems import PROBLEMS
+from optimlab.store import RUN_COLUMNS
 from optimlab.training import Problem
 from optimlab.validation import Mistake, show, unknown, validate
 
@@ -30,7 +33,7 @@ LEGAL_NAME = re.compile(r"[^\W_][\w .+=()-]{0,59}")
 NAME_RULE = "up to 60 letters, digits, spaces and . _ + - = ( ), the first a letter or a digit"
 
 LearningRates = Annotated[
-    tuple[Annotated[float, Gt(0), Le(1e30)], ...],
+    tuple[Annotated[float, Ge(1e-30), Le(1e30)], ...],
     Len(1, 1000),
 ]
 
@@ -95,7 +98,12 @@ def find(name: str) -> Path:
         return path
     known = [file.stem for file in available()]
     nearest = get_close_matches(path.stem, known, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(known) or 'none'}"
+    if nearest:
+        hint = f"did you mean {nearest[0]}?"
+    elif known:
+        hint = f"there are: {', '.join(known)}"
+    else:
+        hint = f"nor any other in {FOLDER.resolve()}: run optimlab where the folder experiments/ is"
     raise ExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
 
 
@@ -110,16 +118,19 @@ def load(path: Path) -> Experiment:
     if not LEGAL_NAME.fullmatch(path.stem):
         raise ExperimentError(path, [Mistake("", f"an experiment's name is {NAME_RULE}")])
     try:
-        text = path.read_text(encoding="utf-8")
-        return _check(path, text, tomllib.loads(text))
+        text = path.read_text(encoding="utf-8-sig")
+        raw = tomllib.loads(text)
+        from_json(json.dumps(raw, default=str))  # as validation reads it
     except OSError as error:
         wrong = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
         wrong = f"is not UTF-8 text: {error.reason} at byte {error.start}"
     except tomllib.TOMLDecodeError as error:
         wrong = f"is not valid TOML: {error}"
-    except RecursionError:
-        wrong = "is nested too deeply"
+    except (RecursionError, ValueError):
+        wrong = "is nested too deeply, or holds a number of too many digits"
+    else:
+        return _check(path, text, raw)
     raise ExperimentError(path, [Mistake("", wrong)])
 
 
@@ -167,9 +178,8 @@ def _check_problem(table: Any, mistakes: list[Mistake]) -> Problem | None:
         return None
     found: list[Mistake] = []
     problem: Problem | None = validate(PROBLEMS[name], settings, "problem", found)
-    faulty = {re.split(r"[.\[]", mistake.key)[1] for mistake in found}
-    rest = {key: value for key, value in settings.items() if key not in faulty}
-    conflicts = _sound(PROBLEMS[name], rest).check()
+    sound = {key: value for key, value in settings.items() if _sound(PROBLEMS[name], {key: value})}
+    conflicts = _sound(PROBLEMS[name], sound).check()
     found += [Mistake(f"problem.{key}", message) for key, message in conflicts.items()]
     mistakes += found
     return None if found else problem
@@ -227,11 +237,15 @@ def _check_optimizer(
     rates = _check_rates(key, table, raw, found)
     try:
         rule = load_rule(str(name), folder)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         mistakes += [*found, Mistake(rule_key, str(error))]
         return None
     defaults = {key: value for key, value in hyperparameters(rule).items() if key != "learning_rate"}
     given = {key: value for key, value in table.items() if key not in ("rule", "learning_rates")}
+    for name_, default in defaults.items():
+        message = _wrong_default(name_, default)
+        if message:
+            found.append(Mistake(rule_key, message))
     for name_, value in given.items():
         message = _wrong_value(rule, defaults, name_, value)
         if message:
@@ -242,6 +256,15 @@ def _check_optimizer(
             found.append(Mistake(key, message))
     mistakes += found
     return None if found else OptimizerSetting(label, str(name), {**defaults, **given}, rates)
+
+
+def _wrong_default(name: str, default: Any) -> str | None:
+    """Return why a table cannot hold a hyper-parameter of a plug-in; None if it can."""
+    if name in RUN_COLUMNS:
+        return f"its hyper-parameter {name} has the name of a column of runs.csv"
+    if default is inspect.Parameter.empty or isinstance(default, bool | int | float | str | None):
+        return None
+    return f"the default of {name} must be a number, a text, true, false or None"
 
 
 def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) -> str | None:
@@ -256,7 +279,7 @@ def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) ->
         rule(learning_rate=0.01, **{name: value})
     except ValueError as error:
         return str(error)
-    except Exception:  # a plug-in may raise anything, and may need what is not given here
+    except (Exception, SystemExit):  # a plug-in may raise anything, and may need what is not given here
         return None
     return None
 
@@ -268,7 +291,7 @@ def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
         json.dumps(given, allow_nan=False)
     except ValueError as error:
         return str(error)
-    except Exception as error:  # a plug-in may raise anything
+    except (Exception, SystemExit) as error:  # a plug-in may raise anything
         return f"{type(error).__name__}: {error}"
     return None
 

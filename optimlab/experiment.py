@@ -104,7 +104,6 @@ class Experiment:
 
     def _identity(self, setting: OptimizerSetting, rate: float) -> str:
         """Return a digest of everything but the seed that decides a run's numbers."""
-        plugin = plugin_path(setting.rule, self.file.parent)
         parts = {
             "problem": [self.problem_name, self.settings],
             "rule": setting.rule,
@@ -112,7 +111,7 @@ class Experiment:
             "learning_rate": rate,
             "record_at": _digest(repr(self.record_at)),
             "source": self._source_digest,
-            "plugin": _digest(plugin.read_bytes()) if plugin else None,
+            "plugin": self._plugin_digests[setting.rule],
         }
         return _digest(json.dumps(parts, sort_keys=True))
 
@@ -120,6 +119,22 @@ class Experiment:
     def settings(self) -> dict[str, Any]:
         """The problem's settings, as its table in the file could give them."""
         return dataclasses.asdict(self.problem)  # type: ignore[call-overload]
+
+    def plugins_changed(self) -> bool:
+        """Return whether a plug-in's file is another one than when the first run was identified."""
+        return self._plugin_digests != self._read_plugins()
+
+    @cached_property
+    def _plugin_digests(self) -> dict[str, str | None]:
+        return self._read_plugins()
+
+    def _read_plugins(self) -> dict[str, str | None]:
+        """Return a digest of each rule's file; None for the five."""
+        files = {s.rule: plugin_path(s.rule, self.file.parent) for s in self.optimizers}
+        return {
+            rule: _digest(file.read_bytes() if file.exists() else b"") if file else None
+            for rule, file in files.items()
+        }
 
     @cached_property
     def _source_digest(self) -> str:

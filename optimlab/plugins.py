@@ -73,7 +73,7 @@ def _load_plugin(file: str, folder: Path) -> ModuleType:
     sys.modules[module_name] = module  # dataclasses look their module up while it is being run
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ValueError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
     return module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -90,7 +91,7 @@ def train_stack(stack: Stack) -> FinishedStack:
     with threadpool_limits(limits=1):
         try:
             return _finish(stack, _train(stack))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if len(stack.run_ids) == 1:
                 return _failed(stack, error)
         return _join([train_stack(stack.only(place)) for place in range(len(stack.run_ids))])
@@ -130,9 +131,9 @@ def _finish(stack: Stack, recording: Recording) -> FinishedStack:
     return FinishedStack(runs, traces)
 
 
-def _failed(stack: Stack, error: Exception) -> FinishedStack:
+def _failed(stack: Stack, error: BaseException) -> FinishedStack:
     final = dict.fromkeys(PROBLEM_METRICS, np.nan)
-    reason = f"{type(error).__name__}: {error}"
+    reason = traceback.format_exception_only(error)[-1].strip()  # even if its text cannot be had
     runs = [FinishedRun(run_id, "failed", reason, 0, final) for run_id in stack.run_ids]
     empty = {name: np.empty(0) for name in ("epoch", *METRICS, *stack.problem.extra_metrics)}
     return FinishedStack(runs, empty | {"run": np.empty(0, np.int32), "step": np.empty(0, np.int64)})

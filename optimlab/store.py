@@ -10,9 +10,8 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from hashlib import sha256
@@ -22,28 +21,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from optimlab.errors import UserError
 from optimlab.experiment import Experiment, Run
+from optimlab.files import write_atomically
 from optimlab.stack import FinishedRun, FinishedStack
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 FORMAT = 1
 METADATA_KEY = b"optimlab"
 PARTS_IN_MEMORY = 16
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Have `write` fill a temporary file, and rename it to `path` once it is safe on disk.
-
-    A reader sees the old file or the new one, never a half.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class Store:
@@ -62,12 +48,14 @@ class Store:
     def write_part(self, stack: FinishedStack) -> None:
         """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
         self.parts.mkdir(parents=True, exist_ok=True)
+        self._read_part.cache_clear()  # a part of the same runs may be replaced
         runs = {"format": FORMAT, "runs": [asdict(run) for run in stack.runs]}
         metadata = {METADATA_KEY: json.dumps(runs).encode()}
         table = pa.table(stack.traces).replace_schema_metadata(metadata)
         name = sha256("".join(run.run_id for run in stack.runs).encode()).hexdigest()[:24]
         write_atomically(
-            self.parts / f"{name}.parquet", lambda path: pq.write_table(table, path, compression="zstd")
+            self.parts / f"{name}.parquet",
+            lambda path: pq.write_table(table, path, compression="zstd", write_page_checksum=True),
         )
 
     def finished(self) -> dict[str, Path]:
@@ -102,7 +90,7 @@ class Store:
                     yield [*start, end.status, end.reason, end.steps, *finals, *others]
 
         def write_runs(path: Path) -> None:
-            with path.open("w", newline="", encoding="utf-8") as file:
+            with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow([*RUN_COLUMNS, *names])
                 writer.writerows(rows())
@@ -188,12 +176,15 @@ def _read_metadata(path: Path) -> list[FinishedRun]:
         content = json.loads(pq.read_schema(path).metadata[METADATA_KEY])
         return [FinishedRun(**run) for run in content["runs"]] if content["format"] == FORMAT else []
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        warnings.warn(f"{path} is not a sound part and is left out: {error}", stacklevel=2)
+        warnings.warn(f"{path} is not a sound part and is left out: {error}", stacklevel=1)
         return []
 
 
 def _read_part(path: Path) -> tuple[list[FinishedRun], pa.Table]:
-    return _read_metadata(path), pq.read_table(path)
+    try:
+        return _read_metadata(path), pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} is damaged; delete it and sweep again: {error}") from error
 
 
 def _cell(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from joblib import Parallel, cpu_count, delayed
 
 from optimlab.environment import environment
+from optimlab.errors import UserError
 from optimlab.experiment import Experiment, Run
 from optimlab.progress import Progress
 from optimlab.stack import Stack, train_stack
@@ -64,6 +65,10 @@ def sweep(experiment: Experiment, results: Path, jobs: int | None, progress: Pro
     try:
         with progress.over(len(missing), kept):
             for stack in _trained(stacks(experiment, missing, jobs), jobs):
+                if experiment.plugins_changed():
+                    raise UserError(
+                        "a plug-in changed while the sweep ran; sweep again to use the new one"
+                    )
                 store.write_part(stack)
                 ran += len(stack.runs)
                 progress.advance(len(stack.runs))
@@ -77,7 +82,7 @@ def stacks(experiment: Experiment, runs: list[Run], jobs: int) -> Iterator[Stack
     settings = {setting.label: setting for setting in experiment.optimizers}
     problem = replace(experiment.problem)  # type: ignore[type-var]  # a copy without cached arrays
     by_cache = STACK_BYTES // experiment.problem.run_bytes
-    by_workers = -(-len(runs) // (4 * jobs))
+    by_workers = -(-len(runs) // (4 * min(jobs, cpu_count())))
     size = max(1, min(LARGEST_STACK, by_cache, by_workers))
     for label, group in itertools.groupby(runs, lambda run: run.optimizer):
         members = list(group)

@@ -30,6 +30,7 @@ MESSAGES = {
     "too_long": "must have at most {max_length} items",
     "string_too_long": "must have at most {max_length} characters",
 }
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 class Mistake(NamedTuple):
@@ -57,8 +58,11 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
         return adapter.validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
         schema = adapter.json_schema()
-        for detail in error.errors(include_url=False):
-            location = _location(detail["loc"])
+        details = error.errors(include_url=False)
+        for detail in details:
+            if detail["type"] == "too_short" and detail["input"] and len(details) > 1:
+                continue  # pydantic counts the sound items alone
+            location = _location(detail)
             text = "".join(f"[{p + 1}]" if isinstance(p, int) else f".{p}" for p in location)
             mistake = Mistake((key + text).lstrip("."), _message(detail, location, schema))
             if mistakes and mistakes[-1].key == mistake.key:  # each branch of a union complains
@@ -86,15 +90,17 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _location(location: tuple[int | str, ...]) -> list[int | str]:
-    """Return where a mistake is, without the branches of a union that pydantic tried."""
+def _location(detail: Any) -> list[int | str]:
+    """Return where a mistake is, without the branch of a union that pydantic tried."""
+    location = list(detail["loc"])
     branches = ("int", "constrained-int", "literal['epoch']")
-    return [part for part in location if part not in branches]
+    is_key = detail["type"] in UNKNOWN_KEY  # and may be called like a branch
+    return location if is_key or not location or location[-1] not in branches else location[:-1]
 
 
 def _message(detail: Any, location: list[int | str], schema: dict[str, Any]) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+    if kind in UNKNOWN_KEY:
         return unknown(str(location[-1]), _legal_keys(schema, location[:-1]))
     phrase = MESSAGES.get(kind, detail["msg"].lower()).format(**context)
     return phrase if kind == "missing" else f"{phrase}, got {show(detail['input'])}"

@@ -1,12 +1,8 @@
-"""From finished tables to results/report.html: read, count, draw, write.
-
-Every file is written to a temporary name and then renamed, so a reader never sees half of one.
-"""
+"""From finished tables to results/report.html: read, count, draw, write."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from optimlab import plots, statistics
 from optimlab.errors import UserError
+from optimlab.files import write_atomically
 from optimlab.report.charts import draw_charts
 from optimlab.report.section import Section, write_section
 
@@ -185,9 +182,4 @@ def render(sections: list[Section]) -> str:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))

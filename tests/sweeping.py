@@ -1,0 +1,100 @@
+"""Tiny experiments to sweep: what the tests of configuration, store, sweep and command line share."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from optimlab.config import load
+from optimlab.progress import Progress
+from optimlab.sweep import sweep
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+TINY_PROBLEM = "hidden = []\nbatch_size = 600\n"  # softmax regression, two steps an epoch
+OWN = '[optimizers.Own]\nrule = "own.py:Own"\n'
+
+
+def document(
+    top="learning_rates = [0.1, 0.3]\n",
+    problem=TINY_PROBLEM,
+    training="epochs = 1\n",
+    seeds="tuning = 1\nreporting = 2\n",
+    optimizers="[optimizers.SGD]\n",
+):
+    """Return the text of an experiment, its tables replaced by what is given."""
+    return (
+        f'title = "Tiny"\n{top}\n[problem]\nname = "digits"\n{problem}\n'
+        f"[training]\n{training}\n[seeds]\n{seeds}\n{optimizers}\n"
+    )
+
+
+def plugin(init="pass", gradient_point="pass", step="pass", settings="", top=""):
+    """Return the source of gradient descent in a plain class, with a statement more in each method."""
+    return f"""
+import numpy as np
+{top}
+class Own:
+    def __init__(self, learning_rate=0.1{settings}):
+        self.learning_rate = learning_rate
+
+    def init(self, params):
+        {init}
+        return {{"steps": 0}}
+
+    def gradient_point(self, params, state):
+        {gradient_point}
+        return params
+
+    def step(self, params, gradient, state):
+        state["steps"] += 1
+        params -= self.learning_rate * gradient
+        {step}
+"""
+
+
+def write(folder, text=None, name="tiny", **plugins):
+    """Write an experiment and its plug-ins to a folder; return the experiment's file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for module, source in plugins.items():
+        (folder / f"{module}.py").write_text(source, encoding="utf-8")
+    file = folder / f"{name}.toml"
+    file.write_text(document() if text is None else text, encoding="utf-8")
+    return file
+
+
+def tiny(folder, text=None, name="tiny", **plugins):
+    """Write an experiment and its plug-ins to a folder, and load it."""
+    return load(write(folder, text, name, **plugins))
+
+
+def silent():
+    """Return a Progress that nobody sees."""
+    return Progress(Console(file=io.StringIO()))
+
+
+def run(experiment, results, jobs=1):
+    """Sweep without a sound."""
+    return sweep(experiment, results, jobs, silent())
+
+
+def command(*words):
+    """Return the command line of `optimlab` in an own process."""
+    return [sys.executable, "-m", "optimlab", *map(str, words)]
+
+
+def optimlab(*words, cwd, **environment):
+    """Run the command line in an own process and return what it did."""
+    package = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        command(*words),
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,190 @@
+"""The command line: what it prints, and its exit status."""
+
+import json
+import signal
+
+import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from sweeping import OWN, document, plugin, write
+from typer.testing import CliRunner
+
+from optimlab import cli
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with one experiment, experiments/tiny.toml, the current one."""
+    write(tmp_path / "experiments", own=plugin())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*words):
+    return CliRunner().invoke(cli.app, list(map(str, words)), env={"COLUMNS": "80", "TERM": "dumb"})
+
+
+def text_of(folder, text, **plugins):
+    write(folder / "experiments", text, **plugins)
+
+
+def test_help_names_the_commands():
+    done = call("--help")
+    assert done.exit_code == 0
+    for name in ("sweep", "plots", "list", "show"):
+        assert name in done.output
+
+
+def test_a_sweep_tells_what_it_did_and_what_is_next(here):
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert done.exit_code == 0
+    lines = done.output.splitlines()
+    assert lines[:2] == ["Tiny", "6 runs to do"]
+    assert lines[-3].startswith("6 of 6 runs, ")
+    assert lines[-2].endswith("all in all 6 ok.")
+    assert lines[-1] == "Tables are in results/tiny; next: make plots"
+    again = call("sweep", "tiny", "--jobs", 1)
+    assert "0 runs to do, 6 finished before" in again.output
+    assert json.loads((here / "results/tiny/experiment.json").read_text())["last_sweep"]["runs"] == 0
+
+
+def test_results_go_where_they_should(here):
+    assert call("sweep", "tiny", "--jobs", 1, "--results", "else/where").exit_code == 0
+    assert (here / "else/where/tiny/runs.csv").exists()
+    assert not (here / "results").exists()
+
+
+def test_fresh_runs_everything_again_and_touches_no_other_experiment(here):
+    call("sweep", "tiny", "--jobs", 1)
+    other = here / "results/other/runs.csv"
+    other.parent.mkdir()
+    other.write_text("x")
+    (here / "results/tiny/left.over").write_text("x")
+    done = call("sweep", "tiny", "--jobs", 1, "--fresh")
+    assert "6 runs to do\n" in done.output
+    assert other.read_text() == "x"
+    assert not (here / "results/tiny/left.over").exists()
+
+
+def test_fresh_deletes_nothing_when_the_experiment_has_a_mistake(here):
+    call("sweep", "tiny", "--jobs", 1)
+    text_of(here, document(training="epochs = 0"))
+    assert call("sweep", "tiny", "--fresh").exit_code == 2
+    assert (here / "results/tiny/runs.csv").exists()
+
+
+def test_jobs_is_the_number_of_workers(here, monkeypatch):
+    seen = []
+
+    def trained(todo, jobs):
+        seen.append(jobs)
+        return iter(())
+
+    monkeypatch.setattr("optimlab.sweep._trained", trained)
+    monkeypatch.setattr("optimlab.sweep.cpu_count", lambda: 5)
+    call("sweep", "tiny", "--jobs", 3)
+    call("sweep", "tiny")
+    assert seen == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("sweep", "tny"), "no such experiment; did you mean tiny?"),
+        (("show", "tny"), "no such experiment; did you mean tiny?"),
+        (("sweep", "tiny", "--jobs", 0), "--jobs"),
+        (("sweep", "tiny", "--jobs", "two"), "--jobs"),
+        (("sweep", "tiny", "--freshly"), "--freshly"),
+        (("swep",), "swep"),
+        (("sweep", "tiny", "more"), "more"),
+    ],
+)
+def test_a_mistake_gives_2(here, words, message):
+    done = call(*words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (here / "results").exists()
+
+
+def test_runs_that_fail_give_1_and_the_others_finish(here):
+    source = plugin(init="if np.any(self.learning_rate > 0.2): raise ValueError('too large')")
+    text_of(here, document(optimizers=OWN + "[optimizers.SGD]"), own=source)
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert done.exit_code == 1
+    assert "all in all 9 ok, 3 failed." in done.output
+    assert "Some runs failed: see the column reason in results/tiny/runs.csv." in done.output
+    assert len((here / "results/tiny/runs.csv").read_text().splitlines()) == 13
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_plugin_that_leaves_does_not_pass_for_a_success(here, status):
+    text_of(here, document(optimizers=OWN), own=plugin(step=f"raise SystemExit({status})"))
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert done.exit_code == 1
+    assert "6 failed" in done.output
+
+
+def test_a_results_folder_that_is_a_file_gives_1(here):
+    (here / "results").write_text("a file")
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("optimlab: ")
+    assert "results" in done.stderr
+    assert (here / "results").read_text() == "a file"
+
+
+def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("optimlab.sweep.train_stack", interrupted)
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert done.exit_code == 130
+    assert "Interrupted. What had finished is in results/tiny; the same command goes on." in done.output
+    assert (here / "results/tiny/runs.csv").exists()
+
+
+def test_results_that_vanish_are_told(here, monkeypatch):
+    """Nothing that a sweep has run may be missing from its tables without a word."""
+    monkeypatch.setattr("optimlab.sweep.Store.write_part", lambda store, stack: None)
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert done.exit_code == 1
+    assert "6 runs are missing" in done.output
+
+
+@pytest.mark.parametrize("results", ["[red]x", "a" * 90, "a b", "Größe", ":warning:"])
+def test_a_path_is_printed_as_it_is(here, results):
+    done = call("sweep", "tiny", "--jobs", 1, "--results", results)
+    assert done.exit_code == 0
+    assert f"Tables are in {results}/tiny; next: make plots" in done.output
+
+
+def test_markup_in_a_title_is_no_markup(here):
+    text_of(here, document().replace("Tiny", "[red]not[/blue]"))
+    for words in (("sweep", "tiny", "--jobs", 1), ("show", "tiny"), ("list",)):
+        assert "[red]not[/blue]" in call(*words).output
+
+
+def test_list_and_show(here):
+    listed = call("list")
+    assert listed.exit_code == 0
+    assert "tiny" in listed.output
+    assert "[0, 1)" in listed.output
+    shown = call("show", "tiny", "--results", "nowhere")
+    assert shown.exit_code == 0
+    assert "6 runs, 0 of them finished" in shown.output
+
+
+def test_terminate_is_an_interrupt():
+    with pytest.raises(KeyboardInterrupt):
+        cli._terminate(signal.SIGTERM, None)
+
+
+def test_a_worker_that_dies_is_told_without_a_traceback(here, monkeypatch):
+    def dies(*args):
+        raise TerminatedWorkerError("killed")
+
+    monkeypatch.setattr("optimlab.sweep.train_stack", dies)
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert done.exit_code == 1
+    assert "a worker process died" in done.stderr
+    assert (here / "results/tiny/runs.csv").exists()

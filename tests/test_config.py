@@ -1,0 +1,555 @@
+"""The experiment's file: what is shipped loads, and each kind of mistake is told in words."""
+# ruff: noqa: E501  # a case stands on one line, however long its message
+
+import math
+from copy import deepcopy
+from dataclasses import fields
+from datetime import date, datetime, time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sweeping import EXPERIMENTS, OWN, TINY_PROBLEM, document, optimlab, plugin, tiny, write
+
+from optimlab.config import ExperimentError, find, load
+from optimlab.experiment import Experiment
+from optimlab.problems import Digits
+from optimlab.training import Recorder
+
+NAME_RULE = "up to 60 letters, digits, spaces and . _ + - = ( ), the first a letter or a digit"
+DIGITS_KEYS = ", ".join(field.name for field in fields(Digits))
+FIVE = "SGD, Nesterov, AdaGrad, RMSprop, Adam"
+
+
+def mistakes_of(file):
+    """Return what is wrong with a file, a line a mistake."""
+    with pytest.raises(ExperimentError) as caught:
+        load(file)
+    lines = [f"{m.key}: {m.message}".removeprefix(": ") for m in caught.value.mistakes]
+    head = f"{file}: {len(lines)} mistakes" if len(lines) > 1 else ""
+    expected = "\n  ".join([head, *lines]) if head else f"{file}: {lines[0]}"
+    assert str(caught.value) == expected
+    return lines
+
+
+def test_digits_is_the_default_sweep_of_the_design():
+    experiment = load(EXPERIMENTS / "digits.toml")
+    assert experiment.count() == len(list(experiment.runs())) == 2200 == 5 * 11 * (10 + 30)
+    assert [s.label for s in experiment.optimizers] == FIVE.split(", ")
+    assert {len(s.learning_rates) for s in experiment.optimizers} == {11}
+    epoch = math.ceil(1200 / 64)
+    assert experiment.problem.steps_per_epoch == epoch
+    assert experiment.steps == 30 * epoch == 570
+    assert experiment.record_at == tuple(range(epoch, 571, epoch))
+    assert len(Recorder(experiment.record_at, experiment.problem.initial_params([0])).steps) == 31
+    assert (experiment.tuning_seeds, experiment.reporting_seeds) == (10, 30)
+    assert [(u.units, u.activation) for u in experiment.problem.hidden] == [
+        (32, "sigmoid"),
+        (16, "relu"),
+    ]
+
+
+def test_smoke_is_small_and_has_a_plugin():
+    experiment = load(EXPERIMENTS / "smoke.toml")
+    assert experiment.count() <= 150
+    assert experiment.steps <= 100
+    assert "sign_descent.py:SignDescent" in [s.rule for s in experiment.optimizers]
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_shipped_experiment_loads(file):
+    experiment = load(file)
+    assert experiment.count() > 0
+    assert experiment.name == file.stem
+    assert experiment.toml == file.read_text(encoding="utf-8")
+
+
+def test_what_is_left_out_has_a_default(tmp_path):
+    text = 'title = "t"\n[problem]\nname = "digits"\n[training]\nepochs = 2\n[optimizers.Adam]\n'
+    experiment = tiny(tmp_path, "learning_rates = [0.1]\n" + text)
+    assert (experiment.tuning_seeds, experiment.reporting_seeds) == (10, 30)
+    assert experiment.description == ""
+    assert experiment.problem.batch_size == 64
+    assert experiment.record_at == (19, 38)
+    [adam] = experiment.optimizers
+    assert adam.hyperparameters == {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+
+
+@pytest.mark.parametrize(
+    ("training", "record_at"),
+    [
+        ("epochs = 3", (2, 4, 6)),
+        ("steps = 5", (2, 4, 5)),
+        ('steps = 5\nrecord_every = "epoch"', (2, 4, 5)),
+        ("steps = 5\nrecord_every = 1", (1, 2, 3, 4, 5)),
+        ("epochs = 2\nrecord_every = 3", (3, 4)),
+        ("steps = 5\nrecord_every = 99", (5,)),
+        ("steps = 1", (1,)),
+    ],
+)
+def test_the_schedule_ends_with_the_last_step(tmp_path, training, record_at):
+    experiment = tiny(tmp_path, document(training=training))
+    assert experiment.record_at == record_at
+    assert experiment.steps == record_at[-1]
+
+
+def test_learning_rates_are_sorted_once_each_and_an_optimizer_may_have_its_own(tmp_path):
+    optimizers = "[optimizers.SGD]\n[optimizers.Adam]\nlearning_rates = [3, 1e-3, 3.0]\n"
+    top = "learning_rates = [0.3, 0.1, 0.3]\n"
+    sgd, adam = tiny(tmp_path, document(top=top, optimizers=optimizers)).optimizers
+    assert sgd.learning_rates == (0.1, 0.3)
+    assert adam.learning_rates == (0.001, 3.0)
+    assert all(type(rate) is float for rate in adam.learning_rates)
+
+
+SGD = "[optimizers.SGD]\n"
+HIDDEN_OK = '{ units = 3, activation = "relu" }'
+ONE_MISTAKE = [
+    # unknown keys, at every level
+    ({"top": "learning_rate = 3\nlearning_rates = [1]\n"}, "learning_rate: unknown key; did you mean learning_rates?"),
+    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, problem, training, seeds, optimizers"),
+    ({"problem": "batch_sizes = 3"}, "problem.batch_sizes: unknown key; did you mean batch_size?"),
+    ({"training": "epochs = 1\nrecord_evry = 3"}, "training.record_evry: unknown key; did you mean record_every?"),
+    ({"seeds": "tunning = 3"}, "seeds.tunning: unknown key; did you mean tuning?"),
+    ({"problem": f'hidden = [{HIDDEN_OK}, {{ units = 3, activation = "relu", activaton = "elu" }}]'}, "problem.hidden[2].activaton: unknown key; did you mean activation?"),
+    ({"optimizers": SGD + "momentun = 0.9"}, "optimizers.SGD.momentun: unknown key; did you mean momentum?"),
+    ({"optimizers": "[optimizers.AdaGrad]\nmomentum = 0.9"}, "optimizers.AdaGrad.momentum: unknown key; known are eps, rule, learning_rates"),
+    ({"optimizers": SGD + "learning_rate = 0.9"}, "optimizers.SGD.learning_rate: unknown key; did you mean learning_rates, a list?"),
+    # keys that could be taken for something else
+    ({"problem": '"a.b" = 1'}, f"problem.a.b: unknown key; known are {DIGITS_KEYS}"),
+    ({"problem": '"a[b" = 1'}, f"problem.a[b: unknown key; known are {DIGITS_KEYS}"),
+    ({"problem": "int = 1"}, f"problem.int: unknown key; known are {DIGITS_KEYS}"),
+    ({"training": "epochs = 1\nint = 1"}, "training.int: unknown key; known are epochs, steps, record_every"),
+    ({"top": "learning_rates = [1]\nconstrained-int = 1\n"}, "constrained-int: unknown key; did you mean training?"),
+    # wrong types
+    ({"problem": "batch_size = true"}, "problem.batch_size: must be a whole number, got true"),
+    ({"problem": "batch_size = 64.0"}, "problem.batch_size: must be a whole number, got 64.0"),
+    ({"problem": 'batch_size = "64"'}, 'problem.batch_size: must be a whole number, got "64"'),
+    ({"problem": "batch_norm = 1"}, "problem.batch_norm: must be true or false, got 1"),
+    ({"problem": "hidden = [3]"}, "problem.hidden[1]: must be a table, got 3"),
+    ({"problem": 'hidden = "32"'}, 'problem.hidden: must be a list, got "32"'),
+    ({"problem": "dtype = 1979-05-27"}, "problem.dtype: must be 'float32' or 'float64', got \"1979-05-27\""),
+    ({"training": "epochs = 1.5"}, "training.epochs: must be a whole number, got 1.5"),
+    ({"training": "steps = 1e3"}, "training.steps: must be a whole number, got 1000.0"),
+    ({"training": "epochs = 1\nrecord_every = true"}, "training.record_every: must be 'epoch' or a whole number, got true"),
+    ({"training": 'epochs = 1\nrecord_every = "epohc"'}, "training.record_every: must be 'epoch' or a whole number, got \"epohc\""),
+    ({"seeds": 'tuning = "3"'}, 'seeds.tuning: must be a whole number, got "3"'),
+    ({"top": "learning_rates = 0.1\n"}, "learning_rates: must be a list, got 0.1"),
+    ({"top": "learning_rates = [0.1, true]\n"}, "learning_rates[2]: must be a number, got true"),
+    ({"top": 'learning_rates = [0.1, "0.2"]\n'}, 'learning_rates[2]: must be a number, got "0.2"'),
+    ({"top": "description = 3\nlearning_rates = [1]\n"}, "description: must be text, got 3"),
+    ({"optimizers": SGD + "learning_rates = 0.1"}, "optimizers.SGD.learning_rates: must be a list, got 0.1"),
+    ({"optimizers": SGD + "momentum = [0.1]"}, "optimizers.SGD.momentum: must be a number, a text, true or false, got [0.1]"),
+    ({"optimizers": SGD + "momentum = 1979-05-27"}, 'optimizers.SGD.momentum: must be a number, a text, true or false, got "1979-05-27"'),
+    ({"optimizers": SGD + "momentum = true"}, "optimizers.SGD.momentum: momentum must be a number in [0, 1), got True"),
+    ({"optimizers": SGD + 'momentum = "0.9"'}, "optimizers.SGD.momentum: momentum must be a number in [0, 1), got '0.9'"),
+    ({"optimizers": "[optimizers]\nSGD = 3"}, "optimizers.SGD: must be a table, got 3"),
+    ({"optimizers": "[[optimizers.SGD]]"}, "optimizers.SGD: must be a table, got [{}]"),
+    # out of range
+    ({"problem": "batch_size = 0"}, "problem.batch_size: must be at least 1, got 0"),
+    ({"problem": "batch_size = 1201"}, "problem.batch_size: must be at most 1,200, the size of the training set, got 1,201"),
+    ({"problem": 'batch_size = 1501\nsplit = "article"'}, "problem.batch_size: must be at most 1,500, the size of the training set, got 1,501"),
+    ({"problem": 'hidden = [{ units = 0, activation = "relu" }]'}, "problem.hidden[1].units: must be at least 1, got 0"),
+    ({"problem": 'hidden = [{ units = 5000, activation = "relu" }]'}, "problem.hidden[1].units: must be at most 4,096, got 5000"),
+    ({"training": "epochs = 0"}, "training.epochs: must be at least 1, got 0"),
+    ({"training": "epochs = 1\nrecord_every = 0"}, "training.record_every: must be 'epoch' or at least 1, got 0"),
+    ({"seeds": "tuning = -1"}, "seeds.tuning: must be at least 0, got -1"),
+    ({"seeds": "tuning = 1001"}, "seeds.tuning: must be at most 1,000, got 1001"),
+    ({"top": "learning_rates = [0.1, 0]\n"}, "learning_rates[2]: must be at least 1e-30, got 0"),
+    ({"top": "learning_rates = [0.1, -inf]\n"}, "learning_rates[2]: must be at least 1e-30, got -Infinity"),
+    ({"top": "learning_rates = [0.1, inf]\n"}, "learning_rates[2]: must be at most 1e+30, got Infinity"),
+    ({"top": "learning_rates = [0.1, nan]\n"}, "learning_rates[2]: must be at most 1e+30, got NaN"),
+    ({"optimizers": SGD + "momentum = 1.1"}, "optimizers.SGD.momentum: momentum must be in [0, 1), got 1.1"),
+    ({"optimizers": SGD + "momentum = nan"}, "optimizers.SGD.momentum: momentum must be in [0, 1), got nan"),
+    ({"optimizers": SGD + "momentum = inf"}, "optimizers.SGD.momentum: momentum must be in [0, 1), got inf"),
+    ({"optimizers": "[optimizers.Adam]\neps = 0"}, "optimizers.Adam.eps: eps must be in (0, inf), got 0"),
+    ({"training": "steps = 1_000_000\nrecord_every = 1"}, "training.record_every: gives 1,000,000 records a run; must give at most 100,000"),
+    # unknown names
+    ({"problem": f'hidden = [{HIDDEN_OK}, {{ units = 3, activation = "rele" }}]'}, "problem.hidden[2].activation: must be 'sigmoid', 'tanh', 'relu', 'leaky_relu' or 'elu', got \"rele\""),
+    ({"problem": 'initialization = "zero"'}, "problem.initialization: must be 'uniform', 'glorot' or 'he', got \"zero\""),
+    ({"optimizers": "[optimizers.Adm]"}, 'optimizers.Adm: unknown optimizer "Adm"; did you mean Adam? (your own is "file.py:ClassName")'),
+    ({"optimizers": SGD + 'rule = "zzz"'}, f'optimizers.SGD.rule: unknown optimizer "zzz"; known are {FIVE} (your own is "file.py:ClassName")'),
+    ({"optimizers": SGD + "rule = 3"}, f'optimizers.SGD.rule: unknown optimizer "3"; known are {FIVE} (your own is "file.py:ClassName")'),
+    # what is missing or empty
+    ({"top": "learning_rates = []\n"}, "learning_rates: must not be empty, got []"),
+    ({"optimizers": SGD + "learning_rates = []"}, "optimizers.SGD.learning_rates: must not be empty, got []"),
+    ({"top": ""}, "optimizers.SGD: needs learning_rates, here or at the top of the file"),
+    ({"optimizers": "[optimizers]"}, "optimizers: must not be empty, got {}"),
+    ({"optimizers": ""}, "optimizers: is missing"),
+    ({"problem": "hidden = [{ units = 3 }]"}, "problem.hidden[1].activation: is missing"),
+    # what does not go together
+    ({"training": "epochs = 1\nsteps = 2"}, "training: must give either epochs or steps"),
+    ({"training": ""}, "training: must give either epochs or steps"),
+    ({"seeds": "tuning = 0\nreporting = 0"}, "seeds: must give at least one seed, tuning or reporting"),
+    ({"optimizers": SGD + '[optimizers.Twin]\nrule = "SGD"\nmomentum = 0.9\nlearning_rates = [9, 0.3]'}, "optimizers.Twin: has runs that optimizers.SGD has already"),
+    # labels
+    ({"optimizers": '[optimizers."a/b"]\nrule = "SGD"'}, f"optimizers.a/b: a label is {NAME_RULE}"),
+    ({"optimizers": '[optimizers."[red]x"]\nrule = "SGD"'}, f"optimizers.[red]x: a label is {NAME_RULE}"),
+    ({"optimizers": f'[optimizers.{"x" * 61}]\nrule = "SGD"'}, f"optimizers.{'x' * 61}: a label is {NAME_RULE}"),
+    # numbers without end
+    ({"problem": f"batch_size = 0x{'f' * 5000}"}, "is nested too deeply, or holds a number of too many digits"),
+    ({"problem": f"batch_size = {'9' * 5000}"}, "is nested too deeply, or holds a number of too many digits"),
+    ({"problem": f"hidden = {'[' * 300}{']' * 300}"}, "is nested too deeply, or holds a number of too many digits"),
+    ({"problem": f"hidden = {'[' * 5000}{']' * 5000}"}, "is nested too deeply, or holds a number of too many digits"),
+    ({"top": f"learning_rates = [0.1, 1{'0' * 400}]\n"}, f"learning_rates[2]: must be at most 1e+30, got 1{'0' * 56}…"),
+    # several rates, all of them wrong, are not also an empty list
+    ({"top": "learning_rates = [0]\n"}, "learning_rates[1]: must be at least 1e-30, got 0"),
+    # a rate that float32 takes for zero
+    ({"top": "learning_rates = [1e-50]\n"}, "learning_rates[1]: must be at least 1e-30, got 1e-50"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "message"), ONE_MISTAKE, ids=[m[:60] for _, m in ONE_MISTAKE])
+def test_one_mistake_gives_one_message(tmp_path, parts, message):
+    assert mistakes_of(write(tmp_path, document(**parts))) == [message]
+
+
+def test_the_valid_document_of_these_cases_is_valid(tmp_path):
+    assert isinstance(tiny(tmp_path), Experiment)
+
+
+def test_optimizers_that_share_no_run_are_no_twins(tmp_path):
+    optimizers = """
+[optimizers.SGD]
+learning_rates = [0.1]
+[optimizers."other rates"]
+rule = "SGD"
+learning_rates = [0.2]
+[optimizers."other momentum"]
+rule = "SGD"
+momentum = 0.5
+"""
+    assert len(tiny(tmp_path, document(optimizers=optimizers)).optimizers) == 3
+
+
+PLUGIN_MISTAKES = [
+    ("own.py:Own", None, "there is no file {folder}/own.py"),
+    ("own.py:", plugin(), 'there is no class "" in own.py'),
+    ("own.py:Owl", plugin(), 'there is no class "Owl" in own.py'),
+    ("own.py:np", plugin(), 'there is no class "np" in own.py'),
+    ("own.txt:Own", plugin(), '"own.txt" is not a .py file in the folder of the experiment'),
+    ("../own.py:Own", plugin(), '"../own.py" is not a .py file in the folder of the experiment'),
+    ("/etc/own.py:Own", plugin(), '"/etc/own.py" is not a .py file in the folder of the experiment'),
+    ("own.py:Own", plugin().replace("init(self, p", "start(self, p"), "Own in own.py lacks the method init"),
+    ("own.py:Own", plugin().replace("def gradient_point", "def point"), "Own in own.py lacks the method gradient_point"),
+    ("own.py:Own", plugin().replace("def step", "def go"), "Own in own.py lacks the method step"),
+    ("own.py:Own", plugin().replace("learning_rate=", "rate="), "Own in own.py takes no keyword learning_rate"),
+    ("own.py:Own", plugin(top="1 / 0"), "own.py cannot be loaded: ZeroDivisionError: division by zero"),
+    ("own.py:Own", plugin(top="import nothing_of_this_name"), "own.py cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+    ("own.py:Own", plugin(top="raise SystemExit(0)"), "own.py cannot be loaded: SystemExit: 0"),
+    ("own.py:Own", "class Own(:", "own.py cannot be loaded: SyntaxError: invalid syntax (own.py, line 1)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "source", "message"), PLUGIN_MISTAKES)
+def test_a_plugin_that_is_none(tmp_path, rule, source, message):
+    plugins = {} if source is None else {"own": source}
+    file = write(tmp_path, document(optimizers=f'[optimizers.Own]\nrule = "{rule}"'), **plugins)
+    assert mistakes_of(file) == ["optimizers.Own.rule: " + message.format(folder=tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "message"),
+    [
+        (", *, power", "", "optimizers.Own: TypeError: Own.__init__() missing 1 required keyword-only argument: 'power'"),
+        (", power=2.0", "powr = 3", "optimizers.Own.powr: unknown key; did you mean power?"),
+        (", seed=2", "", "optimizers.Own.rule: its hyper-parameter seed has the name of a column of runs.csv"),
+        (", reason=''", "", "optimizers.Own.rule: its hyper-parameter reason has the name of a column of runs.csv"),
+        (", power=np.tanh", "", "optimizers.Own.rule: the default of power must be a number, a text, true, false or None"),
+        (", power=np.float32(2)", "", "optimizers.Own.rule: the default of power must be a number, a text, true, false or None"),
+    ],
+)  # fmt: skip
+def test_a_plugin_whose_hyperparameters_cannot_be(tmp_path, settings, given, message):
+    file = write(tmp_path, document(optimizers=OWN + given), own=plugin(settings=settings))
+    assert mistakes_of(file) == [message]
+
+
+@pytest.mark.parametrize("settings", [", power=2.0", ", power=None", ", power='x'", ", power=True"])
+def test_a_plugin_whose_hyperparameters_can_be(tmp_path, settings):
+    experiment = tiny(tmp_path, document(optimizers=OWN), own=plugin(settings=settings))
+    assert list(experiment.optimizers[0].hyperparameters) == ["power"]
+    assert len(list(experiment.runs())) == 6
+
+
+@pytest.mark.parametrize(
+    "constructor", ["raise ValueError('power must be even')", "raise SystemExit('power must be even')"]
+)
+def test_a_plugin_that_refuses_its_hyperparameters(tmp_path, constructor):
+    source = plugin(settings=", power=3").replace(
+        "self.learning_rate = learning_rate", f"if power == 3: {constructor}"
+    )
+    [mistake] = mistakes_of(write(tmp_path, document(optimizers=OWN), own=source))
+    assert mistake.startswith("optimizers.Own: ")
+    assert mistake.endswith("power must be even")
+
+
+MANY = """
+titel = "t"
+learning_rates = [0.1, 0]
+[problem]
+name = "digits"
+hidden = [{ units = 3, activation = "relu" }, { unit = 3, activation = "rele" }]
+batch_size = 5000
+batch_norm = "yes"
+[training]
+epochs = 1
+steps = 2
+recordevery = 3
+[seeds]
+tuning = true
+reporting = -1
+[optimizers.SGD]
+momentum = 2
+nesterov = true
+[optimizers.Adm]
+[optimizers."a:b"]
+rule = "SGD"
+[optimizers.RMSprop]
+learning_rates = []
+rho = -0.1
+eps = 0
+[optimizers.Own]
+rule = "nowhere.py:Own"
+[optimizers.Five]
+rule = 5
+"""
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
+    lines = mistakes_of(write(tmp_path, MANY))
+    assert len(lines) == len(set(lines))
+    assert {line.partition(": ")[0] for line in lines} == {
+        "title",
+        "titel",
+        "learning_rates[2]",
+        "problem.hidden[2].unit",
+        "problem.hidden[2].units",
+        "problem.hidden[2].activation",
+        "problem.batch_size",
+        "problem.batch_norm",
+        "training",
+        "training.recordevery",
+        "seeds.tuning",
+        "seeds.reporting",
+        "optimizers.SGD.momentum",
+        "optimizers.SGD.nesterov",
+        "optimizers.Adm",
+        "optimizers.a:b",
+        "optimizers.RMSprop.learning_rates",
+        "optimizers.RMSprop.rho",
+        "optimizers.RMSprop.eps",
+        "optimizers.Own.rule",
+        "optimizers.Five.rule",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "start"),
+    [
+        (b"title = ", "is not valid TOML: Invalid value"),
+        (b"title = 'a'\ntitle = 'b'", "is not valid TOML: Cannot overwrite a value"),
+        (b"title = 'a\xff'", "is not UTF-8 text: invalid start byte at byte 10"),
+        (b"PK\x00\x00\x80", "is not UTF-8 text"),
+        (b"a = 1979-13-45", "is not valid TOML: Expected newline"),
+    ],
+)
+def test_a_file_that_cannot_be_read_as_toml(tmp_path, content, start):
+    file = tmp_path / "tiny.toml"
+    file.write_bytes(content)
+    [mistake] = mistakes_of(file)
+    assert mistake.startswith(start)
+
+
+def test_a_file_that_is_a_folder_or_is_gone(tmp_path):
+    (tmp_path / "folder.toml").mkdir()
+    assert mistakes_of(tmp_path / "folder.toml") == ["cannot be read: Is a directory"]
+    assert mistakes_of(tmp_path / "gone.toml") == ["cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize("name", ["_hidden", "a:b", "[red]", "x" * 61, "a\nb", " a"])
+def test_a_bad_file_name(tmp_path, name):
+    file = tmp_path / f"{name}.toml"
+    file.write_text(document())
+    assert mistakes_of(file) == [f"an experiment's name is {NAME_RULE}"]
+
+
+def test_a_good_file_name(tmp_path):
+    file = write(tmp_path, name="Größe 2 (lr=0.1)")
+    assert load(file).name == "Größe 2 (lr=0.1)"
+
+
+def test_find(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExperimentError, match=r"there is no such experiment; nor any other in .*experiments"):
+        find("digits")
+    file = write(tmp_path / "experiments", name="digits")
+    elsewhere = write(tmp_path / "elsewhere", name="digits")
+    assert find("digits").resolve() == file
+    assert find("experiments/digits.toml").resolve() == file
+    assert find("./experiments/../experiments/digits.toml").samefile(file)
+    assert find(str(elsewhere)) == elsewhere
+    for name in ("digit", "digit.toml", "nowhere/digits.toml"):
+        with pytest.raises(ExperimentError, match=r"no such experiment; did you mean digits\?"):
+            find(name)
+    with pytest.raises(ExperimentError, match=r"zebra.toml: .* there are: digits"):
+        find("zebra")
+    for name in ("", ".", "..", "digits/", "/", "\0"):
+        with pytest.raises(ExperimentError):
+            find(name)
+
+
+def test_the_command_line_says_it_without_a_traceback(tmp_path):
+    file = write(tmp_path, MANY)
+    done = optimlab("sweep", file, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == f"optimlab: {_message_of(file)}"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def _message_of(file):
+    with pytest.raises(ExperimentError) as caught:
+        load(file)
+    return str(caught.value)
+
+
+# Documents of any kind: a valid one with a few things changed.
+
+VALID = {
+    "title": "t",
+    "description": "d",
+    "learning_rates": [0.1, 1],
+    "problem": {
+        "name": "digits",
+        "hidden": [{"units": 3, "activation": "relu"}, {"units": 2, "activation": "elu"}],
+        "batch_norm": True,
+        "batch_size": 600,
+        "dtype": "float64",
+        "split": "article",
+    },
+    "training": {"epochs": 2, "record_every": 2},
+    "seeds": {"tuning": 1, "reporting": 2},
+    "optimizers": {
+        "SGD": {"momentum": 0.5, "learning_rates": [0.2]},
+        "Own": {"rule": "own.py:Own", "power": 2.0},
+        "Adam": {"rule": "Adam", "beta1": 0.9},
+    },
+}
+HUGE = "0x" + "f" * 5000
+LIKELY_KEYS = "steps epochs name rule units power learning_rate learning_rates momentum self"
+ODD_KEYS = ["", "int", "none", "a.b", "a[1", "constrained-int", "literal['epoch']", "é\n"]
+KEYS = st.sampled_from(LIKELY_KEYS.split() + ODD_KEYS) | st.text(max_size=4)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 3)
+    | st.integers()
+    | st.sampled_from([10**400, HUGE, -(10**30), 1.5, 1e400, 1e-320, "epoch", "SGD", "own.py:Own"])
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from([date(2026, 1, 2), time(3, 4), datetime(2026, 1, 2, 3, 4)])
+)
+VALUES = st.recursive(
+    LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(KEYS, v, max_size=3), max_leaves=4
+)
+CHANGES = st.lists(
+    st.tuples(
+        st.lists(st.integers(0, 9), min_size=1, max_size=4),
+        st.sampled_from(["replace", "delete", "add", "rename"]),
+        KEYS,
+        VALUES,
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def toml(value):
+    """Return a value in TOML; some texts come out as no TOML at all, which is as well."""
+    if isinstance(value, dict):
+        inner = (f"{toml(str(key))} = {toml(v)}" for key, v in value.items() if v is not None)
+        return "{" + ", ".join(inner) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml(v) for v in value if v is not None) + "]"
+    if value == HUGE:
+        return value
+    if isinstance(value, str):
+        return (
+            '"' + "".join(c if c.isalnum() or c in " .[:" else f"\\U{ord(c):08x}" for c in value) + '"'
+        )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def changed(document, changes):
+    """Return a copy of a document with values replaced, deleted, added or renamed."""
+    document = deepcopy(document)
+    for path, kind, new_key, value in changes:
+        place = document
+        for step in path[:-1]:
+            inner = list(place.values()) if isinstance(place, dict) else place
+            inner = [v for v in inner if isinstance(v, dict | list) and v]
+            if not inner:
+                break
+            place = inner[step % len(inner)]
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        if not keys:
+            continue
+        key = keys[path[-1] % len(keys)]
+        if kind == "replace":
+            place[key] = value
+        elif kind == "delete":
+            del place[key]
+        elif isinstance(place, dict):
+            place[new_key] = value if kind == "add" else place.pop(key)
+    return document
+
+
+@pytest.fixture(scope="module")
+def anywhere(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("any")
+    write(folder, own=plugin(settings=", power=1.0"))
+    return folder / "tiny.toml"
+
+
+def only_an_experiment_or_its_error(file):
+    """Load a file; anything but an Experiment or an ExperimentError is raised."""
+    try:
+        experiment = load(file)
+    except ExperimentError as error:
+        experiment, mistakes = None, error.mistakes
+    if experiment is None:
+        assert mistakes
+        assert all(message for _, message in mistakes)
+        return None
+    assert experiment.count() >= 1
+    assert len(next(experiment.runs()).run_id) == 16
+    return experiment
+
+
+def test_the_document_that_is_changed_is_valid(anywhere):
+    anywhere.write_text("\n".join(f"{key} = {toml(value)}" for key, value in VALID.items()))
+    assert only_an_experiment_or_its_error(anywhere).count() == (1 + 2 + 2) * 3
+
+
+@given(CHANGES)
+@example([([0], "add", "int", 1)])
+@example([([0, 0], "add", "a.b", 1)])
+@example([([0, 4], "replace", "", HUGE)])
+def test_any_document_gives_an_experiment_or_its_error(anywhere, changes):
+    text = "\n".join(
+        f"{toml(k)} = {toml(v)}" for k, v in changed(VALID, changes).items() if v is not None
+    )
+    anywhere.write_text(text, encoding="utf-8")
+    only_an_experiment_or_its_error(anywhere)
+
+
+@given(st.data())
+def test_any_damaged_file_gives_an_experiment_or_its_error(anywhere, data):
+    content = bytearray(document(problem=TINY_PROBLEM, optimizers=SGD + OWN).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(content)))
+        length = data.draw(st.sampled_from([0, 1, 5, 200]))
+        content[start : start + length] = data.draw(st.binary(max_size=3))
+    anywhere.write_bytes(content)
+    only_an_experiment_or_its_error(anywhere)

@@ -1,0 +1,121 @@
+"""Listings: experiments, defaults and legal ranges, and how far an experiment is."""
+
+import io
+from dataclasses import fields
+
+import pytest
+from rich.console import Console
+from sweeping import OWN, document, plugin, run, tiny, write
+
+from optimlab.config import ExperimentError
+from optimlab.listing import print_experiment, print_listing
+from optimlab.optimizers import RANGES, RULES
+from optimlab.plugins import hyperparameters
+from optimlab.problems import PROBLEMS
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with an empty folder experiments/ in it, the current one."""
+    (tmp_path / "experiments").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def listed(width=200):
+    file = io.StringIO()
+    print_listing(Console(file=file, width=width))
+    return file.getvalue()
+
+
+def shown(name, results, width=200):
+    file = io.StringIO()
+    print_experiment(Console(file=file, width=width), name, results)
+    return file.getvalue()
+
+
+def words(text):
+    return [line.split() for line in text.splitlines()]
+
+
+def test_experiments_are_listed_with_runs_and_title(here):
+    write(here / "experiments", name="second")
+    write(here / "experiments", document(seeds="tuning = 1000\nreporting = 1000"), name="first")
+    lines = words(listed())
+    assert lines.index(["first", "4,000", "Tiny"]) < lines.index(["second", "6", "Tiny"])
+
+
+def test_every_hyperparameter_is_listed_with_default_and_range(here):
+    text = listed()
+    rows = words(text)
+    for name, rule in RULES.items():
+        start = next(place for place, row in enumerate(rows) if row[:1] == [name])
+        own = [row[-len(str(RANGES["rho"]).split()) - 2 :] for row in rows[start:]]
+        for place, (parameter, default) in enumerate(hyperparameters(rule).items()):
+            assert own[place] == [parameter, f"{default:g}", *str(RANGES[parameter]).split()]
+    assert "[0, 1)" in text
+    assert "(0, inf)" in text
+
+
+def test_every_setting_of_a_problem_is_listed(here):
+    text = listed()
+    for name, problem in PROBLEMS.items():
+        assert f"{name}: " in text
+        for field in fields(problem):
+            assert field.name in text
+
+
+def test_without_experiments_there_is_still_a_listing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "RMSprop" in listed()
+
+
+def test_a_faulty_experiment_is_listed_with_its_mistakes(here):
+    write(here / "experiments", document(training="epochs = 0"), name="faulty")
+    write(
+        here / "experiments", document(optimizers=OWN), name="leaves", own=plugin(top="raise SystemExit")
+    )
+    text = listed()
+    assert "training.epochs: must be at least 1, got 0" in text
+    assert "own.py cannot be loaded: SystemExit" in text
+
+
+MARKUP = "[red]not[/red] [/bold] [0, 1) \\[x]"
+
+
+def test_markup_in_a_title_is_no_markup(here):
+    write(here / "experiments", document().replace('"Tiny"', f"'{MARKUP}'"), name="tiny")
+    assert MARKUP in listed()
+    assert MARKUP in shown("tiny", here)
+
+
+def test_markup_in_a_mistake_is_no_markup(here):
+    write(here / "experiments", document(problem="'[red]x[/blue]' = 1"), name="tiny")
+    assert "problem.[red]x[/blue]: unknown key" in listed()
+
+
+def test_markup_in_a_hyperparameter_is_no_markup(here):
+    optimizers = OWN + "mode = '[/bold] [red]x'"
+    write(here / "experiments", document(optimizers=optimizers), own=plugin(settings=", mode='a'"))
+    assert "mode = [/bold] [red]x" in shown("tiny", here)
+
+
+def test_an_experiment_is_shown_with_what_has_finished(here):
+    text = document(optimizers="[optimizers.Adam]\nbeta1 = 0.5\n", seeds="tuning = 2\nreporting = 3")
+    experiment = tiny(here / "experiments", text)
+    before = shown("tiny", here / "results")
+    assert "10 runs, 0 of them finished" in before
+    assert "2 steps a run, 1 of them recorded; seeds: 2 tuning, 3 reporting" in before
+    assert "beta1 = 0.5, beta2 = 0.999, eps = 1e-08" in before
+    assert "0.1 0.3" in before
+    assert "670" in before
+    assert not (here / "results").exists()
+    run(experiment, here / "results")
+    assert "10 runs, 10 of them finished" in shown("tiny", here / "results")
+    assert "10 runs, 0 of them finished" in shown("tiny", here / "elsewhere")
+
+
+def test_an_unknown_experiment_is_no_listing(here):
+    write(here / "experiments")
+    with pytest.raises(ExperimentError, match="did you mean tiny"):
+        shown("tny", here)
