@@ -380,7 +380,9 @@ def test_a_good_file_name(tmp_path):
 
 def test_find(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ExperimentError, match=r"there is no such experiment; nor any other in .*experiments"):
+    with pytest.raises(
+        ExperimentError, match=r"there is no such experiment; nor any other in .*experiments"
+    ):
         find("digits")
     file = write(tmp_path / "experiments", name="digits")
     elsewhere = write(tmp_path / "elsewhere", name="digits")
