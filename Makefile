@@ -38,8 +38,9 @@ list: $(READY)  ## Show experiments, optimizers and problems
 	@$(BIN)/optimlab list
 
 .PHONY: test
+test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## Run all tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto
 
 # The libraries are large: they are installed when they are asked for. One thread keeps sums in order.
 $(VENV)/.parity: $(READY)
