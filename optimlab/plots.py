@@ -7,9 +7,6 @@ the same in all of them, by colour, dashes and marker, so that a grey print can 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import count
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -32,91 +29,20 @@ from matplotlib.ticker import (
 )
 from PIL import Image
 
+from optimlab.looks import GREY, INK, THEME, Look, number
 from optimlab.statistics import STATUSES
 
 Array = np.ndarray
 
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 DOTS_AN_INCH = 200
-INK, GREY = "#222222", "#8a8a8a"
 
 
-@dataclass(frozen=True)
-class Look:
-    """How an optimizer is drawn: colour, dashes (on, off, … in line widths; () is solid), marker."""
-
-    colour: str
-    dashes: tuple[float, ...]
-    marker: str
-
-
-# Colours: Okabe & Ito (2008), Color universal design; the last four: Tol (2021), the muted scheme.
-BUILT_IN = {
-    "SGD": Look("#0072B2", (5, 1.5), "o"),
-    "Nesterov": Look("#56B4E9", (1.2, 1.2), "s"),
-    "AdaGrad": Look("#009E73", (7, 1.5, 1.2, 1.5), "^"),
-    "RMSprop": Look("#CC79A7", (3, 1.2), "D"),
-    "Adam": Look("#D55E00", (), "v"),
-}
-OTHERS = (
-    Look("#222222", (9, 2), "P"),
-    Look("#E69F00", (4, 1, 1, 1, 1, 1), "X"),
-    Look("#882255", (2, 2), "*"),
-    Look("#332288", (6, 1, 2, 1), "<"),
-    Look("#999933", (1, 2.5), ">"),
-    Look("#44AA99", (8, 1, 1, 1), "p"),
-)
 STATUS_FILLS: dict[str, dict[str, Any]] = {
     "stuck": {"alpha": 0.35},
     "diverged": {"alpha": 1.0},
     "failed": {"alpha": 1.0, "hatch": "//////"},
 }
 RING: Any = {"markersize": 9, "markeredgecolor": INK, "markeredgewidth": 1.2}
-THEME: Any = {
-    **sns.axes_style("ticks"),
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so a figure is the same everywhere
-    "font.size": 9,
-    "axes.labelsize": 9,
-    "axes.titlesize": 9,
-    "axes.edgecolor": "#555555",
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.grid.axis": "both",
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.major.size": 3.5,
-    "ytick.major.size": 3.5,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "hatch.linewidth": 0.8,
-    "lines.solid_capstyle": "round",
-    "svg.fonttype": "path",
-    "svg.hashsalt": "optimlab",
-    "path.simplify_threshold": 0.2,
-}
-
-
-def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Return how each optimizer is drawn; those that are not built in take the next free look."""
-    others = (OTHERS[number % len(OTHERS)] for number in count())
-    return {label: BUILT_IN[label] if label in BUILT_IN else next(others) for label in labels}
-
-
-def number(value: float, digits: int | None = None) -> str:
-    """Return a number as short plain text: 0.0003, 10, 2×10⁻⁵, or with so many digits: 0.100."""
-    if not np.isfinite(value):
-        return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
-    text = f"{value:g}" if digits is None else f"{value:#.{digits}g}".removesuffix(".")
-    mantissa, _, exponent = text.replace("-", "−").partition("e")
-    if not exponent:
-        return mantissa
-    power = "10" + str(int(exponent.replace("−", "-"))).translate(SUPERSCRIPTS)
-    return power if mantissa == "1" else f"{mantissa}×{power}"
 
 
 def traces_figure(
@@ -150,7 +76,7 @@ def traces_figure(
             axes.set(ylabel=_with_unit(f"{_SPLITS[split]} loss", unit), xlabel="")
             if not narrow or axes is panels[-1]:
                 axes.set_xlabel(_CLOCKS[clock])
-        _legend(figure, [_handle(label, styles[label]) for label in shown], narrow)
+        _legend(figure, [_handle(label, styles[label]) for label in shown])
         sns.despine(fig=figure)
         return _settled(figure)
 
@@ -246,7 +172,7 @@ def sensitivity_figure(
         _learning_rate_ticks(lower, sorted(set(bands["learning_rate"])))
         handles = [_handle(label, styles[label]) for label in shown]
         handles.append(Line2D([], [], linestyle="", marker="o", label="chosen", color="white", **RING))
-        _legend(figure, handles, narrow)
+        _legend(figure, handles)
         sns.despine(fig=figure)
         return _settled(figure)
 
@@ -364,8 +290,9 @@ def _line_style(look: Look) -> Any:
     return (0, look.dashes) if look.dashes else "-"
 
 
-def _legend(figure: Figure, handles: list[Line2D], narrow: bool) -> None:
-    columns = min(len(handles), 3 if narrow else 7)
+def _legend(figure: Figure, handles: list[Line2D]) -> None:
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), int(14 * figure.get_figwidth() / (longest + 9))))
     figure.legend(handles=handles, ncols=columns, loc="outside upper center", handlelength=3.2,
                   columnspacing=1.4, borderaxespad=0.2)  # fmt: skip
 

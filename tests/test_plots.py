@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from optimlab import plots, statistics
+from optimlab import looks, plots, statistics
 
 LABELS = ["Adam", "SGD", "mine.py:Mine"]
 RATES = [0.01, 0.1, 1.0]
@@ -51,7 +51,7 @@ def bands_of(runs, traces):
 
 def draw(kind, narrow=False):
     runs, traces = tables()
-    styles = plots.looks(LABELS)
+    styles = looks.looks(LABELS)
     summary = summary_of_tables()
     reported = statistics.reported_runs(runs)
     chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
@@ -102,9 +102,9 @@ def test_losses_are_on_a_log_scale(kind):
 
 def test_an_optimizer_has_one_colour_in_every_figure():
     for label, colour in {"SGD": "#0072B2", "Adam": "#D55E00"}.items():
-        assert plots.looks(LABELS)[label].colour == colour == plots.looks([label])[label].colour
-    assert plots.looks(["Other", "SGD"])["Other"] == plots.looks(LABELS)["mine.py:Mine"]
-    expected = {to_rgb(look.colour) for look in plots.looks(LABELS).values()}
+        assert looks.looks(LABELS)[label].colour == colour == looks.looks([label])[label].colour
+    assert looks.looks(["Other", "SGD"])["Other"] == looks.looks(LABELS)["mine.py:Mine"]
+    expected = {to_rgb(look.colour) for look in looks.looks(LABELS).values()}
     for kind in ("traces", "sensitivity"):
         figure = draw(kind)
         lines = figure.legends[0].get_lines()
@@ -122,10 +122,18 @@ def test_an_optimizer_has_one_colour_in_every_figure():
 
 
 def test_looks_differ_in_grey_too():
-    looks = plots.looks([*plots.BUILT_IN, *"abcdef"]).values()
-    assert (
-        len({look.marker for look in looks}) == len({look.dashes for look in looks}) == len(looks) == 11
-    )
+    drawn = looks.looks([*looks.BUILT_IN, *"abcdef"]).values()
+    markers, dashes = {look.marker for look in drawn}, {look.dashes for look in drawn}
+    assert len(markers) == len(dashes) == len(drawn) == 11
+
+
+def test_settings_of_one_rule_share_its_colour_only():
+    drawn = looks.looks(["Adam (article)", "SGD", "Adam (textbook)", "Adam (as printed)", "Adamax"])
+    first, _, second, third, other = drawn.values()
+    assert first == looks.BUILT_IN["Adam"]
+    assert {first.colour} == {second.colour, third.colour} != {other.colour}
+    assert len({first.marker, second.marker, third.marker}) == 3
+    assert len({first.dashes, second.dashes, third.dashes}) == 3
 
 
 def test_a_diverged_median_leaves_the_top():
@@ -168,7 +176,7 @@ def test_any_losses_have_a_scale(values, scale):
     bands = bands.assign(
         low=values, median=values, high=values, **dict.fromkeys(statistics.STATUSES, 0.0)
     )
-    figure = plots.sensitivity_figure(bands, {"SGD": 1.0}, plots.looks(["SGD"]), loss="train")
+    figure = plots.sensitivity_figure(bands, {"SGD": 1.0}, looks.looks(["SGD"]), loss="train")
     assert figure.axes[0].get_yscale() == scale
     assert plots.pixels(figure).getbbox()
 
@@ -181,4 +189,4 @@ def test_any_losses_have_a_scale(values, scale):
     ],
 )  # fmt: skip
 def test_numbers_as_text(value, digits, text):
-    assert plots.number(value, digits) == text
+    assert looks.number(value, digits) == text

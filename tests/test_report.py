@@ -165,14 +165,24 @@ def test_the_numbers_are_those_of_the_summary(nasty):
     ("tables", "says"),
     [
         ({"labels": ("SGD", "Adam"), "seeds": (7, 100)}, "that does not tell an optimizer from luck"),
-        ({"labels": ("SGD",), "seeds": (100, 101)}, "All seeds are reporting seeds"),
-        ({"labels": ("SGD",), "seeds": (0, 1)}, "All seeds are tuning seeds"),
+        ({"seeds": (100, 101), "rates": (0.1, 1.0)}, "All seeds are reporting seeds"),
+        ({"seeds": (0, 1), "rates": (0.1, 1.0)}, "All seeds are tuning seeds"),
+        ({"seeds": (100, 101)}, "Every optimizer had one learning rate, so nothing was tuned"),
         ({"labels": ("bad",)}, "No optimizer can be recommended"),
     ],
 )
 def test_odd_experiments_have_a_page(tmp_path, tables, says):
-    write_tables(tmp_path / "odd", rates=(0.1,), **tables)
+    write_tables(tmp_path / "odd", **{"rates": (0.1,), **tables})
     assert says in report(tmp_path).text
+
+
+def test_nothing_is_said_of_tuning_where_there_was_none(tmp_path):
+    write_tables(tmp_path / "fixed", rates=(0.1,), seeds=(100, 101))
+    page = report(tmp_path)
+    assert "All seeds are" not in page.text
+    assert "Only the learning rate was tuned" not in page.text
+    assert not list(tmp_path.glob("fixed/figures/learning-rates.*"))
+    assert not list(tmp_path.glob("fixed/figures/rates-*"))
 
 
 def test_writing_again_gives_the_same_files(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from optimlab import plots, statistics
-from optimlab.plots import Look, number
+from optimlab.looks import Look, number
 
 ROWS_WORTH_A_WORKER = 20_000  # of traces: drawing fewer takes less time than starting a process
 
@@ -65,67 +65,99 @@ def draw_charts(
     styles : the look of each optimizer.
     unit : of the loss, "" if it has none.
     """
-    rests_on = statistics.basis(runs)
-    reported = statistics.reported_runs(runs)
-    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
-    charts: list[Any] = []  # calls of _chart, yet to be made
+    calls = [
+        *_traces_chart(runs, traces, summary, styles, unit),
+        *_sensitivity_chart(runs, summary, styles, unit),
+        *_accuracy_chart(runs, summary, styles),
+        *_rates_charts(runs, traces, summary, styles, unit),
+    ]
+    workers = min(cpu_count(), 1 + len(traces) // ROWS_WORTH_A_WORKER)
+    return list(Parallel(n_jobs=workers)(calls))
 
+
+def _traces_chart(
+    runs: pd.DataFrame, traces: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
+) -> Iterator[Any]:
+    """Yield the call that draws the loss traces at the chosen rates."""
+    rests_on, reported = statistics.basis(runs), statistics.reported_runs(runs)
     mine = traces[traces["run_id"].isin(reported["run_id"])]
     bands = _loss_bands(reported, mine)
-    if bands:
-        caption = (
-            "Loss during training, each optimizer at its chosen learning rate. Lines: medians over the "
-            f"{_seeds(rests_on)}. Bands: the middle half of the seeds. Faint: single seeds."
-        )
-        ends = _listed(summary, "final_loss_median")
-        alt = f"Line chart on a log scale. Median final {_words(rests_on.loss)} loss: {ends}."
-        charts.append(
-            delayed(_chart)("traces", caption, alt, plots.traces_figure, bands, mine, styles, unit=unit)
-        )
-
-    finals = statistics.final_bands(runs)
+    if not bands:
+        return
     caption = (
-        f"Final {_words(rests_on.loss)} loss against the learning rate, over all seeds: medians and the "
+        "Loss during training, each optimizer at its chosen learning rate. Lines: medians over the "
+        f"{_seeds(rests_on)}. Bands: the middle half of the seeds. Faint: single seeds."
+    )
+    ends = _listed(summary, "final_loss_median")
+    alt = f"Line chart on a log scale. Median final {_words(rests_on.loss)} loss: {ends}."
+    yield delayed(make_chart)(
+        "traces", caption, alt, plots.traces_figure, bands, mine, styles, unit=unit
+    )
+
+
+def _sensitivity_chart(
+    runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
+) -> Iterator[Any]:
+    """Yield the call that draws final loss and failures against the rate, if there are two rates."""
+    if not _several_rates(runs):
+        return
+    loss = statistics.basis(runs).loss
+    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
+    caption = (
+        f"Final {_words(loss)} loss against the learning rate, over all seeds: medians and the "
         "middle half. Black outlines: the chosen rates. Below: the share of runs that were stuck, "
         "diverged or failed, a full bar for all of them. A line that leaves the top: most runs diverged."
     )
     rates = ", ".join(f"{label} {number(rate)}" for label, rate in chosen.items())
     alt = f"Line chart on log scales. Chosen learning rates: {rates}."
-    charts.append(
-        delayed(_chart)("learning-rates", caption, alt, plots.sensitivity_figure,
-               finals, chosen, styles, loss=rests_on.loss, unit=unit)
-    )  # fmt: skip
+    bands, draw = statistics.final_bands(runs), plots.sensitivity_figure
+    yield delayed(make_chart)(
+        "learning-rates", caption, alt, draw, bands, chosen, styles, loss=loss, unit=unit
+    )
 
-    if rests_on.accuracy is not None:
-        caption = (
-            f"Final {rests_on.accuracy} accuracy of every seed at the chosen learning rates "
-            f"({_seeds(rests_on)}). Black: the median and its 95 % bootstrap interval."
-        )
-        medians = _listed(summary, "final_accuracy_median")
-        alt = f"One row of points an optimizer. Median accuracies: {medians}."
-        charts.append(
-            delayed(_chart)("accuracy", caption, alt, plots.accuracy_figure, reported, summary, styles)
-        )
 
+def _accuracy_chart(runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look]) -> Iterator[Any]:
+    """Yield the call that draws every seed's final accuracy, if there are accuracies."""
+    rests_on = statistics.basis(runs)
+    if rests_on.accuracy is None:
+        return
+    caption = (
+        f"Final {rests_on.accuracy} accuracy of every seed at the chosen learning rates "
+        f"({_seeds(rests_on)}). Black: the median and its 95 % bootstrap interval."
+    )
+    medians = _listed(summary, "final_accuracy_median")
+    alt = f"One row of points an optimizer. Median accuracies: {medians}."
+    reported = statistics.reported_runs(runs)
+    yield delayed(make_chart)("accuracy", caption, alt, plots.accuracy_figure, reported, summary, styles)
+
+
+def _rates_charts(
+    runs: pd.DataFrame, traces: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
+) -> Iterator[Any]:
+    """Yield a call an optimizer with several rates: it draws the losses at all of them."""
+    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
     for place, label in enumerate(styles, start=1):
         own_runs, own = runs[runs["optimizer"] == label], traces[traces["optimizer"] == label]
         bands = _loss_bands(own_runs, own)
-        if bands:
-            caption = (
-                f"{label} at every learning rate, over all seeds: medians, middle halves, single seeds."
-            )
-            rate = f" {number(chosen[label])} was chosen." if label in chosen else ""
-            alt = f"Loss of {label} during training, one panel a learning rate.{rate}"
-            name = f"rates-{place}-{_slug(label)}"
-            charts.append(
-                delayed(_chart)(name, caption, alt, plots.rates_figure, bands, own, styles[label],
-                                label=label, chosen=chosen.get(label), unit=unit)
-            )  # fmt: skip
-    workers = min(cpu_count(), 1 + len(traces) // ROWS_WORTH_A_WORKER)
-    return list(Parallel(n_jobs=workers)(charts))
+        if not bands or not _several_rates(own_runs):
+            continue
+        caption = (
+            f"{label} at every learning rate, over all seeds: medians, middle halves, single seeds."
+        )
+        rate = f" {number(chosen[label])} was chosen." if label in chosen else ""
+        alt = f"Loss of {label} during training, one panel a learning rate.{rate}"
+        name, options = f"rates-{place}-{_slug(label)}", {"chosen": chosen.get(label), "unit": unit}
+        yield delayed(make_chart)(
+            name, caption, alt, plots.rates_figure, bands, own, styles[label], label=label, **options
+        )
 
 
-def _chart(
+def _several_rates(runs: pd.DataFrame) -> bool:
+    """Return whether an optimizer was tried with more than one learning rate."""
+    return bool(runs.groupby("optimizer")["learning_rate"].nunique().max() > 1)
+
+
+def make_chart(
     name: str,
     caption: str,
     alt: str,
@@ -134,6 +166,7 @@ def _chart(
     label: str = "",
     **options: Any,
 ) -> Chart:
+    """Return what ``draw(*tables, **options)`` draws, wide and narrow, with its words."""
     wide = draw(*tables, **options)
     drawn, narrow = plots.pixels(wide), plots.pixels(draw(*tables, **options, narrow=True))
     files = {"png": plots.png(drawn), "svg": plots.svg(wide)}

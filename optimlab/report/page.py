@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from optimlab import plots, statistics
+from optimlab import looks, statistics
 from optimlab.errors import UserError
 from optimlab.files import write_atomically
+from optimlab.report.article import article_section
 from optimlab.report.charts import draw_charts
 from optimlab.report.section import Section, write_section
 
@@ -55,7 +56,7 @@ def write_report(results: Path, experiments: list[str] | None = None) -> Path:
     """
     tables = [read_tables(folder) for folder in find_experiments(results, experiments)]
     labels = [label for each in tables for label in _labels(each)]
-    styles = plots.looks(list(dict.fromkeys(labels)))
+    styles = looks.looks(list(dict.fromkeys(labels)))
     sections = [_report(each, styles) for each in tables]
     page = results / "report.html"
     write_file(page, render(sections).encode())
@@ -147,25 +148,27 @@ def _labels(tables: Tables) -> list[str]:
     return list(dict.fromkeys(listed + ran))
 
 
-def _report(tables: Tables, styles: dict[str, plots.Look]) -> Section:
+def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     """Write the numbers and figures of one experiment, and return its section of the page."""
     own = {label: styles[label] for label in _labels(tables)}
     summary = statistics.summarize(tables.runs, tables.traces)
     problem = tables.experiment.get("problem") or {}
     unit = "nats" if problem.get("name") == "digits" else ""
     charts = draw_charts(tables.runs, tables.traces, summary, own, unit)
+    article = article_section(tables.folder.name, tables.traces, tables.experiment)
+    drawn = [*charts, *(article.charts if article else [])]
     write_file(tables.folder / "summary.csv", summary.to_csv(index=False).encode())
     figures = tables.folder / "figures"
     figures.mkdir(exist_ok=True)
-    written = {
-        f"{chart.name}.{ending}": data for chart in charts for ending, data in chart.files.items()
-    }
+    written = {f"{chart.name}.{ending}": data for chart in drawn for ending, data in chart.files.items()}
     for name, data in written.items():
         write_file(figures / name, data)
     for path in figures.glob("rates-*"):
         if path.name not in written:  # of an optimizer that is no longer in the experiment
             path.unlink()
-    return write_section(tables.folder.name, tables.experiment, tables.runs, summary, charts, own)
+    return write_section(
+        tables.folder.name, tables.experiment, tables.runs, summary, charts, article, own
+    )
 
 
 def render(sections: list[Section]) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.markers import MarkerStyle
 
 from optimlab import statistics
-from optimlab.plots import Look, number
+from optimlab.looks import Look, number
+from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
 from optimlab.statistics import STATUSES
 
@@ -60,6 +61,7 @@ class Section:
     fresh: bool
     rows: list[Row]
     charts: list[Chart]
+    article: ArticleSection | None
     caveats: list[str]
     facts: dict[str, str]
     hyperparameters: dict[str, str]
@@ -75,6 +77,7 @@ def write_section(
     runs: pd.DataFrame,
     summary: pd.DataFrame,
     charts: list[Chart],
+    article: ArticleSection | None,
     styles: dict[str, Look],
 ) -> Section:
     """Return the section of one experiment.
@@ -85,6 +88,7 @@ def write_section(
     experiment : its experiment.json; any key may be missing.
     runs, summary : its table of runs and `optimlab.statistics.summarize` of it.
     charts : its figures.
+    article : what is to be said of it as an experiment of the article.
     styles : the look of each optimizer.
     """
     rests_on = statistics.basis(runs)
@@ -100,6 +104,7 @@ def write_section(
         fresh=rests_on.reporting == "reporting",
         rows=[_row(record, mark(styles[record["optimizer"]])) for record in summary.to_dict("records")],
         charts=charts,
+        article=article,
         caveats=_caveats(runs, summary),
         facts=_facts(experiment, runs),
         hyperparameters=_hyperparameters(experiment),
@@ -203,8 +208,8 @@ def _caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     return [
         *_tuning_caveats(runs, summary),
         *_evidence_caveats(runs, summary),
-        "Only the learning rate was tuned, on a coarse grid; all else stood still. The order holds for "
-        "this problem and this budget; another network, data set or schedule may turn it round.",
+        "The order holds for this problem and this budget; another network, data set or schedule may "
+        "turn it round.",
     ]
 
 
@@ -219,11 +224,15 @@ def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
         if end in edges
     ]
     if "only" in edges:
+        is_all = len(edges["only"]) == len(summary)
+        who = "Every optimizer" if is_all and len(summary) > 1 else statistics.join_words(edges["only"])
         caveats.append(
-            f"{statistics.join_words(edges['only'])} had one learning rate, so nothing was tuned: "
-            "another rate may change the order."
+            f"{who} had one learning rate, so nothing was tuned: another rate may change the order."
         )
-    if rests_on.tuning == rests_on.reporting:
+    is_tuned = bool((summary["learning_rate_edge"] != "only").any())
+    if is_tuned:
+        caveats.append("Only the learning rate was tuned, on a coarse grid; all else stood still.")
+    if is_tuned and rests_on.tuning == rests_on.reporting:
         caveats.append(
             f"All seeds are {rests_on.reporting} seeds: the same ones choose the learning rates and "
             "give the numbers, which are therefore a little too good."

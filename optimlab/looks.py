@@ -1,0 +1,108 @@
+"""Looks: how an optimizer is drawn, the style of all figures, and how a number is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+import seaborn as sns
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+INK, GREY = "#222222", "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an optimizer is drawn: colour, dashes (on, off, … in line widths; () is solid), marker."""
+
+    colour: str
+    dashes: tuple[float, ...]
+    marker: str
+
+
+# Colours: Okabe & Ito (2008), Color universal design; the last four: Tol (2021), the muted scheme.
+BUILT_IN = {
+    "SGD": Look("#0072B2", (5, 1.5), "o"),
+    "Nesterov": Look("#56B4E9", (1.2, 1.2), "s"),
+    "AdaGrad": Look("#009E73", (7, 1.5, 1.2, 1.5), "^"),
+    "RMSprop": Look("#CC79A7", (3, 1.2), "D"),
+    "Adam": Look("#D55E00", (), "v"),
+}
+OTHERS = (
+    Look("#E69F00", (4, 1, 1, 1, 1, 1), "X"),
+    Look("#882255", (2, 2), "*"),
+    Look("#332288", (6, 1, 2, 1), "<"),
+    Look("#999933", (1, 2.5), ">"),
+    Look("#44AA99", (8, 1, 1, 1), "p"),
+    Look("#222222", (9, 2), "P"),
+)
+# A second and third setting of a built-in rule keeps its colour.
+VARIANTS: tuple[tuple[tuple[float, ...], str], ...] = (
+    ((1.5, 1), "P"),
+    ((6, 1, 1, 1, 1, 1), "X"),
+    ((9, 3), "*"),
+)
+THEME: Any = {
+    **sns.axes_style("ticks"),
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so a figure is the same everywhere
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.grid.axis": "both",
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.major.size": 3.5,
+    "ytick.major.size": 3.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.8,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "optimlab",
+    "path.simplify_threshold": 0.2,
+}
+
+
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+    """Return how each optimizer is drawn; those that are not built in take the next free look.
+
+    "Adam (textbook)" is an Adam: it has Adam's colour, and where another Adam came before it, dashes
+    and a marker of its own.
+    """
+    others = (OTHERS[number % len(OTHERS)] for number in count())
+    seen: dict[str, int] = {}
+    styles = {}
+    for label in labels:
+        rule = label.partition(" (")[0]
+        if rule not in BUILT_IN:
+            styles[label] = next(others)
+            continue
+        place = seen[rule] = seen.get(rule, -1) + 1
+        dashes, marker = VARIANTS[(place - 1) % len(VARIANTS)]
+        styles[label] = (
+            replace(BUILT_IN[rule], dashes=dashes, marker=marker) if place else BUILT_IN[rule]
+        )
+    return styles
+
+
+def number(value: float, digits: int | None = None) -> str:
+    """Return a number as short plain text: 0.0003, 10, 2×10⁻⁵, or with so many digits: 0.100."""
+    if not np.isfinite(value):
+        return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
+    text = f"{value:g}" if digits is None else f"{value:#.{digits}g}".removesuffix(".")
+    mantissa, _, exponent = text.replace("-", "−").partition("e")
+    if not exponent:
+        return mantissa
+    power = "10" + str(int(exponent.replace("−", "-"))).translate(SUPERSCRIPTS)
+    return power if mantissa == "1" else f"{mantissa}×{power}"
