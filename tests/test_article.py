@@ -235,7 +235,7 @@ def test_evaluation_leaves_the_running_averages_alone():
 # What the page says of it
 
 
-def tiny_traces(factor=1.0, label="Adam as printed", seeds=4):
+def tiny_traces(factor=1.0, label="Adam (as printed)", seeds=4):
     """Return traces whose losses are the published ones times `factor`, give or take 3 %."""
     steps = [*article.PUBLISHED_LOSSES, 5000]
     rows = []
