@@ -21,17 +21,17 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "optimlab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (once; a minute or two)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
 .PHONY: sweep
 sweep: $(READY)  ## Run what is missing of an experiment [EXPERIMENT=digits JOBS=2]
-	@$(BIN)/optimlab sweep $(EXPERIMENT) $(if $(JOBS),--jobs $(JOBS)) --results $(RESULTS)
+	@$(BIN)/optimlab sweep '$(EXPERIMENT)' $(if $(JOBS),--jobs $(JOBS)) --results '$(RESULTS)'
 
 .PHONY: plots
 plots: $(READY)  ## Draw all figures and write results/report.html
-	@$(BIN)/optimlab plots --results $(RESULTS)
+	@$(BIN)/optimlab plots --results '$(RESULTS)'
 
 .PHONY: list
 list: $(READY)  ## Show experiments, optimizers and problems
@@ -65,11 +65,11 @@ bench: $(READY)  ## Time a training step and the sweep's memory
 
 .PHONY: clean
 clean:  ## Delete the results and the environment, after asking
-	@printf 'Delete everything that was computed in %s/, and %s? [y/N] ' $(RESULTS) $(VENV); \
+	@printf 'Delete everything that was computed in %s/, and %s? [y/N] ' '$(RESULTS)' $(VENV); \
 	read answer; \
 	if [ "$$answer" = y ]; then \
-		find $(RESULTS) -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -r {} +; \
-		rm -rf $(VENV); \
+		for parts in '$(RESULTS)'/*/parts; do test ! -d "$$parts" || rm -r "$${parts%/parts}"; done; \
+		rm -rf '$(RESULTS)/bench' '$(RESULTS)/report.html' $(VENV); \
 	else \
 		echo 'Nothing was deleted.'; \
 	fi

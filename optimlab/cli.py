@@ -10,13 +10,17 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 import optimlab
 from optimlab.errors import UserError
+
+if TYPE_CHECKING:
+    from optimlab.experiment import Experiment
+    from optimlab.sweep import Outcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,7 +75,7 @@ def sweep(
     with errors_for_people():
         checked = load(find(experiment))
         folder = results / checked.name
-        if fresh and folder.exists():
+        if fresh and (folder / "parts").is_dir():  # nothing but a folder of results is deleted
             shutil.rmtree(folder)
         console.print(checked.title, style="bold", markup=False)
         try:
@@ -85,19 +89,7 @@ def sweep(
                 "a worker process died: out of memory, or a plug-in crashed it; the same command goes on"
             )
             raise OSError(0, text, str(folder)) from error
-    statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
-    console.print(f"{outcome.ran:,} runs in {outcome.seconds:.1f} s; all in all {statuses}.")
-    console.print(f"Tables are in {folder}; next: make plots", soft_wrap=True)
-    missing = checked.count() - sum(outcome.statuses.values())
-    if missing:
-        text = f"{missing:,} runs are missing from {folder}; the same command runs them."
-        console.print(text, soft_wrap=True)
-        raise typer.Exit(1)
-    if outcome.statuses.get("failed"):
-        console.print(
-            f"Some runs failed: see the column reason in {folder / 'runs.csv'}.", soft_wrap=True
-        )
-        raise typer.Exit(1)
+    _tell(console, checked, outcome, folder)
 
 
 @app.command()
@@ -105,10 +97,10 @@ def plots(results: ResultsFolder = RESULTS) -> None:
     """Draw all figures, and write report.html, from the tables of every experiment."""
     from optimlab.report.page import write_report
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     with errors_for_people():
         page = write_report(results)
-    console.print(f"Open {page}")
+    console.print(f"Open {page}", soft_wrap=True)
 
 
 @app.command("list")
@@ -126,6 +118,23 @@ def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS
 
     with errors_for_people():
         print_experiment(Console(highlight=False), experiment, results)
+
+
+def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Path) -> None:
+    """Print how a sweep ended; exit 1 where runs failed or are missing."""
+    statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
+    console.print(f"{outcome.ran:,} runs in {outcome.seconds:.1f} s; all in all {statuses}.")
+    console.print(f"Tables are in {folder}; next: make plots", soft_wrap=True)
+    missing = experiment.count() - sum(outcome.statuses.values())
+    if missing:
+        text = f"{missing:,} runs are missing from {folder}; the same command runs them."
+        console.print(text, soft_wrap=True)
+        raise typer.Exit(1)
+    if outcome.statuses.get("failed"):
+        console.print(
+            f"Some runs failed: see the column reason in {folder / 'runs.csv'}.", soft_wrap=True
+        )
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -20,14 +20,14 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 
 from optimlab.errors import UserError
-from optimlab.experiment import FIRST_REPORTING_SEED, Experiment, OptimizerSetting
-from optimlab.plugins import hyperparameters, load_rule
+from optimlab.experiment import FIRST_REPORTING_SEED, FOLDER, Experiment, OptimizerSetting
+from optimlab.optimizers import RULES
+from optimlab.plugins import hyperparameters, load_rule, mixes_runs
 from optimlab.problems import PROBLEMS
 from optimlab.store import RUN_COLUMNS
 from optimlab.training import Problem
 from optimlab.validation import Mistake, show, unknown, validate
 
-FOLDER = Path("experiments")
 MOST_RECORDS = 100_000
 LEGAL_NAME = re.compile(r"[^\W_][\w .+=()-]{0,59}")
 NAME_RULE = "up to 60 letters, digits, spaces and . _ + - = ( ), the first a letter or a digit"
@@ -251,7 +251,7 @@ def _check_optimizer(
         if message:
             found.append(Mistake(f"{key}.{name_}", message))
     if not found:
-        message = _wrong_together(rule, given)
+        message = _wrong_together(rule, given) or _wrong_stacked(rule, given)
         if message:
             found.append(Mistake(key, message))
     mistakes += found
@@ -294,6 +294,16 @@ def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
     except (Exception, SystemExit) as error:  # a plug-in may raise anything
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _wrong_stacked(rule: type, given: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with how a plug-in treats a stack of runs; None if nothing is."""
+    try:
+        is_wrong = rule not in RULES.values() and mixes_runs(rule, given)
+    except (Exception, SystemExit):  # it will fail in the sweep, with a reason kept
+        return None
+    text = "its step mixes the runs of a stack: reduce over the last axis, with axis=-1, keepdims=True"
+    return text if is_wrong else None
 
 
 def _check_rates(

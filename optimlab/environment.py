@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_info
+import numpy as np
 
 import optimlab
 
@@ -19,13 +19,13 @@ LIBRARIES = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib")
 
 def environment() -> dict[str, Any]:
     """Return name → value, for people: versions, BLAS, processor, system, commit and date."""
-    blas = [f"{b['internal_api']} {b['version']}" for b in threadpool_info() if b["user_api"] == "blas"]
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
         "optimlab": optimlab.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
         **{library: _version(library) for library in LIBRARIES},
-        "blas": blas[0] if blas else "unknown",
+        "blas": f"{blas['name']} {blas['version']}",
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ Role = Literal["tuning", "reporting"]
 
 FIRST_REPORTING_SEED = 1000  # far from the tuning seeds, so that neither kind ever becomes the other
 PACKAGE = Path(__file__).parent
+FOLDER = Path("experiments")
+COMPUTING = ("numpy", "scikit-learn")  # the libraries whose versions decide numbers
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Experiment:
             "learning_rate": rate,
             "record_at": _digest(repr(self.record_at)),
             "source": self._source_digest,
+            "versions": [version(library) for library in COMPUTING],
             "plugin": self._plugin_digests[setting.rule],
         }
         return _digest(json.dumps(parts, sort_keys=True))

@@ -16,7 +16,8 @@ array([ 0.54, -1.08])
 
 Any class of this shape is an optimizer: a constructor of keyword-only hyper-parameters, among them
 ``learning_rate``, and the three methods ``init``, ``gradient_point`` and ``step``. An experiment
-names one of your own as ``"file.py:ClassName"``.
+names one of your own as ``"file.py:ClassName"``. Sums and norms go over the last axis alone
+(``axis=-1, keepdims=True``): no run may see another.
 
 Every in-place operation writes to memory that exists already, because fresh arrays cost more than
 the arithmetic. Where a factor can move from an array to a number, it does: the docstrings give the

@@ -278,12 +278,18 @@ def _accuracies(runs: pd.DataFrame, rests_on: Basis) -> pd.Series:
     return runs[f"final_{rests_on.accuracy}_accuracy"].where(np.isfinite(runs["loss"]), 0)
 
 
+def typical_run_learnt(summary: pd.DataFrame) -> pd.Series:
+    """Return for each optimizer whether at least half of its reported runs are ok."""
+    return (2 * summary["runs_ok"] >= summary["seeds"]) & (summary["seeds"] > 0)
+
+
 def verdict(summary: pd.DataFrame) -> str:
     """Return what the evidence of `summarize` says, and does not say, in a sentence or two."""
-    finished = summary[np.isfinite(summary["final_loss_median"])]
+    finished = summary[typical_run_learnt(summary)]
     if finished.empty:
-        return "No optimizer can be recommended: at no learning rate did the typical run finish."
-    best, rest = finished.iloc[0], summary[summary["rank"].notna()].iloc[1:]
+        return "No optimizer can be recommended: at no learning rate did the typical run learn."
+    best = finished.iloc[0]
+    rest = summary[summary["rank"].notna() & (summary["optimizer"] != best["optimizer"])]
     loss, value = f"final {best['loss']} loss", f"{best['final_loss_median']:.3g}"
     fresh = "fresh " if best["reported_on"] == "reporting" else ""
     seeds = f"{best['seeds']} {fresh}seeds"
@@ -304,7 +310,7 @@ def verdict(summary: pd.DataFrame) -> str:
         return (
             f"{best['optimizer']} is the best here: on {seeds} its median {loss} is {value}, against "
             f"{second['final_loss_median']:.3g} for {second['optimizer']}, the next, "
-            "and seed by seed it is better than every other."
+            "and the paired tests find every other worse."
         )
     equals = [
         f"{row['optimizer']} ({row['final_loss_median']:.3g})" for _, row in rest[~worse].iterrows()

@@ -62,6 +62,14 @@ class Store:
         """Return run_id → part of every run on disk that need not run again: all but failed ones."""
         return {run_id: path for run_id, (path, status) in self._index().items() if status != "failed"}
 
+    def manifest(self) -> dict[str, Any]:
+        """Return what experiment.json holds; nothing where it is not there or is garbled."""
+        try:
+            content = json.loads((self.folder / "experiment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
     def write_tables(self, experiment: Experiment, manifest: dict[str, Any]) -> dict[str, int]:
         """Make runs.csv, traces.parquet and experiment.json from the parts; return runs by status.
 

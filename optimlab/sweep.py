@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from joblib import Parallel, cpu_count, delayed
 
 from optimlab.environment import environment
 from optimlab.errors import UserError
-from optimlab.experiment import Experiment, Run
+from optimlab.experiment import FOLDER, Experiment, Run
 from optimlab.progress import Progress
 from optimlab.stack import Stack, train_stack
 from optimlab.store import Store
@@ -73,7 +74,11 @@ def sweep(experiment: Experiment, results: Path, jobs: int | None, progress: Pro
                 ran += len(stack.runs)
                 progress.advance(len(stack.runs))
     finally:
-        statuses = store.write_tables(experiment, manifest(experiment, time.monotonic() - start, ran))
+        about = manifest(experiment, time.monotonic() - start, ran)
+        if ran == 0:  # the numbers are still those of the sweep before
+            before = store.manifest()
+            about |= {key: before[key] for key in ("environment", "last_sweep") if key in before}
+        statuses = store.write_tables(experiment, about)
     return Outcome(ran, kept, statuses, time.monotonic() - start)
 
 
@@ -119,7 +124,7 @@ def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]
         "name": experiment.name,
         "title": experiment.title,
         "description": experiment.description,
-        "command": f"make sweep EXPERIMENT={experiment.name}",
+        "command": f"make sweep EXPERIMENT={_argument(experiment)}",
         "problem": {"name": experiment.problem_name, **experiment.settings},
         "network": network.summary() if network else None,
         "steps": experiment.steps,
@@ -132,3 +137,9 @@ def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]
         "environment": environment(),
         "toml": experiment.toml,
     }
+
+
+def _argument(experiment: Experiment) -> str:
+    """Return the experiment as a shell would have it: its name, or its file if that is elsewhere."""
+    is_usual = experiment.file.parent == FOLDER
+    return shlex.quote(experiment.name if is_usual else str(experiment.file))

@@ -108,9 +108,9 @@ def train(
                 break
             point = optimizer.gradient_point(params, state)
             loss, gradient = problem.loss_and_gradient(point, batch)
-            recorder.before(step, params)
+            recorder.before(step, params, gradient)
             optimizer.step(params, gradient, state)
-            recorder.after(step, params, loss, gradient)
+            recorder.after(step, params, loss)
             if recorder.wants(step):
                 recorder.record(step, params, problem.evaluate(params))
     return recorder.recording(params)
@@ -137,12 +137,14 @@ class Recorder:
         """Return whether this step is to be recorded."""
         return step in self.rows
 
-    def before(self, step: int, params: Array) -> None:
-        """Look at a step about to be taken: keep the parameters where its update is wanted."""
+    def before(self, step: int, params: Array, gradient: Array) -> None:
+        """Look at a step about to be taken: keep what is gone afterwards, where it is wanted."""
+        if self.wants(step):
+            self.metrics["gradient_norm"][self.rows[step]] = norms(gradient)
         if self.wants(step) or self.wants(step + 1):
             self.params_before[...] = params
 
-    def after(self, step: int, params: Array, loss: Array, gradient: Array) -> None:
+    def after(self, step: int, params: Array, loss: Array) -> None:
         """Look at a step just taken: note which runs diverged in it, and what its update was."""
         self._mark_diverged(step, np.isfinite(loss))
         if not (self.wants(step) or self.wants(step + 1)):
@@ -150,7 +152,6 @@ class Recorder:
         update = params - self.params_before
         if self.wants(step):
             row = self.rows[step]
-            self.metrics["gradient_norm"][row] = norms(gradient)
             self.metrics["update_norm"][row] = norms(update)
             self.metrics["update_cosine"][row] = cosines(update, self.last_update)
         self.last_update = update

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from itertools import groupby
 
 import pytest
@@ -224,3 +225,11 @@ def test_one_kind_of_seed_is_enough(tmp_path, kind):
 def test_an_experiment_whose_optimizer_is_a_plugin(tmp_path):
     experiment = tiny(tmp_path, document(optimizers=OWN), own=plugin())
     assert len({run.run_id for run in experiment.runs()}) == experiment.count() == 6
+
+
+def test_a_new_version_of_numpy_changes_every_run_id(tmp_path, monkeypatch):
+    before = {run.run_id for run in tiny(tmp_path).runs()}
+    monkeypatch.setattr(
+        optimlab.experiment, "version", lambda library: "99" if library == "numpy" else version(library)
+    )
+    assert before.isdisjoint(run.run_id for run in tiny(tmp_path).runs())

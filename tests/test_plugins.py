@@ -4,9 +4,11 @@ import csv
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sweeping import EXPERIMENTS, OWN, document, plugin, run, tiny
 
+from optimlab.config import ExperimentError
 from optimlab.optimizers import RULES, SGD
 from optimlab.plugins import hyperparameters, load_rule, plugin_path
 
@@ -157,3 +159,35 @@ def test_smokes_plugin_has_every_feature(tmp_path):
         "0.001",
         "0.003",
     }
+
+
+@pytest.mark.parametrize(
+    ("step", "is_refused"),
+    [
+        ("params -= self.learning_rate * gradient / np.abs(gradient).max()", True),
+        ("params -= self.learning_rate * (gradient - gradient.mean())", True),
+        ("params -= self.learning_rate * gradient / np.linalg.norm(gradient)", True),
+        ("norm = np.linalg.norm(gradient, axis=-1, keepdims=True)\n"
+         "        params -= self.learning_rate * gradient / norm", False),
+        ("params -= self.learning_rate * gradient", False),
+        ("params[3, 3]", False),  # raises: its runs will fail, with the reason kept
+    ],
+)  # fmt: skip
+def test_a_plugin_may_not_mix_the_runs_of_a_stack(tmp_path, step, is_refused):
+    source = plugin(step=step)
+    if not is_refused:
+        assert tiny(tmp_path, document(optimizers=OWN), own=source).optimizers
+        return
+    with pytest.raises(ExperimentError, match=r"optimizers\.Own: its step mixes the runs of a stack"):
+        tiny(tmp_path, document(optimizers=OWN), own=source)
+
+
+def test_what_a_plugin_does_to_the_gradient_is_not_what_is_recorded(tmp_path):
+    step = "params -= self.learning_rate * gradient"
+    optimizers = OWN + '[optimizers.Other]\nrule = "other.py:Own"\n'
+    sources = {"own": plugin(step=step), "other": plugin(step=f"{step}\n        gradient *= 0")}
+    run(tiny(tmp_path, document(optimizers=optimizers), **sources), tmp_path / "results")
+    traces = pd.read_parquet(tmp_path / "results/tiny/traces.parquet")
+    own, other = (traces[traces["optimizer"] == label] for label in ("Own", "Other"))
+    assert (own["gradient_norm"].dropna() > 0).all()
+    assert own["gradient_norm"].tolist()[1:2] == other["gradient_norm"].tolist()[1:2]

@@ -202,7 +202,7 @@ def test_fewest_seeds_is_where_the_least_p_value_falls_below_the_level():
         (
             contest(range(12), A=lambda s: 1 + s, B=lambda s: 2 + 1.1 * s, C=lambda s: 4 + 1.2 * s),
             "A is the best here: on 12 fresh seeds its median final validation loss is 6.5, against "
-            "8.05 for B, the next, and seed by seed it is better than every other.",
+            "8.05 for B, the next, and the paired tests find every other worse.",
         ),
         (
             contest(range(12), A=lambda s: 1 + s, B=lambda s: 1.2 + 5 * s % 12, C=lambda s: 9 + 1.2 * s),
@@ -230,7 +230,14 @@ def test_fewest_seeds_is_where_the_least_p_value_falls_below_the_level():
         ),
         (
             table(("A", 0.1, 100, "failed", NAN), ("B", 0.1, 100, "diverged", NAN)),
-            "No optimizer can be recommended: at no learning rate did the typical run finish.",
+            "No optimizer can be recommended: at no learning rate did the typical run learn.",
+        ),
+        (
+            table(
+                *(("A", 0.1, 100 + k, "stuck", 2.5) for k in range(9)),
+                *(("B", 0.1, 100 + k, "stuck", 2.6) for k in range(9)),
+            ),
+            "No optimizer can be recommended: at no learning rate did the typical run learn.",
         ),
     ],
 )

@@ -108,7 +108,7 @@ class Network:
         """Return the logits (R, classes, B) for inputs x (R, inputs, B), or (inputs, B) for all runs.
 
         With ``training=True`` batch norm takes the batch's statistics and updates its running
-        averages; else it takes the running averages. The array is overwritten by the next call.
+        averages; else it takes what `evaluate_with` says. The array is overwritten by the next call.
         """
         views = self.layout.views(params)
         for layer in self.layers:

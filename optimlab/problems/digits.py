@@ -26,7 +26,7 @@ PIXELS, CLASSES = 64, 10
 TEST_IMAGES = 297
 TRAIN_IMAGES = {"default": 1200, "article": 1500}
 
-# Fractions of ln 10 or so: a run that ends above this share of a guesser's loss has learnt nothing.
+# A run whose loss stays above this share of a guesser's has learnt nothing.
 STUCK_SHARE = 0.99
 
 

@@ -179,6 +179,8 @@ def _count(counts: dict[str, int], of: int) -> str:
 def _against_best(record: dict[Any, Any]) -> str:
     if np.isinf(record["final_loss_median"]):
         return "the median run did not finish"
+    if 2 * record["runs_ok"] < record["seeds"]:
+        return "the median run learnt nothing"
     if pd.isna(record["p_value_to_best"]):
         return "" if record["rank"] != 1 else "lowest median"
     if record["worse_than_best"]:
@@ -279,14 +281,15 @@ def _facts(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
             f"{count} {name}" for name, count in role.sort_index(ascending=False).items()
         ),
     }
-    epochs, steps = experiment.get("epochs"), experiment.get("steps")
-    if epochs or steps:
-        length = [f"{epochs:g} epochs"] if epochs else []
-        facts["Length of a run"] = ", ".join(length + ([f"{steps:,} steps"] if steps else []))
+    steps, epoch = experiment.get("steps"), experiment.get("steps_per_epoch")
+    if steps:
+        epochs = f"{steps / epoch:g} epochs, " if epoch and epoch > 1 else ""
+        facts["Length of a run"] = f"{epochs}{steps:,} steps"
     if experiment.get("stuck_loss") is not None and np.isfinite(experiment["stuck_loss"]):
         facts["Stuck"] = f"a final training loss of {number(experiment['stuck_loss'], 3)} or more"
-    if experiment.get("seconds"):
-        facts["Time"] = _duration(experiment["seconds"])
+    last = experiment.get("last_sweep") or {}
+    if last.get("seconds"):
+        facts["Time"] = f"{_duration(last['seconds'])} for the last {last.get('runs', 0):,} runs"
     for key, value in (experiment.get("environment") or {}).items():
         if value not in (None, ""):
             facts[{"cpu": "CPU", "blas": "BLAS"}.get(key, key)] = str(value)
