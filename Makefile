@@ -22,20 +22,20 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "optimlab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (once; a minute or two)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
 	@touch $@
 
 .PHONY: sweep
 sweep: $(READY)  ## Run what is missing of an experiment [EXPERIMENT=digits JOBS=2]
-	@$(BIN)/optimlab sweep '$(EXPERIMENT)' $(if $(JOBS),--jobs $(JOBS)) --results '$(RESULTS)'
+	@$(BIN)/python -m optimlab sweep '$(EXPERIMENT)' $(if $(JOBS),--jobs $(JOBS)) --results '$(RESULTS)'
 
 .PHONY: plots
 plots: $(READY)  ## Draw all figures and write results/report.html
-	@$(BIN)/optimlab plots --results '$(RESULTS)'
+	@$(BIN)/python -m optimlab plots --results '$(RESULTS)'
 
 .PHONY: list
 list: $(READY)  ## Show experiments, optimizers and problems
-	@$(BIN)/optimlab list
+	@$(BIN)/python -m optimlab list
 
 .PHONY: test
 test: export OMP_NUM_THREADS = 1
@@ -44,7 +44,7 @@ test: $(READY)  ## Run all tests
 
 # The libraries are large: they are installed when they are asked for. One thread keeps sums in order.
 $(VENV)/.parity: $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,parity]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test,parity]'
 	@touch $@
 
 .PHONY: parity
@@ -65,11 +65,12 @@ bench: $(READY)  ## Time a training step and the sweep's memory
 
 .PHONY: clean
 clean:  ## Delete the results and the environment, after asking
-	@printf 'Delete everything that was computed in %s/, and %s? [y/N] ' '$(RESULTS)' $(VENV); \
+	@printf 'Delete the results of all experiments in %s/, its report, and %s? [y/N] ' '$(RESULTS)' $(VENV); \
 	read answer; \
-	if [ "$$answer" = y ]; then \
+	case "$$answer" in \
+	[yY]*) \
 		for parts in '$(RESULTS)'/*/parts; do test ! -d "$$parts" || rm -r "$${parts%/parts}"; done; \
 		rm -rf '$(RESULTS)/bench' '$(RESULTS)/report.html' $(VENV); \
-	else \
-		echo 'Nothing was deleted.'; \
-	fi
+		echo 'Deleted.';; \
+	*) echo 'Nothing was deleted.';; \
+	esac

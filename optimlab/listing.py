@@ -32,8 +32,8 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
         f"{experiment.file}: {experiment.count():,} runs, {done:,} of them finished", markup=False
     )
     console.print(
-        f"{experiment.steps:,} steps a run, {len(experiment.record_at):,} of them recorded; "
-        f"seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting"
+        f"{experiment.steps:,} steps a run, {len(experiment.record_at):,} of them recorded, "
+        f"and the start; seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting"
     )
     table = _table("optimizer", "rule", "hyper-parameters", "learning rates")
     for setting in experiment.optimizers:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import signal
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +113,24 @@ def _trained(todo: Iterator[Stack], jobs: int) -> Iterator[Any]:
     parallel = Parallel(
         n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
     )
-    return parallel(delayed(train_stack)(stack) for stack in todo)
+    with _children_deaf_to_ctrl_c():
+        return parallel(delayed(train_stack)(stack) for stack in todo)
+
+
+@contextmanager
+def _children_deaf_to_ctrl_c() -> Iterator[None]:
+    """Have the processes that start in this block ignore Ctrl-C: it is the parent that stops them.
+
+    A terminal sends Ctrl-C to all of them; each would print a traceback. Windows knows no masks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]:

@@ -202,7 +202,6 @@ def test_writing_again_gives_the_same_files(tmp_path):
         ("", r"cannot read .*runs\.csv"),
         ("\x00\x01", r"cannot read .*runs\.csv"),
         ("run_id,optimizer\n1,SGD\n", r"cannot read .*runs\.csv: it has no column 'learning_rate'"),
-        (RUNS, r"runs\.csv holds no run"),
         (RUNS + "1,A,x,0,tuning,ok\n", r"cannot read .*runs\.csv"),
         (RUNS + "1,A,1,0,tuning,fine\n", "status must be one of .* got 'fine'"),
         (RUNS + "1,A,1,0,tuning,ok\n", r"cannot read .*traces\.parquet"),
@@ -214,6 +213,23 @@ def test_what_cannot_be_read_is_named(tmp_path, content, says):
         (tmp_path / "digits" / "runs.csv").write_text(content)
     with pytest.raises(NothingToReport, match=re.compile(says, re.DOTALL)):
         write_report(tmp_path)
+
+
+def test_an_experiment_without_a_finished_run_is_left_out(tmp_path):
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "stopped" / "runs.csv").write_text(RUNS)
+    with (
+        pytest.warns(UserWarning, match="stopped: no run has finished yet"),
+        pytest.raises(NothingToReport),
+    ):
+        write_report(tmp_path)
+    with pytest.raises(
+        NothingToReport, match=r"runs\.csv holds no run: run `make sweep EXPERIMENT=stopped`"
+    ):
+        write_report(tmp_path, ["stopped"])
+    write_tables(tmp_path / "finished", labels=("SGD",), rates=(0.1,))
+    with pytest.warns(UserWarning, match="stopped: no run has finished yet"):
+        assert "stopped" not in write_report(tmp_path).read_text()
 
 
 def test_a_named_experiment_must_have_run(tmp_path):

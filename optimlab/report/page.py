@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,10 +81,20 @@ def find_experiments(results: Path, experiments: list[str] | None = None) -> lis
                     f"run `make sweep EXPERIMENT={name}`, then `make plots`"
                 )
         return [results / name for name in experiments]
-    folders = [path.parent for path in results.glob("*/runs.csv")]
+    folders = [path.parent for path in results.glob("*/runs.csv") if _holds_runs(path)]
     if not folders:
         raise NothingToReport(f"no results in {results}: run `make sweep`, then `make plots`")
     return sorted(folders, key=lambda folder: (folder.name != "digits", folder.name))
+
+
+def _holds_runs(path: Path) -> bool:
+    """Return whether a table has a row; an experiment that was stopped at once has none."""
+    with path.open("rb") as file:
+        lines = [line for line in itertools.islice(file, 2) if line.strip()]
+    is_empty = len(lines) == 1 and lines[0].startswith(b"run_id,")
+    if is_empty:
+        warnings.warn(f"{path.parent.name}: no run has finished yet; left out", stacklevel=2)
+    return not is_empty
 
 
 def read_tables(folder: Path) -> Tables:
@@ -95,7 +107,10 @@ def read_tables(folder: Path) -> Tables:
     """
     runs = _read(folder / "runs.csv", [*KEYS, "status"], [f"final_{metric}" for metric in METRICS])
     if runs.empty:
-        raise NothingToReport(f"{folder / 'runs.csv'} holds no run: run `make sweep`, then `make plots`")
+        raise NothingToReport(
+            f"{folder / 'runs.csv'} holds no run: "
+            f"run `make sweep EXPERIMENT={folder.name}`, then `make plots`"
+        )
     for column, legal in (("status", statistics.STATUSES), ("role", ROLES)):
         unknown = sorted(set(runs[column]) - set(legal))
         if unknown:

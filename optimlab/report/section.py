@@ -210,7 +210,7 @@ def _caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     return [
         *_tuning_caveats(runs, summary),
         *_evidence_caveats(runs, summary),
-        "The order holds for this problem and this budget; another network, data set or schedule may "
+        "All this is about one problem and one budget; another network, data set or schedule may "
         "turn it round.",
     ]
 
