@@ -91,4 +91,4 @@ def defaults_table() -> str:
 
 
 if __name__ == "__main__":
-    print(defaults_table())  # noqa: T201
+    print(defaults_table())

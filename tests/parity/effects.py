@@ -231,4 +231,4 @@ TABLES = (
 )
 
 if __name__ == "__main__":
-    print("\n\n".join(f"{table.__name__}\n\n{table()}" for table in TABLES))  # noqa: T201
+    print("\n\n".join(f"{table.__name__}\n\n{table()}" for table in TABLES))

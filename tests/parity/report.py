@@ -68,7 +68,7 @@ def main() -> int:
         as_text(networks, ["PyTorch", "PyTorch, bias", *classifiers]),
         f"The largest is {largest:.1e}; allowed is {LIMIT:g}.",
     ]
-    print("\n\n".join(sections))  # noqa: T201
+    print("\n\n".join(sections))
     return 0 if largest <= LIMIT else 1
 
 
