@@ -279,8 +279,8 @@ def _accuracies(runs: pd.DataFrame, rests_on: Basis) -> pd.Series:
 
 
 def typical_run_learnt(summary: pd.DataFrame) -> pd.Series:
-    """Return for each optimizer whether at least half of its reported runs are ok."""
-    return (2 * summary["runs_ok"] >= summary["seeds"]) & (summary["seeds"] > 0)
+    """Return for each optimizer whether its median is finite and half of its reported runs are ok."""
+    return np.isfinite(summary["final_loss_median"]) & (2 * summary["runs_ok"] >= summary["seeds"])
 
 
 def verdict(summary: pd.DataFrame) -> str:

@@ -233,6 +233,10 @@ def test_fewest_seeds_is_where_the_least_p_value_falls_below_the_level():
             "No optimizer can be recommended: at no learning rate did the typical run learn.",
         ),
         (
+            table(("A", 0.1, 100, "ok", 1.0), ("A", 0.1, 101, "failed", NAN)),  # the median is infinite
+            "No optimizer can be recommended: at no learning rate did the typical run learn.",
+        ),
+        (
             table(
                 *(("A", 0.1, 100 + k, "stuck", 2.5) for k in range(9)),
                 *(("B", 0.1, 100 + k, "stuck", 2.6) for k in range(9)),
