@@ -22,3 +22,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))

@@ -22,6 +22,11 @@ class Look:
     dashes: tuple[float, ...]
     marker: str
 
+    @property
+    def line_style(self) -> Any:
+        """The dashes as matplotlib takes them."""
+        return (0, self.dashes) if self.dashes else "-"
+
 
 # Colours: Okabe & Ito (2008), Color universal design; the last four: Tol (2021), the muted scheme.
 BUILT_IN = {

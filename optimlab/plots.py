@@ -63,7 +63,7 @@ def traces_figure(
     unit : of the loss, if it has one.
     """
     with mpl.rc_context(THEME):
-        figure = _figure(3.7 if narrow else 9, 2.6 * len(bands) + 0.6 if narrow else 4)
+        figure = new_figure(3.7 if narrow else 9, 2.6 * len(bands) + 0.6 if narrow else 4)
         shape = (len(bands), 1) if narrow else (1, len(bands))
         panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
         shown = [label for label in styles if any(label in set(b["optimizer"]) for b in bands.values())]
@@ -120,7 +120,7 @@ def rates_figure(
                 _draw_band(axes, mine, clock, drawn.colour, top)
                 median = np.minimum(mine["median"], top)
                 axes.plot(mine[clock], median, color=drawn.colour, linewidth=1.6,
-                          linestyle=_line_style(drawn))  # fmt: skip
+                          linestyle=drawn.line_style)  # fmt: skip
                 _draw_seeds(axes, runs, clock, f"{split}_loss", drawn.colour)
             is_chosen = rate == chosen
             axes.set_title(
@@ -159,7 +159,7 @@ def sensitivity_figure(
     shown = [label for label in styles if label in set(bands["optimizer"])]
     with mpl.rc_context(THEME):
         low = 0.3 * len(shown) + 0.2
-        figure = _figure(3.7 if narrow else 9, 4.3 + low if narrow else 4.4 + low)
+        figure = new_figure(3.7 if narrow else 9, 4.3 + low if narrow else 4.4 + low)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, low])
         _draw_bands(upper, bands, "learning_rate", {label: styles[label] for label in shown})
         for label in shown:
@@ -194,7 +194,7 @@ def accuracy_figure(
     """
     split = summary["accuracy"].iloc[0]
     with mpl.rc_context(THEME):
-        figure = _figure(3.7 if narrow else 9, 0.5 * len(summary) + 0.9)
+        figure = new_figure(3.7 if narrow else 9, 0.5 * len(summary) + 0.9)
         axes = figure.subplots()
         names = []
         for place, row in enumerate(summary.to_dict("records")):
@@ -258,7 +258,7 @@ _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 _CLOCKS = {"epoch": "epochs of training", "step": "steps of training"}
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, in inches, that pyplot does not know and so need not forget."""
     return Figure(figsize=(width, height), dpi=DOTS_AN_INCH, layout="constrained", facecolor="white")
 
@@ -283,11 +283,7 @@ def _clock(traces: pd.DataFrame) -> str:
 
 def _handle(label: str, look: Look) -> Line2D:
     return Line2D([], [], color=look.colour, marker=look.marker, markersize=5, linewidth=1.6,
-                  label=label, linestyle=_line_style(look))  # fmt: skip
-
-
-def _line_style(look: Look) -> Any:
-    return (0, look.dashes) if look.dashes else "-"
+                  label=label, linestyle=look.line_style)  # fmt: skip
 
 
 def _legend(figure: Figure, handles: list[Line2D]) -> None:

@@ -23,13 +23,15 @@ import pyarrow.parquet as pq
 
 from optimlab.errors import UserError
 from optimlab.experiment import Experiment, Run
-from optimlab.files import write_atomically
+from optimlab.files import write_atomically, write_bytes
 from optimlab.stack import FinishedRun, FinishedStack
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 FORMAT = 1
 METADATA_KEY = b"optimlab"
 PARTS_IN_MEMORY = 16
+
+Index = dict[str, tuple[Path, str]]  # run_id → its part and its status
 
 
 class Store:
@@ -80,8 +82,10 @@ class Store:
         names = sorted({name for s in experiment.optimizers for name in s.hyperparameters})
         settings = {s.label: s for s in experiment.optimizers}
 
+        index = self._index()
+
         def rows() -> Iterator[list[Any]]:
-            for group in self._groups(experiment):
+            for group in self._groups(experiment, index):
                 for run, end in group.ends:
                     counts[end.status] = counts.get(end.status, 0) + 1
                     setting = settings[run.optimizer]
@@ -105,31 +109,30 @@ class Store:
 
         write_atomically(self.folder / "runs.csv", write_runs)
         write_atomically(
-            self.folder / "traces.parquet", lambda path: self._write_traces(experiment, path)
+            self.folder / "traces.parquet", lambda path: self._write_traces(experiment, index, path)
         )
         manifest = {**manifest, "runs_finished": sum(counts.values()), "statuses": counts}
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        write_atomically(self.folder / "experiment.json", lambda path: _write_text(path, text + "\n"))
+        write_bytes(self.folder / "experiment.json", f"{text}\n".encode())
         return counts
 
-    def _write_traces(self, experiment: Experiment, path: Path) -> None:
+    def _write_traces(self, experiment: Experiment, index: Index, path: Path) -> None:
         extra = [pa.field(name, pa.float64()) for name in experiment.problem.extra_metrics]
         schema = pa.schema([*TRACE_SCHEMA, *extra])
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for group in self._groups(experiment):
+            for group in self._groups(experiment, index):
                 writer.write_table(group.traces(schema))
 
-    def _groups(self, experiment: Experiment) -> Iterator[Group]:
+    def _groups(self, experiment: Experiment, index: Index) -> Iterator[Group]:
         """Yield the finished runs in the experiment's order, as many at once as share a part."""
-        index = self._index()
         found = (run for run in experiment.runs() if run.run_id in index)
         for path, runs in itertools.groupby(found, lambda run: index[run.run_id][0]):
             ends, traces = self._read_part(path)
             yield Group(list(runs), ends, traces)
 
-    def _index(self) -> dict[str, tuple[Path, str]]:
+    def _index(self) -> Index:
         """Return run_id → (part, status), by the parts' metadata alone. A success beats a failure."""
-        index: dict[str, tuple[Path, str]] = {}
+        index: Index = {}
         for path in sorted(self.parts.glob("*.parquet")):
             for run in _read_metadata(path):
                 known = index.get(run.run_id)
@@ -198,7 +201,3 @@ def _read_part(path: Path) -> tuple[list[FinishedRun], pa.Table]:
 def _cell(value: Any) -> Any:
     """Return a value as it stands in a CSV file: nothing for None and NaN."""
     return "" if value is None or value != value else value
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -13,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from optimlab.looks import BUILT_IN, INK, THEME, Look, looks, number
-from optimlab.plots import DOTS_AN_INCH
+from optimlab.plots import new_figure
 
 
 def reproduction_figure(
@@ -29,7 +27,7 @@ def reproduction_figure(
     points = pd.Series(published)
     colour = BUILT_IN["Adam"].colour
     with mpl.rc_context(THEME):
-        figure = _figure(3.7 if narrow else 9, 4.6 if narrow else 4.8)
+        figure = new_figure(3.7 if narrow else 9, 4.6 if narrow else 4.8)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
         _draw_range(upper, bands, Look(colour, (), ""))
         upper.plot(points, color=INK, linewidth=0.9, marker="o", markersize=3.5, zorder=4)
@@ -68,7 +66,7 @@ def five_figure(bands: pd.DataFrame, *, narrow: bool = False) -> Figure:
     styles = looks(list(rules.unique()))
     titles = list(settings.unique())
     with mpl.rc_context(THEME):
-        figure = _figure(3.7 if narrow else 9, 2.6 * len(titles) + 0.3 if narrow else 4)
+        figure = new_figure(3.7 if narrow else 9, 2.6 * len(titles) + 0.3 if narrow else 4)
         shape = (len(titles), 1) if narrow else (1, len(titles))
         panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)
         names = []
@@ -88,17 +86,17 @@ def five_figure(bands: pd.DataFrame, *, narrow: bool = False) -> Figure:
         return figure
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=DOTS_AN_INCH, layout="constrained", facecolor="white")
-
-
 def _draw_range(axes: Axes, bands: pd.DataFrame, look: Look) -> None:
     axes.fill_between(
         bands["step"], bands["low"], bands["high"], color=look.colour, alpha=0.25, linewidth=0
     )
-    style: Any = (0, look.dashes) if look.dashes else "-"
     axes.plot(
-        bands["step"], bands["median"], color=look.colour, linewidth=1.6, linestyle=style, zorder=3
+        bands["step"],
+        bands["median"],
+        color=look.colour,
+        linewidth=1.6,
+        linestyle=look.line_style,
+        zorder=3,
     )
 
 

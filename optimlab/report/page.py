@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from optimlab import looks, statistics
 from optimlab.errors import UserError
-from optimlab.files import write_atomically
+from optimlab.files import write_bytes
 from optimlab.report.article import article_section
 from optimlab.report.charts import draw_charts
 from optimlab.report.section import Section, write_section
@@ -61,7 +61,7 @@ def write_report(results: Path, experiments: list[str] | None = None) -> Path:
     styles = looks.looks(list(dict.fromkeys(labels)))
     sections = [_report(each, styles) for each in tables]
     page = results / "report.html"
-    write_file(page, render(sections).encode())
+    write_bytes(page, render(sections).encode())
     return page
 
 
@@ -172,12 +172,12 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     charts = draw_charts(tables.runs, tables.traces, summary, own, unit)
     article = article_section(tables.folder.name, tables.traces, tables.experiment)
     drawn = [*charts, *(article.charts if article else [])]
-    write_file(tables.folder / "summary.csv", summary.to_csv(index=False).encode())
+    write_bytes(tables.folder / "summary.csv", summary.to_csv(index=False).encode())
     figures = tables.folder / "figures"
     figures.mkdir(exist_ok=True)
     written = {f"{chart.name}.{ending}": data for chart in drawn for ending, data in chart.files.items()}
     for name, data in written.items():
-        write_file(figures / name, data)
+        write_bytes(figures / name, data)
     for path in figures.glob("rates-*"):
         if path.name not in written:  # of an optimizer that is no longer in the experiment
             path.unlink()
@@ -196,8 +196,3 @@ def render(sections: list[Section]) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("template.html.j2").render(sections=sections)
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all."""
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
