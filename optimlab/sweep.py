@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -121,16 +122,17 @@ def _trained(todo: Iterator[Stack], jobs: int) -> Iterator[Any]:
 def _children_deaf_to_ctrl_c() -> Iterator[None]:
     """Have the processes that start in this block ignore Ctrl-C: it is the parent that stops them.
 
-    A terminal sends Ctrl-C to all of them; each would print a traceback. Windows knows no masks.
+    A terminal sends Ctrl-C to all of them; each would print a traceback. They inherit that it is ignored
+    (a blocked signal would not do: the pool's own helper unblocks it as it starts).
     """
-    if not hasattr(signal, "pthread_sigmask"):
+    if threading.current_thread() is not threading.main_thread():  # only that one may set this
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
 
 
 def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]:
