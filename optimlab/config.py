@@ -240,7 +240,8 @@ def _check_optimizer(
     except (ValueError, OSError) as error:
         mistakes += [*found, Mistake(rule_key, str(error))]
         return None
-    defaults = {key: value for key, value in hyperparameters(rule).items() if key != "learning_rate"}
+    defaults = hyperparameters(rule)
+    own_rate = defaults.pop("learning_rate")
     given = {key: value for key, value in table.items() if key not in ("rule", "learning_rates")}
     for name_, default in defaults.items():
         message = _wrong_default(name_, default)
@@ -255,7 +256,11 @@ def _check_optimizer(
         if message:
             found.append(Mistake(key, message))
     mistakes += found
-    return None if found else OptimizerSetting(label, str(name), {**defaults, **given}, rates)
+    if found:
+        return None
+    is_rate = isinstance(own_rate, int | float) and not isinstance(own_rate, bool) and own_rate > 0
+    default_rate = float(own_rate) if is_rate else None
+    return OptimizerSetting(label, str(name), {**defaults, **given}, rates, default_rate)
 
 
 def _wrong_default(name: str, default: Any) -> str | None:

@@ -36,12 +36,14 @@ class OptimizerSetting:
     rule : the name that `optimlab.plugins.load_rule` takes.
     hyperparameters : all but the learning rate, defaults included.
     learning_rates : ascending.
+    default_learning_rate : the rule's own, None where it has none.
     """
 
     label: str
     rule: str
     hyperparameters: dict[str, Any]
     learning_rates: tuple[float, ...]
+    default_learning_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

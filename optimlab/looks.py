@@ -77,6 +77,27 @@ THEME: Any = {
     "svg.hashsalt": "optimlab",
     "path.simplify_threshold": 0.2,
 }
+# The interactive charts' counterpart of THEME, as Vega-Lite takes it.
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif'
+CHART_CONFIG: Any = {
+    "font": FONT,
+    "background": "transparent",
+    "view": {"stroke": None},
+    "axis": {
+        "labelFontSize": 11.5,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelColor": INK,
+        "titleColor": INK,
+        "domainColor": GREY,
+        "tickColor": GREY,
+        "gridColor": "#e6e6e6",
+        "labelOverlap": "greedy",
+        "titlePadding": 10,
+    },
+    "legend": {"labelFontSize": 12, "labelColor": INK},
+    "title": {"fontSize": 13, "fontWeight": 600, "color": INK, "offset": 12},
+}
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:

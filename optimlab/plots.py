@@ -189,7 +189,7 @@ def accuracy_figure(
     Parameters
     ----------
     reported : the runs that numbers come from (`optimlab.statistics.reported_runs`).
-    summary : `optimlab.statistics.summarize`, with an accuracy.
+    summary : the summary of `optimlab.statistics.compare_optimizers`, with an accuracy.
     styles : the look of each optimizer.
     """
     split = summary["accuracy"].iloc[0]

@@ -40,7 +40,7 @@ def tables():
 
 @cache
 def summary_of_tables():
-    return statistics.summarize(*tables())
+    return statistics.compare_optimizers(*tables()).summary
 
 
 def bands_of(runs, traces):

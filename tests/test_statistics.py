@@ -1,143 +1,58 @@
-"""The numbers against cases that were worked out by hand."""
+"""The comparison as a whole, and the bands of the figures, on tables that were worked out by hand."""
 
-from itertools import product
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference.statistics import contest, table, traces_of
 
 from optimlab import statistics
+from optimlab.statistics import intervals
 
 INF, NAN = np.inf, np.nan
+TABLES = ["summary", "pairs", "targets", "profiles", "budget"]
 
 
-def table(*runs):
-    """Return runs given as (optimizer, learning rate, seed, status, loss); seeds ≥ 100 are fresh."""
-    rows = [
-        {
-            "run_id": f"{optimizer} {rate} {seed}",
-            "optimizer": optimizer,
-            "rule": optimizer,
-            "learning_rate": rate,
-            "seed": seed,
-            "role": "reporting" if seed >= 100 else "tuning",
-            "status": status,
-            "final_train_loss": loss,
-            "final_validation_loss": loss,
-            "final_test_accuracy": NAN if np.isnan(loss) else 0.9,
-        }
-        for optimizer, rate, seed, status, loss in runs
-    ]
-    return pd.DataFrame(rows)
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(intervals, "DRAWS", 300)
 
 
-def traces_of(runs, accuracies=(0.1, 0.94, 0.96)):
-    rows = [
-        {
-            **{key: run[key] for key in ("run_id", "optimizer", "learning_rate", "seed", "role")},
-            "step": 10 * epoch,
-            "epoch": float(epoch),
-            "train_loss": run["final_train_loss"] + len(accuracies) - 1 - epoch,
-            "validation_accuracy": accuracy if run["status"] == "ok" else NAN,
-        }
-        for run in runs.to_dict("records")
-        for epoch, accuracy in enumerate(accuracies)
-        if run["status"] != "failed"
-    ]
-    columns = [
-        "run_id",
-        "optimizer",
-        "learning_rate",
-        "step",
-        "epoch",
-        "train_loss",
-        "validation_accuracy",
-    ]
-    return pd.DataFrame(rows, columns=None if rows else columns)
-
-
-def contest(seeds, **losses):
-    """Return runs at one learning rate; each optimizer's loss is a function of the seed's number."""
-    return table(
-        *((name, 0.1, 100 + seed, "ok", loss(seed)) for name, loss in losses.items() for seed in seeds)
-    )
-
-
-@pytest.mark.parametrize(
-    ("values", "level", "expected"),
-    [
-        ([3, 1, 2], 0.5, 2),
-        ([1, 2, 3, 4], 0.5, 2.5),
-        ([1, 2, 3, 4], 0.25, 1.75),
-        ([5], 0.75, 5),
-        ([1, 2, INF], 0.5, 2),
-        ([1, INF, INF], 0.5, INF),
-        ([INF, INF, INF, INF], 0.25, INF),
-        ([1, 2, INF, INF], 0.5, INF),
-        ([], 0.5, NAN),
-    ],
-)
-def test_quantile_interpolates_and_survives_infinity(values, level, expected):
-    assert statistics.quantile(values, level) == pytest.approx(expected, nan_ok=True)
-
-
-def test_bad_runs_rank_behind_good_ones():
-    runs = table(
-        ("A", 0.1, 0, "ok", 3.0),
-        ("A", 0.1, 1, "stuck", 2.3),
-        ("A", 0.1, 2, "stuck", 9.0),
-        ("A", 0.1, 3, "diverged", 0.5),
-        ("A", 0.1, 4, "failed", NAN),
-    )
-    assert list(statistics.scores(runs)) == [3, 3, 9, INF, INF]
-    assert list(statistics.final_losses(runs)) == [3, 2.3, 9, INF, INF]
-
-
-@pytest.mark.parametrize(
-    ("losses", "rate", "edge"),
-    [
-        ({0.1: [5, 5, 5], 1.0: [2, 3, 9], 10.0: [4, 4, 4]}, 1.0, ""),  # by the mean it would be 10.0
-        ({0.1: [1, 1, 1], 1.0: [2, 2, 2], 10.0: [3, 3, 3]}, 0.1, "lowest"),
-        ({0.1: [3, 3, 3], 1.0: [2, 2, 2], 10.0: [1, 1, 1]}, 10.0, "highest"),
-        ({0.1: [1, INF, INF], 1.0: [2, 2, 2]}, 1.0, "highest"),
-        ({0.1: [1, 1, INF], 1.0: [1, 1, 1]}, 1.0, "highest"),  # a tie: fewer bad runs
-        ({0.1: [1, 1, 1], 1.0: [1, 1, 1]}, 0.1, "lowest"),  # a tie: the smaller
-        ({0.1: [1, 1, 1]}, 0.1, "only"),
-        ({0.1: [INF] * 3, 1.0: [INF] * 3}, 0.1, ""),
-    ],
-)
-def test_choice_of_the_learning_rate(losses, rate, edge):
-    tuning = [
-        ("A", rate, seed, "ok" if np.isfinite(loss) else "diverged", loss)
-        for rate, column in losses.items()
-        for seed, loss in enumerate(column)
-    ]
-    fresh = [("A", rate, 100, "ok", 0.001 * rate) for rate in losses]  # must have no say
-    choice = statistics.choose_learning_rates(table(*tuning, *fresh))
-    assert choice.to_dict("records") == [
-        {"optimizer": "A", "learning_rate": rate, "learning_rate_edge": edge}
-    ]
+def compared(runs, defaults=None, traces=None):
+    return statistics.compare_optimizers(runs, traces_of(runs) if traces is None else traces, defaults)
 
 
 def test_only_fresh_seeds_are_reported():
     runs = table(
         *(("A", rate, seed, "ok", rate + seed) for rate in (1.0, 2.0) for seed in (0, 1, 100, 101))
     )
-    summary = statistics.summarize(runs, traces_of(runs)).iloc[0]
-    assert summary["seeds"] == 2
+    summary = compared(runs, {"A": 2.0}).summary.iloc[0]
+    assert (summary["seeds"], summary["default_seeds"]) == (2, 2)
     assert summary["reported_on"] == "reporting"
-    assert summary["final_loss_median"] == 101.5
+    assert (summary["learning_rate"], summary["default_learning_rate"]) == (1, 2)
+    assert summary["learning_rate_edge"] == "lowest"
+    assert (summary["final_loss_median"], summary["default_loss_median"]) == (101.5, 102.5)
     assert (summary["final_loss_quartile_1"], summary["final_loss_quartile_3"]) == (101.25, 101.75)
+    assert summary["final_loss_iqm"] == 101.5
+    assert (summary["final_loss_interval_low"], summary["final_loss_interval_high"]) == (101, 102)
+    assert (summary["final_loss_iqm_low"], summary["final_loss_iqm_high"]) == (101, 102)
 
 
 def test_numbers_fall_back_on_what_there_is():
     runs = table(("A", 0.1, 0, "ok", 1.0), ("A", 0.1, 1, "ok", 2.0))
-    runs["final_validation_loss"] = NAN
-    runs["final_test_accuracy"] = NAN
-    assert statistics.basis(runs) == statistics.Basis("train", None, "tuning", "tuning")
-    summary = statistics.summarize(runs, traces_of(runs)).iloc[0]
+    runs = runs.assign(final_validation_loss=NAN, final_test_accuracy=NAN)
+    traces = traces_of(runs).assign(validation_loss=NAN, validation_accuracy=NAN)
+    comparison = compared(runs, traces=traces)
+    assert comparison.basis == statistics.Basis("train", None, "tuning", "tuning")
+    summary = comparison.summary.iloc[0]
     assert (summary["loss"], summary["final_loss_median"]) == ("train", 1.5)
     assert np.isnan(summary["final_accuracy_median"])
+    assert np.isnan(summary["epochs_to_95_median"])
+    assert pd.isna(summary["seeds_never_at_95"])
+    assert set(comparison.targets["metric"]) == {"train_loss"}
 
 
 def test_counts_and_epochs():
@@ -145,8 +60,8 @@ def test_counts_and_epochs():
     runs = table(
         *(("A", 0.1, 100 + k, status, 1.0 if k < 3 else NAN) for k, status in enumerate(statuses))
     )
-    summary = statistics.summarize(runs, traces_of(runs)).iloc[0]
-    for group in ("runs", "grid"):
+    summary = compared(runs, {"A": 0.1}).summary.iloc[0]
+    for group in ("runs", "grid", "default"):
         counts = [summary[f"{group}_{status}"] for status in statistics.STATUSES]
         assert counts == [2, 1, 1, 1]
     assert summary["epochs_to_95_median"] == INF  # two of five got there
@@ -154,124 +69,191 @@ def test_counts_and_epochs():
     assert summary["final_accuracy_quartile_1"] == 0  # a run without an accuracy has none right
 
 
-def test_epochs_to_accuracy_is_the_first_time_and_forgives_float32():
+def test_epochs_are_counted_once_the_accuracy_is_kept_and_forgive_float32():
     runs = table(("A", 0.1, 100, "ok", 1.0))
-    reached = statistics.epochs_to_accuracy(traces_of(runs, (0.1, float(np.float32(0.95)), 0.9, 0.99)))
-    assert reached.to_dict() == {"A 0.1 100": 1.0}
-
-
-def test_bootstrap_interval_of_the_median():
-    values = np.random.default_rng(1).normal(10, 1, 40)
-    low, high = statistics.median_interval(values)
-    assert low < np.median(values) < high
-    # A median of n normal values has the standard error 1.2533 σ/√n.
-    assert high - low == pytest.approx(2 * 1.96 * 1.2533 / 40**0.5, rel=0.35)
-    assert statistics.median_interval(values) == (low, high)
-    assert statistics.median_interval([1, 2, INF, INF, INF])[1] == INF
-    assert np.isnan(statistics.median_interval([1.0])).all()
-
-
-def test_signed_rank_test_counts_the_signs_of_ranks():
-    """The oracle is the definition: all 2ⁿ signs are equally likely."""
-    differences = np.array([0.3, -0.1, 0.7, 1.1, 0.2, 5.0])
-    ranks = 1 + np.argsort(np.argsort(np.abs(differences)))
-    sums = np.array([ranks @ np.array(signs) for signs in product([0, 1], repeat=6)])
-    observed = ranks[differences > 0].sum()
-    expected = 2 * min((sums >= observed).mean(), (sums <= observed).mean())
-    assert statistics.signed_rank_p_value(differences) == pytest.approx(expected)
-    assert statistics.signed_rank_p_value([INF, 1, 2, 3, 4, 5]) == pytest.approx(2 / 2**6)
-    assert statistics.signed_rank_p_value([0.0, 0.0]) == 1
-
-
-def test_holm():
-    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert statistics.holm([0.6, 0.9]) == pytest.approx([1, 1])
-
-
-def test_fewest_seeds_is_where_the_least_p_value_falls_below_the_level():
-    for optimizers in (2, 5, 9):
-        seeds = statistics.fewest_seeds(optimizers)
-        pairs = optimizers * (optimizers - 1) / 2
-        least = statistics.signed_rank_p_value(np.arange(1, seeds + 1.0))
-        assert pairs * least < 0.05 < pairs * 2 * least
-
-
-@pytest.mark.parametrize(
-    ("runs", "says"),
-    [
-        (
-            contest(range(12), A=lambda s: 1 + s, B=lambda s: 2 + 1.1 * s, C=lambda s: 4 + 1.2 * s),
-            "A is the best here: on 12 fresh seeds its median final validation loss is 6.5, against "
-            "8.05 for B, the next, and the paired tests find every other worse.",
-        ),
-        (
-            contest(range(12), A=lambda s: 1 + s, B=lambda s: 1.2 + 5 * s % 12, C=lambda s: 9 + 1.2 * s),
-            "A ends with the lowest median final validation loss, 6.5, but on 12 fresh seeds B (6.7) is "
-            "not distinguishable from it. C is worse.",
-        ),
-        (
-            contest(range(12), A=lambda _: 1.0, B=lambda _: 1.0),
-            "A ends with the lowest median final validation loss, 1, but on 12 fresh seeds B (1) is not "
-            "distinguishable from it.",
-        ),
-        (
-            contest(range(1), A=lambda _: 1.0, B=lambda _: 2.0),
-            "A ends with the lowest median final validation loss, 1, but on one seed: that does not "
-            "tell an optimizer from luck.",
-        ),
-        (
-            contest(range(5), A=lambda s: 1 + s, B=lambda s: 9 + s),
-            "A ends with the lowest median final validation loss, 3, but 5 fresh seeds are too few to "
-            "tell 2 optimizers apart: it takes 6.",
-        ),
-        (
-            contest(range(3), A=lambda s: 1.0 + s),
-            "A reaches a median final validation loss of 2 (3 fresh seeds); it has no rival here.",
-        ),
-        (
-            table(("A", 0.1, 100, "failed", NAN), ("B", 0.1, 100, "diverged", NAN)),
-            "No optimizer can be recommended: at no learning rate did the typical run learn.",
-        ),
-        (
-            table(("A", 0.1, 100, "ok", 1.0), ("A", 0.1, 101, "failed", NAN)),  # the median is infinite
-            "No optimizer can be recommended: at no learning rate did the typical run learn.",
-        ),
-        (
-            table(
-                *(("A", 0.1, 100 + k, "stuck", 2.5) for k in range(9)),
-                *(("B", 0.1, 100 + k, "stuck", 2.6) for k in range(9)),
-            ),
-            "No optimizer can be recommended: at no learning rate did the typical run learn.",
-        ),
-    ],
-)
-def test_verdict(runs, says):
-    assert statistics.verdict(statistics.summarize(runs, traces_of(runs))) == says
+    kept = float(np.float32(0.95))
+    for accuracies, epochs in [
+        ((0.1, kept, 0.96, 0.97, 0.5), 1),
+        ((0.1, kept, 0.9, 0.99, 0.99), 3),
+        ((0.1, kept, 0.9, 0.99, 0.9), INF),
+    ]:
+        summary = compared(runs, traces=traces_of(runs, accuracies)).summary
+        assert summary["epochs_to_95_median"].tolist() == [epochs]
 
 
 def test_an_optimizer_that_diverges_is_worse():
     good = [("A", 0.1, 100 + k, "ok", 5.0 + k) for k in range(12)]
     bad = [("B", 0.1, 100 + k, "ok" if k < 2 else "diverged", 0.1 if k < 2 else NAN) for k in range(12)]
-    runs = table(*bad, *good)
-    summary = statistics.summarize(runs, traces_of(runs))
+    summary = compared(table(*bad, *good)).summary
     assert list(summary["optimizer"]) == ["A", "B"]
+    assert list(summary["rank"]) == [1, 2]
     assert summary["difference_to_best"][1] == INF
     assert summary["worse_than_best"][1]
+    assert pd.isna(summary["worse_than_best"][0])
 
 
 def test_stuck_ranks_after_ok_even_with_a_lower_loss():
     stuck = [("A", 0.1, 100 + k, "stuck", 2.3) for k in range(3)]
     runs = table(*stuck, *(("B", 0.1, 100 + k, "ok", 2.5 + k) for k in range(3)))
-    summary = statistics.summarize(runs, traces_of(runs))
+    summary = compared(runs).summary
     assert list(summary["optimizer"]) == ["B", "A"]
     assert list(summary["final_loss_median"]) == [3.5, 2.3]
+
+
+def test_the_best_is_compared_with_each():
+    runs = contest(range(12), B=lambda s: 2.0 + s, A=lambda s: 1.0 + s, C=lambda s: 4.0 + s)
+    comparison = compared(runs, dict.fromkeys("ABC", 0.1))
+    summary = comparison.summary
+    assert list(summary["optimizer"]) == ["A", "B", "C"]
+    assert list(summary["difference_to_best"][1:]) == [1, 3]
+    tuned, own = (comparison.pairs[comparison.pairs["setting"] == name] for name in ("tuned", "default"))
+    assert list(summary["p_value_to_best"][1:]) == list(tuned["p_value_adjusted"][:2])
+    pairs = list(zip(tuned["better"], tuned["worse"], strict=True))
+    assert pairs == [("A", "B"), ("A", "C"), ("B", "C")]
+    # The one rate of the grid is the default: nothing but the name of the setting differs.
+    for name in ("pairs", "targets", "profiles"):
+        both = getattr(comparison, name)
+        tuned, own = (
+            both[both["setting"] == setting].drop(columns="setting").reset_index(drop=True)
+            for setting in ("tuned", "default")
+        )
+        pd.testing.assert_frame_equal(tuned, own)
+    assert list(comparison.budget["trials"]) == [0, 1] * 3
+    assert comparison.budget["expected_loss"].tolist() == pytest.approx(
+        [summary.set_index("optimizer")["final_loss_median"][name] for name in "BBAACC"]
+    )
+
+
+def test_a_default_beside_the_grid_has_no_numbers_and_no_pairs():
+    runs = contest(range(6), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
+    comparison = compared(runs, {"A": 0.1, "B": 0.2})
+    summary = comparison.summary.set_index("optimizer")
+    assert summary["default_seeds"].to_dict() == {"A": 6, "B": 0}
+    assert np.isnan(summary["default_loss_median"]["B"])
+    assert set(comparison.pairs["setting"]) == {"tuned"}
+    assert comparison.budget.set_index(["optimizer", "trials"]).index.tolist() == [
+        ("A", 0), ("A", 1), ("B", 1),
+    ]  # fmt: skip
+
+
+def test_intervals_hold_together_with_their_numbers():
+    rng = np.random.default_rng(0)
+    losses = {name: rng.lognormal(size=20).__getitem__ for name in "ABC"}
+    summary = compared(contest(range(20), **losses), {"A": 0.1}).summary
+    for name in ("final_loss", "final_accuracy"):
+        for number, low, high in (
+            ("median", "interval_low", "interval_high"),
+            ("iqm", "iqm_low", "iqm_high"),
+        ):
+            assert (summary[f"{name}_{low}"] <= summary[f"{name}_{number}"] + 1e-12).all()
+            assert (summary[f"{name}_{number}"] <= summary[f"{name}_{high}"] + 1e-12).all()
+    assert (summary["epochs_to_95_low"] <= summary["epochs_to_95_median"]).all()
+
+
+GRID = st.lists(
+    st.tuples(
+        st.sampled_from("ABC"),
+        st.sampled_from([0.1, 1.0]),
+        st.sampled_from([0, 1, 100, 101, 102, 103]),
+        st.sampled_from(["ok", "ok", "stuck", "diverged", "failed"]),
+        st.sampled_from([-1.0, 0.0, 0.5, 2.0]),
+    ),
+    min_size=1, max_size=30, unique_by=lambda run: run[:3],
+)  # fmt: skip
+
+
+@settings(max_examples=15)
+@given(GRID, st.randoms(), st.booleans())
+def test_any_table_is_compared_the_same_in_any_order_of_rows(runs, random, has_traces):
+    """Missing seeds, one run, ties, failures: numbers or gaps, and never a warning (they are errors)."""
+    runs = table(*((*run[:4], NAN if run[3] in ("diverged", "failed") else run[4]) for run in runs))
+    traces = traces_of(runs) if has_traces else traces_of(runs)[:0]
+    defaults = {"A": 0.1, "B": 0.5}
+    found = statistics.compare_optimizers(runs, traces, defaults)
+    if len(found.summary):
+        says = statistics.verdict(found)
+        assert says
+        assert all(sentence.endswith(".") and "nan" not in sentence for sentence in says)
+    other_way = random.sample(range(len(runs)), len(runs))
+    again = statistics.compare_optimizers(
+        runs.iloc[other_way], traces.sample(frac=1, random_state=1), defaults
+    )
+    for name in TABLES:
+        one, other = (as_set(getattr(each, name)) for each in (found, again))
+        pd.testing.assert_frame_equal(one, other, check_dtype=False)
+
+
+def as_set(found):
+    """Return a table in an order of its own; ties keep the order in which they came."""
+    keys = ["setting", "metric", "target", "optimizer", "better", "worse", "run_id", "trials", "ratio"]
+    mine = [key for key in keys if key in found]
+    if "better" in found and len(found):  # a tie may be told either way round
+        turned = found["better"] > found["worse"]
+        names = ["seeds", "p_value", "p_value_adjusted", "friedman_p_value"]
+        found = found.assign(
+            better=found["better"].where(~turned, found["worse"]),
+            worse=found["worse"].where(~turned, found["better"]),
+        )[["setting", "better", "worse", *names]]
+        mine = ["setting", "better", "worse"]
+    if "difference_to_best" in found:  # which of two that tie is the best is the order's to say
+        found = found.drop(columns=["difference_to_best", "p_value_to_best", "worse_than_best"])
+    return found.sort_values(mine, ignore_index=True)
+
+
+def test_intervals_do_not_depend_on_the_order_of_the_rows():
+    """Seeds are resampled jointly, so it is the seed that must decide a run's place."""
+    rng = np.random.default_rng(0)
+    runs = contest(range(9), **{name: rng.lognormal(size=9).__getitem__ for name in "AB"})
+    one, other = (compared(rows).summary for rows in (runs, runs.sample(frac=1, random_state=0)))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_nothing_but_failures_is_compared_too():
+    runs = table(
+        *((name, rate, seed, "failed", NAN) for name in "AB" for rate in (0.1, 1.0)
+          for seed in (0, 1, 100, 101))
+    )  # fmt: skip
+    comparison = compared(runs, {"A": 0.1})
+    summary = comparison.summary
+    assert summary["final_loss_median"].tolist() == [INF, INF]
+    assert summary["rank"].tolist() == [1, 1]
+    assert summary["learning_rate_edge"].tolist() == ["", ""]
+    assert comparison.pairs["share_won"].tolist() == [0.5]
+    assert comparison.pairs["p_value"].tolist() == [1]
+    assert not comparison.pairs["different"].any()
+    assert comparison.targets.empty
+    assert comparison.budget["expected_loss"].eq(INF).all()
+
+
+def test_an_unfinished_sweep_is_compared_as_far_as_it_goes():
+    runs = table(
+        *(("A", 0.1, seed, "ok", 1.0) for seed in (0, 100, 101, 102)),
+        *(("B", 0.1, seed, "ok", 2.0) for seed in (0, 101)),
+        ("C", 0.1, 0, "ok", 2.0),
+        ("D", 0.1, 100, "ok", 2.0),
+    )
+    comparison = compared(runs)
+    summary = comparison.summary.set_index("optimizer")
+    assert summary["seeds"].to_dict() == {"A": 3, "B": 1, "C": 0}  # D's rate is not chosen yet
+    assert pd.isna(summary["rank"]["C"])
+    assert comparison.pairs[["better", "worse", "seeds"]].to_numpy().tolist() == [["A", "B", 1]]
+
+
+def test_big_tables_warn_of_nothing():
+    rng = np.random.default_rng(0)
+    columns = {name: np.where(rng.random(30) < 0.3, INF, rng.normal(size=30)) for name in "ABCDE"}
+    runs = contest(range(30), **{name: column.__getitem__ for name, column in columns.items()})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        statistics.verdict(compared(runs, dict.fromkeys("ABCDE", 0.1)))
+    assert [str(warning.message) for warning in caught] == []
 
 
 def test_trace_bands_count_a_run_that_ended_early_as_infinite():
     runs = table(
         *(("A", 0.1, 100 + k, "ok", float(k)) for k in range(4)), ("A", 0.1, 104, "failed", NAN)
     )
-    traces = traces_of(runs)
+    traces = traces_of(runs, (0.1, 0.94, 0.96))
     traces.loc[(traces["run_id"] == "A 0.1 103") & (traces["epoch"] == 2), "train_loss"] = NAN
     bands = statistics.trace_bands(runs, traces, "train_loss")
     # At the three epochs 2, 1, 0 more than each seed's number; the fifth run left no trace.

@@ -15,7 +15,7 @@ import pandas as pd
 from optimlab.looks import number
 from optimlab.nn.network import Network
 from optimlab.report.article_figures import five_figure, reproduction_figure
-from optimlab.report.charts import Chart, make_chart
+from optimlab.report.figures import StaticFigure, static_figure
 
 Array = np.ndarray
 
@@ -56,7 +56,7 @@ class ArticleSection:
     ----------
     heading, paragraphs : text.
     caption, columns, rows : of the table; as many cells a row as columns.
-    charts : the figures.
+    figures : its pictures.
     """
 
     heading: str
@@ -64,7 +64,7 @@ class ArticleSection:
     caption: str
     columns: list[str]
     rows: list[list[str]]
-    charts: list[Chart]
+    figures: list[StaticFigure]
 
 
 def article_section(
@@ -103,8 +103,8 @@ def _reproduction(traces: pd.DataFrame, experiment: dict[str, Any]) -> ArticleSe
         caption="Ours: the median over the seeds, and from the lowest to the highest.",
         columns=["What", "Published", "Ours", "Verdict"],
         rows=[[row.what, row.published, row.ours, row.verdict] for row in rows],
-        charts=[
-            make_chart(
+        figures=[
+            static_figure(
                 "article",
                 "The article’s loss, summed over 1,500 images and ten classes. Orange: the median of "
                 "our seeds, and from the lowest to the highest. Black: the published trace. Below: the "
@@ -296,8 +296,8 @@ def _five_optimizers(traces: pd.DataFrame, experiment: dict[str, Any]) -> Articl
         ),
         columns=["Optimizer", "Loss", "Validation accuracy"],
         rows=rows,
-        charts=[
-            make_chart(
+        figures=[
+            static_figure(
                 "article-five",
                 "The article’s loss, summed over 1,500 images and ten classes: medians of the seeds, "
                 "and from the lowest to the highest. Article: its hyper-parameters, translated from "

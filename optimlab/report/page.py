@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import warnings
 from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from optimlab import looks, statistics
 from optimlab.errors import UserError
 from optimlab.files import write_bytes
 from optimlab.report.article import article_section
-from optimlab.report.charts import draw_charts
+from optimlab.report.charts import Chart, draw_charts
+from optimlab.report.figures import StaticFigure, draw_figures
 from optimlab.report.section import Section, write_section
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
@@ -166,24 +172,53 @@ def _labels(tables: Tables) -> list[str]:
 def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     """Write the numbers and figures of one experiment, and return its section of the page."""
     own = {label: styles[label] for label in _labels(tables)}
-    summary = statistics.summarize(tables.runs, tables.traces)
+    comparison = statistics.compare_optimizers(tables.runs, tables.traces, _defaults(tables))
+    summary = comparison.summary
     problem = tables.experiment.get("problem") or {}
     unit = "nats" if problem.get("name") == "digits" else ""
-    charts = draw_charts(tables.runs, tables.traces, summary, own, unit)
+    charts = draw_charts(comparison, tables.runs, tables.traces, own, unit)
     article = article_section(tables.folder.name, tables.traces, tables.experiment)
-    drawn = [*charts, *(article.charts if article else [])]
-    write_bytes(tables.folder / "summary.csv", summary.to_csv(index=False).encode())
+    pictures = draw_figures(tables.runs, tables.traces, summary, own, unit)
+    drawings: list[Chart | StaticFigure] = [*charts, *(article.figures if article else [])]
+    for drawn in drawings:
+        if f"{drawn.name}.png" not in pictures:
+            pictures |= drawn.files()
+    written = {
+        "summary.csv": summary,
+        "comparisons.csv": comparison.pairs,
+        "targets.csv": comparison.targets,
+        "profiles.csv": comparison.profiles,
+        "budget.csv": comparison.budget,
+    }
+    for name, table in written.items():
+        write_bytes(tables.folder / name, table.to_csv(index=False).encode())
     figures = tables.folder / "figures"
     figures.mkdir(exist_ok=True)
-    written = {f"{chart.name}.{ending}": data for chart in drawn for ending, data in chart.files.items()}
-    for name, data in written.items():
+    for name, data in pictures.items():
         write_bytes(figures / name, data)
     for path in figures.glob("rates-*"):
-        if path.name not in written:  # of an optimizer that is no longer in the experiment
+        if path.name not in pictures:  # of an optimizer that is no longer in the experiment
             path.unlink()
-    return write_section(
-        tables.folder.name, tables.experiment, tables.runs, summary, charts, article, own
+    section = write_section(
+        tables.folder.name,
+        tables.experiment,
+        tables.runs,
+        comparison,
+        charts,
+        ["runs.csv", "traces.parquet", *written, "figures"],
+        article,
+        own,
     )
+    for warning in section.warnings:
+        warnings.warn(f"{tables.folder.name}: {warning.text} {warning.toml}", stacklevel=2)
+    return section
+
+
+def _defaults(tables: Tables) -> dict[str, float]:
+    """Return optimizer → its rule's own learning rate, where the sweep noted one."""
+    optimizers = tables.experiment.get("optimizers") or {}
+    rates = {label: (about or {}).get("default_learning_rate") for label, about in optimizers.items()}
+    return {label: float(rate) for label, rate in rates.items() if isinstance(rate, int | float)}
 
 
 def render(sections: list[Section]) -> str:
@@ -195,4 +230,20 @@ def render(sections: list[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("template.html.j2").render(sections=sections)
+    environment.filters |= {"json": _json, "csp": _csp, "trusted": Markup}
+    own = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
+    has_charts = any(section.charts for section in sections)
+    library = vl_convert.javascript_bundle() if has_charts else ""  # type: ignore[call-arg]
+    scripts = [script for script in (library, own) if script]
+    return environment.get_template("template.html.j2").render(sections=sections, scripts=scripts)
+
+
+def _json(value: Any) -> Markup:
+    """Return JSON that can stand in a script element: nothing in it ends the element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - no "<" is left in it
+
+
+def _csp(script: str) -> Markup:
+    """Return what allows this very script to run, and no other."""
+    return Markup(f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'")  # noqa: S704

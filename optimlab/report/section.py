@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from optimlab import statistics
 from optimlab.looks import Look, number
 from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
-from optimlab.statistics import STATUSES
+from optimlab.statistics import STATUSES, Comparison
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,38 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A cell of the ranked table: its text, smaller text beneath it, and the number it is sorted by."""
+
+    text: str
+    below: tuple[str, ...] = ()
+    value: float | str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the ranked table: its head, and the direction in which the best comes first."""
+
+    head: str
+    direction: Literal["ascending", "descending"] = "ascending"
+
+
+@dataclass(frozen=True)
 class Row:
-    """A line of the ranked table, as text; "" where there is nothing to say."""
+    """A line of the ranked table: an optimizer, how it is drawn, and a cell for every column."""
 
     mark: Mark
-    rank: str
     optimizer: str
-    learning_rate: str
-    edge: str
-    loss: str
-    loss_spread: str
-    against_best: str
-    p_value: str
-    accuracy: str
-    accuracy_spread: str
-    epochs: str
-    never: str
-    bad: str
-    bad_on_grid: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Warning:  # noqa: A001 - it is one, on a page
+    """What is wrong with the experiment, and the line of its file that would put it right."""
+
+    text: str
+    toml: str
 
 
 @dataclass(frozen=True)
@@ -53,14 +67,14 @@ class Section:
     name: str
     title: str
     description: str
-    verdict: str
+    verdict: list[str]
     unfinished: str
-    loss: str
-    accuracy: str
-    timed: bool
-    fresh: bool
+    warnings: list[Warning]
+    caption: str
+    columns: list[Column]
     rows: list[Row]
     charts: list[Chart]
+    files: list[str]
     article: ArticleSection | None
     caveats: list[str]
     facts: dict[str, str]
@@ -75,8 +89,9 @@ def write_section(
     name: str,
     experiment: dict[str, Any],
     runs: pd.DataFrame,
-    summary: pd.DataFrame,
+    comparison: Comparison,
     charts: list[Chart],
+    files: list[str],
     article: ArticleSection | None,
     styles: dict[str, Look],
 ) -> Section:
@@ -86,24 +101,29 @@ def write_section(
     ----------
     name : of its folder.
     experiment : its experiment.json; any key may be missing.
-    runs, summary : its table of runs and `optimlab.statistics.summarize` of it.
-    charts : its figures.
+    runs : its table of runs.
+    comparison : `optimlab.statistics.compare_optimizers` of its tables.
+    charts : its charts.
+    files : what lies in its folder, for links.
     article : what is to be said of it as an experiment of the article.
     styles : the look of each optimizer.
     """
-    rests_on = statistics.basis(runs)
+    summary = comparison.summary
     return Section(
         name=name,
         title=str(experiment.get("title") or name),
         description=str(experiment.get("description") or ""),
-        verdict=statistics.verdict(summary),
+        verdict=statistics.verdict(comparison),
         unfinished=_unfinished(experiment, runs),
-        loss="training" if rests_on.loss == "train" else rests_on.loss,
-        accuracy="training" if rests_on.accuracy == "train" else rests_on.accuracy or "",
-        timed=bool(summary["seeds_never_at_95"].notna().any()),
-        fresh=rests_on.reporting == "reporting",
-        rows=[_row(record, mark(styles[record["optimizer"]])) for record in summary.to_dict("records")],
+        warnings=edge_warnings(runs, summary),
+        caption=_table_caption(comparison),
+        columns=_columns(comparison),
+        rows=[
+            Row(mark(styles[record["optimizer"]]), record["optimizer"], _cells(record, comparison))
+            for record in summary.to_dict("records")
+        ],
         charts=charts,
+        files=files,
         article=article,
         caveats=_caveats(runs, summary),
         facts=_facts(experiment, runs),
@@ -124,42 +144,128 @@ def mark(look: Look) -> Mark:
     return Mark(look.colour, " ".join(f"{2 * length:g}" for length in look.dashes), points)
 
 
-def _row(record: dict[Any, Any], marked: Mark) -> Row:
-    seeds = record["seeds"]
+def _table_caption(comparison: Comparison) -> str:
+    rests_on = comparison.basis
+    seeds = "fresh" if rests_on.reporting == "reporting" else "the tuning"
+    return (
+        f"Each optimizer at its chosen learning rate, over {seeds} seeds: medians with their 95 % "
+        "bootstrap intervals, and IQM, the interquartile mean, with its own. Ranked by median final "
+        f"{_words(rests_on.loss)} loss. p-values: paired Wilcoxon signed-rank tests, Holm-corrected "
+        "over all pairs. Good rates: over how many decades of learning rates the loss stays within "
+        "twice the best."
+    )
+
+
+def _columns(comparison: Comparison) -> list[Column]:
+    rests_on, summary = comparison.basis, comparison.summary
+    columns = [
+        Column("Rank"),
+        Column("Optimizer"),
+        Column("Learning rate"),
+        Column(f"Final {_words(rests_on.loss)} loss"),
+        Column("Against the best"),
+    ]
+    if _has_defaults(summary):
+        columns.append(Column("Untuned, at its textbook rate"))
+    if rests_on.accuracy:
+        columns.append(Column(f"Final {_words(rests_on.accuracy)} accuracy", "descending"))
+    if _is_timed(summary):
+        columns.append(Column("Epochs to 95 % validation accuracy"))
+    return [*columns, Column("Stuck, diverged, failed")]
+
+
+def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
+    """Return the cells of an optimizer, but for its name."""
+    summary, seeds = comparison.summary, record["seeds"]
+    is_ranked = not pd.isna(record["rank"]) and np.isfinite(record["final_loss_median"])
+    decades = record["decades_within_2"]
+    wide = "" if pd.isna(decades) else f"good over {decades:.1f} decades"
+    if wide and record["decades_end_at_grid"]:
+        wide = wide.replace("over", "over at least")
+    edge = {"lowest": "lowest of the grid", "highest": "highest of the grid", "only": "the only one"}
+    cells = [
+        Cell(str(record["rank"]) if is_ranked else "–", value=record["rank"] if is_ranked else np.inf),
+        Cell(
+            number(record["learning_rate"]),
+            (wide,) if wide else (),
+            record["learning_rate"],
+            edge.get(record["learning_rate_edge"], ""),
+        ),
+        _spread_cell(record, "final_loss"),
+        Cell(_against_best(record) or "–", (_p_value(record),), record["difference_to_best"]),
+    ]
+    if _has_defaults(summary):
+        rate = record["default_learning_rate"]
+        note = "" if record["default_seeds"] else "not on the grid"
+        cells.append(
+            _spread_cell(record, "default_loss", f"at {number(rate)}" if np.isfinite(rate) else "", note)
+        )
+    if comparison.basis.accuracy:
+        low, high = (100 * record[f"final_accuracy_interval_{end}"] for end in ("low", "high"))
+        median = 100 * record["final_accuracy_median"]
+        cells.append(Cell(_fixed(median, " %"), (_between(_fixed(low), _fixed(high)),), median))
+    if _is_timed(summary):
+        cells.append(_epochs_cell(record))
     counts = {status: record[f"runs_{status}"] for status in STATUSES[1:]}
     on_grid = {status: record[f"grid_{status}"] for status in STATUSES[1:]}
     grid = sum(record[f"grid_{status}"] for status in STATUSES)
-    percent = {
-        key: 100 * record[f"final_accuracy_{key}"] for key in ("median", "quartile_1", "quartile_3")
-    }
-    never = record["seeds_never_at_95"]
-    return Row(
-        mark=marked,
-        rank="–"
-        if pd.isna(record["rank"]) or np.isinf(record["final_loss_median"])
-        else str(record["rank"]),
-        optimizer=record["optimizer"],
-        learning_rate=number(record["learning_rate"]),
-        edge={
-            "lowest": "lowest of the grid",
-            "highest": "highest of the grid",
-            "only": "the only one",
-        }.get(record["learning_rate_edge"], ""),
-        loss=number(record["final_loss_median"], 3),
-        loss_spread=_between(
-            number(record["final_loss_quartile_1"], 3), number(record["final_loss_quartile_3"], 3)
-        ),
-        against_best=_against_best(record),
-        p_value=_p_value(record),
-        accuracy=_fixed(percent["median"], " %"),
-        accuracy_spread=_between(_fixed(percent["quartile_1"]), _fixed(percent["quartile_3"])),
-        epochs="never"
-        if np.isinf(record["epochs_to_95_median"])
-        else number(record["epochs_to_95_median"]),
-        never="" if pd.isna(never) else f"{never} of {seeds} never",
-        bad=_count(counts, seeds) if seeds else "no run yet",
-        bad_on_grid=_count(on_grid, grid),
+    bad = _count(counts, seeds) if seeds else "no run yet"
+    cells.append(Cell(bad, (f"grid: {_count(on_grid, grid)}",), sum(counts.values())))
+    return cells
+
+
+def _spread_cell(record: dict[Any, Any], name: str, note: str = "", missing: str = "") -> Cell:
+    """Return a loss with its interval and its interquartile mean."""
+
+    def text(key: str) -> str:
+        return number(record[f"{name}_{key}"], 3)
+
+    if missing:
+        return Cell("–", (missing,), np.inf)
+    mean = f"IQM {text('iqm')}" if np.isfinite(record[f"{name}_iqm"]) else ""
+    below = (note, _between(text("interval_low"), text("interval_high")), mean)
+    return Cell(text("median"), tuple(line for line in below if line), record[f"{name}_median"])
+
+
+def _epochs_cell(record: dict[Any, Any]) -> Cell:
+    median, never = record["epochs_to_95_median"], record["seeds_never_at_95"]
+    interval = _between(
+        number(record["epochs_to_95_low"], None), number(record["epochs_to_95_high"], None)
     )
+    missed = "" if pd.isna(never) or not never else f"{never} of {record['seeds']} never"
+    text = "never" if np.isinf(median) else number(median)
+    return Cell(text, tuple(line for line in (interval, missed) if line), median)
+
+
+def _has_defaults(summary: pd.DataFrame) -> bool:
+    return bool((summary["default_seeds"] > 0).any())
+
+
+def _is_timed(summary: pd.DataFrame) -> bool:
+    return bool(summary["seeds_never_at_95"].notna().any())
+
+
+def _words(split: str) -> str:
+    return "training" if split == "train" else split
+
+
+def edge_warnings(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Warning]:
+    """Return what to do about learning rates that were chosen at an end of the grid."""
+    found = []
+    for end, beyond in (("lowest", "smaller"), ("highest", "larger")):
+        for label in summary.loc[summary["learning_rate_edge"] == end, "optimizer"]:
+            grid = statistics.widened_grid(
+                sorted(set(runs.loc[runs["optimizer"] == label, "learning_rate"])), end
+            )
+            found.append(
+                Warning(
+                    f"{label} does best at the {end} learning rate of the grid, so a {beyond} one may "
+                    "be better still, and its numbers too bad. In its table [optimizers] of the file, "
+                    "widen the grid:",
+                    f"learning_rates = [{', '.join(f'{rate:g}' for rate in grid)}]",
+                )
+            )
+    return found
 
 
 def _fixed(value: float, unit: str = "") -> str:
@@ -210,24 +316,19 @@ def _caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     return [
         *_tuning_caveats(runs, summary),
         *_evidence_caveats(runs, summary),
-        "All this is about one problem and one budget; another network, data set or schedule may "
-        "turn it round.",
+        "Seeds support claims about this problem only: another network, data set, budget or schedule "
+        "may turn it round. Bands in the charts are pointwise: no single run need be inside throughout.",
     ]
 
 
 def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     """Return what may be wrong with how the learning rates were chosen."""
     rests_on = statistics.basis(runs)
-    edges = summary.groupby("learning_rate_edge", sort=False)["optimizer"].agg(list).to_dict()
-    caveats = [
-        f"The best learning rate of {statistics.join_words(edges[end])} is the {end} of the grid: "
-        f"a {beyond} one may be better still, so widen the grid."
-        for end, beyond in (("lowest", "smaller"), ("highest", "larger"))
-        if end in edges
-    ]
-    if "only" in edges:
-        is_all = len(edges["only"]) == len(summary)
-        who = "Every optimizer" if is_all and len(summary) > 1 else statistics.join_words(edges["only"])
+    only = list(summary.loc[summary["learning_rate_edge"] == "only", "optimizer"])
+    caveats = []
+    if only:
+        is_all = len(only) == len(summary)
+        who = "Every optimizer" if is_all and len(summary) > 1 else statistics.join_words(only)
         caveats.append(
             f"{who} had one learning rate, so nothing was tuned: another rate may change the order."
         )

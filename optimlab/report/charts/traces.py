@@ -1,0 +1,144 @@
+"""Loss, accuracy and gradient norm during training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from optimlab.report.charts import vega
+from optimlab.report.charts.vega import METRICS, Chart, Palette
+from optimlab.statistics import Comparison
+
+
+def traces_chart(
+    comparison: Comparison, traces: pd.DataFrame, palette: Palette, unit: str
+) -> Iterator[Chart]:
+    """Yield the traces of the reported runs: every metric, by step or epoch."""
+    reported = vega.first_seeds(comparison.reported)[["setting", "optimizer", "seed", "run_id"]]
+    recorded = vega.thinned(traces).drop(columns=["optimizer", "seed"])
+    table = reported.merge(recorded, on="run_id")
+    metrics = [name for name in METRICS if name in table and table[name].notna().any()]
+    if table.empty or f"{comparison.basis.loss}_loss" not in metrics:
+        return
+    for name in metrics:  # a run that diverged counts as infinite, or as naming no image rightly
+        if name.endswith(("loss", "accuracy")):
+            table[name] = table[name].fillna(np.inf if name.endswith("loss") else 0)
+    columns = ["setting", "optimizer", "seed", "step", "epoch", *metrics]
+    names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
+    boxes, is_shown = palette.shown()
+    data = alt.NamedData("traces")
+    layers = alt.layer(*_trace_layers(palette), data=data)
+    layers = layers.properties(padding={"left": 5, "top": 5, "right": 5, "bottom": 16})
+    chart = _smoothed(layers, is_shown).add_params(
+        vega.constant("labels", palette.labels),
+        vega.constant("names", names),
+        vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
+        vega.setting_choice(table),
+        vega.radio("clock", "epoch", {"epoch": "epochs", "step": "steps"}, "Against"),
+        vega.checkbox("log_y", True, "log y"),
+        vega.checkbox("log_x", False, "log x"),
+        vega.checkbox("bands", True, "bands"),
+        vega.checkbox("single", False, "single seeds"),
+        vega.slider("smoothing", 0, (0, 0.95), 0.05, "Smoothing"),
+        *boxes,
+    )
+    seeds, everything = table["seed"].nunique(), comparison.reported["seed"].nunique()
+    of = f"the first {seeds} of " if seeds < everything else ""
+    yield Chart(
+        name="traces",
+        heading="Loss during training",
+        caption=f"Lines: medians over {of}{everything} seeds. Bands: the middle half of the seeds, "
+        "step by step; no single run need be inside throughout. A run that diverged counts as "
+        "infinite. Smoothing is done run by run, before medians are taken; the thin line is the "
+        "median without it.",
+        alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
+        spec=vega.finish(chart, vega.title("names[metric] + (log_y ? ', log scale' : '')"), 360),
+        tables={"traces": table[columns]},
+    )
+
+
+def _smoothed(chart: Any, is_shown: str) -> Any:
+    """Add each run's smoothed value: an exponential moving average, free of the bias of its start.
+
+    With s the smoothing, it is Σ sᵏ⁻ⁱ xᵢ / Σ sᵏ⁻ⁱ over the records i ≤ k. As sums that only grow, of sⁱ
+    in place of s⁻ⁱ, they are what a window can do.
+    """
+    run = ["optimizer", "seed"]
+    return (
+        chart.transform_filter("datum.setting === setting")
+        .transform_filter(is_shown)
+        .transform_calculate(raw="datum[metric]", time="datum[clock]")
+        .transform_filter("isValid(datum.raw)")
+        .transform_window(record="row_number()", sort=[alt.SortField("step")], groupby=run)
+        .transform_calculate(weight="smoothing > 0 ? pow(smoothing, -datum.record) : 0")
+        .transform_calculate(weighted="datum.weight * datum.raw")
+        .transform_window(
+            weights="sum(weight)", total="sum(weighted)", sort=[alt.SortField("step")], groupby=run
+        )
+        .transform_calculate(
+            value="smoothing > 0 ? datum.total / datum.weights : datum.raw",
+            x=vega.scaled("datum.time", "log_x"),
+            key="'o' + indexof(labels, datum.optimizer)",
+        )
+        .transform_filter("isValid(datum.x)")
+    )
+
+
+def _trace_layers(palette: Palette) -> list[alt.Chart]:
+    x = alt.X(
+        "x:Q",
+        axis=vega.log_axis("log_x", "x", title=None, grid=False),
+        scale=alt.Scale(zero=False, nice=False),
+    )
+
+    def y(field: str) -> alt.Y:
+        return alt.Y(
+            f"{field}:Q", axis=vega.log_axis("log_y", "y", title=None), scale=alt.Scale(zero=False)
+        )
+
+    smooth, raw = _quartiles("value"), _quartiles("raw")
+    colour, dash = palette.colour(legend=True), palette.dash()
+    hover, rule = vega.hover_rule(palette, smooth, "middle_value", "x", ["x", "time"], x)
+    band = smooth.transform_filter("bands && isValid(datum.low)").mark_area(opacity=0.15, aria=False)
+    seeds = (
+        alt.Chart()
+        .transform_filter("single")
+        .transform_calculate(y=vega.scaled("(isFinite(datum.raw) ? datum.raw : null)", "log_y"))
+        .mark_line(strokeWidth=0.6, opacity=0.3, aria=False)
+    )
+    unsmoothed = raw.transform_filter("smoothing > 0").mark_line(strokeWidth=1, opacity=0.4, aria=False)
+    line = smooth.mark_line(strokeWidth=2, aria=False)
+    points = smooth.transform_filter(hover).mark_point(filled=True, size=50, opacity=1, aria=False)
+    return [
+        band.encode(x, y("low"), alt.Y2("high:Q"), colour),
+        seeds.encode(x, y("y"), colour, alt.Detail("seed:N")),
+        unsmoothed.encode(x, y("middle"), colour),
+        line.encode(x, y("middle"), colour, dash),
+        points.encode(x, y("middle"), colour),
+        rule,
+        vega.below("clock === 'epoch' ? 'epochs of training' : 'steps of training'"),
+    ]
+
+
+def _quartiles(field: str) -> Any:
+    """Return a chart of median and quartiles over the seeds, of a field and on the chosen scale."""
+    ends = {"low": "q1", "middle": "median", "high": "q3"}
+    summaries: dict[str, Any] = {f"{name}_value": f"{op}({field})" for name, op in ends.items()}
+    finite = {
+        f"{name}_finite": f"isFinite(datum.{name}_value) ? datum.{name}_value : null" for name in ends
+    }
+    return (
+        alt.Chart()
+        .transform_aggregate(**summaries, groupby=["optimizer", "key", "x", "time"])
+        .transform_calculate(**finite)
+        .transform_joinaggregate(top="max(high_finite)")
+        .transform_calculate(
+            low=vega.scaled("datum.low_finite", "log_y"),
+            middle=vega.scaled("datum.middle_finite", "log_y"),
+            high=vega.scaled("(isValid(datum.high_finite) ? datum.high_finite : datum.top)", "log_y"),
+        )
+    )

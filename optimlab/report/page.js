@@ -1,0 +1,76 @@
+// Shows each chart when it comes near the screen, and sorts the ranked tables. Vega-Lite does the drawing.
+"use strict";
+
+const ROOM_FOR_AXES = 105; // pixels beside a part of a chart; a whole chart finds its width by itself
+
+// A table comes as a list a column, or as the places of a column's texts; Vega-Lite wants rows.
+function rowsOf(table) {
+  const columns = Object.entries(table).map(([name, column]) =>
+    [name, column.texts ? column.places.map((place) => column.texts[place]) : column]);
+  const endless = { Infinity: Infinity, "-Infinity": -Infinity };
+  return columns[0][1].map((_, row) =>
+    Object.fromEntries(columns.map(([name, values]) => [name, endless[values[row]] ?? values[row]])));
+}
+
+async function show(figure) {
+  figure.shown?.finalize();
+  const { spec, tables } = JSON.parse(figure.querySelector("script").textContent);
+  const place = figure.querySelector(".view");
+  for (const name in tables) (spec.datasets ??= {})[name] = rowsOf(tables[name]);
+  for (const part of spec.vconcat ?? []) part.width = place.clientWidth - ROOM_FOR_AXES;
+  figure.shown = await vegaEmbed(place, spec, {
+    actions: { export: true, source: false, compiled: false, editor: false },
+    ast: true, // expressions are interpreted, so that the page need not allow eval
+    downloadFileName: figure.id,
+    logLevel: 1, // errors: a layer that shows nothing is no news
+    renderer: "svg",
+  });
+  figure.view = figure.shown.view;
+}
+
+const figures = [...document.querySelectorAll("figure.chart")];
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) if (isIntersecting) showOnce(target);
+}, { rootMargin: "800px" });
+
+function showOnce(figure) {
+  near.unobserve(figure);
+  return (figure.ready ??= show(figure));
+}
+
+let widthDrawn = window.innerWidth;
+const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 200));
+const showRest = async () => { for (const figure of figures) { await showOnce(figure); await new Promise(idle); } };
+figures.forEach((figure) => near.observe(figure));
+window.addEventListener("load", () => idle(showRest));
+window.addEventListener("beforeprint", () => figures.forEach(showOnce));
+window.addEventListener("resize", () => {
+  if (window.innerWidth === widthDrawn) return; // a phone hides its bars, a printer changes the height
+  widthDrawn = window.innerWidth;
+  for (const figure of figures) if (figure.view && figure.classList.contains("parts")) show(figure);
+});
+
+function sort(table, column, direction) {
+  const heads = [...table.tHead.rows[0].cells];
+  const value = (row) => row.cells[column].dataset.value;
+  const rows = [...table.tBodies[0].rows].sort((a, b) => {
+    const [first, second] = [value(a), value(b)];
+    const numbers = [Number(first), Number(second)];
+    const order = numbers.some(Number.isNaN) ? first.localeCompare(second) : numbers[0] - numbers[1] || 0;
+    return direction === "ascending" ? order : -order;
+  });
+  heads.forEach((head, place) => {
+    if (place === column) head.setAttribute("aria-sort", direction);
+    else head.removeAttribute("aria-sort");
+  });
+  table.tBodies[0].append(...rows);
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    head.querySelector("button")?.addEventListener("click", () =>
+      sort(table, column, head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending"));
+  });
+  const list = document.getElementById(`${table.id}-order`);
+  list?.addEventListener("change", () => sort(table, Number(list.value), list.selectedOptions[0].dataset.direction));
+}

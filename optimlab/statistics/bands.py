@@ -1,0 +1,60 @@
+"""Bands for figures: median and quartiles over the seeds, on the way and at the end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from optimlab.statistics.ranking import CELL, STATUSES, final_losses, quantile
+
+QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
+
+
+def trace_bands(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return median and quartiles of a metric over the seeds, at every recorded step.
+
+    A run that diverged or failed counts as infinite from then on, so a band that leaves the picture
+    shows how many did.
+
+    Returns
+    -------
+    One row an optimizer, learning rate and step: CELL, step, epoch, low, median, high.
+    """
+    sizes = runs.groupby(CELL).size().rename("size")
+    keys = [*CELL, "step", "epoch"]
+    table = traces[traces["run_id"].isin(runs["run_id"])][[*keys, metric]].fillna({metric: np.inf})
+    table = table.sort_values([*keys, metric], ignore_index=True)
+    groups = table.groupby(keys, sort=True).size().rename("rows").reset_index()
+    groups = groups.merge(sizes, on=CELL)
+    start = groups["rows"].cumsum() - groups["rows"]
+    for name, level in QUARTILES.items():
+        place = level * (groups["size"] - 1)
+        below, above = (
+            np.where(
+                at < groups["rows"],
+                table[metric].to_numpy()[np.minimum(start + at, len(table) - 1)],
+                np.inf,
+            )
+            for at in (np.floor(place).astype(int), np.ceil(place).astype(int))
+        )
+        with np.errstate(invalid="ignore"):
+            groups[name] = np.where(below == above, below, below + (place % 1) * (above - below))
+    return groups.drop(columns=["rows", "size"])
+
+
+def final_bands(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return quartiles of the final loss and the share of each status, over the whole grid.
+
+    Returns
+    -------
+    One row an optimizer and learning rate: CELL, low, median, high, and one column a status, in [0, 1].
+    """
+    rows = []
+    for cell, losses in final_losses(runs).groupby([runs[key] for key in CELL], sort=False):
+        statuses = runs.loc[losses.index, "status"]
+        rows.append(
+            dict(zip(CELL, cell, strict=True))
+            | {name: quantile(losses, level) for name, level in QUARTILES.items()}
+            | {status: float((statuses == status).mean()) for status in STATUSES}
+        )
+    return pd.DataFrame(rows).sort_values(CELL, ignore_index=True)

@@ -1,0 +1,267 @@
+"""How soon: steps until a loss or an accuracy stays past a target, for one target and for many.
+
+A run that never gets there is censored: it is known to take longer than it was given. That holds for
+a run that diverged or failed too, since it would not have got there with more steps either.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from optimlab.statistics.intervals import LEVEL
+from optimlab.statistics.ranking import Basis
+
+Array = np.ndarray
+
+TARGET_ACCURACY = 0.95  # the one that the table and the verdict speak of
+HOLD = 3  # records in a row that must be past the target
+TARGETS = 25  # how many losses are tried
+ROUNDING = 1e-6  # float32's 0.95 is below 0.95
+RATIOS = tuple(float(ratio) for ratio in np.round(2 ** np.linspace(0, 4, 33), 3))
+
+
+def metrics_to_time(rests_on: Basis, traces: pd.DataFrame) -> list[str]:
+    """Return the columns of `traces` to set targets for: the loss, and an accuracy if there is one."""
+    splits = {"loss": rests_on.loss, "accuracy": "validation"}
+    names = [f"{split}_{metric}" for metric, split in splits.items()]
+    return [name for name in names if name in traces and traces[name].notna().any()]
+
+
+def steps_to_target(runs: pd.DataFrame, traces: pd.DataFrame, metric: str, target: float) -> pd.Series:
+    """Return the step of each run from which a metric stays past a target; infinite where it never does.
+
+    It stays if the records are past the target from there on for `HOLD` records, or until the run ends.
+
+    Parameters
+    ----------
+    runs : the runs asked about.
+    traces : their traces, or more.
+    metric : a column of `traces`; an "…accuracy" must be at least the target, any other at most.
+    target : in the metric's unit.
+
+    Returns
+    -------
+    run_id → step.
+    """
+    table = trace_matrix(runs, traces, metric)
+    first = _first_kept(_past(table.to_numpy(), metric, target))
+    steps = np.append(table.columns.to_numpy(dtype=float), np.inf)
+    return pd.Series(steps[first], table.index, name="steps")
+
+
+def trace_matrix(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return a metric with one row a run and one column a recorded step; NaN after divergence."""
+    mine = traces[traces["run_id"].isin(runs["run_id"])]
+    table = mine.pivot_table(
+        index="run_id", columns="step", values=metric, aggfunc="first", dropna=False
+    )
+    return table.reindex(index=runs["run_id"])
+
+
+def _past(values: Array, metric: str, target: float) -> Array:
+    if metric.endswith("accuracy"):
+        return values >= target - ROUNDING
+    return values <= target * (1 + np.sign(target) * ROUNDING)
+
+
+def _first_kept(past: Array) -> Array:
+    """Return the column (R,) from which each row is True for `HOLD` columns, or how many there are."""
+    records = past.shape[1]
+    kept = past.copy()
+    for later in range(1, HOLD):
+        kept[:, : records - later] &= past[:, later:]
+    return (
+        np.where(kept.any(axis=1), kept.argmax(axis=1), records) if records else np.zeros(len(past), int)
+    )
+
+
+def median_time(steps: Array) -> tuple[float, float, float]:
+    """Return the median time by Kaplan and Meier, and a 95 % interval of it; infinite where not reached.
+
+    Parameters
+    ----------
+    steps : of each seed (N,), infinite where the run never got there. All runs were given as many.
+
+    References
+    ----------
+    Kaplan & Meier (1958), Nonparametric estimation from incomplete observations. Brookmeyer & Crowley
+    (1982), A confidence interval for the median survival time: the times whose survival is not
+    significantly other than a half, with the log–log interval of the survival.
+    """
+    from scipy.stats import CensoredData, ecdf
+
+    steps = np.asarray(steps, dtype=float)
+    if not len(steps):
+        return np.nan, np.nan, np.nan
+    censored = np.isinf(steps)
+    if censored.all():
+        return np.inf, np.nan, np.nan
+    last = steps[~censored].max()
+    times = CensoredData.right_censored(np.where(censored, last + 1, steps), censored)
+    survival = ecdf(times).sf
+    if len(steps) < 2:
+        return _first_below(survival.quantiles, survival.probabilities), np.nan, np.nan
+    with warnings.catch_warnings():  # at a survival of 0 the log–log interval is not defined: it is 0
+        warnings.simplefilter("ignore", RuntimeWarning)
+        interval = survival.confidence_interval(1 - LEVEL, method="log-log")
+    low, high = (np.nan_to_num(side.probabilities, nan=0.0) for side in (interval.low, interval.high))
+    return (
+        _first_below(survival.quantiles, survival.probabilities),
+        _first_below(survival.quantiles, low),
+        _first_below(survival.quantiles, high),
+    )
+
+
+def _first_below(times: Array, survival: Array) -> float:
+    """Return the first time at which survival is a half or less."""
+    there = np.flatnonzero(survival <= 0.5 + 1e-12)
+    return float(times[there[0]]) if len(there) else np.inf
+
+
+def loss_targets(start: float, reached: Sequence[float]) -> Array:
+    """Return targets between a loss near the start and the best that most runs of an optimizer reach.
+
+    Parameters
+    ----------
+    start : a loss that all soon have.
+    reached : the median final loss of each optimizer.
+
+    Returns
+    -------
+    Rounded to two digits, falling; evenly spaced as logarithms where all are positive.
+    """
+    finite = [loss for loss in reached if np.isfinite(loss)]
+    if not finite or not np.isfinite(start) or min(finite) >= start:
+        return np.empty(0)
+    best = min(finite)
+    evenly = np.geomspace if best > 0 else np.linspace
+    spaced = evenly(start, best, TARGETS + 2)[1:-1]
+    return np.array(list(dict.fromkeys(_short(float(target), start, best) for target in spaced)))
+
+
+def _short(target: float, start: float, best: float) -> float:
+    """Return a target with two digits, or as many as keep it near itself and within reach."""
+    for digits in range(2, 17):
+        short = float(f"{target:.{digits}g}")
+        if best <= short < start and abs(short - target) * TARGETS <= abs(start - best):
+            return short
+    return target
+
+
+def accuracy_targets(start: float, reached: float) -> Array:
+    """Return round accuracies above the start's, up to the best that any run reached, rising."""
+    grid = np.round(np.concatenate([np.arange(0.2, 0.9, 0.05), np.arange(0.9, 0.9901, 0.01)]), 2)
+    return grid[(grid > start) & (grid <= reached + ROUNDING)]
+
+
+def targets_of(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> Array:
+    """Return the targets to try for a metric, from easy to hard."""
+    table = trace_matrix(runs, traces, metric)
+    if table.empty:
+        return np.empty(0)
+    if metric.endswith("accuracy"):
+        return accuracy_targets(table.iloc[:, 0].median(), float(np.nanmax(table.to_numpy(), initial=0)))
+    optimizers = runs.set_index("run_id")["optimizer"].reindex(table.index).to_numpy()
+    medians = table.fillna(np.inf).groupby(optimizers).median()
+    first = medians.iloc[:, 1] if medians.shape[1] > 2 else medians.iloc[:, 0]  # after the first record
+    return loss_targets(first[np.isfinite(first)].max(), list(medians.iloc[:, -1]))
+
+
+def times_to_targets(
+    runs: pd.DataFrame, traces: pd.DataFrame, metric: str, targets: Iterable[float]
+) -> pd.DataFrame:
+    """Return the steps of every run to every target.
+
+    Returns
+    -------
+    One row a target and run: metric, target, optimizer, seed, run_id, steps (infinite: never).
+    """
+    table = trace_matrix(runs, traces, metric)
+    steps = np.append(table.columns.to_numpy(dtype=float), np.inf)
+    keys = runs[["optimizer", "seed", "run_id"]]
+    pieces = [
+        keys.assign(
+            metric=metric, target=target, steps=steps[_first_kept(_past(values, metric, target))]
+        )
+        for values in [table.to_numpy()]
+        for target in targets
+    ]
+    return (
+        pd.concat(pieces, ignore_index=True)
+        if pieces
+        else keys[:0].assign(metric="", target=0.0, steps=0.0)
+    )
+
+
+def summarize_times(times: pd.DataFrame, steps_per_epoch: float) -> pd.DataFrame:
+    """Return, for each target and optimizer, how many seeds got there, and how soon.
+
+    Parameters
+    ----------
+    times : of `times_to_targets`.
+    steps_per_epoch : to tell epochs.
+
+    Returns
+    -------
+    One row a target and optimizer, as results/README.md describes. Ranks go by the median time, then by
+    the share of seeds that got there.
+    """
+    rows = []
+    for (metric, target), group in times.groupby(["metric", "target"], sort=False):
+        found = {
+            optimizer: (*median_time(steps.to_numpy()), int(np.isfinite(steps).sum()), len(steps))
+            for optimizer, steps in group.groupby("optimizer", sort=False)["steps"]
+        }
+        order = {
+            name: (median, -reached / seeds) for name, (median, *_, reached, seeds) in found.items()
+        }
+        for optimizer, (median, low, high, reached, seeds) in found.items():
+            rank = 1 + sum(other < order[optimizer] for other in order.values())
+            steps = np.array([median, low, high])
+            epochs = steps / steps_per_epoch
+            rows.append(
+                (metric, target, optimizer, rank, seeds, reached, reached / seeds, *steps, *epochs)
+            )
+    columns = ["metric", "target", "optimizer", "rank", "seeds", "reached", "share_reached"]
+    columns += [f"{unit}_{end}" for unit in ("steps", "epochs") for end in ("median", "low", "high")]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def profile(times: pd.DataFrame) -> pd.DataFrame:
+    """Return the share of (target, seed) pairs that each optimizer solves within τ times the best.
+
+    The best is the fastest optimizer on that target and seed. Pairs that are solved at the start, or by
+    no optimizer, tell nothing and are left out.
+
+    Returns
+    -------
+    One row a metric, optimizer and τ: metric, optimizer, ratio, share.
+
+    References
+    ----------
+    Dolan & Moré (2002), Benchmarking optimization software with performance profiles.
+    """
+    pieces = []
+    for metric, group in times.groupby("metric", sort=False):
+        table = group.pivot_table(
+            index=["target", "seed"], columns="optimizer", values="steps", sort=False
+        )
+        table = table.dropna()  # a seed that one of them has not run yet
+        best = table.min(axis=1)
+        table, best = (each[np.isfinite(best) & (best > 0)] for each in (table, best))
+        if table.empty:
+            continue
+        ratios = table.div(best, axis=0)
+        for optimizer in table:
+            shares = [float((ratios[optimizer] <= ratio * (1 + ROUNDING)).mean()) for ratio in RATIOS]
+            pieces.append(
+                pd.DataFrame(
+                    {"metric": metric, "optimizer": optimizer, "ratio": RATIOS, "share": shares}
+                )
+            )
+    columns = ["metric", "optimizer", "ratio", "share"]
+    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=columns)

@@ -1,0 +1,145 @@
+"""What tuning buys: how wide the good learning rates are, and what a few random trials find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import comb, isfinite
+
+import numpy as np
+import pandas as pd
+
+from optimlab.statistics.intervals import LEVEL, SEED, draws, median
+from optimlab.statistics.ranking import basis, quantile, scores, tuning_order
+
+Array = np.ndarray
+
+FACTOR = 2.0  # within which of the best loss a learning rate counts as good
+
+
+def decades_within(rates: Array, losses: Array, factor: float = FACTOR) -> tuple[float, bool]:
+    """Return over how many decades around the best rate the loss is within a factor of the best.
+
+    Between two rates the loss is taken to follow a straight line, in the logarithms of both. Next to a
+    rate whose loss is infinite, nothing is added.
+
+    Parameters
+    ----------
+    rates, losses : of a grid (N,), rates ascending; losses may be infinite.
+    factor : of the best loss, above 1.
+
+    Returns
+    -------
+    The decades (NaN where the best loss is not positive or not finite), and whether the good rates go
+    on beyond the grid, so that there may be more.
+    """
+    rates, losses = np.asarray(rates, dtype=float), np.asarray(losses, dtype=float)
+    if not len(losses) or not np.isfinite(losses).any() or losses.min() <= 0:
+        return np.nan, False
+    best, limit = int(losses.argmin()), np.log(losses.min() * factor)
+    places, heights = np.log10(rates), np.log(losses)
+
+    def reach(side: range) -> tuple[float, bool]:
+        """Return the place where the loss leaves the limit on one side, and whether it never does."""
+        inside = best
+        for place in side:
+            if heights[place] > limit:
+                if not isfinite(heights[place]):
+                    return places[inside], False
+                part = (limit - heights[inside]) / (heights[place] - heights[inside])
+                return places[inside] + part * (places[place] - places[inside]), False
+            inside = place
+        return places[inside], True
+
+    high, ends_high = reach(range(best + 1, len(rates)))
+    low, ends_low = reach(range(best - 1, -1, -1))
+    return float(high - low), ends_high or ends_low
+
+
+def robustness(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return for each optimizer how wide its good learning rates are, by the reported seeds' medians.
+
+    Returns
+    -------
+    One row an optimizer: optimizer, decades_within_2, decades_end_at_grid (True: there may be more).
+    """
+    rows = []
+    fresh = _fresh(runs)
+    for optimizer, cells in fresh.groupby("optimizer", sort=False):
+        medians = {
+            rate: quantile(column, 0.5) for rate, column in cells.groupby("learning_rate")["score"]
+        }
+        found = decades_within(np.array(list(medians)), np.array(list(medians.values())))
+        rows.append((optimizer, *found))
+    return pd.DataFrame(rows, columns=["optimizer", "decades_within_2", "decades_end_at_grid"])
+
+
+def budget(runs: pd.DataFrame, traces: pd.DataFrame, defaults: Mapping[str, float]) -> pd.DataFrame:
+    """Return the loss to be expected after k random trials of the grid, k = 1 … N; k = 0: the default.
+
+    A trial is a learning rate of the grid, tried on the tuning seeds; rates are drawn without
+    replacement. After k trials the best of them is taken, and its median final loss over the reported
+    seeds is what it gives. Who is left with a rate that ends worse than it began keeps the start: its
+    loss there is counted. The interval is the percentile bootstrap over the reported seeds, the same
+    ones drawn at every rate.
+
+    Parameters
+    ----------
+    runs, traces : the tables of the experiment.
+    defaults : optimizer → its rule's default learning rate; one that is not on the grid has no k = 0.
+
+    Returns
+    -------
+    One row an optimizer and number of trials: optimizer, trials, expected_loss, interval_low,
+    interval_high, rank (among those that have so many trials).
+
+    References
+    ----------
+    Dodge et al. (2019), Show your work: improved reporting of experimental results; Tang et al. (2020),
+    Showing your work doesn't always work, for draws without replacement.
+    """
+    fresh, start = _fresh(runs), start_loss(runs, traces)
+    rows = []
+    for optimizer, order in tuning_order(runs).items():
+        mine = fresh[fresh["optimizer"] == optimizer]
+        table = mine.pivot_table(index="learning_rate", columns="seed", values="score", aggfunc="first")
+        table = table.reindex(order["learning_rate"]).dropna(axis=1)
+        if not table.shape[1]:
+            continue  # some rate has no reported run yet
+        own = defaults.get(optimizer, np.nan)
+        is_default = np.isclose(order["learning_rate"], own, rtol=1e-9, atol=0).astype(float)
+        chances = {0: is_default} if is_default.any() else {}
+        chances |= {trials: chances_of_best(len(order), trials) for trials in range(1, len(order) + 1)}
+        losses = np.minimum(table.to_numpy(), start)
+        sample = draws(losses.shape[1], np.random.default_rng(SEED))
+        drawn = np.array([median(np.sort(of_rate[sample], axis=1)) for of_rate in losses])
+        found = median(np.sort(losses, axis=1))
+        for trials, chance in chances.items():
+            some = chance > 0
+            expected, spread = chance[some] @ found[some], chance[some] @ drawn[some]
+            low, high = quantile(spread, LEVEL / 2), quantile(spread, 1 - LEVEL / 2)
+            rows.append((optimizer, trials, float(expected), low, high))
+    columns = ["optimizer", "trials", "expected_loss", "interval_low", "interval_high"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["rank"] = table.groupby("trials")["expected_loss"].rank(method="min").astype("Int64")
+    return table
+
+
+def chances_of_best(size: int, trials: int) -> Array:
+    """Return the chance of each of `size` things, best first, to be the best of so many drawn ones.
+
+    Drawn without replacement: the others must all come from those behind it.
+    """
+    return np.array(
+        [comb(size - place, trials - 1) / comb(size, trials) for place in range(1, size + 1)]
+    )
+
+
+def start_loss(runs: pd.DataFrame, traces: pd.DataFrame) -> float:
+    """Return the median loss at step 0; infinite where it was not recorded."""
+    losses = traces.loc[traces["step"] == 0, f"{basis(runs).loss}_loss"]
+    return float(losses.median()) if losses.notna().any() else np.inf
+
+
+def _fresh(runs: pd.DataFrame) -> pd.DataFrame:
+    scored = runs.assign(score=scores(runs))
+    return scored[scored["role"] == basis(runs).reporting]

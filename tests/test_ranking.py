@@ -1,0 +1,178 @@
+"""What a run is worth and which learning rate is chosen, by hand and by the slow restatement."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import statistics as reference
+from reference.statistics import table
+
+from optimlab import statistics
+from optimlab.statistics import ranking
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "expected"),
+    [
+        ([3, 1, 2], 0.5, 2),
+        ([1, 2, 3, 4], 0.5, 2.5),
+        ([1, 2, 3, 4], 0.25, 1.75),
+        ([5], 0.75, 5),
+        ([1, 2, INF], 0.5, 2),
+        ([1, INF, INF], 0.5, INF),
+        ([INF, INF, INF, INF], 0.25, INF),
+        ([1, 2, INF, INF], 0.5, INF),
+        ([-INF, -INF, 1, 2], 0.5, -INF),
+        ([-INF, 1, 2], 0.5, 1),
+        ([], 0.5, NAN),
+    ],
+)
+def test_quantile_interpolates_and_survives_infinity(values, level, expected):
+    assert statistics.quantile(values, level) == pytest.approx(expected, nan_ok=True)
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1), st.floats(0, 1))
+def test_quantile_is_numpys_where_all_is_finite(values, level):
+    assert statistics.quantile(values, level) == pytest.approx(np.quantile(values, level), abs=1e-6)
+
+
+def test_bad_runs_rank_behind_good_ones():
+    runs = table(
+        ("A", 0.1, 0, "ok", 3.0),
+        ("A", 0.1, 1, "stuck", 2.3),
+        ("A", 0.1, 2, "stuck", 9.0),
+        ("A", 0.1, 3, "diverged", 0.5),
+        ("A", 0.1, 4, "failed", NAN),
+    )
+    assert list(ranking.scores(runs)) == [3, 3, 9, INF, INF]
+    assert list(ranking.final_losses(runs)) == [3, 2.3, 9, INF, INF]
+
+
+def test_a_bad_run_names_no_image_rightly_but_a_stuck_one_some():
+    runs = table(("A", 0.1, 0, "ok", 3.0), ("A", 0.1, 1, "stuck", 2.3), ("A", 0.1, 2, "diverged", 0.5))
+    assert list(ranking.accuracies(runs)) == [0.9, 0.9, 0]
+    assert ranking.accuracies(runs.drop(columns="final_test_accuracy")).isna().all()
+
+
+@pytest.mark.parametrize(
+    ("losses", "rate", "edge"),
+    [
+        ({0.1: [5, 5, 5], 1.0: [2, 3, 9], 10.0: [4, 4, 4]}, 1.0, ""),  # by the mean it would be 10.0
+        ({0.1: [1, 1, 1], 1.0: [2, 2, 2], 10.0: [3, 3, 3]}, 0.1, "lowest"),
+        ({0.1: [3, 3, 3], 1.0: [2, 2, 2], 10.0: [1, 1, 1]}, 10.0, "highest"),
+        ({0.1: [1, INF, INF], 1.0: [2, 2, 2]}, 1.0, "highest"),
+        ({0.1: [1, 1, INF], 1.0: [1, 1, 1]}, 1.0, "highest"),  # a tie: fewer bad runs
+        ({0.1: [1, 1, 1], 1.0: [1, 1, 1]}, 0.1, "lowest"),  # a tie: the smaller
+        ({0.1: [1, 1, 1]}, 0.1, "only"),
+        ({0.1: [INF] * 3, 1.0: [INF] * 3}, 0.1, ""),
+    ],
+)
+def test_choice_of_the_learning_rate(losses, rate, edge):
+    tuning = [
+        ("A", rate, seed, "ok" if np.isfinite(loss) else "diverged", loss)
+        for rate, column in losses.items()
+        for seed, loss in enumerate(column)
+    ]
+    fresh = [("A", rate, 100, "ok", 0.001 * rate) for rate in losses]  # must have no say
+    choice = statistics.choose_learning_rates(table(*tuning, *fresh))
+    assert choice.to_dict("records") == [
+        {"optimizer": "A", "learning_rate": rate, "learning_rate_edge": edge}
+    ]
+
+
+OUTCOMES = st.tuples(st.sampled_from(["ok", "ok", "stuck", "diverged"]), st.integers(0, 5))
+
+
+@given(st.lists(st.lists(OUTCOMES, min_size=3, max_size=3), min_size=1, max_size=5), st.randoms())
+def test_choice_is_the_restatements_whatever_the_order_of_the_rows(columns, random):
+    runs = table(
+        *(
+            ("A", float(rate), seed, status, float(loss))
+            for rate, column in enumerate(columns, start=1)
+            for seed, (status, loss) in enumerate(column)
+        )
+    )
+    scored = runs.assign(score=ranking.scores(runs))
+    expected = reference.choose(
+        {rate: list(zip(cell["status"], cell["score"], strict=True))
+         for rate, cell in scored.groupby("learning_rate")}
+    )  # fmt: skip
+    shuffled = runs.iloc[random.sample(range(len(runs)), len(runs))]
+    for rows in (runs, shuffled):
+        assert statistics.choose_learning_rates(rows)["learning_rate"].tolist() == [expected]
+
+
+def test_tuning_order_goes_from_best_to_worst_for_each_optimizer():
+    runs = table(
+        *(("A", rate, 0, "ok", loss) for rate, loss in ((0.1, 3.0), (1.0, 1.0), (10.0, 2.0))),
+        ("B", 0.1, 0, "ok", 1.0),
+        ("C", 0.1, 100, "ok", 1.0),  # its tuning runs are still to come
+    )
+    order = ranking.tuning_order(runs)
+    assert {name: list(each["learning_rate"]) for name, each in order.items()} == {
+        "A": [1.0, 10.0, 0.1],
+        "B": [0.1],
+    }
+
+
+@pytest.mark.parametrize(
+    ("grid", "edge", "wider"),
+    [
+        ([0.01, 0.1, 1.0], "lowest", [0.0001, 0.001, 0.01, 0.1, 1.0]),
+        ([0.01, 0.1, 1.0], "highest", [0.01, 0.1, 1.0, 10.0, 100.0]),
+        ([0.01, 0.03, 0.1], "highest", [0.01, 0.03, 0.1, 0.3, 1.0]),
+        ([0.1, 0.03, 0.01], "lowest", [0.001, 0.003, 0.01, 0.03, 0.1]),
+        ([0.01, 0.1, 1.0], "", [0.01, 0.1, 1.0]),
+        ([0.1], "only", [0.1]),
+    ],
+)
+def test_a_widened_grid_goes_on_as_it_was(grid, edge, wider):
+    assert statistics.widened_grid(grid, edge) == pytest.approx(wider)
+
+
+@pytest.mark.parametrize("edge", ["lowest", "highest"])
+def test_a_widened_grid_of_two_rates_has_more_rates_all_different(edge):
+    grid = statistics.widened_grid([0.01, 0.1], edge)
+    assert len(set(grid)) == len(grid) == 4
+    assert grid == sorted(grid)
+    assert (grid[0] < 0.01, grid[-1] > 0.1) == (edge == "lowest", edge == "highest")
+
+
+def test_reported_runs_are_fresh_and_at_one_rate():
+    runs = table(
+        *(("A", rate, seed, "ok", rate + seed) for rate in (1.0, 2.0) for seed in (0, 1, 100, 101)),
+        *(("B", rate, seed, "ok", rate + seed) for rate in (1.0, 2.0) for seed in (0, 1, 100, 101)),
+    )
+    tuned = statistics.reported_runs(runs)
+    assert set(tuned["seed"]) == {100, 101}
+    assert set(tuned["learning_rate"]) == {1.0}
+    own = statistics.reported_runs(runs, "default", {"A": 2.0, "B": 0.5})  # B's is not on the grid
+    assert own[["optimizer", "learning_rate", "seed"]].to_numpy().tolist() == [
+        ["A", 2.0, 100],
+        ["A", 2.0, 101],
+    ]
+    assert statistics.reported_runs(runs, "default").empty
+
+
+def test_a_default_may_be_off_by_rounding():
+    runs = table(("A", 0.1 + 0.2, 100, "ok", 1.0))
+    assert len(statistics.reported_runs(runs, "default", {"A": 0.3})) == 1
+
+
+def test_by_seed_pairs_the_runs():
+    runs = table(("A", 0.1, 101, "ok", 1.0), ("B", 0.1, 100, "ok", 2.0), ("A", 0.1, 100, "ok", 3.0))
+    paired = ranking.by_seed(runs, "final_train_loss")
+    assert paired.index.tolist() == [100, 101]
+    assert paired["A"].tolist() == [3, 1]
+    assert paired["B"].tolist() == pytest.approx([2, NAN], nan_ok=True)
+
+
+def test_basis_falls_back_on_what_there_is():
+    runs = table(("A", 0.1, 0, "ok", 1.0), ("A", 0.1, 100, "ok", 2.0))
+    assert statistics.basis(runs) == statistics.Basis("validation", "test", "tuning", "reporting")
+    runs = runs[:1].assign(final_validation_loss=NAN, final_test_accuracy=NAN)
+    assert statistics.basis(runs) == statistics.Basis("train", None, "tuning", "tuning")
+    runs = table(("A", 0.1, 100, "ok", 2.0)).assign(final_test_accuracy=NAN, final_train_accuracy=0.5)
+    assert statistics.basis(runs) == statistics.Basis("validation", "train", "reporting", "reporting")

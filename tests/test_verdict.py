@@ -1,0 +1,257 @@
+"""The verdict: each kind of sentence from a small case that calls for it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from reference.statistics import contest, table, traces_of
+
+from optimlab import statistics
+from optimlab.statistics import intervals
+
+INF, NAN = np.inf, np.nan
+NONE_SOONER = "No optimizer is shown to reach 95 % validation accuracy in fewer epochs than another."
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(intervals, "DRAWS", 300)
+
+
+def verdict(runs, defaults=None, **accuracies):
+    """Return the sentences; each optimizer's accuracies are a function of the seed's number."""
+
+    def of_run(run):
+        return accuracies[run["optimizer"]](run["seed"] - 100)
+
+    traces = traces_of(runs, of_run) if accuracies else traces_of(runs)
+    if not accuracies:
+        traces["validation_accuracy"] = NAN  # so that nothing is said of the speed
+    return statistics.verdict(statistics.compare_optimizers(runs, traces, defaults))
+
+
+def shifted(seeds, names):
+    """Return runs that end alike, but for the order of the seeds."""
+    return contest(
+        seeds, **{name: (lambda s, k=place: 9.0 + 5 * (s + k) % 12) for place, name in enumerate(names)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "says"),
+    [
+        (
+            contest(range(12), A=lambda s: 1 + s, B=lambda s: 2 + 1.1 * s, C=lambda s: 4 + 1.2 * s),
+            "A is the best here: on 12 fresh seeds its median final validation loss is 6.50, the next "
+            "is B (8.05), and the paired tests find every other worse (adjusted p ≤ 0.0015).",
+        ),
+        (
+            contest(range(12), A=lambda s: 1 + s, B=lambda s: 1.2 + 5 * s % 12, C=lambda s: 9 + 1.2 * s),
+            "A ends with the lowest median final validation loss, 6.50, but on 12 fresh seeds B (6.70) "
+            "is not distinguishable from it. C (15.6) is worse (adjusted p = 0.0015).",
+        ),
+        (
+            shifted(range(12), "ABC"),
+            "A ends with the lowest median final validation loss, 14.5, but on 12 fresh seeds B (14.5) "
+            "and C (14.5) are not distinguishable from it.",
+        ),
+        (
+            contest(range(1), A=lambda _: 1.0, B=lambda _: 2.0),
+            "A ends with a final validation loss of 1.00, the lowest, but on one seed: that does not "
+            "tell an optimizer from luck.",
+        ),
+        (
+            contest(range(5), A=lambda s: 1 + s, B=lambda s: 9 + s),
+            "A ends with the lowest median final validation loss, 3.00, but 5 fresh seeds are too few "
+            "to tell 2 optimizers apart: it takes 6.",
+        ),
+        (
+            contest(range(3), A=lambda s: 1.0 + s),
+            "A reaches a median final validation loss of 2.00 (3 fresh seeds); it has no rival here.",
+        ),
+        (
+            table(*(("A", 0.1, seed, "ok", 1.0) for seed in range(3))),
+            "A reaches a median final validation loss of 1.00 (3 seeds); it has no rival here.",
+        ),
+        (
+            table(("A", 0.1, 100, "failed", NAN), ("B", 0.1, 100, "diverged", NAN)),
+            "No optimizer can be recommended: at no learning rate did the typical run learn.",
+        ),
+        (
+            table(("A", 0.1, 100, "ok", 1.0), ("A", 0.1, 101, "failed", NAN)),  # the median is infinite
+            "No optimizer can be recommended: at no learning rate did the typical run learn.",
+        ),
+        (
+            table(
+                *(("A", 0.1, 100 + k, "stuck", 2.5) for k in range(9)),
+                *(("B", 0.1, 100 + k, "stuck", 2.6) for k in range(9)),
+            ),
+            "No optimizer can be recommended: at no learning rate did the typical run learn.",
+        ),
+    ],
+)  # fmt: skip
+def test_of_the_final_loss(runs, says):
+    assert verdict(runs) == [says]
+
+
+def test_a_tie_of_everything_is_a_tie():
+    three = contest(range(12), **dict.fromkeys("ABC", lambda s: 1.0 + s))
+    says = "All 3 optimizers tie: on 12 fresh seeds none differs from another in final validation loss."
+    assert verdict(three) == [says]
+    two = contest(range(12), **dict.fromkeys("AB", lambda s: 1.0 + s))
+    assert "tie" in verdict(two)[0]
+
+
+def test_where_a_few_seeds_differ_it_is_no_tie():
+    runs = contest(range(30), A=lambda _: 1.0, B=lambda s: 1.0 if s > 1 else 2.0)
+    (says,) = verdict(runs)
+    assert "no two differ" not in says
+    assert "tie" not in says
+
+
+def test_a_single_run_is_one_seed():
+    (says,) = verdict(contest(range(1), A=lambda _: 1.0))
+    assert "1 fresh seeds" not in says
+    assert "median" not in says
+
+
+def test_no_pair_is_worse_where_friedmans_test_finds_nothing():
+    rng = np.random.default_rng(0)
+    noise = {name: rng.normal(9, 1, size=12).tolist() for name in "ACDEF"}
+    losses = {name: column.__getitem__ for name, column in noise.items()}
+    losses["B"] = lambda s: noise["A"][s] + 0.001
+    runs = contest(range(12), **losses)
+    comparison = statistics.compare_optimizers(runs, traces_of(runs))
+    pairs = comparison.pairs
+    assert (pairs["p_value_adjusted"] < 0.05).any()
+    assert (pairs["friedman_p_value"] > 0.05).all()
+    assert "not distinguishable" in statistics.verdict(comparison)[0]
+    assert "worse" not in statistics.verdict(comparison)[0]
+
+
+def test_infinity_is_no_number_to_be_read():
+    runs = contest(range(12), A=lambda s: 1.0 + s, B=lambda _: INF)
+    (says,) = verdict(runs)
+    assert says.startswith("A is the best here")
+    assert "inf" not in says
+
+
+def test_infinite_losses_in_turn_are_no_difference():
+    runs = contest(
+        range(12),
+        A=lambda s: 1.0 + s if s % 2 else INF,
+        B=lambda s: INF if s % 2 else 1.0 + s,
+        C=lambda _: 9.0,
+    )
+    comparison = statistics.compare_optimizers(runs, traces_of(runs))
+    assert comparison.pairs["share_won"].iloc[-1] == 0.5
+    assert not comparison.pairs["different"].any()
+
+
+def test_the_claim_is_made_for_the_seeds_of_the_pair():
+    runs = table(
+        *(("A", 0.1, 100 + seed, "ok", 1.0 + seed / 100) for seed in range(12)),
+        *(("B", 0.1, 100 + seed, "ok", 3.0 + seed / 100) for seed in range(3)),
+    )
+    (says,) = verdict(runs)
+    assert "not distinguishable" not in says  # on three seeds nothing would be
+    assert "too few" in says
+
+
+def climbs(epoch):
+    """Return accuracies that reach 95 % at that epoch, of eight."""
+    return tuple(0.96 if at >= epoch else 0.5 for at in range(9))
+
+
+def test_of_the_speed():
+    runs = shifted(range(12), "ABC")
+    says = verdict(
+        runs,
+        A=lambda s: climbs(5 + s % 2),
+        B=lambda s: climbs(2 + s % 2),
+        C=lambda s: climbs(3 + s % 3),
+    )
+    assert len(says) == 2
+    assert says[1].startswith(
+        "At those learning rates, B reaches 95 % validation accuracy, and stays there, in fewer "
+        "epochs than C (4) and A (5): in a median of 2 (adjusted p"
+    )
+
+
+def test_of_a_speed_that_is_the_same():
+    runs = shifted(range(12), "AB")
+    assert verdict(runs, A=lambda _: climbs(4), B=lambda _: climbs(4))[1:] == [NONE_SOONER]
+    assert verdict(runs, A=lambda _: climbs(9), B=lambda _: climbs(9))[1:] == []  # none gets there
+
+
+def test_of_the_speed_where_one_never_gets_there():
+    runs = shifted(range(12), "AB")
+    (says,) = verdict(runs, A=lambda _: climbs(4), B=lambda _: climbs(9))[1:]
+    assert says.startswith(
+        "At those learning rates, A reaches 95 % validation accuracy, and stays there, in fewer "
+        "epochs than B"
+    )
+    assert "in a median of 4" in says
+
+
+def test_nothing_is_said_of_speed_or_defaults_with_one_seed():
+    runs = contest(range(1), A=lambda _: 1.0, B=lambda _: 2.0)
+    says = verdict(runs, {"A": 0.1, "B": 0.1}, A=lambda _: climbs(4), B=lambda _: climbs(6))
+    assert len(says) == 1
+
+
+def untuned(**losses):
+    """Return runs at rate 1, all alike but for a shuffle, and at the default, 0.1."""
+    tuned = contest(range(12), **{name: lambda s: 1.0 + s % 5 for name in losses})
+    tuned = tuned.assign(learning_rate=1.0, run_id=tuned["run_id"] + " tuned")
+    own = contest(range(12), **losses)
+    tuning = table(*((name, rate, 0, "ok", 1 / rate) for name in losses for rate in (0.1, 1.0)))
+    return pd.concat([tuning, tuned, own], ignore_index=True)
+
+
+DEFAULTS = dict.fromkeys("ABC", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("losses", "defaults", "says"),
+    [
+        (
+            {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s, "C": lambda s: 12 + s},
+            DEFAULTS,
+            "Untuned, at textbook learning rates, B ends lowest (11.1), and every other is worse "
+            "(adjusted p ≤ 0.0",
+        ),
+        (
+            {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12, "C": lambda s: 22 + s},
+            DEFAULTS,
+            "Untuned, at textbook learning rates, A ends lowest (14.5); C is worse",
+        ),
+        (
+            {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12},
+            DEFAULTS,
+            "Untuned, at textbook learning rates, A ends lowest (14.5), but none is shown to be worse.",
+        ),
+        ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.1}, None),
+        ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.2, "B": 0.2}, None),  # not on the grid
+        ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {}, None),
+    ],
+)
+def test_of_the_defaults(losses, defaults, says):
+    found = verdict(untuned(**losses), defaults)[1:]
+    if says is None:
+        assert found == []
+    else:
+        assert found[0].startswith(says)
+
+
+def test_a_default_that_fails_does_not_stand_for_one_that_is_not_shown_to_be_worse():
+    runs = untuned(A=lambda s: 9 + s, B=lambda s: 9.2 + 5 * s % 12, C=lambda _: INF)
+    (says,) = verdict(runs, DEFAULTS)[1:]
+    assert says.startswith("Untuned, at textbook learning rates, A ends lowest (14.5)")
+    assert "every other" not in says
+
+
+@pytest.mark.parametrize(
+    ("words", "joined"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_words_are_joined(words, joined):
+    assert statistics.join_words(words) == joined
