@@ -209,8 +209,13 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
         article,
         own,
     )
-    for warning in section.warnings:
-        warnings.warn(f"{tables.folder.name}: {warning.text} {warning.toml}", stacklevel=2)
+    at_edge = list(summary.loc[summary["learning_rate_edge"].isin(["lowest", "highest"]), "optimizer"])
+    if at_edge:
+        warnings.warn(
+            f"{tables.folder.name}: {statistics.join_words(at_edge)} chose a learning rate at the end of the "
+            "grid; the page has the lines that widen it",
+            stacklevel=2,
+        )
     return section
 
 

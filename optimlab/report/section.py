@@ -259,9 +259,8 @@ def edge_warnings(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Warning]:
             )
             found.append(
                 Warning(
-                    f"{label} does best at the {end} learning rate of the grid, so a {beyond} one may "
-                    "be better still, and its numbers too bad. In its table [optimizers] of the file, "
-                    "widen the grid:",
+                    f"{label} does best at the {end} learning rate of its grid. A {beyond} one may do "
+                    "better still, so its numbers may not be its best. In its table of the file, write:",
                     f"learning_rates = [{', '.join(f'{rate:g}' for rate in grid)}]",
                 )
             )
