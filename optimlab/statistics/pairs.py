@@ -277,7 +277,9 @@ def seed_differences(reported: pd.DataFrame, optimizers: Sequence[str]) -> pd.Da
             pd.DataFrame({"better": better, "worse": worse, "seed": both.index, "difference": found})
         )
     columns = ["better", "worse", "seed", "difference"]
-    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=columns)
+    if not pieces:
+        return pd.DataFrame(columns=columns).astype({"difference": float})
+    return pd.concat(pieces, ignore_index=True)
 
 
 def _adjusted(p_values: pd.Series) -> Array:
