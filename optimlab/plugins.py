@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
@@ -83,21 +82,26 @@ def hyperparameters(rule: type) -> dict[str, Any]:
 
 
 def _load_plugin(file: str, folder: Path) -> ModuleType:
-    path = (folder / file).resolve()
-    if not path.is_relative_to(folder.resolve()) or path.suffix != ".py":
+    try:
+        path = (folder / file).resolve()
+        is_inside = path.is_relative_to(folder.resolve())
+        is_there = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a name that no disk has
+        raise ValueError(f'"{file}" cannot be read: {error}') from error
+    if not is_inside or path.suffix != ".py":
         raise ValueError(f'"{file}" is not a .py file in the folder of the experiment')
-    if not path.is_file():
+    if not is_there:
         raise ValueError(f"there is no file {folder / file}")
-    module_name = f"optimlab_plugin_{sha256(path.read_bytes()).hexdigest()[:16]}"
+    source = path.read_bytes()
+    module_name = f"optimlab_plugin_{sha256(source).hexdigest()[:16]}"
     if module_name in sys.modules:
         return sys.modules[module_name]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(module_name)
+    module.__file__ = str(path)
     sys.modules[module_name] = module  # dataclasses look their module up while it is being run
     try:
-        spec.loader.exec_module(module)
+        # Not by importlib: it may run bytecode of the file as it was a moment before.
+        exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ValueError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error

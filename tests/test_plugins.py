@@ -100,6 +100,15 @@ def test_a_changed_file_is_another_class(tmp_path):
     assert "power" in hyperparameters(second)
 
 
+def test_a_file_that_changed_a_moment_ago_is_not_run_as_it_was(tmp_path, monkeypatch):
+    """Python's own bytecode cache tells files apart by length and by the second of their change."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for power in range(5):
+        rule = load_rule("own.py:Own", write(tmp_path, plugin(settings=f", power={power}")))
+        assert hyperparameters(rule)["power"] == power
+    assert [path.name for path in tmp_path.iterdir()] == ["own.py"]
+
+
 def test_a_file_that_cannot_be_run_is_forgotten(tmp_path):
     before = set(sys.modules)
     write(tmp_path, "import nothing_of_this_name")
