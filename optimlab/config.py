@@ -6,20 +6,23 @@ key, with what would be right.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
 
-from optimlab.errors import UserError
+from optimlab.errors import UserError, printable
 from optimlab.experiment import FIRST_REPORTING_SEED, FOLDER, Experiment, OptimizerSetting
 from optimlab.optimizers import RULES
 from optimlab.plugins import hyperparameters, load_rule, mixes_runs
@@ -28,9 +31,27 @@ from optimlab.store import RUN_COLUMNS
 from optimlab.training import Problem
 from optimlab.validation import Mistake, show, unknown, validate
 
+# What no computer should be asked for by mistake. A list of a million runs takes 0.2 GB, and a page made
+# from ten million rows of traces some 2.5 GB.
+LARGEST_FILE = 100_000
+MOST_DOTS = 1000  # in a line: tomllib keeps every start of a key a.b.c…, so many parts take gigabytes
+MOST_OPTIMIZERS = 100
+MOST_RUNS = 1_000_000
+MOST_STEPS = 100_000_000
 MOST_RECORDS = 100_000
-LEGAL_NAME = re.compile(r"[^\W_][\w .+=()-]{0,59}")
-NAME_RULE = "up to 60 letters, digits, spaces and . _ + - = ( ), the first a letter or a digit"
+MOST_ROWS = 10_000_000
+MOST_RUN_BYTES = 1_000_000_000
+MOST_MISTAKES_TOLD = 100
+
+LEGAL_NAME = re.compile(r"[^\W_]([\w .+=()-]{0,58}[\w+=()-])?")
+NAME_RULE = (
+    "up to 60 letters, digits, spaces and . _ + - = ( ), "
+    "the first a letter or a digit, the last no space or dot"
+)
+PAGE = "report.html"  # stands beside the folders of the experiments
+
+# Control characters, and those that turn the direction of the text that follows.
+INVISIBLE = r"\p{Cc}\u{202A}-\u{202E}\u{2066}-\u{2069}"
 
 LearningRates = Annotated[
     tuple[Annotated[float, Ge(1e-30), Le(1e30)], ...],
@@ -59,13 +80,20 @@ class Document(BaseModel):
     """The keys of the file; the tables of the problem and of each optimizer are checked apart."""
 
     model_config = ConfigDict(extra="forbid")
-    title: Annotated[str, Len(1, 200)]
-    description: Annotated[str, Len(0, 5000)] = ""
+    title: Annotated[
+        str,
+        StringConstraints(
+            strip_whitespace=True, min_length=1, max_length=200, pattern=f"^[^{INVISIBLE}]*$"
+        ),
+    ]
+    description: Annotated[
+        str, StringConstraints(max_length=5000, pattern=f"^([^{INVISIBLE}]|[\\n\\t])*$")
+    ] = ""
     learning_rates: LearningRates | None = None
     problem: dict[str, Any]
     training: Training
     seeds: Seeds = Seeds()
-    optimizers: Annotated[dict[str, dict[str, Any]], Len(1, 100)]
+    optimizers: Annotated[dict[str, dict[str, Any]], Len(1, MOST_OPTIMIZERS)]
 
 
 class ExperimentError(UserError):
@@ -73,16 +101,20 @@ class ExperimentError(UserError):
 
     def __init__(self, file: Path, mistakes: list[Mistake]) -> None:
         self.file, self.mistakes = file, mistakes
-        lines = [f"{m.key}: {m.message}" if m.key else m.message for m in mistakes]
+        told = mistakes[:MOST_MISTAKES_TOLD]
+        lines = [printable(f"{m.key}: {m.message}" if m.key else m.message) for m in told]
+        where = printable(str(file))
         if len(lines) == 1:
-            super().__init__(f"{file}: {lines[0]}")
+            super().__init__(f"{where}: {lines[0]}")
         else:
-            super().__init__("\n  ".join([f"{file}: {len(mistakes)} mistakes", *lines]))
+            if len(told) < len(mistakes):
+                lines.append(f"and {len(mistakes) - len(told):,} more")
+            super().__init__("\n  ".join([f"{where}: {len(mistakes):,} mistakes", *lines]))
 
 
 def available() -> list[Path]:
     """Return the TOML files in experiments/, by name."""
-    return sorted(FOLDER.glob("*.toml"))
+    return sorted(file for file in FOLDER.glob("*.toml") if file.is_file())
 
 
 def find(name: str) -> Path:
@@ -94,8 +126,11 @@ def find(name: str) -> Path:
         When there is no such file; the message names those that there are.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise ExperimentError(path, [Mistake("", f"cannot be read: {error.strerror}")]) from error
     known = [file.stem for file in available()]
     nearest = get_close_matches(path.stem, known, n=1)
     if nearest:
@@ -117,12 +152,17 @@ def load(path: Path) -> Experiment:
     """
     if not LEGAL_NAME.fullmatch(path.stem):
         raise ExperimentError(path, [Mistake("", f"an experiment's name is {NAME_RULE}")])
+    if path.stem.casefold() == PAGE:
+        raise ExperimentError(path, [Mistake("", f"an experiment cannot have the page's name, {PAGE}")])
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        str(path).encode()  # results name their experiment's file
+        text = _read(path)
         raw = tomllib.loads(text)
         from_json(json.dumps(raw, default=str))  # as validation reads it
     except OSError as error:
         wrong = f"cannot be read: {error.strerror}"
+    except UnicodeEncodeError:
+        wrong = "is in a folder whose name is not UTF-8"
     except UnicodeDecodeError as error:
         wrong = f"is not UTF-8 text: {error.reason} at byte {error.start}"
     except tomllib.TOMLDecodeError as error:
@@ -130,8 +170,35 @@ def load(path: Path) -> Experiment:
     except (RecursionError, ValueError):
         wrong = "is nested too deeply, or holds a number of too many digits"
     else:
-        return _check(path, text, raw)
+        experiment = _check(path, text, raw)
+        wrong = _too_large(experiment)
+        if not wrong:
+            return experiment
     raise ExperimentError(path, [Mistake("", wrong)])
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file that ends: a pipe may not, and a device neither."""
+    size = path.stat().st_size
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    if size > LARGEST_FILE:
+        raise OSError(errno.EFBIG, f"it is larger than {LARGEST_FILE:,} bytes")
+    text = path.read_text(encoding="utf-8-sig")
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise OSError(errno.EFBIG, f"it has more than {MOST_DOTS:,} dots in a line")
+    return text
+
+
+def _too_large(experiment: Experiment) -> str:
+    """Return why an experiment is more than can be run or reported; "" if it is not."""
+    runs, records = experiment.count(), 1 + len(experiment.record_at)
+    if runs > MOST_RUNS:
+        return f"gives {runs:,} runs; must give at most {MOST_RUNS:,}"
+    if runs * records > MOST_ROWS:
+        text = f"gives {runs * records:,} rows of traces, {records:,} a run; must give at most"
+        return f"{text} {MOST_ROWS:,}: record less often, or run less"
+    return ""
 
 
 def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
@@ -178,9 +245,13 @@ def _check_problem(table: Any, mistakes: list[Mistake]) -> Problem | None:
         return None
     found: list[Mistake] = []
     problem: Problem | None = validate(PROBLEMS[name], settings, "problem", found)
-    sound = {key: value for key, value in settings.items() if _sound(PROBLEMS[name], {key: value})}
+    known = settings.keys() & {field.name for field in fields(PROBLEMS[name])}
+    sound = {key: settings[key] for key in known if _sound(PROBLEMS[name], {key: settings[key]})}
     conflicts = _sound(PROBLEMS[name], sound).check()
     found += [Mistake(f"problem.{key}", message) for key, message in conflicts.items()]
+    if problem and not found and problem.run_bytes > MOST_RUN_BYTES:
+        text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
+        found.append(Mistake("problem", f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
     mistakes += found
     return None if found else problem
 
@@ -198,6 +269,10 @@ def _check_training(
     epoch = problem.steps_per_epoch
     steps = training.steps or training.epochs * epoch
     every = epoch if training.record_every == "epoch" else training.record_every
+    if steps > MOST_STEPS:
+        text = f"gives {steps:,} steps a run; must give at most {MOST_STEPS:,}"
+        mistakes.append(Mistake("training.epochs", text))
+        return None
     if steps > MOST_RECORDS * every:
         text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
         mistakes.append(Mistake("training.record_every", text))
@@ -210,7 +285,7 @@ def _check_optimizers(
 ) -> list[OptimizerSetting]:
     tables = raw.get("optimizers")
     settings: list[OptimizerSetting] = []
-    for label, table in tables.items() if isinstance(tables, dict) else ():
+    for label, table in list(tables.items())[:MOST_OPTIMIZERS] if isinstance(tables, dict) else ():
         key = f"optimizers.{label}"
         if not LEGAL_NAME.fullmatch(label):
             mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
@@ -267,9 +342,18 @@ def _wrong_default(name: str, default: Any) -> str | None:
     """Return why a table cannot hold a hyper-parameter of a plug-in; None if it can."""
     if name in RUN_COLUMNS:
         return f"its hyper-parameter {name} has the name of a column of runs.csv"
-    if default is inspect.Parameter.empty or isinstance(default, bool | int | float | str | None):
+    if default is inspect.Parameter.empty or _can_be_kept(default):
         return None
     return f"the default of {name} must be a number, a text, true, false or None"
+
+
+def _can_be_kept(value: Any) -> bool:
+    """Return whether results can hold a value: no text that is not UTF-8, no number without end."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (TypeError, ValueError):
+        return False
+    return isinstance(value, bool | int | float | str | None)
 
 
 def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) -> str | None:
@@ -286,14 +370,14 @@ def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) ->
         return str(error)
     except (Exception, SystemExit):  # a plug-in may raise anything, and may need what is not given here
         return None
-    return None
+    is_endless = isinstance(value, float) and not math.isfinite(value)
+    return f"must be finite, got {show(value)}" if is_endless else None
 
 
 def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
     """Return why the rule refuses all hyper-parameters together; None if it does not."""
     try:
         rule(learning_rate=0.01, **given)
-        json.dumps(given, allow_nan=False)
     except ValueError as error:
         return str(error)
     except (Exception, SystemExit) as error:  # a plug-in may raise anything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,11 +26,13 @@ MESSAGES = {
     "less_than_equal": "must be at most {le:,g}",
     "finite_number": "must be finite",
     "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must hold no control characters",
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
     "too_long": "must have at most {max_length} items",
     "string_too_long": "must have at most {max_length} characters",
 }
+EMPTY_KEY = '""'
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -53,7 +56,7 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
     key : where it stands in the file; "" for the whole file.
     mistakes : is added to.
     """
-    adapter = TypeAdapter(kind)
+    adapter = _adapter(kind)
     try:
         return adapter.validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
@@ -63,7 +66,9 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
             if detail["type"] == "too_short" and detail["input"] and len(details) > 1:
                 continue  # pydantic counts the sound items alone
             location = _location(detail)
-            text = "".join(f"[{p + 1}]" if isinstance(p, int) else f".{p}" for p in location)
+            text = "".join(
+                f"[{p + 1}]" if isinstance(p, int) else f".{p or EMPTY_KEY}" for p in location
+            )
             mistake = Mistake((key + text).lstrip("."), _message(detail, location, schema))
             if mistakes and mistakes[-1].key == mistake.key:  # each branch of a union complains
                 also = mistake.message.removeprefix("must be ")
@@ -72,6 +77,11 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
                 )
             mistakes.append(mistake)
     return None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def unknown(key: str, legal: list[str]) -> str:
