@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -31,8 +34,23 @@ app = typer.Typer(
 ExperimentName = Annotated[
     str, typer.Argument(help="A name in experiments/, or a path to a .toml file.")
 ]
-ResultsFolder = Annotated[Path, typer.Option("--results", help="The folder of all results.")]
 RESULTS = Path("results")
+JOBS_A_CORE = 4
+
+
+def _utf8(path: Path) -> Path:
+    """Refuse a path that Parquet's files cannot have."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter("the path is not UTF-8") from error
+    return path
+
+
+ResultsFolder = Annotated[
+    Path,
+    typer.Option("--results", file_okay=False, callback=_utf8, help="The folder of all results."),
+]
 
 # Heavy imports stand in the commands, so that --help answers at once.
 
@@ -75,6 +93,8 @@ def sweep(
     with errors_for_people():
         checked = load(find(experiment))
         folder = results / checked.name
+        _check_jobs(jobs)
+        _check_writable(folder)
         if fresh and (folder / "parts").is_dir():  # nothing but a folder of results is deleted
             shutil.rmtree(folder)
         console.print(checked.title, style="bold", markup=False)
@@ -120,6 +140,26 @@ def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS
         print_experiment(Console(highlight=False), experiment, results)
 
 
+def _check_jobs(jobs: int | None) -> None:
+    """Refuse more workers than the machine could start."""
+    from joblib import cpu_count
+
+    most = JOBS_A_CORE * cpu_count()
+    if jobs and jobs > most:
+        text = f"--jobs must be at most {most}, {JOBS_A_CORE} for each core here, got {jobs:,}"
+        raise UserError(text)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that results cannot be written to, before anything runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: the results cannot be there: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder}: the results cannot be there: it may not be written to")
+
+
 def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Path) -> None:
     """Print how a sweep ended; exit 1 where runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
@@ -155,6 +195,9 @@ def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _terminate)
+    for stream in (sys.stdout, sys.stderr):  # a title may hold what this terminal has no letter for
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_, **__: f"optimlab: warning: {message}\n"
     app()
 

@@ -93,7 +93,11 @@ def test_jobs_is_the_number_of_workers(here, monkeypatch):
         (("sweep", "tny"), "no such experiment; did you mean tiny?"),
         (("show", "tny"), "no such experiment; did you mean tiny?"),
         (("sweep", "tiny", "--jobs", 0), "--jobs"),
+        (("sweep", "tiny", "--jobs", -1), "--jobs"),
+        (("sweep", "tiny", "--jobs", 10**9), "--jobs must be at most "),
+        (("sweep", "tiny", "--jobs", 10**30), "--jobs"),
         (("sweep", "tiny", "--jobs", "two"), "--jobs"),
+        (("sweep", "tiny", "--results", b"\xff".decode(errors="surrogateescape")), "not UTF-8"),
         (("sweep", "tiny", "--freshly"), "--freshly"),
         (("swep",), "swep"),
         (("sweep", "tiny", "more"), "more"),
@@ -124,13 +128,28 @@ def test_a_plugin_that_leaves_does_not_pass_for_a_success(here, status):
     assert "6 failed" in done.output
 
 
-def test_a_results_folder_that_is_a_file_gives_1(here):
+@pytest.mark.parametrize("command", [("sweep", "tiny"), ("show", "tiny"), ("plots",)])
+def test_a_results_folder_that_is_a_file_gives_2(here, command):
     (here / "results").write_text("a file")
-    done = call("sweep", "tiny", "--jobs", 1)
-    assert done.exit_code == 1
-    assert done.stderr.startswith("optimlab: ")
-    assert "results" in done.stderr
+    done = call(*command)
+    assert done.exit_code == 2
+    assert "'results' is a file" in done.stderr
     assert (here / "results").read_text() == "a file"
+
+
+@pytest.mark.parametrize("results", ["file/below", "/proc/nowhere", "a" * 300])
+def test_results_that_cannot_be_written_give_2_before_anything_runs(here, results):
+    (here / "file").write_text("a file")
+    done = call("sweep", "tiny", "--jobs", 1, "--results", results)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{results}/tiny: the results cannot be there: " in done.stderr
+
+
+def test_a_read_only_folder_is_told_before_anything_runs(here, monkeypatch):
+    monkeypatch.setattr("optimlab.cli.os.access", lambda *args: False)  # the superuser may write all
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert done.exit_code == 2
+    assert "results/tiny: the results cannot be there: it may not be written to" in done.stderr
 
 
 def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
