@@ -170,6 +170,35 @@ def test_cells_of_hyperparameters(store, experiment):
     assert cells == {("SGD", "0.9", "", "", ""), ("Adam", "", "0.1", "0.999", "1e-08")}
 
 
+def test_a_metric_that_a_run_does_not_have_is_an_empty_cell(store, experiment):
+    stack = finished(list(experiment.runs()), "diverged")
+    for end in stack.runs:
+        end.final["test_loss"] = float("nan")
+    store.write_part(stack)
+    store.write_tables(experiment, {})
+    assert {row["final_test_loss"] for row in table(store)} == {""}
+    assert all(float(row["final_train_loss"]) >= 0 for row in table(store))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"5", b"\xff", b'{"name": '])
+def test_a_manifest_that_is_none_is_empty(store, content):
+    if content is not None:
+        store.folder.mkdir(parents=True)
+        (store.folder / "experiment.json").write_bytes(content)
+    assert store.manifest() == {}
+
+
+def test_any_other_end_beats_a_failure_that_came_later(store, experiment):
+    runs = list(experiment.runs())
+    for status in ("ok", "stuck", "diverged"):
+        one, another = Store(store.folder / status), Store(store.folder / f"{status} too")
+        for place, end in enumerate((status, "failed")):
+            one.write_part(finished(runs[place:], end))
+            another.write_part(finished(runs[1 - place :], end))
+        assert one.write_tables(experiment, {})[status] == len(runs)
+        assert another.write_tables(experiment, {})[status] == len(runs) - 1
+
+
 def test_nothing_finished_gives_empty_tables(store, experiment):
     assert store.finished() == {}
     assert store.write_tables(experiment, {"name": "tiny"}) == {}
