@@ -19,7 +19,7 @@ SCALES = np.array([1.0, 1e-3, 1e-7, 30.0])  # gradients far above, near and far 
 CURVATURE = np.array([0.3, 0.1, 1.0, 0.01])
 NOISE = np.random.default_rng(3).normal(size=(STEPS, len(START)))
 
-# For each rule three runs, which are also the rows of one stack.
+# For each rule some runs, which are also the rows of one stack.
 RUNS = {
     "SGD": [
         {"learning_rate": 0.05, "momentum": 0.9},
@@ -45,6 +45,7 @@ RUNS = {
         {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
         {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-2},
         {"learning_rate": 0.1, "beta1": 0.95, "beta2": 0.9, "eps": 1e-4},
+        {"learning_rate": 0.05, "beta1": 0.3, "beta2": 0.4, "eps": 1e-6},
     ],
 }
 EVERY_RUN = [(name, hyperparameters) for name, runs in RUNS.items() for hyperparameters in runs]
@@ -89,7 +90,7 @@ def test_a_stack_with_columns_follows_the_unrolled_rule(name):
     update, offset = RIGHT[name]
     expected = [walk(update, noisy_gradient, START, STEPS, offset, **run) for run in RUNS[name]]
     optimizer = RULES[name](**columns(RUNS[name]))
-    path = path_of(optimizer, noisy_gradient, np.stack([START] * 3), STEPS)
+    path = path_of(optimizer, noisy_gradient, np.stack([START] * len(RUNS[name])), STEPS)
     assert error(path, np.stack(expected, axis=1)) <= TOLERANCE
 
 
@@ -232,6 +233,15 @@ def test_hyperparameters_are_frozen_and_keyword_only(rule, names):
         rule().learning_rate = 1.0
 
 
+def test_the_defaults_are_the_usual_ones():
+    """As docs/optimizers.md lists them beside those of other libraries."""
+    assert (SGD().learning_rate, SGD().momentum) == (0.01, 0.9)
+    assert (Nesterov().learning_rate, Nesterov().momentum) == (0.01, 0.9)
+    assert (AdaGrad().learning_rate, AdaGrad().eps) == (0.01, 1e-8)
+    assert (RMSprop().learning_rate, RMSprop().rho, RMSprop().eps) == (0.001, 0.9, 1e-8)
+    assert (Adam().learning_rate, Adam().beta1, Adam().beta2, Adam().eps) == (0.001, 0.9, 0.999, 1e-8)
+
+
 RANGE_OF = {
     "learning_rate": "(0, inf)",
     "momentum": "[0, 1)",
@@ -253,7 +263,9 @@ def test_a_number_out_of_range_is_refused(rule, name):
             rule(**{name: value})
 
 
-@pytest.mark.parametrize("value", ["0.5", None, True, 0.5j, {}, np.array([[True], [False]])], ids=str)
+@pytest.mark.parametrize(
+    "value", ["0.5", None, True, 0.5j, {}, [0.5], np.array([[True], [False]]), np.array([])], ids=str
+)
 @pytest.mark.parametrize(("rule", "name"), EVERY_FIELD)
 def test_what_is_not_a_number_is_refused(rule, name, value):
     message = f"{name} must be a number in {RANGE_OF[name]}, got {value!r}"
