@@ -47,9 +47,23 @@ def _utf8(path: Path) -> Path:
     return path
 
 
+def _not_too_many(jobs: int | None) -> int | None:
+    """Refuse more workers than the machine could start."""
+    from joblib import cpu_count
+
+    if jobs and jobs > JOBS_A_CORE * cpu_count():
+        most = f"must be at most {JOBS_A_CORE * cpu_count()}, {JOBS_A_CORE} for each core here"
+        raise typer.BadParameter(f"{most}, got {jobs:,}")
+    return jobs
+
+
 ResultsFolder = Annotated[
     Path,
     typer.Option("--results", file_okay=False, callback=_utf8, help="The folder of all results."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, callback=_not_too_many, help="Worker processes; one a core if left out."),
 ]
 
 # Heavy imports stand in the commands, so that --help answers at once.
@@ -76,9 +90,7 @@ def options(
 @app.command()
 def sweep(
     experiment: ExperimentName = "digits",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; one a core if left out.")
-    ] = None,
+    jobs: Jobs = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the experiment's results first.")
     ] = False,
@@ -93,7 +105,6 @@ def sweep(
     with errors_for_people():
         checked = load(find(experiment))
         folder = results / checked.name
-        _check_jobs(jobs)
         _check_writable(folder)
         if fresh and (folder / "parts").is_dir():  # nothing but a folder of results is deleted
             shutil.rmtree(folder)
@@ -138,16 +149,6 @@ def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS
 
     with errors_for_people():
         print_experiment(Console(highlight=False), experiment, results)
-
-
-def _check_jobs(jobs: int | None) -> None:
-    """Refuse more workers than the machine could start."""
-    from joblib import cpu_count
-
-    most = JOBS_A_CORE * cpu_count()
-    if jobs and jobs > most:
-        text = f"--jobs must be at most {most}, {JOBS_A_CORE} for each core here, got {jobs:,}"
-        raise UserError(text)
 
 
 def _check_writable(folder: Path) -> None:

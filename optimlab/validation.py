@@ -69,7 +69,7 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
             text = "".join(
                 f"[{p + 1}]" if isinstance(p, int) else f".{p or EMPTY_KEY}" for p in location
             )
-            mistake = Mistake((key + text).lstrip("."), _message(detail, location, schema))
+            mistake = Mistake((key + text).removeprefix("."), _message(detail, location, schema))
             if mistakes and mistakes[-1].key == mistake.key:  # each branch of a union complains
                 also = mistake.message.removeprefix("must be ")
                 mistake = Mistake(

@@ -94,7 +94,7 @@ def test_jobs_is_the_number_of_workers(here, monkeypatch):
         (("show", "tny"), "no such experiment; did you mean tiny?"),
         (("sweep", "tiny", "--jobs", 0), "--jobs"),
         (("sweep", "tiny", "--jobs", -1), "--jobs"),
-        (("sweep", "tiny", "--jobs", 10**9), "--jobs must be at most "),
+        (("sweep", "tiny", "--jobs", 10**9), "must be at most "),
         (("sweep", "tiny", "--jobs", 10**30), "--jobs"),
         (("sweep", "tiny", "--jobs", "two"), "--jobs"),
         (("sweep", "tiny", "--results", b"\xff".decode(errors="surrogateescape")), "not UTF-8"),
