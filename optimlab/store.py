@@ -99,7 +99,7 @@ class Store:
                     ]
                     finals = [_cell(end.final[name]) for name in PROBLEM_METRICS]
                     others = [_cell(setting.hyperparameters.get(name)) for name in names]
-                    yield [*start, end.status, end.reason, end.steps, *finals, *others]
+                    yield [*start, end.status, _cell(end.reason), end.steps, *finals, *others]
 
         def write_runs(path: Path) -> None:
             with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
@@ -199,5 +199,10 @@ def _read_part(path: Path) -> tuple[list[FinishedRun], pa.Table]:
 
 
 def _cell(value: Any) -> Any:
-    """Return a value as it stands in a CSV file: nothing for None and NaN."""
+    """Return a value as it stands in a CSV file: nothing for None and NaN, no lone carriage return.
+
+    Python writes that without quotes, and other programs take it for the end of the line.
+    """
+    if isinstance(value, str):
+        return value.replace("\r", "\\r")
     return "" if value is None or value != value else value
