@@ -8,6 +8,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sweeping import OWN, document, plugin, write
 from typer.testing import CliRunner
 
+import optimlab
 from optimlab import cli
 
 
@@ -32,6 +33,24 @@ def test_help_names_the_commands():
     assert done.exit_code == 0
     for name in ("sweep", "plots", "list", "show"):
         assert name in done.output
+
+
+def test_the_version_is_told():
+    done = call("--version")
+    assert (done.exit_code, done.output) == (0, f"optimlab {optimlab.__version__}\n")
+
+
+def test_plots_names_the_page(here):
+    assert call("sweep", "tiny", "--jobs", 1).exit_code == 0
+    done = call("plots")
+    assert (done.exit_code, done.output) == (0, "Open results/report.html\n")
+    assert (here / "results/report.html").is_file()
+
+
+def test_plots_without_results_give_2(here):
+    done = call("plots")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "optimlab: no results in results: run `make sweep`, then `make plots`\n"
 
 
 def test_a_sweep_tells_what_it_did_and_what_is_next(here):

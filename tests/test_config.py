@@ -211,6 +211,13 @@ def test_the_valid_document_of_these_cases_is_valid(tmp_path):
     assert isinstance(tiny(tmp_path), Experiment)
 
 
+@pytest.mark.parametrize("name", ['"digit"', "3", "[]", "{}"])
+def test_a_problem_that_there_is_not(tmp_path, name):
+    [mistake] = mistakes_of(write(tmp_path, document().replace('"digits"', name)))
+    assert mistake.startswith('problem.name: must be one of "digits"')
+    assert mistake.endswith(f", got {name}")
+
+
 def test_optimizers_that_share_no_run_are_no_twins(tmp_path):
     optimizers = """
 [optimizers.SGD]
