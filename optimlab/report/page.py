@@ -212,8 +212,8 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     at_edge = list(summary.loc[summary["learning_rate_edge"].isin(["lowest", "highest"]), "optimizer"])
     if at_edge:
         warnings.warn(
-            f"{tables.folder.name}: {statistics.join_words(at_edge)} chose a learning rate at the end of "
-            "the grid; the page has the lines that widen it",
+            f"{tables.folder.name}: {statistics.join_words(at_edge)} chose a learning rate at the end "
+            "of the grid; the page has the lines that widen it",
             stacklevel=2,
         )
     return section
