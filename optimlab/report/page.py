@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import warnings
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -18,31 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from optimlab import looks, statistics
-from optimlab.errors import UserError
 from optimlab.files import write_bytes
 from optimlab.report.article import article_section
 from optimlab.report.charts import Chart, draw_charts
 from optimlab.report.figures import StaticFigure, draw_figures
 from optimlab.report.section import Section, write_section
-
-KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
-SPLITS = ("train", "validation", "test")
-METRICS = [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]
-ROLES = ("tuning", "reporting")
-
-
-class NothingToReport(UserError):  # noqa: N818 - it is no error of the program
-    """There are no tables to report, or they cannot be read; the message says which and what to do."""
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What a folder of results holds: its tables, and its experiment.json."""
-
-    folder: Path
-    runs: pd.DataFrame
-    traces: pd.DataFrame
-    experiment: dict[str, Any]
+from optimlab.report.tables import Tables, find_experiments, read_tables
 
 
 def write_report(results: Path, experiments: list[str] | None = None) -> Path:
@@ -69,97 +48,6 @@ def write_report(results: Path, experiments: list[str] | None = None) -> Path:
     page = results / "report.html"
     write_bytes(page, render(sections).encode())
     return page
-
-
-def find_experiments(results: Path, experiments: list[str] | None = None) -> list[Path]:
-    """Return the folders to report, `digits` first, then by name; or the named ones in their order.
-
-    Raises
-    ------
-    NothingToReport
-        If there is none, or a named one has no runs.csv.
-    """
-    if experiments:
-        for name in experiments:
-            if not (results / name / "runs.csv").is_file():
-                raise NothingToReport(
-                    f"{results / name / 'runs.csv'} does not exist: "
-                    f"run `make sweep EXPERIMENT={name}`, then `make plots`"
-                )
-        return [results / name for name in experiments]
-    folders = [path.parent for path in results.glob("*/runs.csv") if _holds_runs(path)]
-    if not folders:
-        raise NothingToReport(f"no results in {results}: run `make sweep`, then `make plots`")
-    return sorted(folders, key=lambda folder: (folder.name != "digits", folder.name))
-
-
-def _holds_runs(path: Path) -> bool:
-    """Return whether a table has a row; an experiment that was stopped at once has none."""
-    with path.open("rb") as file:
-        lines = [line for line in itertools.islice(file, 2) if line.strip()]
-    is_empty = len(lines) == 1 and lines[0].startswith(b"run_id,")
-    if is_empty:
-        warnings.warn(f"{path.parent.name}: no run has finished yet; left out", stacklevel=2)
-    return not is_empty
-
-
-def read_tables(folder: Path) -> Tables:
-    """Return the tables of an experiment; columns of metrics that it does not have are empty.
-
-    Raises
-    ------
-    NothingToReport
-        If a table is missing, empty or garbled; the message names the file.
-    """
-    runs = _read(folder / "runs.csv", [*KEYS, "status"], [f"final_{metric}" for metric in METRICS])
-    if runs.empty:
-        raise NothingToReport(
-            f"{folder / 'runs.csv'} holds no run: "
-            f"run `make sweep EXPERIMENT={folder.name}`, then `make plots`"
-        )
-    for column, legal in (("status", statistics.STATUSES), ("role", ROLES)):
-        unknown = sorted(set(runs[column]) - set(legal))
-        if unknown:
-            raise _garbled(
-                folder / "runs.csv", f"{column} must be one of {', '.join(legal)}, got {unknown[0]!r}"
-            )
-    for column in ("rule", "reason"):
-        runs[column] = runs[column].fillna("") if column in runs else ""
-    traces = _read(folder / "traces.parquet", [*KEYS, "step", "epoch"], METRICS)
-    path = folder / "experiment.json"
-    try:
-        experiment = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise _garbled(path, str(error)) from error
-    if not isinstance(experiment, dict):
-        raise _garbled(path, "it is not an object")
-    return Tables(folder, runs, traces, experiment)
-
-
-def _read(path: Path, required: list[str], metrics: list[str]) -> pd.DataFrame:
-    try:
-        if path.suffix == ".csv":
-            text = dict.fromkeys(("run_id", "optimizer", "rule", "role", "status", "reason"), str)
-            table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
-        else:
-            table = pd.read_parquet(path)
-        missing = [column for column in required if column not in table]
-        if missing:
-            raise ValueError(f"it has no column {missing[0]!r}")
-        table = table.reindex(columns=list(dict.fromkeys([*table.columns, *metrics])))
-        numbers = [name for name in ("learning_rate", "step", "epoch", *metrics) if name in table]
-        table = table.astype(dict.fromkeys(numbers, float))
-    except (OSError, ValueError, TypeError) as error:
-        raise _garbled(path, str(error)) from error
-    if table[required].isna().any(axis=None):
-        raise _garbled(path, "a row has no " + ", ".join(required))
-    return table
-
-
-def _garbled(path: Path, why: str) -> NothingToReport:
-    return NothingToReport(
-        f"cannot read {path}: {why.strip()}. Remove it, run `make sweep`, then `make plots`"
-    )
 
 
 def _labels(tables: Tables) -> list[str]:
