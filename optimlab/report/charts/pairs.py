@@ -115,7 +115,8 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         name="pairs",
         heading="Every pair, seed by seed",
         caption="Dots: how much higher the second optimizer of the pair ends than the first, one dot "
-        "a seed. Diamonds: the interquartile mean, with its 95 % bootstrap interval (BCa). At the "
+        f"a seed ({vega.seeds_shown(comparison.differences)}). Diamonds: the interquartile mean, with "
+        "its 95 % bootstrap interval (BCa). At the "
         "right: the share of the seeds on which the first wins, and the adjusted "
         f"p-value.{_what_it_takes(still_open)}",
         alt="Strip chart of differences, one row a pair.",

@@ -46,15 +46,16 @@ def traces_chart(
         vega.slider("smoothing", 0, (0, 0.95), 0.05, "Smoothing"),
         *boxes,
     )
-    seeds, everything = table["seed"].nunique(), comparison.reported["seed"].nunique()
-    of = f"the first {seeds} of " if seeds < everything else ""
+    steps = traces["step"].nunique()
+    most = vega.MOST_RECORDS
+    thinned = f" Of {steps:,} recorded steps, {most} are shown." if steps > most else ""
     yield Chart(
         name="traces",
         heading="Loss during training",
-        caption=f"Lines: medians over {of}{everything} seeds. Bands: the middle half of the seeds, "
-        "step by step; no single run need be inside throughout. A run that diverged counts as "
+        caption=f"Lines: medians over {vega.seeds_shown(comparison.reported)}. Bands: the middle half "
+        "of them, step by step; no single run need be inside throughout. A run that diverged counts as "
         "infinite. Smoothing is done run by run, before medians are taken; the thin line is the "
-        "median without it.",
+        f"median without it.{thinned}",
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
         spec=vega.finish(chart, vega.title("names[metric] + (log_y ? ', log scale' : '')"), 360),
         tables={"traces": table[columns]},

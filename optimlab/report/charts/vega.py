@@ -81,7 +81,8 @@ def encode(table: pd.DataFrame) -> dict[str, Any]:
     for name, column in table.items():
         if pd.api.types.is_numeric_dtype(column):
             numbers = column.to_numpy(dtype=float, na_value=np.nan)
-            columns[str(name)] = [_rounded(value) for value in numbers]
+            exact = name == "learning_rate"  # it is chosen by its value
+            columns[str(name)] = numbers.tolist() if exact else [_rounded(value) for value in numbers]
         else:
             places, texts = pd.factorize(column)
             columns[str(name)] = {"texts": [str(text) for text in texts], "places": places.tolist()}
@@ -250,6 +251,12 @@ def hover_rule(
         .add_params(hover)
     )
     return hover, rule
+
+
+def seeds_shown(every: pd.DataFrame) -> str:
+    """Return whose seeds a chart shows, in words: "30 seeds", or "the first 50 of 200 seeds"."""
+    seeds = every["seed"].nunique()
+    return f"the first {MOST_SEEDS} of {seeds} seeds" if seeds > MOST_SEEDS else f"{seeds} seeds"
 
 
 def medians(comparison: Comparison) -> str:
