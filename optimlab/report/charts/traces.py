@@ -31,9 +31,10 @@ def traces_chart(
     names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
     boxes, is_shown = palette.shown()
     data = alt.NamedData("traces")
-    layers = alt.layer(*_trace_layers(palette), data=data)
+    solo = alt.selection_point(name="solo", fields=["optimizer"], bind="legend")
+    layers = alt.layer(*_trace_layers(palette, solo), data=data)
     layers = layers.properties(padding={"left": 5, "top": 5, "right": 5, "bottom": 16})
-    chart = _smoothed(layers, is_shown).add_params(
+    chart = _smoothed(layers, is_shown, solo).add_params(
         vega.constant("labels", palette.labels),
         vega.constant("names", names),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
@@ -55,23 +56,24 @@ def traces_chart(
         caption=f"Lines: medians over {vega.seeds_shown(comparison.reported)}. Bands: the middle half "
         "of them, step by step; no single run need be inside throughout. A run that diverged counts as "
         "infinite. Smoothing is done run by run, before medians are taken; the thin line is the "
-        f"median without it.{thinned}",
+        f"median without it. A click in the legend shows one optimizer alone.{thinned}",
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
         spec=vega.finish(chart, vega.title("names[metric] + (log_y ? ', log scale' : '')"), 360),
         tables={"traces": table[columns]},
     )
 
 
-def _smoothed(chart: Any, is_shown: str) -> Any:
+def _smoothed(chart: Any, is_shown: str, solo: Any) -> Any:
     """Add each run's smoothed value: an exponential moving average, free of the bias of its start.
 
-    With s the smoothing, it is Σ sᵏ⁻ⁱ xᵢ / Σ sᵏ⁻ⁱ over the records i ≤ k. As sums that only grow, of sⁱ
-    in place of s⁻ⁱ, they are what a window can do.
+    With s the smoothing, it is Σ sᵏ⁻ⁱ xᵢ / Σ sᵏ⁻ⁱ over the records i ≤ k, or without sᵏ above and below,
+    Σ s⁻ⁱ xᵢ / Σ s⁻ⁱ: two sums that only grow, which is what a window can do.
     """
     run = ["optimizer", "seed"]
     return (
         chart.transform_filter("datum.setting === setting")
         .transform_filter(is_shown)
+        .transform_filter(solo)
         .transform_calculate(raw="datum[metric]", time="datum[clock]")
         .transform_filter("isValid(datum.raw)")
         .transform_window(record="row_number()", sort=[alt.SortField("step")], groupby=run)
@@ -89,7 +91,7 @@ def _smoothed(chart: Any, is_shown: str) -> Any:
     )
 
 
-def _trace_layers(palette: Palette) -> list[alt.Chart]:
+def _trace_layers(palette: Palette, solo: Any) -> list[alt.Chart]:
     x = alt.X(
         "x:Q",
         axis=vega.log_axis("log_x", "x", title=None, grid=False),
@@ -118,7 +120,7 @@ def _trace_layers(palette: Palette) -> list[alt.Chart]:
         band.encode(x, y("low"), alt.Y2("high:Q"), colour),
         seeds.encode(x, y("y"), colour, alt.Detail("seed:N")),
         unsmoothed.encode(x, y("middle"), colour),
-        line.encode(x, y("middle"), colour, dash),
+        line.encode(x, y("middle"), colour, dash).add_params(solo),
         points.encode(x, y("middle"), colour),
         rule,
         vega.below("clock === 'epoch' ? 'epochs of training' : 'steps of training'"),
