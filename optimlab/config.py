@@ -13,7 +13,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +23,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
 
 from optimlab.errors import UserError, printable
-from optimlab.experiment import FIRST_REPORTING_SEED, FOLDER, Experiment, OptimizerSetting
+from optimlab.experiment import (
+    FIRST_REPORTING_SEED,
+    FOLDER,
+    Experiment,
+    OptimizerSetting,
+    ProblemSetting,
+)
 from optimlab.optimizers import RULES
 from optimlab.plugins import hyperparameters, load_rule, mixes_runs
 from optimlab.problems import PROBLEMS
@@ -35,7 +41,7 @@ from optimlab.validation import Mistake, show, unknown, validate
 # from ten million rows of traces some 2.5 GB.
 LARGEST_FILE = 100_000
 MOST_DOTS = 1000  # in a line: tomllib keeps every start of a key a.b.c…, so many parts take gigabytes
-MOST_OPTIMIZERS = 100
+MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
 MOST_RUNS = 1_000_000
 MOST_STEPS = 100_000_000
 MOST_RECORDS = 100_000
@@ -90,7 +96,8 @@ class Document(BaseModel):
         str, StringConstraints(max_length=5000, pattern=f"^([^{INVISIBLE}]|[\\n\\t])*$")
     ] = ""
     learning_rates: LearningRates | None = None
-    problem: dict[str, Any]
+    problem: dict[str, Any] | None = None
+    problems: Annotated[dict[str, dict[str, Any]], Len(1, MOST_PROBLEMS)] | None = None
     training: Training
     seeds: Seeds = Seeds()
     optimizers: Annotated[dict[str, dict[str, Any]], Len(1, MOST_OPTIMIZERS)]
@@ -192,11 +199,13 @@ def _read(path: Path) -> str:
 
 def _too_large(experiment: Experiment) -> str:
     """Return why an experiment is more than can be run or reported; "" if it is not."""
-    runs, records = experiment.count(), 1 + len(experiment.record_at)
+    runs = experiment.count()
     if runs > MOST_RUNS:
         return f"gives {runs:,} runs; must give at most {MOST_RUNS:,}"
-    if runs * records > MOST_ROWS:
-        text = f"gives {runs * records:,} rows of traces, {records:,} a run; must give at most"
+    records = [1 + len(setting.record_at) for setting in experiment.problems]
+    rows = runs * sum(records) // len(records)
+    if rows > MOST_ROWS:
+        text = f"gives {rows:,} rows of traces, {max(records):,} a run; must give at most"
         return f"{text} {MOST_ROWS:,}: record less often, or run less"
     return ""
 
@@ -208,10 +217,10 @@ def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
     seeds = _sound(Seeds, raw.get("seeds", {}))
     if seeds and seeds.tuning + seeds.reporting == 0:
         mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
-    problem = _check_problem(raw.get("problem"), mistakes)
-    record_at = _check_training(raw.get("training"), problem, mistakes)
+    problems = _check_problems(raw, mistakes)
+    problems = _check_training(raw.get("training"), problems, mistakes)
     optimizers = _check_optimizers(raw, path.parent, mistakes)
-    if mistakes or problem is None or record_at is None:
+    if mistakes:
         raise ExperimentError(path, mistakes)
     return Experiment(
         name=path.stem,
@@ -219,10 +228,7 @@ def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
         toml=text,
         title=document.title,
         description=document.description,
-        problem_name=raw["problem"]["name"],
-        problem=problem,
-        steps=record_at[-1],
-        record_at=record_at,
+        problems=tuple(problems),
         tuning_seeds=seeds.tuning,
         reporting_seeds=seeds.reporting,
         optimizers=tuple(optimizers),
@@ -234,50 +240,77 @@ def _sound(kind: Any, value: Any) -> Any:
     return validate(kind, value, "", [])
 
 
-def _check_problem(table: Any, mistakes: list[Mistake]) -> Problem | None:
+def _check_problems(raw: dict[str, Any], mistakes: list[Mistake]) -> list[ProblemSetting]:
+    """Return the sound problems, of [problem] or of [problems.<label>]; their schedules are to come."""
+    if ("problem" in raw) == ("problems" in raw):
+        text = "must be given: either one [problem], or a table [problems.<label>] for each of several"
+        mistakes.append(Mistake("problem", text))
+        return []
+    if "problem" in raw:
+        setting = _check_problem("problem", None, raw["problem"], mistakes)
+        return [setting] if setting else []
+    tables = raw["problems"]
+    settings: list[ProblemSetting] = []
+    for label, table in list(tables.items())[:MOST_PROBLEMS] if isinstance(tables, dict) else ():
+        key = f"problems.{label}"
+        if not LEGAL_NAME.fullmatch(label):
+            mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
+            continue
+        setting = _check_problem(key, label, table, mistakes)
+        if setting:
+            twins = [f"problems.{s.label}" for s in settings if s.problem == setting.problem]
+            mistakes += [Mistake(key, f"is the same problem as {twin}") for twin in twins]
+            settings.append(setting)
+    return settings
+
+
+def _check_problem(
+    key: str, label: str | None, table: Any, mistakes: list[Mistake]
+) -> ProblemSetting | None:
     if not isinstance(table, dict):
         return None
     settings = dict(table)
     name = settings.pop("name", None)
     if not isinstance(name, str) or name not in PROBLEMS:
         names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
-        mistakes.append(Mistake("problem.name", f"must be one of {names}, got {show(name)}"))
+        mistakes.append(Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}"))
         return None
     found: list[Mistake] = []
-    problem: Problem | None = validate(PROBLEMS[name], settings, "problem", found)
+    problem: Problem | None = validate(PROBLEMS[name], settings, key, found)
     known = settings.keys() & {field.name for field in fields(PROBLEMS[name])}
-    sound = {key: settings[key] for key in known if _sound(PROBLEMS[name], {key: settings[key]})}
+    sound = {one: settings[one] for one in known if _sound(PROBLEMS[name], {one: settings[one]})}
     conflicts = _sound(PROBLEMS[name], sound).check()
-    found += [Mistake(f"problem.{key}", message) for key, message in conflicts.items()]
+    found += [Mistake(f"{key}.{one}", message) for one, message in conflicts.items()]
     if problem and not found and problem.run_bytes > MOST_RUN_BYTES:
         text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
-        found.append(Mistake("problem", f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
+        found.append(Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
     mistakes += found
-    return None if found else problem
+    return None if problem is None or found else ProblemSetting(label or name, name, problem, ())
 
 
 def _check_training(
-    table: Any, problem: Problem | None, mistakes: list[Mistake]
-) -> tuple[int, ...] | None:
-    """Return the steps to record, the last one included."""
+    table: Any, problems: list[ProblemSetting], mistakes: list[Mistake]
+) -> list[ProblemSetting]:
+    """Return the problems with the steps to record, the last one included."""
     if isinstance(table, dict) and ("epochs" in table) == ("steps" in table):
         mistakes.append(Mistake("training", "must give either epochs or steps"))
-        return None
+        return []
     training = _sound(Training, table)
-    if training is None or problem is None:
-        return None
-    epoch = problem.steps_per_epoch
-    steps = training.steps or training.epochs * epoch
-    every = epoch if training.record_every == "epoch" else training.record_every
-    if steps > MOST_STEPS:
-        text = f"gives {steps:,} steps a run; must give at most {MOST_STEPS:,}"
-        mistakes.append(Mistake("training.epochs", text))
-        return None
-    if steps > MOST_RECORDS * every:
-        text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
-        mistakes.append(Mistake("training.record_every", text))
-        return None
-    return (*range(every, steps, every), steps)
+    settings = []
+    for setting in problems if training else ():
+        epoch = setting.problem.steps_per_epoch
+        steps = training.steps or training.epochs * epoch
+        every = epoch if training.record_every == "epoch" else training.record_every
+        if steps > MOST_STEPS:
+            text = f"gives {steps:,} steps a run; must give at most {MOST_STEPS:,}"
+            mistakes.append(Mistake("training.epochs", text))
+            break
+        if steps > MOST_RECORDS * every:
+            text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
+            mistakes.append(Mistake("training.record_every", text))
+            break
+        settings.append(replace(setting, record_at=(*range(every, steps, every), steps)))
+    return settings
 
 
 def _check_optimizers(

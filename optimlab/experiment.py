@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,11 +47,43 @@ class OptimizerSetting:
     default_learning_rate: float | None = None
 
 
+@dataclass(frozen=True)
+class ProblemSetting:
+    """One problem of an experiment, and when its runs are recorded.
+
+    Attributes
+    ----------
+    label : its name in tables and figures.
+    name : the key of `optimlab.problems.PROBLEMS`.
+    problem : what is optimized.
+    record_at : the steps that are recorded, the last one included; step 0 always is.
+    """
+
+    label: str
+    name: str
+    problem: Problem
+    record_at: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        """How many a run takes."""
+        return self.record_at[-1]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The problem's settings, as its table in the file could give them."""
+        return dataclasses.asdict(self.problem)  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training: an optimizer, a learning rate and a seed; `run_id` stands for all it computes."""
+    """One training: of a problem, by an optimizer, with a learning rate and a seed.
+
+    `run_id` stands for all it computes.
+    """
 
     run_id: str
+    problem: str
     optimizer: str
     learning_rate: float
     seed: int
@@ -67,9 +100,7 @@ class Experiment:
     file : the TOML file.
     toml : its text.
     title, description : for people.
-    problem_name, problem : what is optimized.
-    steps : how many a run takes.
-    record_at : the steps that are recorded, the last one included; step 0 always is.
+    problems : what is optimized, in the file's order; each is a comparison of its own.
     tuning_seeds, reporting_seeds : how many choose the learning rate, and how many others are shown.
     optimizers : in the file's order.
     """
@@ -79,10 +110,7 @@ class Experiment:
     toml: str
     title: str
     description: str
-    problem_name: str
-    problem: Problem
-    steps: int
-    record_at: tuple[int, ...]
+    problems: tuple[ProblemSetting, ...]
     tuning_seeds: int
     reporting_seeds: int
     optimizers: tuple[OptimizerSetting, ...]
@@ -95,36 +123,32 @@ class Experiment:
             yield seed, "reporting"
 
     def runs(self) -> Iterator[Run]:
-        """Yield every run, by optimizer, learning rate and seed."""
-        for setting in self.optimizers:
+        """Yield every run, by problem, optimizer, learning rate and seed."""
+        for problem, setting in itertools.product(self.problems, self.optimizers):
             for rate in setting.learning_rates:
-                stem = self._identity(setting, rate)
+                stem = self._identity(problem, setting, rate)
                 for seed, role in self.roles():
-                    yield Run(_digest(f"{stem} seed {seed}"), setting.label, rate, seed, role)
+                    run_id = _digest(f"{stem} seed {seed}")
+                    yield Run(run_id, problem.label, setting.label, rate, seed, role)
 
     def count(self) -> int:
         """Return the number of runs."""
         rates = sum(len(setting.learning_rates) for setting in self.optimizers)
-        return rates * (self.tuning_seeds + self.reporting_seeds)
+        return len(self.problems) * rates * (self.tuning_seeds + self.reporting_seeds)
 
-    def _identity(self, setting: OptimizerSetting, rate: float) -> str:
+    def _identity(self, problem: ProblemSetting, setting: OptimizerSetting, rate: float) -> str:
         """Return a digest of everything but the seed that decides a run's numbers."""
         parts = {
-            "problem": [self.problem_name, self.settings],
+            "problem": [problem.name, problem.settings],
             "rule": setting.rule,
             "hyperparameters": setting.hyperparameters,
             "learning_rate": rate,
-            "record_at": _digest(repr(self.record_at)),
-            "source": self._source_digest,
+            "record_at": _digest(repr(problem.record_at)),
+            "source": self._source_digests[problem.label],
             "versions": [version(library) for library in COMPUTING],
             "plugin": self._plugin_digests[setting.rule],
         }
         return _digest(json.dumps(parts, sort_keys=True))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The problem's settings, as its table in the file could give them."""
-        return dataclasses.asdict(self.problem)  # type: ignore[call-overload]
 
     def plugins_changed(self) -> bool:
         """Return whether a plug-in's file is another one than when the first run was identified."""
@@ -143,12 +167,17 @@ class Experiment:
         }
 
     @cached_property
-    def _source_digest(self) -> str:
-        """A digest of the code that computes: what is not in these files decides no number."""
-        files = ["optimizers.py", "training.py", "stack.py", "problems/seeds.py"]
-        sources = [PACKAGE / file for file in files]
-        sources += [PACKAGE / f"problems/{self.problem_name}.py", *sorted(PACKAGE.glob("nn/*.py"))]
-        return _digest(b"".join(_digest(path.read_bytes()).encode() for path in sources))
+    def _source_digests(self) -> dict[str, str]:
+        """A digest of the code that computes each problem's runs, by its label."""
+        return {setting.label: _source_digest(setting.problem) for setting in self.problems}
+
+
+def _source_digest(problem: Problem) -> str:
+    """Return a digest of the code that computes: what is not in these files decides no number."""
+    module = type(problem).__module__.rpartition(".")[2]
+    files = ["optimizers.py", "training.py", "stack.py", "problems/seeds.py", f"problems/{module}.py"]
+    sources = [*(PACKAGE / file for file in files), *sorted(PACKAGE.glob("nn/*.py"))]
+    return _digest(b"".join(_digest(path.read_bytes()).encode() for path in sources))
 
 
 def _digest(content: str | bytes) -> str:

@@ -31,19 +31,23 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
     console.print(
         f"{experiment.file}: {experiment.count():,} runs, {done:,} of them finished", markup=False
     )
-    console.print(
-        f"{experiment.steps:,} steps a run, {len(experiment.record_at):,} of them recorded, "
-        f"and the start; seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting"
-    )
+    for each in experiment.problems:
+        console.print(
+            f"{each.label}: {each.steps:,} steps a run, {len(each.record_at):,} of them recorded, "
+            "and the start",
+            markup=False,
+        )
+    console.print(f"seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting")
     table = _table("optimizer", "rule", "hyper-parameters", "learning rates")
     for setting in experiment.optimizers:
         others = ", ".join(f"{key} = {value}" for key, value in setting.hyperparameters.items())
         rates = " ".join(f"{rate:g}" for rate in setting.learning_rates)
         table.add_row(*map(escape, (setting.label, setting.rule, others or "none", rates)))
     console.print(table)
-    network = getattr(experiment.problem, "network", None)
-    if network:
-        console.print(network.summary(), markup=False)
+    for each in experiment.problems:
+        network = getattr(each.problem, "network", None)
+        if network:
+            console.print(network.summary(), markup=False)
 
 
 def _experiments() -> Table:

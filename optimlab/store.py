@@ -91,6 +91,7 @@ class Store:
                     setting = settings[run.optimizer]
                     start = [
                         run.run_id,
+                        run.problem,
                         run.optimizer,
                         setting.rule,
                         run.learning_rate,
@@ -117,9 +118,11 @@ class Store:
         return counts
 
     def _write_traces(self, experiment: Experiment, index: Index, path: Path) -> None:
-        extra = [pa.field(name, pa.float64()) for name in experiment.problem.extra_metrics]
-        schema = pa.schema([*TRACE_SCHEMA, *extra])
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        names = [name for setting in experiment.problems for name in setting.problem.extra_metrics]
+        extra = list(dict.fromkeys(names))
+        schema = pa.schema([*TRACE_SCHEMA, *(pa.field(name, pa.float64()) for name in extra)])
+        small = {"use_byte_stream_split": [*METRICS, *extra], "use_dictionary": WHOSE}  # by a third
+        with pq.ParquetWriter(path, schema, compression="zstd", **small) as writer:
             for group in self._groups(experiment, index):
                 writer.write_table(group.traces(schema))
 
@@ -142,12 +145,25 @@ class Store:
 
 
 RUN_COLUMNS = [
-    *("run_id", "optimizer", "rule", "learning_rate", "seed", "role", "status", "reason", "steps"),
+    *(
+        "run_id",
+        "problem",
+        "optimizer",
+        "rule",
+        "learning_rate",
+        "seed",
+        "role",
+        "status",
+        "reason",
+        "steps",
+    ),
     *(f"final_{name}" for name in PROBLEM_METRICS),
 ]
+WHOSE = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role"]
 TRACE_SCHEMA = pa.schema(
     [
         ("run_id", pa.string()),
+        ("problem", pa.string()),
         ("optimizer", pa.string()),
         ("learning_rate", pa.float64()),
         ("seed", pa.int64()),
@@ -174,9 +190,12 @@ class Group:
         for run in self.runs:
             place = self.place[run.run_id]
             rows = self.all_traces.slice(starts[place], starts[place + 1] - starts[place])
-            whose = (run.run_id, run.optimizer, run.learning_rate, run.seed, run.role)
+            whose = (run.run_id, run.problem, run.optimizer, run.learning_rate, run.seed, run.role)
             columns = [pa.repeat(value, len(rows)) for value in whose]
-            columns += [rows[name] for name in schema.names[len(whose) :]]
+            columns += [
+                rows[name] if name in rows.column_names else pa.nulls(len(rows))  # another problem's
+                for name in schema.names[len(whose) :]
+            ]
             tables.append(pa.table(columns, names=schema.names).cast(schema))
         return pa.concat_tables(tables)
 

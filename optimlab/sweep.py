@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
 import signal
 import threading
@@ -18,7 +19,7 @@ from joblib import Parallel, cpu_count, delayed
 
 from optimlab.environment import environment
 from optimlab.errors import UserError
-from optimlab.experiment import FOLDER, Experiment, Run
+from optimlab.experiment import FOLDER, Experiment, ProblemSetting, Run
 from optimlab.progress import Progress
 from optimlab.stack import Stack, train_stack
 from optimlab.store import Store
@@ -26,6 +27,8 @@ from optimlab.store import Store
 # A stack's working memory should stay within the cache that a core can call its own, more or less.
 STACK_BYTES = 6_000_000
 LARGEST_STACK = 64
+
+ABOUT_PROBLEM = ("problem", "network", "steps", "steps_per_epoch", "stuck_loss")
 
 
 @dataclass(frozen=True)
@@ -86,22 +89,25 @@ def sweep(experiment: Experiment, results: Path, jobs: int | None, progress: Pro
 
 
 def stacks(experiment: Experiment, runs: list[Run], jobs: int) -> Iterator[Stack]:
-    """Yield the runs in stacks: of one optimizer setting each, and enough of them for all workers."""
-    settings = {setting.label: setting for setting in experiment.optimizers}
-    problem = replace(experiment.problem)  # type: ignore[type-var]  # a copy without cached arrays
-    by_cache = STACK_BYTES // experiment.problem.run_bytes
+    """Yield the runs in stacks: of one problem and optimizer each, and enough for all workers."""
+    optimizers = {setting.label: setting for setting in experiment.optimizers}
+    problems = {setting.label: setting for setting in experiment.problems}
     by_workers = -(-len(runs) // (4 * min(jobs, cpu_count())))
-    size = max(1, min(LARGEST_STACK, by_cache, by_workers))
-    for label, group in itertools.groupby(runs, lambda run: run.optimizer):
-        members = list(group)
+    for (problem_label, label), group in itertools.groupby(
+        runs, lambda run: (run.problem, run.optimizer)
+    ):
+        members, setting = list(group), problems[problem_label]
+        problem = replace(setting.problem)  # type: ignore[type-var]  # a copy without cached arrays
+        by_cache = STACK_BYTES // problem.run_bytes
+        size = max(1, min(LARGEST_STACK, by_cache, by_workers))
         for start in range(0, len(members), size):
             batch = members[start : start + size]
             yield Stack(
                 problem=problem,
-                rule=settings[label].rule,
+                rule=optimizers[label].rule,
                 folder=experiment.file.parent.resolve(),
-                hyperparameters=settings[label].hyperparameters,
-                record_at=experiment.record_at,
+                hyperparameters=optimizers[label].hyperparameters,
+                record_at=setting.record_at,
                 run_ids=tuple(run.run_id for run in batch),
                 learning_rates=tuple(run.learning_rate for run in batch),
                 seeds=tuple(run.seed for run in batch),
@@ -140,17 +146,15 @@ def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]
     seeds: dict[str, list[int]] = {"tuning": [], "reporting": []}
     for seed, role in experiment.roles():
         seeds[role].append(seed)
-    network = getattr(experiment.problem, "network", None)
+    about = {setting.label: _about(setting) for setting in experiment.problems}
+    only = next(iter(about.values())) if len(about) == 1 else dict.fromkeys(ABOUT_PROBLEM)
     return {
         "name": experiment.name,
         "title": experiment.title,
         "description": experiment.description,
         "command": f"make sweep EXPERIMENT={_argument(experiment)}",
-        "problem": {"name": experiment.problem_name, **experiment.settings},
-        "network": network.summary() if network else None,
-        "steps": experiment.steps,
-        "steps_per_epoch": experiment.problem.steps_per_epoch,
-        "stuck_loss": experiment.problem.stuck_loss,
+        **only,
+        "problems": about,
         "optimizers": {s.label: asdict(s) for s in experiment.optimizers},
         "seeds": seeds,
         "runs_expected": experiment.count(),
@@ -158,6 +162,20 @@ def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]
         "environment": environment(),
         "toml": experiment.toml,
     }
+
+
+def _about(setting: ProblemSetting) -> dict[str, Any]:
+    """Return what is to be known of a problem."""
+    problem = setting.problem
+    network = getattr(problem, "network", None)
+    values = (
+        {"name": setting.name, **setting.settings},
+        network.summary() if network else None,
+        setting.steps,
+        problem.steps_per_epoch,
+        problem.stuck_loss if math.isfinite(problem.stuck_loss) else None,  # JSON has no infinity
+    )
+    return dict(zip(ABOUT_PROBLEM, values, strict=True))
 
 
 def _argument(experiment: Experiment) -> str:

@@ -19,12 +19,13 @@ def main(results="results"):
     """Print, for each seed, the largest relative difference over the recorded steps."""
     experiment = load(Path("experiments/article.toml"))
     traces = pd.read_parquet(Path(results) / "article" / "traces.parquet")
-    problem = experiment.problem
+    (setting,) = experiment.problems
+    problem = setting.problem
     images, labels = problem.data["train"]
     for seed, recorded in traces.groupby("seed"):
         params = problem.initial_params([seed])[0]
         weights = article.weights_of(problem.network.layout, params)
-        losses = np.asarray(article.train(weights, images, one_hot(labels, 10), experiment.steps + 1))
+        losses = np.asarray(article.train(weights, images, one_hot(labels, 10), setting.steps + 1))
         ours = recorded["train_binary_loss_sum"].to_numpy()
         print(seed, f"{np.abs(ours / losses[recorded['step']] - 1).max():.1e}", flush=True)
 

@@ -31,7 +31,7 @@ def rule(name):
 
 
 def small_problem():
-    return replace(load(EXPERIMENTS / "article.toml").problem, hidden=SMALL)
+    return replace(load(EXPERIMENTS / "article.toml").problems[0].problem, hidden=SMALL)
 
 
 def example(images=40):

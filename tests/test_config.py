@@ -41,12 +41,14 @@ def test_digits_is_the_default_sweep_of_the_design():
     assert [s.label for s in experiment.optimizers] == FIVE.split(", ")
     assert {len(s.learning_rates) for s in experiment.optimizers} == {11}
     epoch = math.ceil(1200 / 64)
-    assert experiment.problem.steps_per_epoch == epoch
-    assert experiment.steps == 30 * epoch == 570
-    assert experiment.record_at == tuple(range(epoch, 571, epoch))
-    assert len(Recorder(experiment.record_at, experiment.problem.initial_params([0])).steps) == 31
+    (setting,) = experiment.problems
+    assert (setting.label, setting.name) == ("digits", "digits")
+    assert setting.problem.steps_per_epoch == epoch
+    assert setting.steps == 30 * epoch == 570
+    assert setting.record_at == tuple(range(epoch, 571, epoch))
+    assert len(Recorder(setting.record_at, setting.problem.initial_params([0])).steps) == 31
     assert (experiment.tuning_seeds, experiment.reporting_seeds) == (10, 30)
-    assert [(u.units, u.activation) for u in experiment.problem.hidden] == [
+    assert [(u.units, u.activation) for u in setting.problem.hidden] == [
         (32, "sigmoid"),
         (16, "relu"),
     ]
@@ -55,7 +57,7 @@ def test_digits_is_the_default_sweep_of_the_design():
 def test_smoke_is_small_and_has_a_plugin():
     experiment = load(EXPERIMENTS / "smoke.toml")
     assert experiment.count() <= 150
-    assert experiment.steps <= 100
+    assert experiment.problems[0].steps <= 100
     assert "sign_descent.py:SignDescent" in [s.rule for s in experiment.optimizers]
 
 
@@ -72,8 +74,8 @@ def test_what_is_left_out_has_a_default(tmp_path):
     experiment = tiny(tmp_path, "learning_rates = [0.1]\n" + text)
     assert (experiment.tuning_seeds, experiment.reporting_seeds) == (10, 30)
     assert experiment.description == ""
-    assert experiment.problem.batch_size == 64
-    assert experiment.record_at == (19, 38)
+    assert experiment.problems[0].problem.batch_size == 64
+    assert experiment.problems[0].record_at == (19, 38)
     [adam] = experiment.optimizers
     assert adam.hyperparameters == {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 
@@ -92,8 +94,8 @@ def test_what_is_left_out_has_a_default(tmp_path):
 )
 def test_the_schedule_ends_with_the_last_step(tmp_path, training, record_at):
     experiment = tiny(tmp_path, document(training=training))
-    assert experiment.record_at == record_at
-    assert experiment.steps == record_at[-1]
+    assert experiment.problems[0].record_at == record_at
+    assert experiment.problems[0].steps == record_at[-1]
 
 
 def test_learning_rates_are_sorted_once_each_and_an_optimizer_may_have_its_own(tmp_path):
@@ -110,7 +112,7 @@ HIDDEN_OK = '{ units = 3, activation = "relu" }'
 ONE_MISTAKE = [
     # unknown keys, at every level
     ({"top": "learning_rate = 3\nlearning_rates = [1]\n"}, "learning_rate: unknown key; did you mean learning_rates?"),
-    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, problem, training, seeds, optimizers"),
+    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, problem, problems, training, seeds, optimizers"),
     ({"problem": "batch_sizes = 3"}, "problem.batch_sizes: unknown key; did you mean batch_size?"),
     ({"training": "epochs = 1\nrecord_evry = 3"}, "training.record_evry: unknown key; did you mean record_every?"),
     ({"seeds": "tunning = 3"}, "seeds.tunning: unknown key; did you mean tuning?"),
@@ -200,6 +202,81 @@ ONE_MISTAKE = [
     # a rate that float32 takes for zero
     ({"top": "learning_rates = [1e-50]\n"}, "learning_rates[1]: must be at least 1e-30, got 1e-50"),
 ]  # fmt: skip
+
+
+def several(*tables, training="steps = 9", top="learning_rates = [0.1]"):
+    """Return the text of an experiment with these tables of problems."""
+    return "\n".join(['title = "x"', top, *tables, f"[training]\n{training}", "[optimizers.SGD]"])
+
+
+LANDSCAPE = '[problems.a]\nname = "landscape"\n'
+ONE_PROBLEM_MISTAKE = [
+    (
+        (),
+        "problem: must be given: either one [problem], or a table [problems.<label>] for each of several",
+    ),
+    (
+        (LANDSCAPE, '[problem]\nname = "landscape"'),
+        "problem: must be given: either one [problem], or a table [problems.<label>] for each of several",
+    ),
+    (("[problems]",), "problems: must not be empty, got {}"),
+    (("[[problems]]",), "problems: must be a table, got [{}]"),
+    (("[problems]\na = 3",), "problems.a: must be a table, got 3"),
+    (('[problems]\nname = "landscape"',), 'problems.name: must be a table, got "landscape"'),
+    (("[[problems.a]]",), "problems.a: must be a table, got [{}]"),
+    (("[problems.a]",), 'problems.a.name: must be one of "digits", "landscape", got null'),
+    (('[problems."[red]"]\nname = "landscape"',), f"problems.[red]: a label is {NAME_RULE}"),
+    (('[problems.""]\nname = "landscape"',), f"problems.: a label is {NAME_RULE}"),
+    ((LANDSCAPE + "nois = 1",), "problems.a.nois: unknown key; did you mean noise?"),
+    ((LANDSCAPE + "condition = 0.5",), "problems.a.condition: must be at least 1, got 0.5"),
+    ((LANDSCAPE + "condition = nan",), "problems.a.condition: must be at most 1e+12, got NaN"),
+    ((LANDSCAPE + "spread = inf",), "problems.a.spread: must be at most 1e+06, got Infinity"),
+    ((LANDSCAPE + "angle = true",), "problems.a.angle: must be a number, got true"),
+    (
+        (LANDSCAPE + 'function = "beale"\ncondition = 9',),
+        "problems.a.condition: is for ravine and saddle alone, got 9 for beale",
+    ),
+    (
+        (LANDSCAPE, '[problems.b]\nname = "landscape"\nnoise = 0.0'),
+        "problems.b: is the same problem as problems.a",
+    ),
+    (
+        (LANDSCAPE, '[problems.b]\nname = "digits"\nbatch_size = 5000'),
+        "problems.b.batch_size: must be at most 1,200, the size of the training set, got 5,000",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"), ONE_PROBLEM_MISTAKE, ids=[m[:60] for _, m in ONE_PROBLEM_MISTAKE]
+)
+def test_one_mistake_about_problems_gives_one_message(tmp_path, tables, message):
+    assert mistakes_of(write(tmp_path, several(*tables))) == [message]
+
+
+def test_the_functions_of_landscapes_are_named_in_the_mistake(tmp_path):
+    (mistake,) = mistakes_of(write(tmp_path, several(LANDSCAPE + 'function = "rosenbrok"')))
+    assert mistake.startswith("problems.a.function: must be 'ravine', 'saddle'")
+    assert mistake.endswith('got "rosenbrok"')
+
+
+def test_mistakes_of_all_problems_are_told_at_once(tmp_path):
+    text = several(
+        LANDSCAPE + "noise = -1",
+        '[problems.b]\nname = "digit"',
+        "[problems.c]\nname = 'landscape'\nq = 1",
+        training="",
+    )
+    keys = [line.partition(":")[0] for line in mistakes_of(write(tmp_path, text))]
+    assert keys == ["problems.a.noise", "problems.b.name", "problems.c.q", "training"]
+
+
+def test_each_problem_has_its_own_schedule(tmp_path):
+    text = several(LANDSCAPE, '[problems.b]\nname = "digits"\nbatch_size = 600', training="epochs = 3")
+    assert [s.record_at for s in tiny(tmp_path, text).problems] == [(1, 2, 3), (2, 4, 6)]
+    longest = several(LANDSCAPE, '[problems.b]\nname = "digits"', training="steps = 1_000_000")
+    (mistake,) = mistakes_of(write(tmp_path, longest))
+    assert mistake.startswith("training.record_every: gives 1,000,000 records a run")
 
 
 @pytest.mark.parametrize(("parts", "message"), ONE_MISTAKE, ids=[m[:60] for _, m in ONE_MISTAKE])

@@ -23,10 +23,11 @@ from optimlab.training import METRICS, PROBLEM_METRICS
 FINALS = [
     f"final_{role}_{what}" for role in ("train", "validation", "test") for what in ("loss", "accuracy")
 ]
-RUNS = ["run_id", "optimizer", "learning_rate", "seed", "role", "status", "steps", *FINALS]
+RUNS = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role", "status", "steps", *FINALS]
 TRACES = [
     *(
         "run_id",
+        "problem",
         "optimizer",
         "learning_rate",
         "seed",
@@ -155,6 +156,7 @@ def test_tables_have_the_fixed_columns(store, experiment):
     assert schema.names == TRACES
     kinds = {
         "run_id": "string",
+        "problem": "string",
         "optimizer": "string",
         "role": "string",
         "seed": "int64",
