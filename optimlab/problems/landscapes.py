@@ -201,6 +201,14 @@ class Landscape:
         return self._turned(self._known.starts)
 
     @property
+    def view(self) -> tuple[float, float, float, float]:
+        """The part of the plane that is worth drawing: left, right, bottom, top."""
+        left, right, bottom, top = self._known.view
+        corners = self._turned(((left, bottom), (left, top), (right, bottom), (right, top)))
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        return float(low[0]), float(high[0]), float(low[1]), float(high[1])
+
+    @property
     def steps_per_epoch(self) -> int:
         """An epoch is a step: there is no data."""
         return 1
