@@ -45,6 +45,7 @@ MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
 MOST_RUNS = 1_000_000
 MOST_STEPS = 100_000_000
 MOST_RECORDS = 100_000
+MOST_PARAMS_BYTES = 500_000_000
 MOST_ROWS = 10_000_000
 MOST_RUN_BYTES = 1_000_000_000
 MOST_MISTAKES_TOLD = 100
@@ -66,12 +67,16 @@ LearningRates = Annotated[
 
 
 class Training(BaseModel):
-    """How long a run trains, and when it is recorded: at every epoch's end, or every so many steps."""
+    """How long a run trains, and when it is recorded: at every epoch's end, or every so many steps.
+
+    The parameters are recorded for the first `record_params` reporting seeds alone.
+    """
 
     model_config = ConfigDict(extra="forbid")
     epochs: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     steps: Annotated[int, Ge(1), Le(100_000_000)] | None = None
     record_every: Literal["epoch"] | Annotated[int, Ge(1)] = "epoch"
+    record_params: Annotated[int, Ge(0)] = 0
 
 
 class Seeds(BaseModel):
@@ -220,6 +225,10 @@ def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
     problems = _check_problems(raw, mistakes)
     problems = _check_training(raw.get("training"), problems, mistakes)
     optimizers = _check_optimizers(raw, path.parent, mistakes)
+    training = _sound(Training, raw.get("training"))
+    if training and training.record_params and seeds:
+        wrong = _wrong_params(training.record_params, seeds.reporting, problems, optimizers)
+        mistakes += [Mistake("training.record_params", wrong)] if wrong else []
     if mistakes:
         raise ExperimentError(path, mistakes)
     return Experiment(
@@ -232,6 +241,7 @@ def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
         tuning_seeds=seeds.tuning,
         reporting_seeds=seeds.reporting,
         optimizers=tuple(optimizers),
+        record_params=training.record_params,
     )
 
 
@@ -311,6 +321,22 @@ def _check_training(
             break
         settings.append(replace(setting, record_at=(*range(every, steps, every), steps)))
     return settings
+
+
+def _wrong_params(
+    seeds: int, reporting: int, problems: list[ProblemSetting], optimizers: list[OptimizerSetting]
+) -> str | None:
+    """Return why the parameters of so many seeds cannot be recorded; None if they can."""
+    if seeds > reporting:
+        return f"must be at most {reporting:,}, the number of reporting seeds, got {seeds:,}"
+    records = sum(
+        (len(setting.record_at) + 1) * setting.problem.initial_params([0]).nbytes for setting in problems
+    )
+    size = seeds * records * sum(len(setting.learning_rates) for setting in optimizers)
+    if size > MOST_PARAMS_BYTES:
+        most = f"{MOST_PARAMS_BYTES / 1e9:g} GB"
+        return f"would keep {size / 1e9:,.1f} GB of parameters; must keep at most {most}"
+    return None
 
 
 def _check_optimizers(

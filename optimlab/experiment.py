@@ -88,6 +88,7 @@ class Run:
     learning_rate: float
     seed: int
     role: Role
+    keeps_params: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Experiment:
     problems : what is optimized, in the file's order; each is a comparison of its own.
     tuning_seeds, reporting_seeds : how many choose the learning rate, and how many others are shown.
     optimizers : in the file's order.
+    record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Experiment:
     tuning_seeds: int
     reporting_seeds: int
     optimizers: tuple[OptimizerSetting, ...]
+    record_params: int = 0
 
     def roles(self) -> Iterator[tuple[int, Role]]:
         """Yield every seed with its role."""
@@ -128,8 +131,9 @@ class Experiment:
             for rate in setting.learning_rates:
                 stem = self._identity(problem, setting, rate)
                 for seed, role in self.roles():
-                    run_id = _digest(f"{stem} seed {seed}")
-                    yield Run(run_id, problem.label, setting.label, rate, seed, role)
+                    keeps = 0 <= seed - FIRST_REPORTING_SEED < self.record_params
+                    run_id = _digest(f"{stem} seed {seed}{' params' if keeps else ''}")
+                    yield Run(run_id, problem.label, setting.label, rate, seed, role, keeps)
 
     def count(self) -> int:
         """Return the number of runs."""

@@ -27,6 +27,7 @@ class Stack:
     hyperparameters : all but the learning rate.
     record_at : the steps to record; the last one ends the training.
     run_ids, learning_rates, seeds : one each for each run.
+    params_of : the run_ids of those whose parameters are recorded, too.
     """
 
     problem: Problem
@@ -37,6 +38,12 @@ class Stack:
     run_ids: tuple[str, ...]
     learning_rates: tuple[float, ...]
     seeds: tuple[int, ...]
+    params_of: frozenset[str] = frozenset()
+
+    @property
+    def places_of_params(self) -> list[int]:
+        """The places of the runs whose parameters are recorded."""
+        return [place for place, run_id in enumerate(self.run_ids) if run_id in self.params_of]
 
     def only(self, place: int) -> Stack:
         """Return the stack of the run at this place alone."""
@@ -76,7 +83,8 @@ class FinishedStack:
     Attributes
     ----------
     runs : how each run ended.
-    traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column.
+    traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column. Where
+        parameters are recorded, "params" has rows of them (P,), and None for the other runs.
     """
 
     runs: list[FinishedRun]
@@ -101,7 +109,9 @@ def _train(stack: Stack) -> Recording:
     rule = load_rule(stack.rule, stack.folder)
     column = np.array(stack.learning_rates, stack.problem.dtype)[:, None]
     optimizer = rule(learning_rate=column, **stack.hyperparameters)
-    return train(stack.problem, optimizer, stack.seeds, stack.record_at)
+    return train(
+        stack.problem, optimizer, stack.seeds, stack.record_at, params_of=stack.places_of_params
+    )
 
 
 def _finish(stack: Stack, recording: Recording) -> FinishedStack:
@@ -128,6 +138,11 @@ def _finish(stack: Stack, recording: Recording) -> FinishedStack:
         "epoch": np.tile(recording.steps / stack.problem.steps_per_epoch, count),
     }
     traces.update({name: values.T.ravel() for name, values in recording.metrics.items()})
+    if stack.params_of:
+        traces["params"] = np.full(count * records, None)
+        for kept, place in enumerate(stack.places_of_params):
+            for row in range(records):
+                traces["params"][place * records + row] = recording.kept_params[row, kept]
     return FinishedStack(runs, traces)
 
 
@@ -136,6 +151,8 @@ def _failed(stack: Stack, error: BaseException) -> FinishedStack:
     reason = traceback.format_exception_only(error)[-1].strip()  # even if its text cannot be had
     runs = [FinishedRun(run_id, "failed", reason, 0, final) for run_id in stack.run_ids]
     empty = {name: np.empty(0) for name in ("epoch", *METRICS, *stack.problem.extra_metrics)}
+    if stack.params_of:
+        empty["params"] = np.empty(0, object)
     return FinishedStack(runs, empty | {"run": np.empty(0, np.int32), "step": np.empty(0, np.int64)})
 
 

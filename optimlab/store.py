@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -112,6 +113,7 @@ class Store:
         write_atomically(
             self.folder / "traces.parquet", lambda path: self._write_traces(experiment, index, path)
         )
+        self._write_params(experiment, index, self.folder / "params.parquet")
         manifest = {**manifest, "runs_finished": sum(counts.values()), "statuses": counts}
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         write_bytes(self.folder / "experiment.json", f"{text}\n".encode())
@@ -125,6 +127,24 @@ class Store:
         with pq.ParquetWriter(path, schema, compression="zstd", **small) as writer:
             for group in self._groups(experiment, index):
                 writer.write_table(group.traces(schema))
+
+    def _write_params(self, experiment: Experiment, index: Index, path: Path) -> None:
+        """Write the parameters of the runs that record them; remove the file where none does."""
+        if not experiment.record_params:
+            path.unlink(missing_ok=True)
+            return
+        dtype = np.result_type(*(setting.problem.dtype for setting in experiment.problems))
+        params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
+        schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*WHOSE, "step"]), params])
+
+        def write(path: Path) -> None:
+            with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=WHOSE) as writer:
+                for group in self._groups(experiment, index):
+                    kept = group.only([run for run in group.runs if run.keeps_params])
+                    if kept.runs:
+                        writer.write_table(kept.traces(schema))
+
+        write_atomically(path, write)
 
     def _groups(self, experiment: Experiment, index: Index) -> Iterator[Group]:
         """Yield the finished runs in the experiment's order, as many at once as share a part."""
@@ -179,9 +199,13 @@ class Group:
     """Runs of one part that follow each other in an experiment."""
 
     def __init__(self, runs: list[Run], ends: Sequence[FinishedRun], traces: pa.Table) -> None:
-        self.runs, self.all_traces = runs, traces
+        self.runs, self.all_ends, self.all_traces = runs, ends, traces
         self.place = {end.run_id: place for place, end in enumerate(ends)}
         self.ends = [(run, ends[self.place[run.run_id]]) for run in runs]
+
+    def only(self, runs: list[Run]) -> Group:
+        """Return these runs of the group alone."""
+        return Group(runs, self.all_ends, self.all_traces)
 
     def traces(self, schema: pa.Schema) -> pa.Table:
         """Return the traces of these runs, with the columns that say whose they are."""

@@ -111,6 +111,7 @@ def stacks(experiment: Experiment, runs: list[Run], jobs: int) -> Iterator[Stack
                 run_ids=tuple(run.run_id for run in batch),
                 learning_rates=tuple(run.learning_rate for run in batch),
                 seeds=tuple(run.seed for run in batch),
+                params_of=frozenset(run.run_id for run in batch if run.keeps_params),
             )
 
 

@@ -78,16 +78,22 @@ class Recording:
     diverged_at : (R,) the first step whose loss, or if it was recorded whose parameters, were not
         finite; −1 where there is none.
     params : the final parameters (R, P).
+    kept_params : the parameters at the recorded steps (K, R', P), of those runs that were named.
     """
 
     steps: Array
     metrics: dict[str, Array]
     diverged_at: Array
     params: Array
+    kept_params: Array
 
 
 def train(
-    problem: Problem, optimizer: Optimizer, seeds: Sequence[int], record_at: Sequence[int]
+    problem: Problem,
+    optimizer: Optimizer,
+    seeds: Sequence[int],
+    record_at: Sequence[int],
+    params_of: Sequence[int] = (),
 ) -> Recording:
     """Train one run a seed and return what was recorded.
 
@@ -97,11 +103,12 @@ def train(
     optimizer : the rule; hyper-parameters that differ between runs are columns (R, 1).
     seeds : the seed of each run.
     record_at : the steps to record, ascending; the last one ends the training.
+    params_of : the places of the runs whose parameters are recorded, too.
     """
     with np.errstate(all="ignore"):  # a run may diverge; the recorder notices
         params = problem.initial_params(seeds)
         state = optimizer.init(params)
-        recorder = Recorder(record_at, params, problem.extra_metrics)
+        recorder = Recorder(record_at, params, problem.extra_metrics, params_of)
         recorder.record(0, params, problem.evaluate(params))
         for step, batch in enumerate(problem.batches(seeds), start=1):
             if step > recorder.last:
@@ -120,7 +127,11 @@ class Recorder:
     """Keeps the metrics of the steps that are to be recorded, and when each run diverged."""
 
     def __init__(
-        self, record_at: Sequence[int], params: Array, extra_metrics: Sequence[str] = ()
+        self,
+        record_at: Sequence[int],
+        params: Array,
+        extra_metrics: Sequence[str] = (),
+        params_of: Sequence[int] = (),
     ) -> None:
         self.steps = np.array(sorted({0, *record_at}))
         self.last = int(self.steps[-1])
@@ -129,6 +140,10 @@ class Recorder:
         self.metrics = {
             name: np.full((len(self.steps), runs), np.nan) for name in (*METRICS, *extra_metrics)
         }
+        self.params_of = list(params_of)
+        self.kept_params = np.empty(
+            (len(self.steps), len(self.params_of), params.shape[1]), params.dtype
+        )
         self.diverged_at = np.full(runs, -1)
         self.params_before = params.copy()
         self.last_update = np.full_like(params, np.nan)
@@ -161,6 +176,7 @@ class Recorder:
         row = self.rows[step]
         for name, values in metrics.items():
             self.metrics[name][row] = values
+        self.kept_params[row] = params[self.params_of]
         finite = np.isfinite(params).all(axis=1) & np.isfinite(self.metrics["train_loss"][row])
         self._mark_diverged(step, finite)
         for values in self.metrics.values():
@@ -168,7 +184,7 @@ class Recorder:
 
     def recording(self, params: Array) -> Recording:
         """Return all that was kept."""
-        return Recording(self.steps, self.metrics, self.diverged_at, params)
+        return Recording(self.steps, self.metrics, self.diverged_at, params, self.kept_params)
 
     def _mark_diverged(self, step: int, finite: Array) -> None:
         self.diverged_at[~finite & (self.diverged_at < 0)] = step

@@ -124,7 +124,7 @@ ONE_MISTAKE = [
     ({"problem": '"a.b" = 1'}, f"problem.a.b: unknown key; known are {DIGITS_KEYS}"),
     ({"problem": '"a[b" = 1'}, f"problem.a[b: unknown key; known are {DIGITS_KEYS}"),
     ({"problem": "int = 1"}, f"problem.int: unknown key; known are {DIGITS_KEYS}"),
-    ({"training": "epochs = 1\nint = 1"}, "training.int: unknown key; known are epochs, steps, record_every"),
+    ({"training": "epochs = 1\nint = 1"}, "training.int: unknown key; known are epochs, steps, record_every, record_params"),
     ({"top": "learning_rates = [1]\nconstrained-int = 1\n"}, "constrained-int: unknown key; did you mean training?"),
     # wrong types
     ({"problem": "batch_size = true"}, "problem.batch_size: must be a whole number, got true"),
@@ -169,6 +169,10 @@ ONE_MISTAKE = [
     ({"optimizers": SGD + "momentum = inf"}, "optimizers.SGD.momentum: momentum must be in [0, 1), got inf"),
     ({"optimizers": "[optimizers.Adam]\neps = 0"}, "optimizers.Adam.eps: eps must be in (0, inf), got 0"),
     ({"training": "steps = 1_000_000\nrecord_every = 1"}, "training.record_every: gives 1,000,000 records a run; must give at most 100,000"),
+    ({"training": "epochs = 1\nrecord_params = 3"}, "training.record_params: must be at most 2, the number of reporting seeds, got 3"),
+    ({"training": "epochs = 1\nrecord_params = -1"}, "training.record_params: must be at least 0, got -1"),
+    ({"training": "epochs = 1\nrecord_params = true"}, "training.record_params: must be a whole number, got true"),
+    ({"training": "epochs = 50_000\nrecord_params = 2"}, "training.record_params: would keep 0.5 GB of parameters; must keep at most 0.5 GB"),
     # unknown names
     ({"problem": f'hidden = [{HIDDEN_OK}, {{ units = 3, activation = "rele" }}]'}, "problem.hidden[2].activation: must be 'sigmoid', 'tanh', 'relu', 'leaky_relu' or 'elu', got \"rele\""),
     ({"problem": 'initialization = "zero"'}, "problem.initialization: must be 'uniform', 'glorot' or 'he', got \"zero\""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -11,6 +12,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from optimlab.looks import INK, THEME, Look, number
 from optimlab.plots import new_figure
@@ -111,7 +113,54 @@ def paths_figure(
         return figure
 
 
-def draw_contours(axes: Axes, surface: Surface) -> None:
+def plane_figure(
+    surface: Surface,
+    paths: pd.DataFrame,
+    explained: Array,
+    styles: dict[str, Look],
+    *,
+    narrow: bool = False,
+) -> Figure:
+    """Draw the paths of all optimizers over the loss of a network on a plane, named at their ends.
+
+    Parameters
+    ----------
+    surface : the training loss on the plane.
+    paths : from `optimlab.surface.paths_on_plane`.
+    explained : the shares of the variance along the plane's two directions.
+    styles : the look of each optimizer.
+    """
+    labels = [label for label in styles if label in set(paths["optimizer"])]
+    width = 3.7 if narrow else 7.0
+    ratio = np.ptp(surface.y) / np.ptp(surface.x)
+    with mpl.rc_context({**THEME, "axes.grid": False}):
+        figure = new_figure(width, (width - 0.5) * ratio + (1.0 if narrow else 0.8))
+        axes = figure.subplots()
+        draw_contours(axes, surface, named=True)
+        for label in labels:
+            draw_path(axes, paths[paths["optimizer"] == label], styles[label], ticks=())
+        axes.set_xlabel(f"first principal component, {100 * explained[0]:.0f} % of the variance")
+        axes.set_ylabel(f"second principal component, {100 * explained[1]:.0f} % of the variance")
+        handles = [
+            Line2D(
+                [],
+                [],
+                color=styles[label].colour,
+                linewidth=1.2,
+                marker="s",
+                markersize=4.2,
+                markeredgecolor="white",
+                markeredgewidth=0.7,
+                label=label,
+            )
+            for label in labels
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2 if narrow else 6,
+                      columnspacing=1.2, handlelength=1.6)  # fmt: skip
+        return figure
+
+
+def draw_contours(axes: Axes, surface: Surface, *, named: bool = False) -> None:
     """Draw contours at log-spaced heights over shades; minima are stars, saddles crosses."""
     levels = contour_levels(surface.heights)
     heights = np.clip(surface.heights, levels[0] / 10, levels[-1])
@@ -119,10 +168,12 @@ def draw_contours(axes: Axes, surface: Surface) -> None:
         surface.x, surface.y, np.log10(heights), levels=np.log10([levels[0] / 10, *levels]),
         cmap=SHADES, zorder=0,
     )  # fmt: skip
-    axes.contour(
+    lines = axes.contour(
         surface.x, surface.y, np.log10(heights), levels=np.log10(levels[:-1]),
         colors="#7c8a99", linewidths=0.35, linestyles="solid", zorder=1,
     )  # fmt: skip
+    if named:
+        axes.clabel(lines, fontsize=6, fmt=lambda level: number(float(f"{10**level:.1g}")))
     axes.plot(*surface.minima.T, linestyle="", marker="*", markersize=8, color=INK, zorder=6,
               markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
     axes.plot(*surface.saddles.T, linestyle="", marker="x", markersize=5, color=INK, zorder=2)
@@ -137,7 +188,7 @@ def contour_levels(heights: Array) -> Array:
     return np.geomspace(bottom, top, steps + 1)
 
 
-def draw_path(axes: Axes, path: pd.DataFrame, look: Look) -> None:
+def draw_path(axes: Axes, path: pd.DataFrame, look: Look, ticks: Sequence[int] = TICKS) -> None:
     """Draw a run: a dot a step, its start as a ring, its end as a square, some of its steps named."""
     points = path.sort_values("step")[["x", "y"]].to_numpy()
     steps = np.sort(path["step"].to_numpy())
@@ -151,7 +202,7 @@ def draw_path(axes: Axes, path: pd.DataFrame, look: Look) -> None:
               markeredgewidth=0.7, zorder=4)  # fmt: skip
     size = np.array([np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())])
     taken = [points[0]]
-    for step in TICKS:
+    for step in ticks:
         at = points[steps == step]
         if len(at) and all(np.linalg.norm((at[0] - other) / size) > 0.07 for other in taken):
             taken.append(at[0])

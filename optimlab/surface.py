@@ -1,0 +1,122 @@
+"""The plane through a loss surface that shows the most of some paths, and the true loss on it.
+
+A network's parameters are thousands of numbers. Two directions are chosen among them, those along which
+the paths vary most, and all else is left out: two points that fall together in the plane may be far
+apart, and the loss beside a path is the loss in the plane, not that on the path. How much of the paths
+the plane holds is part of the answer.
+
+References
+----------
+Lorch (2016), Visualizing deep network training trajectories with PCA; Li et al. (2018), Visualizing the
+loss landscape of neural nets, section 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from optimlab.training import Problem
+
+Array = np.ndarray
+
+ROWS_AT_ONCE = 64  # parameter rows that are evaluated as one stack
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane through a space of P parameters.
+
+    Attributes
+    ----------
+    centre : a point of it (P,).
+    directions : two orthogonal unit vectors (2, P).
+    explained : the shares of the points' variance along each of them (2,).
+    """
+
+    centre: Array
+    directions: Array
+    explained: Array
+
+    def project(self, params: Array) -> Array:
+        """Return the coordinates (N, 2) of the plane's points nearest to `params` (N, P)."""
+        return (params - self.centre) @ self.directions.T
+
+    def points(self, coordinates: Array) -> Array:
+        """Return the parameters (N, P) at coordinates (N, 2)."""
+        return self.centre + coordinates @ self.directions
+
+    def distances(self, params: Array) -> Array:
+        """Return how far (N,) each point is from the plane."""
+        return np.linalg.norm(params - self.points(self.project(params)), axis=1)
+
+
+def principal_plane(params: Array) -> Plane:
+    """Return the plane of the first two principal components of points (N, P) about their mean.
+
+    The sign of a direction is such that its first point, the start, has no positive coordinate.
+    """
+    points = np.asarray(params, dtype=np.float64)
+    centre = points.mean(axis=0)
+    _, sizes, rows = np.linalg.svd(points - centre, full_matrices=False)
+    directions = rows[:2] * np.where((points[0] - centre) @ rows[:2].T > 0, -1, 1)[:, None]
+    return Plane(centre, directions, sizes[:2] ** 2 / (sizes**2).sum())
+
+
+def training_losses(problem: Problem, params: Array) -> Array:
+    """Return the true training loss (N,) at parameters (N, P).
+
+    Raises
+    ------
+    ValueError
+        For a network that is evaluated with running averages: they differ from run to run, so its loss
+        is no function of the parameters alone.
+    """
+    is_normed = getattr(problem, "batch_norm", False)
+    if is_normed and getattr(problem, "evaluate_with", "batch") == "running":
+        raise ValueError(
+            'a loss surface needs evaluate_with = "batch": running averages belong to a run'
+        )
+    blocks = np.array_split(params.astype(problem.dtype), -(-len(params) // ROWS_AT_ONCE))
+    return np.concatenate([problem.evaluate(block)["train_loss"] for block in blocks])
+
+
+def losses_on_plane(problem: Problem, plane: Plane, x: Array, y: Array) -> Array:
+    """Return the true training loss (M, N) on a grid of the plane: columns at x (N,), rows at y (M,)."""
+    grid = np.stack([axis.ravel() for axis in np.meshgrid(x, y)], axis=1)
+    return training_losses(problem, plane.points(grid)).reshape(len(y), len(x))
+
+
+def paths_on_plane(params: pd.DataFrame) -> tuple[Plane, pd.DataFrame]:
+    """Return the plane that shows most of some runs, and their paths on it.
+
+    Parameters
+    ----------
+    params : rows of the table params.parquet, of one run an optimizer, all from the same start.
+
+    Returns
+    -------
+    The plane, and one row a recorded step: optimizer, step, x, y, and ``distance`` from the plane. A
+    run's rows from where it has diverged on are left out of both.
+    """
+    rows = np.stack(params["params"].tolist()).astype(np.float64)
+    is_finite = np.isfinite(rows).all(axis=1)
+    rows, table = rows[is_finite], params[is_finite][["optimizer", "step"]].reset_index(drop=True)
+    plane = principal_plane(rows)
+    at = plane.project(rows)
+    return plane, table.assign(x=at[:, 0], y=at[:, 1], distance=plane.distances(rows))
+
+
+def explained_shares(plane: Plane, params: pd.DataFrame) -> dict[str, float]:
+    """Return for each optimizer the share of its own path, squared and from its start, in the plane."""
+    shares = {}
+    for label, own in params.groupby("optimizer", sort=False):
+        rows = np.stack(own["params"].tolist()).astype(np.float64)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        moved = rows - rows[0]
+        inside = moved @ plane.directions.T
+        total = (moved**2).sum()
+        shares[str(label)] = float((inside**2).sum() / total) if total else np.nan
+    return shares
