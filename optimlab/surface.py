@@ -98,12 +98,13 @@ def paths_on_plane(params: pd.DataFrame) -> tuple[Plane, pd.DataFrame]:
 
     Returns
     -------
-    The plane, and one row a recorded step: optimizer, step, x, y, and ``distance`` from the plane. A
+    The plane, and the rows with x, y and the ``distance`` from the plane in place of the parameters. A
     run's rows from where it has diverged on are left out of both.
     """
     rows = np.stack(params["params"].tolist()).astype(np.float64)
     is_finite = np.isfinite(rows).all(axis=1)
-    rows, table = rows[is_finite], params[is_finite][["optimizer", "step"]].reset_index(drop=True)
+    rows = rows[is_finite]
+    table = params[is_finite].drop(columns="params").reset_index(drop=True)
     plane = principal_plane(rows)
     at = plane.project(rows)
     return plane, table.assign(x=at[:, 0], y=at[:, 1], distance=plane.distances(rows))

@@ -102,7 +102,8 @@ def paths_figure(
                 axes.set_ylabel(axis_names[1], labelpad=1)
         for axes, label in zip(panels.flat, labels, strict=False):
             draw_contours(axes, surface)
-            draw_path(axes, paths[paths["optimizer"] == label], styles[label])
+            mine = paths[paths["optimizer"] == label]
+            draw_path(axes, mine, styles[label], marks=list(surface.minima))
             axes.set_title(
                 f"{label}, learning rate {number(rates[label])}",
                 loc="left",
@@ -188,8 +189,14 @@ def contour_levels(heights: Array) -> Array:
     return np.geomspace(bottom, top, steps + 1)
 
 
-def draw_path(axes: Axes, path: pd.DataFrame, look: Look, ticks: Sequence[int] = TICKS) -> None:
-    """Draw a run: a dot a step, its start as a ring, its end as a square, some of its steps named."""
+def draw_path(
+    axes: Axes,
+    path: pd.DataFrame,
+    look: Look,
+    ticks: Sequence[int] = TICKS,
+    marks: Sequence[Array] = (),
+) -> None:
+    """Draw a run: a dot a step, a ring its start, a square its end; `ticks` named, away from `marks`."""
     points = path.sort_values("step")[["x", "y"]].to_numpy()
     steps = np.sort(path["step"].to_numpy())
     axes.plot(*points.T, color=look.colour, linewidth=1.0, zorder=3, solid_joinstyle="round",
@@ -201,7 +208,7 @@ def draw_path(axes: Axes, path: pd.DataFrame, look: Look, ticks: Sequence[int] =
     axes.plot(*points[-1:].T, marker="s", markersize=4.2, color=look.colour, markeredgecolor="white",
               markeredgewidth=0.7, zorder=4)  # fmt: skip
     size = np.array([np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())])
-    taken = [points[0]]
+    taken = [points[0], *marks]
     for step in ticks:
         at = points[steps == step]
         if len(at) and all(np.linalg.norm((at[0] - other) / size) > 0.07 for other in taken):

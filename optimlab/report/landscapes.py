@@ -1,0 +1,190 @@
+"""What is said and drawn of paths: on each landscape, and on a network's own loss surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from optimlab import paths, statistics
+from optimlab.looks import Look
+from optimlab.problems import PROBLEMS, Landscape
+from optimlab.report.landscape_figures import (
+    Surface,
+    landscape_surface,
+    paths_figure,
+    plane_figure,
+)
+from optimlab.surface import Plane, explained_shares, losses_on_plane, paths_on_plane
+from optimlab.training import Problem
+from optimlab.validation import validate
+
+Array = np.ndarray
+
+PLANE_GRID = 41  # points along each side: 1,681 evaluations of the network, some seconds
+PLANE_MARGIN = 0.12  # of the paths' extent
+
+
+@dataclass(frozen=True)
+class PathsPart:
+    """The paths on one problem.
+
+    Attributes
+    ----------
+    problem : its label.
+    summary : `optimlab.paths.summarize_paths` of the reported runs.
+    reference : the label of plain gradient descent; None where it did not run.
+    answers : for each optimizer its label, whether it zigzags less, whether it leaves the saddle.
+    seed : the one whose paths are drawn.
+    paths : optimizer, step, x, y, train_loss of that seed; on a landscape alone.
+    rates : the learning rate of each optimizer.
+    surface : what lies under the paths; on a landscape alone.
+    """
+
+    problem: str
+    summary: pd.DataFrame
+    reference: str | None
+    answers: list[tuple[str, str, str]]
+    seed: int
+    paths: pd.DataFrame
+    rates: dict[str, float]
+    surface: Surface | None
+
+
+@dataclass(frozen=True)
+class PlanePart:
+    """The paths on the plane through a network's loss surface.
+
+    Attributes
+    ----------
+    plane, paths : from `optimlab.surface.paths_on_plane`, the paths with their true ``train_loss``.
+    shares : optimizer → how much of its own path lies in the plane.
+    surface : the training loss on the plane.
+    seed : whose paths they are.
+    """
+
+    plane: Plane
+    paths: pd.DataFrame
+    shares: dict[str, float]
+    surface: Surface
+    seed: int
+
+
+def describe_paths(
+    runs: pd.DataFrame, traces: pd.DataFrame, problems: dict[str, Any]
+) -> list[PathsPart]:
+    """Return what is to be said of the paths on each problem of an experiment.
+
+    Parameters
+    ----------
+    runs, traces : its tables.
+    problems : label → the problem's name and settings, from experiment.json.
+    """
+    parts = []
+    for label, settings in problems.items():
+        own = runs[runs["problem"] == label]
+        if len(own):
+            steps = traces[traces["problem"] == label]
+            parts.append(_describe(label, own, steps, read_problem(settings)))
+    return parts
+
+
+def _describe(
+    label: str, runs: pd.DataFrame, traces: pd.DataFrame, problem: Problem | None
+) -> PathsPart:
+    reported = statistics.reported_runs(runs)
+    mine = traces[traces["run_id"].isin(reported["run_id"])]
+    landscape = problem if isinstance(problem, Landscape) else None
+    marks = (landscape.minima, landscape.saddles) if landscape else ()
+    reference = paths.gradient_descent(runs)
+    summary = paths.summarize_paths(paths.measure_paths(mine, *marks), reference)
+    seed = int(reported["seed"].min())
+    drawn = mine[mine["seed"] == seed].reindex(columns=["optimizer", "step", "x", "y", "train_loss"])
+    return PathsPart(
+        problem=label,
+        summary=summary,
+        reference=reference,
+        answers=list(paths.answers(summary, reference, int(mine["step"].max()))),
+        seed=seed,
+        paths=drawn,
+        rates=dict(zip(reported["optimizer"], reported["learning_rate"], strict=True)),
+        surface=landscape_surface(landscape, drawn) if landscape else None,
+    )
+
+
+def describe_plane(
+    runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame, settings: dict[str, Any]
+) -> PlanePart | None:
+    """Return the paths on the plane through the loss surface; None where there can be none.
+
+    Parameters
+    ----------
+    runs, traces, params : an experiment's tables, of one problem.
+    settings : the problem's name and settings.
+    """
+    problem = read_problem(settings)
+    reported = statistics.reported_runs(runs)
+    chosen = reported[reported["run_id"].isin(params["run_id"])]
+    if problem is None or isinstance(problem, Landscape) or chosen.empty:
+        return None
+    seed = int(chosen["seed"].min())
+    shown = params[params["run_id"].isin(chosen.loc[chosen["seed"] == seed, "run_id"])]
+    losses = traces[["run_id", "step", "train_loss"]]
+    plane, on_plane = paths_on_plane(shown.merge(losses, on=["run_id", "step"], how="left"))
+    x, y = (_grid(on_plane[axis]) for axis in ("x", "y"))
+    nowhere = np.empty((0, 2))
+    heights = losses_on_plane(problem, plane, x, y)
+    surface = Surface(x, y, heights, nowhere, nowhere)
+    return PlanePart(plane, on_plane, explained_shares(plane, shown), surface, seed)
+
+
+def _grid(values: pd.Series) -> Array:
+    margin = PLANE_MARGIN * (values.max() - values.min())
+    return np.linspace(values.min() - margin, values.max() + margin, PLANE_GRID)
+
+
+def read_problem(settings: dict[str, Any]) -> Problem | None:
+    """Return the problem of a name and settings, as experiment.json has them; None if it is unknown."""
+    kind = PROBLEMS.get(str(settings.get("name")))
+    others = {key: value for key, value in settings.items() if key != "name"}
+    return validate(kind, others, "", []) if kind else None
+
+
+def summary_table(parts: list[PathsPart]) -> pd.DataFrame:
+    """Return the summaries of all problems as one table: what paths.csv holds."""
+    tables = [part.summary.assign(problem=part.problem) for part in parts]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["problem", *table.columns.drop("problem")]]
+
+
+def path_figures(
+    parts: list[PathsPart], styles: dict[str, Look], *, narrow: bool = False
+) -> dict[str, Figure]:
+    """Return problem → the figure of the paths on it, for the landscapes."""
+    return {
+        part.problem: paths_figure(part.surface, part.paths, part.rates, styles, narrow=narrow)
+        for part in parts
+        if part.surface is not None
+    }
+
+
+def figure_of_plane(part: PlanePart, styles: dict[str, Look], *, narrow: bool = False) -> Figure:
+    """Return the figure of the paths on the plane."""
+    return plane_figure(part.surface, part.paths, part.plane.explained, styles, narrow=narrow)
+
+
+def plane_warning(part: PlanePart) -> str:
+    """Return what the plane hides, in words and numbers."""
+    share = 100 * part.plane.explained.sum()
+    least = min(part.shares, key=lambda label: part.shares[label])
+    most = max(part.shares, key=lambda label: part.shares[label])
+    each = (f"{100 * part.shares[label]:.0f} % of the way of {label}" for label in (most, least))
+    return (
+        f"The plane holds {share:.0f} % of the variance of the paths, but not of each alike: "
+        f"{', '.join(each)}. The contours are the true training loss in the plane. A path runs beside "
+        "it, so it has another loss than the contours under it, and paths that meet in the picture need "
+        "not meet."
+    )

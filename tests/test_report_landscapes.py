@@ -1,0 +1,144 @@
+"""From the tables of a sweep to what is said and drawn of paths."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sweeping import run, tiny
+
+from optimlab.looks import looks
+from optimlab.problems import Landscape
+from optimlab.report import landscapes as report
+
+TEXT = """
+title = "Tiny landscapes"
+learning_rates = [0.1, 0.3]
+[problems.ravine]
+name = "landscape"
+condition = 5
+[problems.saddle]
+name = "landscape"
+function = "saddle"
+condition = 2
+spread = 0.01
+[problems.net]
+name = "digits"
+hidden = []
+batch_size = 300
+evaluate_with = "batch"
+[training]
+steps = 20
+record_every = 1
+record_params = 1
+[seeds]
+tuning = 2
+reporting = 6
+[optimizers."Gradient descent"]
+rule = "SGD"
+momentum = 0
+[optimizers.Adam]
+"""
+LABELS = ["Gradient descent", "Adam"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The results of an experiment of three problems."""
+    folder = tmp_path_factory.mktemp("paths")
+    run(tiny(folder, TEXT), folder / "results")
+    return folder / "results/tiny"
+
+
+@pytest.fixture(scope="module")
+def tables(folder):
+    about = json.loads((folder / "experiment.json").read_text())["problems"]
+    problems = {label: entry["problem"] for label, entry in about.items()}
+    return pd.read_csv(folder / "runs.csv"), pd.read_parquet(folder / "traces.parquet"), problems
+
+
+@pytest.fixture(scope="module")
+def parts(tables):
+    return report.describe_paths(*tables)
+
+
+def test_each_problem_is_a_comparison_of_its_own(parts):
+    assert [part.problem for part in parts] == ["ravine", "saddle", "net"]
+    for part in parts:
+        assert part.reference == "Gradient descent"
+        assert part.summary["optimizer"].tolist() == LABELS
+        assert part.summary["seeds"].tolist() == [6, 6]
+        assert [label for label, _, _ in part.answers] == LABELS
+        assert part.seed == 1000
+    ravine, saddle, net = parts
+    assert ravine.summary["detour_median"].notna().all()
+    assert saddle.summary["never_left"].notna().all()
+    assert ravine.summary["never_left"].isna().all()
+    assert net.summary["detour_median"].isna().all()
+    assert net.summary["mean_cosine_median"].between(-1, 1).all()
+    assert all(said for _, _, said in saddle.answers)
+    assert not any(said for _, _, said in ravine.answers + net.answers)
+
+
+def test_the_paths_drawn_begin_where_the_seed_says(parts):
+    ravine, _, net = parts
+    start = Landscape(condition=5).initial_params([1000])[0]
+    for label in LABELS:
+        own = ravine.paths[ravine.paths["optimizer"] == label]
+        assert own["step"].tolist() == list(range(21))
+        assert own[["x", "y"]].iloc[0].tolist() == start.tolist()
+    assert net.surface is None
+    assert np.array_equal(ravine.surface.minima, [[0, 0]])
+
+
+def test_the_summaries_become_one_table(parts):
+    table = report.summary_table(parts)
+    assert table.columns[0] == "problem"
+    assert table["problem"].tolist() == ["ravine", "ravine", "saddle", "saddle", "net", "net"]
+
+
+def test_each_landscape_has_a_figure(parts):
+    figures = report.path_figures(parts, looks(LABELS))
+    assert list(figures) == ["ravine", "saddle"]
+    assert [axes.get_title(loc="left").partition(",")[0] for axes in figures["ravine"].axes] == LABELS
+
+
+def test_a_problem_whose_runs_are_still_to_come_is_left_out(tables):
+    runs, traces, problems = tables
+    some = report.describe_paths(runs[runs["problem"] != "saddle"], traces, problems)
+    assert [part.problem for part in some] == ["ravine", "net"]
+
+
+def test_the_plane_through_the_networks_surface(folder, tables, monkeypatch):
+    monkeypatch.setattr(report, "PLANE_GRID", 5)
+    runs, traces, problems = tables
+    params = pd.read_parquet(folder / "params.parquet")
+    own = [table[table["problem"] == "net"] for table in (runs, traces, params)]
+    part = report.describe_plane(*own, problems["net"])
+    assert part.seed == 1000
+    assert set(part.shares) == set(LABELS)
+    assert len(part.paths) == 2 * 21
+    assert part.surface.heights.shape == (5, 5)
+    assert part.surface.x[0] < part.paths["x"].min() < part.paths["x"].max() < part.surface.x[-1]
+    chosen = runs[runs["run_id"].isin(part.paths["run_id"])]
+    assert len(chosen) == 2
+    finals = part.paths[part.paths["step"] == 20].set_index("run_id")["train_loss"]
+    assert finals.to_dict() == pytest.approx(chosen.set_index("run_id")["final_train_loss"].to_dict())
+    figure = report.figure_of_plane(part, looks(LABELS))
+    share = f"{100 * part.plane.explained[0]:.0f} %"
+    assert figure.axes[0].get_xlabel() == f"first principal component, {share} of the variance"
+    warning = report.plane_warning(part)
+    assert f"{100 * part.plane.explained.sum():.0f} % of the variance" in warning
+    assert all(label in warning for label in LABELS)
+
+
+def test_a_landscape_needs_no_plane(folder, tables):
+    runs, traces, problems = tables
+    params = pd.read_parquet(folder / "params.parquet")
+    own = [table[table["problem"] == "ravine"] for table in (runs, traces, params)]
+    assert report.describe_plane(*own, problems["ravine"]) is None
+
+
+@pytest.mark.parametrize("settings", [{}, {"name": "nothing"}, {"name": "landscape", "condition": -1}])
+def test_a_problem_that_is_no_longer_known_is_none(settings):
+    assert report.read_problem(settings) is None
