@@ -1,14 +1,16 @@
 """Landscapes: exact gradients, known minima, and runs that follow the closed forms."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from reference.differences import directional_error
-from sweeping import run, tiny
+from sweeping import EXPERIMENTS, run, tiny
 
+from optimlab.config import load
 from optimlab.experiment import FIRST_REPORTING_SEED
 from optimlab.optimizers import RULES, SGD, Adam, Nesterov
 from optimlab.problems import PROBLEMS, Landscape
@@ -294,3 +296,26 @@ def test_the_label_of_a_problem_decides_no_number(tmp_path: Path):
     first = run(single, tmp_path / "results")
     rest = run(tiny(tmp_path, TEXT), tmp_path / "results")
     assert (first.ran, rest.kept, rest.ran) == (12, 12, 24)
+
+
+def test_the_shipped_experiment_is_the_one_that_its_docs_describe():
+    experiment = load(EXPERIMENTS / "landscapes.toml")
+    assert experiment.count() == 10_368
+    assert {setting.problem.function for setting in experiment.problems} == set(FUNCTIONS)
+    assert {setting.record_at for setting in experiment.problems} == {tuple(range(1, 101))}
+    first, *others = experiment.optimizers
+    assert (first.rule, first.hyperparameters) == ("SGD", {"momentum": 0.0})
+    assert [setting.rule for setting in others] == list(RULES)
+    assert len({setting.learning_rates for setting in experiment.optimizers}) == 1  # the same budget
+    for setting in experiment.problems:  # each start point has as many seeds as any other
+        starts = len(setting.problem.starts)
+        assert experiment.tuning_seeds % starts == experiment.reporting_seeds % starts == 0
+
+
+def test_the_paths_of_the_network_lie_on_one_surface():
+    experiment = load(EXPERIMENTS / "digits_paths.toml")
+    (setting,) = experiment.problems
+    (usual,) = load(EXPERIMENTS / "digits.toml").problems
+    assert setting.problem == replace(usual.problem, evaluate_with="batch")
+    assert setting.record_at == usual.record_at
+    assert sum(r.keeps_params for r in experiment.runs()) == 6 * 11
