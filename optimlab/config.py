@@ -18,6 +18,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
@@ -329,10 +330,11 @@ def _wrong_params(
     """Return why the parameters of so many seeds cannot be recorded; None if they can."""
     if seeds > reporting:
         return f"must be at most {reporting:,}, the number of reporting seeds, got {seeds:,}"
-    records = sum(
-        (len(setting.record_at) + 1) * setting.problem.initial_params([0]).nbytes for setting in problems
+    rates = sum(len(setting.learning_rates) for setting in optimizers)
+    size = sum(
+        seeds * rates * (len(s.record_at) + 1) * s.problem.size * np.dtype(s.problem.dtype).itemsize
+        for s in problems
     )
-    size = seeds * records * sum(len(setting.learning_rates) for setting in optimizers)
     if size > MOST_PARAMS_BYTES:
         most = f"{MOST_PARAMS_BYTES / 1e9:g} GB"
         return f"would keep {size / 1e9:,.1f} GB of parameters; must keep at most {most}"

@@ -36,6 +36,10 @@ class Problem(Protocol):
         """Of the parameters: "float32" or "float64"."""
 
     @property
+    def size(self) -> int:
+        """The number P of parameters."""
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps that show all the data once; 1 where there is no data."""
 

@@ -111,7 +111,7 @@ def test_gradient_descent_does_not_care_which_way_a_ravine_lies_but_adam_does():
 def test_the_seed_alone_decides_the_start_and_goes_through_the_start_points():
     landscape = Landscape(function="monkey_saddle", spread=0.01)
     params = landscape.initial_params(range(6))
-    assert params.shape == (6, 2)
+    assert params.shape == (6, landscape.size) == (6, 2)
     assert params.dtype == np.float64
     assert np.array_equal(landscape.initial_params([4, 1]), params[[4, 1]])
     nearest = np.linalg.norm(params[:, None] - landscape.starts, axis=2).argmin(axis=1)

@@ -138,6 +138,11 @@ class Digits:
         }
 
     @property
+    def size(self) -> int:
+        """The number of the network's parameters."""
+        return self.network.size
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches that show every training image once."""
         return -(-TRAIN_IMAGES[self.split] // self.batch_size)

@@ -209,6 +209,11 @@ class Landscape:
         return float(low[0]), float(high[0]), float(low[1]), float(high[1])
 
     @property
+    def size(self) -> int:
+        """Two parameters: the coordinates."""
+        return 2
+
+    @property
     def steps_per_epoch(self) -> int:
         """An epoch is a step: there is no data."""
         return 1
