@@ -13,6 +13,7 @@ from sweeping import EXPERIMENTS, run, tiny
 from optimlab.config import load
 from optimlab.experiment import FIRST_REPORTING_SEED
 from optimlab.optimizers import RULES, SGD, Adam, Nesterov
+from optimlab.paths import nearest
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.problems.landscapes import FUNCTIONS
 from optimlab.training import train
@@ -187,6 +188,15 @@ def test_gradient_descent_leaves_the_saddle_at_the_textbooks_rate(rate, conditio
     k = np.arange(16)[:, None]
     np.testing.assert_allclose(points[..., 1], points[0, :, 1] * (1 + rate / condition) ** k, rtol=1e-10)
     np.testing.assert_allclose(points[..., 0], points[0, :, 0] * (1 - rate) ** k, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["saddle", "monkey_saddle"])
+def test_runs_at_a_saddle_start_nearer_to_it_than_to_a_minimum(name):
+    landscape = Landscape(function=name, angle=20)
+    to_saddle, to_minima = (
+        nearest(landscape.starts, at) for at in (landscape.saddles, landscape.minima)
+    )
+    assert (to_saddle < to_minima - 0.1).all()
 
 
 @pytest.mark.parametrize("rule", RULES)

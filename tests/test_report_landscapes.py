@@ -142,3 +142,33 @@ def test_a_landscape_needs_no_plane(folder, tables):
 @pytest.mark.parametrize("settings", [{}, {"name": "nothing"}, {"name": "landscape", "condition": -1}])
 def test_a_problem_that_is_no_longer_known_is_none(settings):
     assert report.read_problem(settings) is None
+
+
+def test_the_section_answers_for_each_optimizer(parts):
+    section = report.paths_section(parts)
+    assert section.columns == [
+        *("Optimizer", "ravine", "saddle", "net", "Steps to leave the saddle"),
+    ]
+    assert [row[0] for row in section.rows] == LABELS
+    assert all(len(row) == len(section.columns) for row in section.rows)
+    descent, adam = section.rows
+    assert float(descent[1].replace("−", "-")) <= 1  # the reference is compared with nobody
+    assert adam[1].partition(", ")[2] in ("less", "more", "alike")
+    assert descent[4] == "6 of 6 never" or float(descent[4].partition(";")[0]) > 0
+    assert section.paragraphs[0].startswith("Adam turns less than Gradient descent on ")
+    said = [text for text in section.paragraphs if "saddle. " in text]
+    assert [text.partition(",")[0] for text in said] == LABELS
+
+
+def test_one_problem_is_answered_with_its_numbers(parts):
+    section = report.paths_section(parts[2:])
+    assert [text.partition(":")[0] for text in section.paragraphs] == LABELS
+    assert "mean cosine" in section.paragraphs[1]
+    assert section.columns == ["Optimizer", "net"]
+
+
+def test_without_gradient_descent_there_is_no_section(tables):
+    runs, traces, problems = tables
+    only = [table[table["optimizer"] == "Adam"] for table in (runs, traces)]
+    assert report.paths_section(report.describe_paths(*only, problems)) is None
+    assert report.paths_section([]) is None

@@ -122,7 +122,7 @@ FUNCTIONS = {
     "monkey_saddle": Function(
         monkey_saddle,
         minima=((-1, 0), (0.5, -_H), (0.5, _H)),
-        starts=((1, 0), (-0.5, _H), (-0.5, -_H)),
+        starts=((0.75, 0), (-0.375, 0.75 * _H), (-0.375, -0.75 * _H)),
         view=(-1.5, 1.5, -1.5, 1.5),
         saddles=((0, 0),),
     ),

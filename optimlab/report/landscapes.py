@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from optimlab import paths, statistics
-from optimlab.looks import Look
+from optimlab.looks import Look, number
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.report.landscape_figures import (
     Surface,
@@ -188,3 +188,89 @@ def plane_warning(part: PlanePart) -> str:
         "it, so it has another loss than the contours under it, and paths that meet in the picture need "
         "not meet."
     )
+
+
+@dataclass(frozen=True)
+class PathsSection:
+    """What the page says of paths, in words and a table.
+
+    Attributes
+    ----------
+    heading, paragraphs : text.
+    caption, columns, rows : of the table; as many cells a row as columns.
+    """
+
+    heading: str
+    paragraphs: list[str]
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def paths_section(parts: list[PathsPart], plane: PlanePart | None = None) -> PathsSection | None:
+    """Return the section on paths: who zigzags less than gradient descent, who leaves the saddles.
+
+    Parameters
+    ----------
+    parts : from `describe_paths`.
+    plane : from `describe_plane`, where there is one.
+
+    Returns
+    -------
+    The section; None where plain gradient descent did not run, so that there is nothing to compare with.
+    """
+    references = {part.reference for part in parts}
+    if None in references or not references:
+        return None
+    reference = str(next(iter(references)))
+    overview = paths.zigzag_overview({part.problem: part.summary for part in parts}, reference)
+    said = [f"{label} {text}" for label, text in overview.items()]
+    if len(parts) == 1:  # the sentence with the numbers says more than a count of one
+        said = [f"{label}: {zigzag}" for label, zigzag, _ in parts[0].answers]
+    with_saddles = [part for part in parts if any(saddle for _, _, saddle in part.answers)]
+    for part in with_saddles:
+        said += [f"{label}, {part.problem}. {saddle}" for label, _, saddle in part.answers]
+    if plane:
+        said.append(plane_warning(plane))
+    columns = ["Optimizer", *(part.problem for part in parts)]
+    columns += [f"Steps to leave the {part.problem}" for part in with_saddles]
+    labels = list(dict.fromkeys(label for part in parts for label in part.summary["optimizer"]))
+    rows = []
+    for label in labels:
+        cells = [_zigzag_cell(part, label) for part in parts]
+        cells += [_saddle_cell(part, label) for part in with_saddles]
+        rows.append([label, *cells])
+    return PathsSection(
+        heading="How they move",
+        paragraphs=said,
+        caption="Mean cosine between successive updates, weighted by their length: 1 is a straight "
+        f"line, −1 a path to and fro. Less, more, alike: as against {reference}, by a signed-rank test "
+        "over the seeds, Holm-corrected over the optimizers.",
+        columns=columns,
+        rows=rows,
+    )
+
+
+def _row_of(part: PathsPart, label: str) -> dict[Any, Any] | None:
+    own = part.summary[part.summary["optimizer"] == label]
+    return own.to_dict("records")[0] if len(own) else None
+
+
+def _zigzag_cell(part: PathsPart, label: str) -> str:
+    row = _row_of(part, label)
+    if row is None or np.isnan(row["mean_cosine_median"]):
+        return "–"
+    cosine = f"{row['mean_cosine_median']:.2f}".replace("-", "−")
+    verdict = paths.compare_zigzag(row)
+    return f"{cosine}, {verdict}" if verdict else cosine
+
+
+def _saddle_cell(part: PathsPart, label: str) -> str:
+    row = _row_of(part, label)
+    if row is None or pd.isna(row["never_left"]):
+        return "–"
+    never = f"{row['never_left']} of {row['seeds']} never"
+    if row["never_left"] == row["seeds"]:
+        return never
+    steps = number(row["steps_to_leave_median"])
+    return f"{steps}; {never}" if row["never_left"] else steps
