@@ -75,3 +75,13 @@ def test_a_turned_landscape_is_drawn_whole():
     for x, y in turned.starts:
         assert left < x < right
         assert bottom < y < top
+
+
+def test_a_surface_can_be_widened_to_fill_a_screen(paths):
+    usual = figures.landscape_surface(LANDSCAPE, paths)
+    wide = figures.landscape_surface(LANDSCAPE, paths, 2.5)
+    left, right, bottom, top = wide.view
+    assert (right - left) / (top - bottom) == pytest.approx(2.5)
+    assert (left + right, bottom, top) == pytest.approx(
+        (usual.view[0] + usual.view[1], usual.view[2], usual.view[3])
+    )

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 from sweeping import run, tiny
@@ -87,8 +86,8 @@ def test_the_paths_drawn_begin_where_the_seed_says(parts):
         own = ravine.paths[ravine.paths["optimizer"] == label]
         assert own["step"].tolist() == list(range(21))
         assert own[["x", "y"]].iloc[0].tolist() == start.tolist()
-    assert net.surface is None
-    assert np.array_equal(ravine.surface.minima, [[0, 0]])
+    assert net.landscape is None
+    assert ravine.landscape == Landscape(condition=5)
 
 
 def test_the_summaries_become_one_table(parts):

@@ -47,12 +47,26 @@ class Surface:
     minima: Array
     saddles: Array
 
+    @property
+    def view(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top."""
+        return float(self.x[0]), float(self.x[-1]), float(self.y[0]), float(self.y[-1])
 
-def landscape_surface(landscape: Landscape, paths: pd.DataFrame) -> Surface:
-    """Return the heights of a landscape over its view, widened within bounds to hold the paths."""
+
+def landscape_surface(landscape: Landscape, paths: pd.DataFrame, least_ratio: float = 0) -> Surface:
+    """Return the heights of a landscape over its view, widened within bounds to hold the paths.
+
+    Parameters
+    ----------
+    landscape : what the heights are of.
+    paths : points x, y to hold.
+    least_ratio : of the width to the height; what is narrower is widened to both sides.
+    """
     left, right, bottom, top = landscape.view
-    x = np.linspace(*_widened(left, right, paths["x"]), GRID)
-    y = np.linspace(*_widened(bottom, top, paths["y"]), GRID)
+    left, right = _widened(left, right, paths["x"])
+    bottom, top = _widened(bottom, top, paths["y"])
+    more = max(0, least_ratio * (top - bottom) - (right - left)) / 2
+    x, y = np.linspace(left - more, right + more, GRID), np.linspace(bottom, top, GRID)
     points = np.stack([axis.ravel() for axis in np.meshgrid(x, y)], axis=1)
     heights = landscape.evaluate(points)["train_loss"].reshape(GRID, GRID)
     return Surface(x, y, heights, landscape.minima, landscape.saddles)

@@ -41,7 +41,7 @@ class PathsPart:
     seed : the one whose paths are drawn.
     paths : optimizer, step, x, y, train_loss of that seed; on a landscape alone.
     rates : the learning rate of each optimizer.
-    surface : what lies under the paths; on a landscape alone.
+    landscape : what they are on, if it is one.
     """
 
     problem: str
@@ -51,7 +51,7 @@ class PathsPart:
     seed: int
     paths: pd.DataFrame
     rates: dict[str, float]
-    surface: Surface | None
+    landscape: Landscape | None
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _describe(
         seed=seed,
         paths=drawn,
         rates=dict(zip(reported["optimizer"], reported["learning_rate"], strict=True)),
-        surface=landscape_surface(landscape, drawn) if landscape else None,
+        landscape=landscape,
     )
 
 
@@ -165,9 +165,11 @@ def path_figures(
 ) -> dict[str, Figure]:
     """Return problem → the figure of the paths on it, for the landscapes."""
     return {
-        part.problem: paths_figure(part.surface, part.paths, part.rates, styles, narrow=narrow)
+        part.problem: paths_figure(
+            landscape_surface(part.landscape, part.paths), part.paths, part.rates, styles, narrow=narrow
+        )
         for part in parts
-        if part.surface is not None
+        if part.landscape
     }
 
 
