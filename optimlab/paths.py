@@ -15,14 +15,15 @@ import pandas as pd
 
 from optimlab.looks import number
 from optimlab.statistics import (
-    LEVEL,
+    differences,
     holm,
     join_words,
-    median_interval,
-    paired_differences,
+    median,
+    percentile_interval,
     quantile,
     signed_rank_p_value,
 )
+from optimlab.statistics.intervals import LEVEL, SEED
 
 Array = np.ndarray
 
@@ -133,13 +134,13 @@ def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.
         table = measures.pivot_table(index="seed", columns="optimizer", values=measure, aggfunc="first")
         table = table.reindex(columns=labels)
         others = [label for label in labels if reference in labels and label != reference]
-        differences = {label: paired_differences(table, str(reference), label) for label in others}
-        p_values = holm([signed_rank_p_value(d) if len(d) else np.nan for d in differences.values()])
+        paired = {label: differences(table[reference], table[label]) for label in others}
+        p_values = holm([signed_rank_p_value(d) if len(d) else np.nan for d in paired.values()])
         tests = dict(zip(others, p_values, strict=True))
         for row in rows:
             label = row["optimizer"]
             row |= _median(table[label].dropna(), measure)
-            row |= _median(differences.get(label, []), f"{measure}_difference")
+            row |= _median(paired.get(label, []), f"{measure}_difference")
             row[f"{measure}_p_value"] = tests.get(label, np.nan)
     return pd.DataFrame(rows).astype({"never_left": "Int64"})
 
@@ -147,7 +148,7 @@ def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.
 def _median(values: Any, name: str) -> dict[str, float]:
     """Return median and interval as columns; NaN in the middle between −∞ and ∞."""
     with np.errstate(invalid="ignore"):
-        low, high = median_interval(values)
+        low, high = percentile_interval(values, median, np.random.default_rng(SEED))
         return {f"{name}_median": quantile(values, 0.5), f"{name}_low": low, f"{name}_high": high}
 
 
