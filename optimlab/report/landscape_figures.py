@@ -20,7 +20,7 @@ from optimlab.problems import Landscape
 
 Array = np.ndarray
 
-GRID = 301  # points along each side of a contour plot
+GRID = 241  # points along each side of a contour plot
 WIDEN, MARGIN = 0.15, 0.03  # of a view's side: by how much it may grow, and what is left about a path
 DECADES = 4  # between the highest contour and the lowest
 LEVELS_A_DECADE = 3
@@ -178,6 +178,7 @@ def plane_figure(
 def draw_contours(axes: Axes, surface: Surface, *, named: bool = False) -> None:
     """Draw contours at log-spaced heights over shades; minima are stars, saddles crosses."""
     levels = contour_levels(surface.heights)
+    axes.set_rasterization_zorder(0.5)  # the shades alone: as lines they would be megabytes
     heights = np.clip(surface.heights, levels[0] / 10, levels[-1])
     axes.contourf(
         surface.x, surface.y, np.log10(heights), levels=np.log10([levels[0] / 10, *levels]),

@@ -200,6 +200,7 @@ class PathsSection:
     ----------
     heading, paragraphs : text.
     caption, columns, rows : of the table; as many cells a row as columns.
+    figures : none; its charts are beside it.
     """
 
     heading: str
@@ -207,15 +208,15 @@ class PathsSection:
     caption: str
     columns: list[str]
     rows: list[list[str]]
+    figures: tuple[()] = ()
 
 
-def paths_section(parts: list[PathsPart], plane: PlanePart | None = None) -> PathsSection | None:
+def paths_section(parts: list[PathsPart]) -> PathsSection | None:
     """Return the section on paths: who zigzags less than gradient descent, who leaves the saddles.
 
     Parameters
     ----------
     parts : from `describe_paths`.
-    plane : from `describe_plane`, where there is one.
 
     Returns
     -------
@@ -232,8 +233,6 @@ def paths_section(parts: list[PathsPart], plane: PlanePart | None = None) -> Pat
     with_saddles = [part for part in parts if any(saddle for _, _, saddle in part.answers)]
     for part in with_saddles:
         said += [f"{label}, {part.problem}. {saddle}" for label, _, saddle in part.answers]
-    if plane:
-        said.append(plane_warning(plane))
     columns = ["Optimizer", *(part.problem for part in parts)]
     columns += [f"Steps to leave the {part.problem}" for part in with_saddles]
     labels = list(dict.fromkeys(label for part in parts for label in part.summary["optimizer"]))

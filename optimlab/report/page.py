@@ -20,7 +20,8 @@ from optimlab.files import write_bytes
 from optimlab.report.article import article_section
 from optimlab.report.charts import Chart, draw_charts
 from optimlab.report.figures import StaticFigure, draw_figures
-from optimlab.report.section import Section, write_section
+from optimlab.report.paths import PathsReport, report_paths
+from optimlab.report.section import Section, write_section, write_several
 from optimlab.report.tables import Tables, find_experiments, read_tables
 
 
@@ -60,6 +61,9 @@ def _labels(tables: Tables) -> list[str]:
 def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     """Write the numbers and figures of one experiment, and return its section of the page."""
     own = {label: styles[label] for label in _labels(tables)}
+    paths = report_paths(tables.runs, tables.traces, tables.params, tables.experiment, own)
+    if len(_problems(tables)) > 1:
+        return _report_several(tables, paths, own)
     comparison = statistics.compare_optimizers(tables.runs, tables.traces, _defaults(tables))
     summary = comparison.summary
     problem = tables.experiment.get("problem") or {}
@@ -68,6 +72,7 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     article = article_section(tables.folder.name, tables.traces, tables.experiment)
     pictures = draw_figures(tables.runs, tables.traces, summary, own, unit)
     drawings: list[Chart | StaticFigure] = [*charts, *(article.figures if article else [])]
+    pictures |= paths.pictures
     for drawn in drawings:
         if f"{drawn.name}.png" not in pictures:
             pictures |= drawn.files()
@@ -77,16 +82,9 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
         "targets.csv": comparison.targets,
         "profiles.csv": comparison.profiles,
         "budget.csv": comparison.budget,
+        **paths.tables,
     }
-    for name, table in written.items():
-        write_bytes(tables.folder / name, table.to_csv(index=False).encode())
-    figures = tables.folder / "figures"
-    figures.mkdir(exist_ok=True)
-    for name, data in pictures.items():
-        write_bytes(figures / name, data)
-    for path in figures.glob("rates-*"):
-        if path.name not in pictures:  # of an optimizer that is no longer in the experiment
-            path.unlink()
+    _write(tables.folder, written, pictures)
     section = write_section(
         tables.folder.name,
         tables.experiment,
@@ -95,6 +93,7 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
         charts,
         ["runs.csv", "traces.parquet", *written, "figures"],
         article,
+        paths,
         own,
     )
     at_edge = list(summary.loc[summary["learning_rate_edge"].isin(["lowest", "highest"]), "optimizer"])
@@ -105,6 +104,44 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
             stacklevel=2,
         )
     return section
+
+
+def _report_several(tables: Tables, paths: PathsReport, styles: dict[str, looks.Look]) -> Section:
+    """Report an experiment of several problems: each is a comparison of its own."""
+    comparisons = {}
+    for label in _problems(tables):
+        runs = tables.runs[tables.runs["problem"] == label]
+        traces = tables.traces[tables.traces["problem"] == label]
+        comparisons[label] = statistics.compare_optimizers(runs, traces, _defaults(tables))
+    summaries = [each.summary.assign(problem=label) for label, each in comparisons.items()]
+    summary = pd.concat(summaries, ignore_index=True)
+    summary.insert(0, "problem", summary.pop("problem"))
+    written = {"summary.csv": summary, **paths.tables}
+    _write(tables.folder, written, paths.pictures)
+    files = ["runs.csv", "traces.parquet", *written, "figures"]
+    return write_several(
+        tables.folder.name, tables.experiment, tables.runs, comparisons, files, paths, styles
+    )
+
+
+def _problems(tables: Tables) -> list[str]:
+    """Return the labels of the problems that have runs; tables of an older sweep name none."""
+    if "problem" not in tables.runs or "problem" not in tables.traces:
+        return []
+    return [str(label) for label in pd.unique(tables.runs["problem"].dropna())]
+
+
+def _write(folder: Path, tables: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> None:
+    """Write an experiment's tables and figures."""
+    for name, table in tables.items():
+        write_bytes(folder / name, table.to_csv(index=False).encode())
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    for name, data in pictures.items():
+        write_bytes(figures / name, data)
+    for path in figures.glob("rates-*"):
+        if path.name not in pictures:  # of an optimizer that is no longer in the experiment
+            path.unlink()
 
 
 def _defaults(tables: Tables) -> dict[str, float]:
@@ -125,7 +162,7 @@ def render(sections: list[Section]) -> str:
     )
     environment.filters |= {"json": _json, "csp": _csp, "trusted": Markup}
     own = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
-    has_charts = any(section.charts for section in sections)
+    has_charts = any(section.charts or section.paths.charts for section in sections)
     library = vl_convert.javascript_bundle() if has_charts else ""  # type: ignore[call-arg]
     scripts = [script for script in (library, own) if script]
     return environment.get_template("template.html.j2").render(sections=sections, scripts=scripts)

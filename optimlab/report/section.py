@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from optimlab import statistics
 from optimlab.looks import Look, number
 from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
+from optimlab.report.paths import PathsReport
 from optimlab.statistics import STATUSES, Comparison
 
 
@@ -76,6 +77,7 @@ class Section:
     charts: list[Chart]
     files: list[str]
     article: ArticleSection | None
+    paths: PathsReport
     caveats: list[str]
     facts: dict[str, str]
     hyperparameters: dict[str, str]
@@ -93,6 +95,7 @@ def write_section(
     charts: list[Chart],
     files: list[str],
     article: ArticleSection | None,
+    paths: PathsReport,
     styles: dict[str, Look],
 ) -> Section:
     """Return the section of one experiment.
@@ -106,6 +109,7 @@ def write_section(
     charts : its charts.
     files : what lies in its folder, for links.
     article : what is to be said of it as an experiment of the article.
+    paths : what is to be said of how the optimizers move.
     styles : the look of each optimizer.
     """
     summary = comparison.summary
@@ -125,6 +129,7 @@ def write_section(
         charts=charts,
         files=files,
         article=article,
+        paths=paths,
         caveats=_caveats(runs, summary),
         facts=_facts(experiment, runs),
         hyperparameters=_hyperparameters(experiment),
@@ -132,6 +137,38 @@ def write_section(
         network=str(experiment.get("network") or ""),
         command=str(experiment.get("command") or f"make sweep EXPERIMENT={name}"),
         toml=str(experiment.get("toml") or ""),
+    )
+
+
+def write_several(
+    name: str,
+    experiment: dict[str, Any],
+    runs: pd.DataFrame,
+    comparisons: dict[str, Comparison],
+    files: list[str],
+    paths: PathsReport,
+    styles: dict[str, Look],
+) -> Section:
+    """Return the section of an experiment of several problems: a verdict for each, and the paths.
+
+    Parameters
+    ----------
+    comparisons : problem → `optimlab.statistics.compare_optimizers` of its tables.
+    name, experiment, runs, files, paths, styles : as in `write_section`.
+    """
+    first = next(iter(comparisons.values()))
+    verdicts = {label: statistics.verdict(each)[0] for label, each in comparisons.items()}
+    single = write_section(name, experiment, runs, first, [], files, None, paths, styles)
+    return replace(
+        single,
+        verdict=[f"{label}: {sentence}" for label, sentence in verdicts.items()],
+        warnings=[],
+        columns=[],
+        rows=[],
+        caveats=[
+            "Each function is a comparison of its own, with its own learning rates.",
+            "Only the learning rate was tuned, on a coarse grid; all else stood still.",
+        ],
     )
 
 

@@ -28,11 +28,15 @@ class NothingToReport(UserError):  # noqa: N818 - it is no error of the program
 
 @dataclass(frozen=True)
 class Tables:
-    """What a folder of results holds: its tables, and its experiment.json."""
+    """What a folder of results holds: its tables, and its experiment.json.
+
+    `params` is None where no parameters were recorded.
+    """
 
     folder: Path
     runs: pd.DataFrame
     traces: pd.DataFrame
+    params: pd.DataFrame | None
     experiment: dict[str, Any]
 
 
@@ -43,12 +47,19 @@ class Sweep(BaseModel):
     seconds: float = 0
 
 
+class AboutProblem(BaseModel):
+    """Of one of the problems: its name and settings."""
+
+    problem: dict[str, Any]
+
+
 class About(BaseModel):
     """What experiment.json says, as far as the page uses it; all of it may be missing."""
 
     title: str | None = None
     description: str | None = None
     problem: dict[str, Any] | None = None
+    problems: dict[str, AboutProblem] | None = None
     steps: int | None = None
     steps_per_epoch: float | None = None
     stuck_loss: float | None = None
@@ -120,7 +131,9 @@ def read_tables(folder: Path) -> Tables:
     strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
     if (strangers["_merge"] == "left_only").any():
         raise _garbled(folder / "traces.parquet", "it holds other runs than runs.csv")
-    return Tables(folder, runs, traces, _read_about(folder / "experiment.json"))
+    path = folder / "params.parquet"
+    params = _read(path, [*KEYS, "step", "params"], []) if path.is_file() else None
+    return Tables(folder, runs, traces, params, _read_about(folder / "experiment.json"))
 
 
 def _read_about(path: Path) -> dict[str, Any]:

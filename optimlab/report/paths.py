@@ -1,0 +1,87 @@
+"""How the optimizers move, for the page and its folder: words, charts, tables and figures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from optimlab import plots
+from optimlab.looks import Look
+from optimlab.report.charts.paths import landscapes_chart, plane_chart
+from optimlab.report.charts.vega import Chart, Palette
+from optimlab.report.landscapes import (
+    PathsSection,
+    describe_paths,
+    describe_plane,
+    figure_of_plane,
+    path_figures,
+    paths_section,
+    summary_table,
+)
+
+
+@dataclass(frozen=True)
+class PathsReport:
+    """What is reported of paths; empty where there is nothing to say.
+
+    Attributes
+    ----------
+    section : words and a table for the page.
+    charts : for the page.
+    tables : file → the table to write as CSV.
+    pictures : file → content.
+    """
+
+    section: PathsSection | None = None
+    charts: list[Chart] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+
+def report_paths(
+    runs: pd.DataFrame,
+    traces: pd.DataFrame,
+    params: pd.DataFrame | None,
+    experiment: dict[str, Any],
+    styles: dict[str, Look],
+) -> PathsReport:
+    """Return what is to be reported of the paths of an experiment.
+
+    Parameters
+    ----------
+    runs, traces, params : its tables; params where parameters were recorded.
+    experiment : its experiment.json; tables of an older sweep say nothing of problems.
+    styles : the look of each optimizer.
+    """
+    about = experiment.get("problems") or {}
+    problems = {label: each.get("problem") or {} for label, each in about.items()}
+    if not problems or "problem" not in runs or "problem" not in traces:
+        return PathsReport()
+    parts = describe_paths(runs, traces, problems)
+    plane = None
+    if params is not None and len(params) and len(problems) == 1:
+        plane = describe_plane(runs, traces, params, next(iter(problems.values())))
+    section, palette = paths_section(parts), Palette(styles)
+    charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
+    if section is None and not charts:
+        return PathsReport()
+    figures = {f"paths-{_slug(label)}": drawn for label, drawn in path_figures(parts, styles).items()}
+    if plane:
+        figures["plane"] = figure_of_plane(plane, styles)
+    pictures = {name: data for stem, drawn in figures.items() for name, data in _files(stem, drawn)}
+    return PathsReport(section, charts, {"paths.csv": summary_table(parts)}, pictures)
+
+
+def _files(stem: str, figure: Figure) -> list[tuple[str, bytes]]:
+    return [
+        (f"{stem}.png", plots.png(plots.pixels(figure))),
+        (f"{stem}.svg", plots.svg(figure)),
+    ]
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "problem"
