@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from sweeping import run, tiny
 
+from optimlab import plots
 from optimlab.looks import looks
 from optimlab.problems import Landscape
 from optimlab.report import landscapes as report
+from optimlab.report.page import write_report
 
 TEXT = """
 title = "Tiny landscapes"
@@ -171,3 +173,16 @@ def test_without_gradient_descent_there_is_no_section(tables):
     only = [table[table["optimizer"] == "Adam"] for table in (runs, traces)]
     assert report.paths_section(report.describe_paths(*only, problems)) is None
     assert report.paths_section([]) is None
+
+
+def test_the_page_of_several_problems(folder, monkeypatch):
+    monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
+    page = write_report(folder.parent).read_text(encoding="utf-8")
+    assert 'id="tiny-paths"' in page
+    assert "ravine: " in page
+    assert "Adam turns less than Gradient descent on " in page
+    assert (folder / "figures/paths-ravine.svg").stat().st_size < 2_000_000
+    assert (folder / "figures/paths-saddle.png").is_file()
+    for name in ("summary", "paths"):
+        table = pd.read_csv(folder / f"{name}.csv")
+        assert table.groupby("problem").size().to_dict() == {"ravine": 2, "saddle": 2, "net": 2}
