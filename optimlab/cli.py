@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import warnings
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -64,6 +62,13 @@ def sweep(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the experiment's results first.")
     ] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Seconds that a run may take; one that takes longer is failed. None: no limit.",
+        ),
+    ] = None,
     results: ResultsFolder = RESULTS,
 ) -> None:
     """Run what is missing of an experiment, and save its tables."""
@@ -75,20 +80,15 @@ def sweep(
     with errors_for_people():
         checked = load(find(experiment))
         folder = results / checked.name
-        if fresh and (folder / "parts").is_dir():  # nothing but a folder of results is deleted
-            shutil.rmtree(folder)
         console.print(checked.title, style="bold", markup=False)
         try:
-            outcome = run_sweep(checked, results, jobs, Progress(console))
+            outcome = run_sweep(
+                checked, results, jobs, Progress(console), fresh=fresh, time_limit=time_limit
+            )
         except KeyboardInterrupt:
             text = f"Interrupted. What had finished is in {folder}; the same command goes on."
             console.print(text, soft_wrap=True)
             raise typer.Exit(130) from None
-        except BrokenProcessPool as error:
-            text = (
-                "a worker process died: out of memory, or a plug-in crashed it; the same command goes on"
-            )
-            raise OSError(0, text, str(folder)) from error
     _tell(console, checked, outcome, folder)
 
 

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from optimlab.plugins import plugin_path
+from optimlab.plugins import plugin_files
 from optimlab.training import Problem
 
 Role = Literal["tuning", "reporting"]
@@ -113,9 +113,7 @@ class Experiment:
             "hyperparameters": setting.hyperparameters,
             "learning_rate": rate,
             "record_at": _digest(repr(self.record_at)),
-            "source": self._source_digest,
-            "versions": [version(library) for library in COMPUTING],
-            "plugin": self._plugin_digests[setting.rule],
+            "code": self.codes[setting.rule],
         }
         return _digest(json.dumps(parts, sort_keys=True))
 
@@ -124,29 +122,24 @@ class Experiment:
         """The problem's settings, as its table in the file could give them."""
         return dataclasses.asdict(self.problem)  # type: ignore[call-overload]
 
-    def plugins_changed(self) -> bool:
-        """Return whether a plug-in's file is another one than when the first run was identified."""
-        return self._plugin_digests != self._read_plugins()
-
     @cached_property
-    def _plugin_digests(self) -> dict[str, str | None]:
-        return self._read_plugins()
+    def codes(self) -> dict[str, str]:
+        """Rule → the digest of the code that computes its runs, as it was when they were identified."""
+        return {s.rule: code_digest(self.problem, s.rule, self.file.parent) for s in self.optimizers}
 
-    def _read_plugins(self) -> dict[str, str | None]:
-        """Return a digest of each rule's file; None for the five."""
-        files = {s.rule: plugin_path(s.rule, self.file.parent) for s in self.optimizers}
-        return {
-            rule: _digest(file.read_bytes() if file.exists() else b"") if file else None
-            for rule, file in files.items()
-        }
 
-    @cached_property
-    def _source_digest(self) -> str:
-        """A digest of the code that computes: what is not in these files decides no number."""
-        files = ["optimizers.py", "training.py", "stack.py", "problems/seeds.py"]
-        sources = [PACKAGE / file for file in files]
-        sources += [PACKAGE / f"problems/{self.problem_name}.py", *sorted(PACKAGE.glob("nn/*.py"))]
-        return _digest(b"".join(_digest(path.read_bytes()).encode() for path in sources))
+def code_digest(problem: Problem, rule: str, folder: Path) -> str:
+    """Return a digest of the code that computes: what is not in it decides no number.
+
+    It is of the sources of this package that a run goes through, of the plug-in's file and what that
+    imports from outside the installed packages, and of the versions of the libraries.
+    """
+    module = type(problem).__module__.rpartition(".")[2]
+    files = ["optimizers.py", "training.py", "stack.py", "problems/seeds.py", f"problems/{module}.py"]
+    sources = [*(PACKAGE / file for file in files), *sorted(PACKAGE.glob("nn/*.py"))]
+    sources += plugin_files(rule, folder)
+    parts = [_digest(path.read_bytes() if path.exists() else b"") for path in sources]
+    return _digest(json.dumps([parts, [version(library) for library in COMPUTING]]))
 
 
 def _digest(content: str | bytes) -> str:

@@ -4,7 +4,6 @@ import json
 import signal
 
 import pytest
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sweeping import OWN, document, plugin, write
 from typer.testing import CliRunner
 
@@ -80,7 +79,7 @@ def test_jobs_is_the_number_of_workers(here, monkeypatch):
         seen.append(jobs)
         return iter(())
 
-    monkeypatch.setattr("optimlab.sweep._trained", trained)
+    monkeypatch.setattr("optimlab.sweep.trained", trained)
     monkeypatch.setattr("optimlab.sweep.cpu_count", lambda: 5)
     call("sweep", "tiny", "--jobs", 3)
     call("sweep", "tiny")
@@ -137,7 +136,7 @@ def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("optimlab.sweep.train_stack", interrupted)
+    monkeypatch.setattr("optimlab.workers.train_stack", interrupted)
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 130
     assert "Interrupted. What had finished is in results/tiny; the same command goes on." in done.output
@@ -178,14 +177,3 @@ def test_list_and_show(here):
 def test_terminate_is_an_interrupt():
     with pytest.raises(KeyboardInterrupt):
         cli._terminate(signal.SIGTERM, None)
-
-
-def test_a_worker_that_dies_is_told_without_a_traceback(here, monkeypatch):
-    def dies(*args):
-        raise TerminatedWorkerError("killed")
-
-    monkeypatch.setattr("optimlab.sweep.train_stack", dies)
-    done = call("sweep", "tiny", "--jobs", 1)
-    assert done.exit_code == 1
-    assert "a worker process died" in done.stderr
-    assert (here / "results/tiny/runs.csv").exists()
