@@ -120,6 +120,23 @@ def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS
         print_experiment(Console(highlight=False), experiment, results)
 
 
+@app.command()
+def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS) -> None:
+    """Delete the finished runs that an experiment, as it is now, does not use.
+
+    They are of earlier versions of its file or of the code, or were damaged.
+    """
+    from optimlab.config import find, load
+    from optimlab.store import Store
+
+    with errors_for_people():
+        checked = load(find(experiment))
+        store = Store(results / checked.name)
+        with store.held():
+            gone = store.prune(checked)
+    typer.echo(f"Deleted {len(gone):,} files from {store.parts}.")
+
+
 def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Path) -> None:
     """Print how a sweep ended; exit 1 where runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())

@@ -1,6 +1,7 @@
 """The command line: what it prints, and its exit status."""
 
 import json
+import os
 import signal
 
 import pytest
@@ -8,6 +9,7 @@ from sweeping import OWN, document, plugin, write
 from typer.testing import CliRunner
 
 from optimlab import cli
+from optimlab.store import Store
 
 
 @pytest.fixture
@@ -172,6 +174,28 @@ def test_list_and_show(here):
     shown = call("show", "tiny", "--results", "nowhere")
     assert shown.exit_code == 0
     assert "6 runs, 0 of them finished" in shown.output
+
+
+@pytest.mark.parametrize("words", [("sweep", "tiny"), ("sweep", "tiny", "--fresh"), ("prune", "tiny")])
+def test_results_that_another_process_writes_are_left_alone(here, words):
+    call("sweep", "tiny", "--jobs", 1)
+    before = sorted(here.glob("results/tiny/parts/*"))
+    with Store(here / "results/tiny").held():
+        done = call(*words)
+    assert done.exit_code == 2
+    assert f"results/tiny: process {os.getpid()} on" in done.stderr
+    assert sorted(here.glob("results/tiny/parts/*")) == before
+
+
+def test_prune_deletes_what_the_experiment_no_longer_uses(here):
+    call("sweep", "tiny", "--jobs", 1)
+    text_of(here, document(training="epochs = 2"))
+    call("sweep", "tiny", "--jobs", 1)
+    parts = len(list(here.glob("results/tiny/parts/*")))
+    done = call("prune", "tiny")
+    assert (done.exit_code, done.output) == (0, f"Deleted {parts // 2} files from results/tiny/parts.\n")
+    assert "0 runs to do, 6 finished before" in call("sweep", "tiny", "--jobs", 1).output
+    assert call("prune", "tiny").output == "Deleted 0 files from results/tiny/parts.\n"
 
 
 def test_terminate_is_an_interrupt():
