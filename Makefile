@@ -33,6 +33,10 @@ sweep: $(READY)  ## Run what is missing of an experiment [EXPERIMENT=digits JOBS
 plots: $(READY)  ## Draw all figures and write results/report.html
 	@$(BIN)/python -m optimlab plots --results '$(RESULTS)'
 
+.PHONY: verify
+verify: $(READY)  ## Train some of the stored runs again, and compare every bit
+	@$(BIN)/python -m optimlab verify '$(EXPERIMENT)' $(if $(JOBS),--jobs $(JOBS)) --results '$(RESULTS)'
+
 .PHONY: list
 list: $(READY)  ## Show experiments, optimizers and problems
 	@$(BIN)/python -m optimlab list

@@ -1,4 +1,4 @@
-"""The command line: `optimlab sweep`, `plots`, `list` and `show`."""
+"""The command line: `optimlab sweep`, `plots`, `list`, `show`, `verify` and `prune`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ ExperimentName = Annotated[
 ]
 ResultsFolder = Annotated[Path, typer.Option("--results", help="The folder of all results.")]
 RESULTS = Path("results")
+Jobs = Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core if left out.")]
 
 # Heavy imports stand in the commands, so that --help answers at once.
 
@@ -56,11 +57,12 @@ def options(
 @app.command()
 def sweep(
     experiment: ExperimentName = "digits",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; one a core if left out.")
-    ] = None,
+    jobs: Jobs = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the experiment's results first.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what it would do, how long, and how much disk.")
     ] = False,
     time_limit: Annotated[
         float | None,
@@ -81,6 +83,9 @@ def sweep(
         checked = load(find(experiment))
         folder = results / checked.name
         console.print(checked.title, style="bold", markup=False)
+        if dry_run:
+            _tell_plan(console, checked, results, jobs)
+            return
         try:
             outcome = run_sweep(
                 checked, results, jobs, Progress(console), fresh=fresh, time_limit=time_limit
@@ -121,6 +126,33 @@ def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS
 
 
 @app.command()
+def verify(
+    experiment: ExperimentName = "digits",
+    runs: Annotated[int, typer.Option(min=1, help="How many runs to train again.")] = 20,
+    seed: Annotated[int, typer.Option(help="Which runs: another seed, other runs.")] = 0,
+    jobs: Jobs = None,
+    results: ResultsFolder = RESULTS,
+) -> None:
+    """Train some of the stored runs again, and compare every bit; exit 1 where one differs."""
+    from optimlab.config import find, load
+    from optimlab.verify import verify as run_verify
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    with errors_for_people():
+        verdict = run_verify(load(find(experiment)), results, runs, seed, jobs)
+    count = f"{verdict.runs:,} of {verdict.stored:,} runs trained again"
+    if not verdict.differences:
+        console.print(f"{count}: every bit is the same.")
+        return
+    console.print(f"{count}: {len(verdict.differences):,} came out differently.")
+    for line in verdict.differences:
+        console.print(f"  {line}")
+    for name, (then, now) in sorted(verdict.changes.items()):
+        console.print(f"  {name} was {then} at the last sweep and is {now}")
+    raise typer.Exit(1)
+
+
+@app.command()
 def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS) -> None:
     """Delete the finished runs that an experiment, as it is now, does not use.
 
@@ -135,6 +167,27 @@ def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULT
         with store.held():
             gone = store.prune(checked)
     typer.echo(f"Deleted {len(gone):,} files from {store.parts}.")
+
+
+def _tell_plan(console: Console, experiment: Experiment, results: Path, jobs: int | None) -> None:
+    """Print what a sweep would do."""
+    from optimlab.plan import plan
+
+    todo = plan(experiment, results, jobs)
+    kept = f", {todo.kept:,} finished before" if todo.kept else ""
+    console.print(f"{todo.missing:,} runs to do{kept}, in {todo.stacks:,} stacks")
+    workers = f"{todo.jobs:,} worker{'s' if todo.jobs > 1 else ''}"
+    console.print(
+        f"about {_duration(todo.seconds)} on {workers}, by a short piece that was timed just now"
+    )
+    console.print(f"at most {todo.bytes / 1e6:,.1f} MB of disk")
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,9 @@ def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]
         "runs_expected": experiment.count(),
         "last_sweep": {"runs": ran, "seconds": round(seconds, 1)},
         "environment": environment(),
+        "code": experiment.codes,
         "toml": experiment.toml,
+        "toml_sha256": sha256(experiment.toml.encode()).hexdigest(),
     }
 
 

@@ -26,6 +26,16 @@ def test_it_tells_versions_machine_and_date():
     assert json.loads(json.dumps(told)) == told
 
 
+def test_the_kernels_of_the_blas_are_told(monkeypatch):
+    """The same BLAS rounds differently on another processor."""
+    monkeypatch.setattr(
+        module, "threadpool_info", lambda: [{"user_api": "blas", "architecture": "SkylakeX"}]
+    )
+    assert environment()["blas"].endswith(", SkylakeX kernels")
+    monkeypatch.setattr(module, "threadpool_info", lambda: [{"user_api": "openmp"}])
+    assert "kernels" not in environment()["blas"]
+
+
 def raises(error):
     def function(*args, **kwargs):
         raise error

@@ -106,6 +106,10 @@ def test_killed_sweeps_lose_nothing_and_leave_no_process(tmp_path, undisturbed):
     assert not list(results.rglob("*.tmp"))
 
 
+def finished_parts(results):
+    return list(results.glob("tiny/parts/*.parquet"))
+
+
 def missing(file, results):
     finished = Store(results / "tiny").finished()
     return [run for run in load(file).runs() if run.run_id not in finished]
@@ -116,8 +120,13 @@ def missing(file, results):
 def test_a_sweep_survives_its_workers(tmp_path, undisturbed):
     file, results, rng = write(tmp_path, SLOW_TEXT, own=SLOW), tmp_path / "results", random.Random(2)
     process, kills = start(file, results), 0
+    seen = 0
     while kills < KILLS and process.poll() is None:
-        time.sleep(rng.uniform(0.2, 1.5))
+        if len(finished_parts(results)) == seen:  # faster than a pool can start, nothing could finish
+            time.sleep(0.02)
+            continue
+        seen = len(finished_parts(results))
+        time.sleep(rng.uniform(0, 1))
         workers = [pid for pid, line in processes(results).items() if "popen_loky" in line]
         if workers:
             os.kill(rng.choice(workers), signal.SIGKILL)
@@ -286,7 +295,7 @@ def test_two_sweeps_at_once_and_no_stale_lock(tmp_path, undisturbed):
     file, results = write(tmp_path, SLOW_TEXT, own=SLOW), tmp_path / "results"
     first = start(file, results)
     try:
-        wait_for(lambda: any(results.glob("tiny/parts/*.parquet")), "the first part")
+        wait_for(lambda: finished_parts(results), "the first part")
         second = optimlab("sweep", file, "--results", results, cwd=tmp_path)
         assert second.returncode == 2
         holder = f"{results / 'tiny'}: process {first.pid} on "

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from hashlib import sha256
 
 import pandas as pd
 import pytest
@@ -215,6 +216,8 @@ def test_the_manifest_tells_what_was_run(tmp_path):
     assert told["seeds"] == {"tuning": [0, 1], "reporting": [1000, 1001, 1002]}
     assert told["last_sweep"] == {"runs": 3, "seconds": 1.3}
     assert told["toml"] == TEXT
+    assert told["toml_sha256"] == sha256(TEXT.encode()).hexdigest()
+    assert told["code"] == experiment.codes
     assert "670" in told["network"]
     assert told["environment"]["optimlab"]
 
