@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich import filesize
 from rich.console import Console
 
 import optimlab
@@ -61,6 +62,12 @@ def sweep(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the experiment's results first.")
     ] = False,
+    backend: Annotated[
+        Literal["local", "dask"], typer.Option(help="Where the workers are: here, or on a Dask cluster.")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(help="The Dask scheduler's address, such as tcp://10.0.0.1:8786.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what it would do, how long, and how much disk.")
     ] = False,
@@ -82,14 +89,16 @@ def sweep(
     with errors_for_people():
         checked = load(find(experiment))
         folder = results / checked.name
+        workers = _workers(backend, scheduler, jobs, time_limit)
         console.print(checked.title, style="bold", markup=False)
-        if dry_run:
-            _tell_plan(console, checked, results, jobs)
-            return
         try:
-            outcome = run_sweep(
-                checked, results, jobs, Progress(console), fresh=fresh, time_limit=time_limit
-            )
+            with workers:
+                if dry_run:
+                    _tell_plan(console, checked, results, jobs)
+                    return
+                outcome = run_sweep(
+                    checked, results, jobs, Progress(console), fresh=fresh, time_limit=time_limit
+                )
         except KeyboardInterrupt:
             text = f"Interrupted. What had finished is in {folder}; the same command goes on."
             console.print(text, soft_wrap=True)
@@ -169,6 +178,21 @@ def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULT
     typer.echo(f"Deleted {len(gone):,} files from {store.parts}.")
 
 
+def _workers(
+    backend: str, scheduler: str | None, jobs: int | None, time_limit: float | None
+) -> AbstractContextManager[None]:
+    """Return the block in which joblib's workers are those that the options ask for."""
+    if (backend == "dask") != (scheduler is not None):
+        raise UserError("--backend dask and --scheduler ADDRESS belong together")
+    if scheduler is None:
+        return nullcontext()
+    if jobs or time_limit:
+        raise UserError("--jobs and --time-limit are for local workers, not for --backend dask")
+    from optimlab.cluster import dask
+
+    return dask(scheduler)
+
+
 def _tell_plan(console: Console, experiment: Experiment, results: Path, jobs: int | None) -> None:
     """Print what a sweep would do."""
     from optimlab.plan import plan
@@ -177,10 +201,8 @@ def _tell_plan(console: Console, experiment: Experiment, results: Path, jobs: in
     kept = f", {todo.kept:,} finished before" if todo.kept else ""
     console.print(f"{todo.missing:,} runs to do{kept}, in {todo.stacks:,} stacks")
     workers = f"{todo.jobs:,} worker{'s' if todo.jobs > 1 else ''}"
-    console.print(
-        f"about {_duration(todo.seconds)} on {workers}, by a short piece that was timed just now"
-    )
-    console.print(f"at most {todo.bytes / 1e6:,.1f} MB of disk")
+    console.print(f"about {_duration(todo.seconds)} on {workers}, by a short piece timed just now")
+    console.print(f"at most {filesize.decimal(todo.bytes)} of disk")
 
 
 def _duration(seconds: float) -> str:

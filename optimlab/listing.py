@@ -43,8 +43,8 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
     if stale:
         size = sum(path.stat().st_size for path in stale)
         console.print(
-            f"{len(stale):,} parts ({filesize.decimal(size)}) hold nothing that the experiment uses as it "
-            f"is now; optimlab prune {name} deletes them:",
+            f"{len(stale):,} parts ({filesize.decimal(size)}) hold nothing that the experiment uses "
+            f"as it is now; optimlab prune {name} deletes them:",
             markup=False,
         )
         for path in stale[:LISTED]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from joblib import cpu_count
+from joblib import effective_n_jobs
 
 from optimlab.experiment import Experiment
 from optimlab.stack import Stack, train_stack
@@ -43,7 +43,7 @@ class Plan:
 
 def plan(experiment: Experiment, results: Path, jobs: int | None) -> Plan:
     """Return what a sweep would do. Nothing is written."""
-    jobs = jobs or cpu_count()
+    jobs = jobs or effective_n_jobs(-1)
     finished = Store(results / experiment.name).finished()
     missing = [run for run in experiment.runs() if run.run_id not in finished]
     kept = experiment.count() - len(missing)
@@ -61,7 +61,7 @@ def plan(experiment: Experiment, results: Path, jobs: int | None) -> Plan:
         kept=kept,
         stacks=len(all_stacks),
         jobs=jobs,
-        seconds=seconds / min(jobs, cpu_count()),
+        seconds=seconds / min(jobs, effective_n_jobs(-1)),
         bytes=2 * 8 * len(TRACE_SCHEMA) * rows + PART_BYTES * len(all_stacks) + RUN_BYTES * len(missing),
     )
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from joblib import cpu_count
+from joblib import effective_n_jobs
 
 from optimlab.environment import environment
 from optimlab.experiment import FOLDER, Experiment, Run
@@ -76,7 +76,7 @@ def sweep(
     """
     start = time.monotonic()
     store = Store(results / experiment.name)
-    jobs = jobs or cpu_count()
+    jobs = jobs or effective_n_jobs(-1)
     ran = 0
 
     def write_tables() -> dict[str, int]:
@@ -114,7 +114,7 @@ def stacks(
     settings = {setting.label: setting for setting in experiment.optimizers}
     problem = replace(experiment.problem)  # type: ignore[type-var]  # a copy without cached arrays
     by_cache = STACK_BYTES // experiment.problem.run_bytes
-    by_workers = -(-len(runs) // (4 * min(jobs, cpu_count())))
+    by_workers = -(-len(runs) // (4 * min(jobs, effective_n_jobs(-1))))
     size = max(1, min(LARGEST_STACK, by_cache, by_workers))
     for label, group in itertools.groupby(runs, lambda run: run.optimizer):
         members = list(group)

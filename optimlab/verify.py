@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import cpu_count
+from joblib import effective_n_jobs
 
 from optimlab.environment import environment
 from optimlab.errors import UserError
@@ -61,10 +61,13 @@ def verify(experiment: Experiment, results: Path, runs: int, seed: int, jobs: in
     stored = [run for run in experiment.runs() if run.run_id in finished]
     if not stored:
         raise UserError(f"{store.folder} holds no run of {experiment.file} as it is now; sweep first")
+    jobs = jobs or effective_n_jobs(-1)
     places = random.Random(seed).sample(range(len(stored)), min(runs, len(stored)))  # noqa: S311
     sample = [stored[place] for place in sorted(places)]
     again: dict[str, Numbers] = {}
-    for stack in trained(stacks(experiment, sample, jobs or cpu_count()), jobs or cpu_count()):
+    for stack in trained(
+        stacks(experiment, sample, jobs or effective_n_jobs(-1)), jobs or effective_n_jobs(-1)
+    ):
         for place, end in enumerate(stack.runs):
             rows = stack.traces["run"] == place
             again[end.run_id] = end, {name: column[rows] for name, column in stack.traces.items()}

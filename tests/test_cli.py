@@ -82,7 +82,7 @@ def test_jobs_is_the_number_of_workers(here, monkeypatch):
         return iter(())
 
     monkeypatch.setattr("optimlab.sweep.trained", trained)
-    monkeypatch.setattr("optimlab.sweep.cpu_count", lambda: 5)
+    monkeypatch.setattr("optimlab.sweep.effective_n_jobs", lambda jobs: 5)
     call("sweep", "tiny", "--jobs", 3)
     call("sweep", "tiny")
     assert seen == [3, 5]

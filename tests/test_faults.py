@@ -155,8 +155,8 @@ def test_a_run_that_kills_its_worker_fails_alone(tmp_path):
     assert failed["reason"].startswith("its worker process died whenever it ran")
 
 
-def rows(results):
-    with (results / "tiny/runs.csv").open(newline="", encoding="utf-8") as file:
+def rows(results, name="tiny"):
+    with (results / name / "runs.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

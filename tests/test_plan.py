@@ -14,7 +14,7 @@ TEXT = document(
 
 
 def test_it_counts_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("optimlab.sweep.cpu_count", lambda: 4)
+    monkeypatch.setattr("optimlab.sweep.effective_n_jobs", lambda jobs: 4)
     experiment = tiny(tmp_path, TEXT)
     todo = plan(experiment, tmp_path / "results", 3)
     assert (todo.missing, todo.kept, todo.jobs) == (9, 0, 3)
@@ -47,8 +47,8 @@ def test_time_is_measured_by_optimizer(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "train_stack", train_stack)
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(module, "cpu_count", lambda: 2)
-    monkeypatch.setattr("optimlab.sweep.cpu_count", lambda: 2)
+    monkeypatch.setattr(module, "effective_n_jobs", lambda jobs: 2)
+    monkeypatch.setattr("optimlab.sweep.effective_n_jobs", lambda jobs: 2)
     experiment = tiny(tmp_path, TEXT)
     for jobs, workers in ((1, 1), (2, 2), (50, 2)):
         stacks = {"SGD": 3, "Adam": 1.5} if jobs > 1 else {"SGD": 2, "Adam": 1}

@@ -128,7 +128,7 @@ def test_after_an_interruption_the_rest_runs(tmp_path, whole, after):
 
 
 def test_stacks_are_of_one_optimizer_each_and_hold_every_run_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep_module, "cpu_count", lambda: 4)
+    monkeypatch.setattr(sweep_module, "effective_n_jobs", lambda jobs: 4)
     experiment = tiny(tmp_path, TEXT)
     runs = list(experiment.runs())
     for jobs in (1, 2, 7, 100):
