@@ -40,14 +40,10 @@ def main() -> None:
         "plots": ["plots", *words[1:]],
     }.items():
         _measure(name, command)
-    for path in sorted((folder / "results").rglob("*")):
-        if (
-            path.is_file()
-            and path.suffix in {".csv", ".parquet", ".html", ".json"}
-            and "parts" not in str(path)
-        ):
-            print(f"{path.relative_to(folder)}: {path.stat().st_size / 1e6:,.1f} MB")
-    parts = list((folder / "results").glob("many/parts/*.parquet"))
+    results = folder / "results"
+    for path in [results / "report.html", *sorted((results / "many").glob("*.*"))]:
+        print(f"{path.relative_to(folder)}: {path.stat().st_size / 1e6:,.1f} MB")
+    parts = list(results.glob("many/parts/*.parquet"))
     print(f"{len(parts):,} parts: {sum(path.stat().st_size for path in parts) / 1e6:,.1f} MB")
 
 
@@ -63,10 +59,9 @@ def _measure(name: str, command: list[str]) -> None:
         memory.append(_resident(process.pid))
     output = process.stdout.read().splitlines() if process.stdout else []
     seconds = time.monotonic() - start
-    tenths = [memory[len(memory) * tenth // 10] for tenth in range(1, 10)] if len(memory) > 9 else memory
-    print(
-        f"{name}: {seconds:.1f} s, exit {process.returncode}, MiB {tenths}, peak {max(memory, default=0)}"
-    )
+    tenths = [memory[len(memory) * tenth // 10] for tenth in range(10)]
+    peak = max(memory)
+    print(f"{name}: {seconds:.1f} s, exit {process.returncode}, MiB on the way {tenths}, peak {peak}")
     print("\n".join(f"    {line}" for line in output[-3:]), flush=True)
 
 

@@ -22,6 +22,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -243,6 +244,7 @@ RUN_COLUMNS = [
     *("run_id", "optimizer", "rule", "learning_rate", "seed", "role", "status", "reason", "steps"),
     *(f"final_{name}" for name in PROBLEM_METRICS),
 ]
+WHOSE = ("run_id", "optimizer", "learning_rate", "seed", "role")
 TRACE_SCHEMA = pa.schema(
     [
         ("run_id", pa.string()),
@@ -267,16 +269,14 @@ class Group:
 
     def traces(self, schema: pa.Schema) -> pa.Table:
         """Return the traces of these runs, with the columns that say whose they are."""
-        tables = []
         starts = self.all_traces["run"].to_numpy().searchsorted(range(len(self.place) + 1))
-        for run in self.runs:
-            place = self.place[run.run_id]
-            rows = self.all_traces.slice(starts[place], starts[place + 1] - starts[place])
-            whose = (run.run_id, run.optimizer, run.learning_rate, run.seed, run.role)
-            columns = [pa.repeat(value, len(rows)) for value in whose]
-            columns += [rows[name] for name in schema.names[len(whose) :]]
-            tables.append(pa.table(columns, names=schema.names).cast(schema))
-        return pa.concat_tables(tables)
+        places = np.array([self.place[run.run_id] for run in self.runs])
+        lengths = starts[places + 1] - starts[places]
+        owners = np.repeat(np.arange(len(places)), lengths)
+        rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in places])
+        columns = [pa.array([getattr(run, name) for run in self.runs]).take(owners) for name in WHOSE]
+        columns += [self.all_traces[name].take(rows) for name in schema.names[len(WHOSE) :]]
+        return pa.table(columns, names=schema.names).cast(schema)
 
 
 def _read_sound(path: Path) -> pa.BufferReader:
