@@ -19,6 +19,7 @@ from optimlab.errors import UserError
 
 if TYPE_CHECKING:
     from optimlab.experiment import Experiment
+    from optimlab.plan import Plan
     from optimlab.sweep import Outcome
 
 app = typer.Typer(
@@ -82,6 +83,7 @@ def sweep(
 ) -> None:
     """Run what is missing of an experiment, and save its tables."""
     from optimlab.config import find, load
+    from optimlab.plan import plan
     from optimlab.progress import Progress
     from optimlab.sweep import sweep as run_sweep
 
@@ -94,7 +96,7 @@ def sweep(
         try:
             with workers:
                 if dry_run:
-                    _tell_plan(console, checked, results, jobs)
+                    _tell_plan(console, plan(checked, results, jobs, fresh=fresh))
                     return
                 outcome = run_sweep(
                     checked, results, jobs, Progress(console), fresh=fresh, time_limit=time_limit
@@ -172,9 +174,10 @@ def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULT
 
     with errors_for_people():
         checked = load(find(experiment))
-        store = Store(results / checked.name)
-        with store.held():
-            gone = store.prune(checked)
+        store, gone = Store(results / checked.name), []
+        if store.parts.is_dir():
+            with store.held():
+                gone = store.prune(checked)
     typer.echo(f"Deleted {len(gone):,} files from {store.parts}.")
 
 
@@ -182,22 +185,23 @@ def _workers(
     backend: str, scheduler: str | None, jobs: int | None, time_limit: float | None
 ) -> AbstractContextManager[None]:
     """Return the block in which joblib's workers are those that the options ask for."""
+    if time_limit and not hasattr(signal, "setitimer"):
+        raise UserError("--time-limit needs signals, which this system does not have")
     if (backend == "dask") != (scheduler is not None):
         raise UserError("--backend dask and --scheduler ADDRESS belong together")
     if scheduler is None:
         return nullcontext()
     if jobs or time_limit:
         raise UserError("--jobs and --time-limit are for local workers, not for --backend dask")
-    from optimlab.cluster import dask
-
+    try:
+        from optimlab.cluster import dask
+    except ModuleNotFoundError:
+        raise UserError("--backend dask needs an extra: pip install 'optimlab[dask]'") from None
     return dask(scheduler)
 
 
-def _tell_plan(console: Console, experiment: Experiment, results: Path, jobs: int | None) -> None:
+def _tell_plan(console: Console, todo: Plan) -> None:
     """Print what a sweep would do."""
-    from optimlab.plan import plan
-
-    todo = plan(experiment, results, jobs)
     kept = f", {todo.kept:,} finished before" if todo.kept else ""
     console.print(f"{todo.missing:,} runs to do{kept}, in {todo.stacks:,} stacks")
     workers = f"{todo.jobs:,} worker{'s' if todo.jobs > 1 else ''}"

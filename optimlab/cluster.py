@@ -8,6 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from distributed import Client
+from distributed.comm.addressing import get_address_host
+from distributed.scheduler import KilledWorker
 from joblib import parallel_config
 from joblib._dask import DaskDistributedBackend
 
@@ -25,36 +28,8 @@ def dask(scheduler: str) -> Iterator[None]:
     Raises
     ------
     UserError
-        When Dask is not installed, nothing answers at the address, or the workers lack optimlab.
+        When nothing answers at the address, there are no workers, or they lack optimlab.
     """
-    try:
-        from distributed import Client
-        from distributed.comm.addressing import get_address_host
-        from distributed.scheduler import KilledWorker
-    except ModuleNotFoundError:
-        raise UserError("the backend dask needs an extra: pip install 'optimlab[dask]'") from None
-
-    class Backend(DaskDistributedBackend):  # type: ignore[misc]
-        """joblib's, but for two ways of it: see below."""
-
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, super().effective_n_jobs(n_jobs))  # for one, joblib would use this process
-
-        # joblib's waits for ever for a stack whose workers died.
-        def submit(self, func: Any, callback: Callable[[Any], None]) -> Future:
-            future = super().submit(func, callback)
-            future.add_done_callback(
-                lambda done: callback(done.exception()) if done.exception() else None
-            )
-            return future
-
-        def retrieve_result_callback(self, out: Any) -> Any:
-            if isinstance(out, KilledWorker):
-                raise BrokenProcessPool(str(out))
-            if isinstance(out, Exception):
-                raise out
-            return super().retrieve_result_callback(out)
-
     try:
         get_address_host(scheduler)  # before a client waits for what is no address at all
         client: Any = Client(scheduler, timeout=10, set_as_default=False)
@@ -67,3 +42,30 @@ def dask(scheduler: str) -> Iterator[None]:
             raise UserError(f"a worker of {scheduler} cannot run optimlab: {error}") from None
         except TimeoutError as error:
             raise UserError(f"the scheduler at {scheduler} has no workers") from error
+
+
+class Backend(DaskDistributedBackend):  # type: ignore[misc]
+    """joblib's, mended in two places."""
+
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        """Return the number of workers; were it one, joblib would do the work in this process."""
+        return max(2, super().effective_n_jobs(n_jobs))
+
+    def submit(self, func: Any, callback: Callable[[Any], None]) -> Future:
+        """Submit, and tell joblib of a failure, too: it waits for ever for what killed its workers."""
+
+        def tell(done: Future) -> None:
+            if done.exception():
+                callback(done.exception())
+
+        future = super().submit(func, callback)
+        future.add_done_callback(tell)
+        return future
+
+    def retrieve_result_callback(self, out: Any) -> Any:
+        """Return a result, or raise what stands for it."""
+        if isinstance(out, KilledWorker):
+            raise BrokenProcessPool(str(out))
+        if isinstance(out, Exception):
+            raise out
+        return super().retrieve_result_callback(out)

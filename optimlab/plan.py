@@ -41,10 +41,10 @@ class Plan:
     bytes: int
 
 
-def plan(experiment: Experiment, results: Path, jobs: int | None) -> Plan:
-    """Return what a sweep would do. Nothing is written."""
+def plan(experiment: Experiment, results: Path, jobs: int | None, *, fresh: bool = False) -> Plan:
+    """Return what a sweep of these parameters would do. Nothing is written."""
     jobs = jobs or effective_n_jobs(-1)
-    finished = Store(results / experiment.name).finished()
+    finished = {} if fresh else Store(results / experiment.name).finished()
     missing = [run for run in experiment.runs() if run.run_id not in finished]
     kept = experiment.count() - len(missing)
     all_stacks = list(stacks(experiment, missing, jobs))

@@ -125,3 +125,13 @@ def test_what_is_no_address_is_told(tmp_path, monkeypatch, address):
     done = call("sweep", "tiny", "--backend", "dask", "--scheduler", address)
     assert done.exit_code == 2
     assert f"no Dask scheduler answers at {address}: " in done.stderr
+
+
+def test_without_dask_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "experiments")
+    monkeypatch.delitem(sys.modules, "optimlab.cluster", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = call("sweep", "tiny", "--backend", "dask", "--scheduler", "tcp://x:1")
+    assert done.exit_code == 2
+    assert "--backend dask needs an extra: pip install 'optimlab[dask]'" in done.stderr

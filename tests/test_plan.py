@@ -27,6 +27,7 @@ def test_it_counts_what_is_missing(tmp_path, monkeypatch):
     run(experiment, tmp_path / "results")
     done = plan(experiment, tmp_path / "results", 3)
     assert (done.missing, done.kept, done.stacks, done.seconds) == (0, 9, 0, 0)
+    assert plan(experiment, tmp_path / "results", 3, fresh=True).missing == 9
 
 
 @pytest.mark.parametrize("text", [TEXT, document(seeds="tuning = 0\nreporting = 50")])
