@@ -46,6 +46,11 @@ test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## Run all tests
 	@$(BIN)/python -m pytest -q -n auto
 
+.PHONY: coverage
+coverage: export OMP_NUM_THREADS = 1
+coverage: $(READY)  ## Run all tests, and tell which lines and branches they do not reach
+	@$(BIN)/python -m pytest -q -n auto --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
 # The libraries are large: they are installed when they are asked for. One thread keeps sums in order.
 $(VENV)/.parity: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test,parity]'
