@@ -222,13 +222,22 @@ def test_the_manifest_tells_what_was_run(tmp_path):
     assert told["environment"]["optimlab"]
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard by new processes, even if the tests themselves run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 # Long enough to be interrupted: each stack of about ten runs takes almost half a second.
-SLOW = plugin(step="import time; time.sleep(0.2)")
+SLOW = plugin(top="import time", step="if params.shape[1] > 50: time.sleep(0.2)")
 SLOW_TEXT = document(seeds="tuning = 0\nreporting = 40", optimizers=OWN, training="epochs = 1")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("jobs", "number"), [(2, signal.SIGINT), (1, signal.SIGTERM)], ids=str)
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_ends_with_130_and_a_hint_and_the_same_command_goes_on(tmp_path, jobs, number):
     file = write(tmp_path, SLOW_TEXT, own=SLOW)
     results = tmp_path / "results"
