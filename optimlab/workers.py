@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from multiprocessing import current_process
 
 from joblib import Parallel, delayed
 
@@ -100,14 +101,14 @@ def _work(stack: Stack) -> FinishedStack:
 
 
 def _leave_with(driver: int) -> None:
-    """End this process soon after the one that started it, which may have been killed."""
+    """End this process soon after the one that started it, which may be killed, or be dead by now."""
 
     def watch() -> None:
         while os.getppid() == driver:
             time.sleep(0.5)
         os._exit(1)
 
-    if os.getppid() == driver:
+    if current_process().name.startswith("Loky"):  # joblib's own; those of a cluster have other parents
         threading.Thread(target=watch, daemon=True).start()
 
 

@@ -92,11 +92,14 @@ def test_killed_sweeps_lose_nothing_and_leave_no_process(tmp_path, undisturbed):
     kills = 0
     while kills < KILLS:
         process = start(file, results)
-        time.sleep(rng.uniform(0, 2.5))
+        if kills == 0:  # the moment when the workers start, and cannot know their parent yet
+            wait_for(lambda: workers_of(results), "a worker")
+        else:
+            time.sleep(rng.uniform(0, 2.5))
         if process.poll() is None:
             process.kill()
             kills += 1
-        process.communicate()
+        process.communicate(timeout=60)  # until no process holds its output
         assert missing(file, results), "the sweep was over before it was disturbed"
     wait_for(lambda: not processes(results), "the workers to leave", 10)
     process = start(file, results)
@@ -104,6 +107,10 @@ def test_killed_sweeps_lose_nothing_and_leave_no_process(tmp_path, undisturbed):
     assert (process.returncode, "Traceback" in out) == (0, False)
     assert tables(results) == undisturbed
     assert not list(results.rglob("*.tmp"))
+
+
+def workers_of(results):
+    return [pid for pid, line in processes(results).items() if "popen_loky" in line]
 
 
 def finished_parts(results):
@@ -127,7 +134,7 @@ def test_a_sweep_survives_its_workers(tmp_path, undisturbed):
             continue
         seen = len(finished_parts(results))
         time.sleep(rng.uniform(0, 1))
-        workers = [pid for pid, line in processes(results).items() if "popen_loky" in line]
+        workers = workers_of(results)
         if workers:
             os.kill(rng.choice(workers), signal.SIGKILL)
             kills += 1
