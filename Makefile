@@ -33,6 +33,10 @@ sweep: $(READY)  ## Run what is missing of an experiment [EXPERIMENT=digits JOBS
 plots: $(READY)  ## Draw all figures and write results/report.html
 	@$(BIN)/python -m optimlab plots --results '$(RESULTS)'
 
+.PHONY: verify
+verify: $(READY)  ## Train some of the stored runs again, and compare every bit
+	@$(BIN)/python -m optimlab verify '$(EXPERIMENT)' $(if $(JOBS),--jobs $(JOBS)) --results '$(RESULTS)'
+
 .PHONY: list
 list: $(READY)  ## Show experiments, optimizers and problems
 	@$(BIN)/python -m optimlab list
@@ -41,6 +45,11 @@ list: $(READY)  ## Show experiments, optimizers and problems
 test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## Run all tests
 	@$(BIN)/python -m pytest -q -n auto
+
+.PHONY: coverage
+coverage: export OMP_NUM_THREADS = 1
+coverage: $(READY)  ## Run all tests, and tell which lines and branches they do not reach
+	@$(BIN)/python -m pytest -q -n auto --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 # The libraries are large: they are installed when they are asked for. One thread keeps sums in order.
 $(VENV)/.parity: $(READY)

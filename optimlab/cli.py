@@ -1,21 +1,20 @@
-"""The command line: `optimlab sweep`, `plots`, `list` and `show`."""
+"""The command line: `optimlab sweep`, `plots`, `list`, `show`, `verify` and `prune`."""
 
 from __future__ import annotations
 
 import io
 import os
-import shutil
 import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich import filesize
 from rich.console import Console
 
 import optimlab
@@ -23,6 +22,7 @@ from optimlab.errors import UserError
 
 if TYPE_CHECKING:
     from optimlab.experiment import Experiment
+    from optimlab.plan import Plan
     from optimlab.sweep import Outcome
 
 app = typer.Typer(
@@ -94,10 +94,27 @@ def sweep(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the experiment's results first.")
     ] = False,
+    backend: Annotated[
+        Literal["local", "dask"], typer.Option(help="Where the workers are: here, or on a Dask cluster.")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(help="The Dask scheduler's address, such as tcp://10.0.0.1:8786.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what it would do, how long, and how much disk.")
+    ] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Seconds that a run may take; one that takes longer is failed. None: no limit.",
+        ),
+    ] = None,
     results: ResultsFolder = RESULTS,
 ) -> None:
     """Run what is missing of an experiment, and save its tables."""
     from optimlab.config import find, load
+    from optimlab.plan import plan
     from optimlab.progress import Progress
     from optimlab.sweep import sweep as run_sweep
 
@@ -105,21 +122,22 @@ def sweep(
     with errors_for_people():
         checked = load(find(experiment))
         folder = results / checked.name
-        _check_writable(folder)
-        if fresh and (folder / "parts").is_dir():  # nothing but a folder of results is deleted
-            shutil.rmtree(folder)
+        workers = _workers(backend, scheduler, jobs, time_limit)
+        if not dry_run:
+            _check_writable(folder)
         console.print(checked.title, style="bold", markup=False)
         try:
-            outcome = run_sweep(checked, results, jobs, Progress(console))
+            with workers:
+                if dry_run:
+                    _tell_plan(console, plan(checked, results, jobs, fresh=fresh))
+                    return
+                outcome = run_sweep(
+                    checked, results, jobs, Progress(console), fresh=fresh, time_limit=time_limit
+                )
         except KeyboardInterrupt:
             text = f"Interrupted. What had finished is in {folder}; the same command goes on."
             console.print(text, soft_wrap=True)
             raise typer.Exit(130) from None
-        except BrokenProcessPool as error:
-            text = (
-                "a worker process died: out of memory, or a plug-in crashed it; the same command goes on"
-            )
-            raise OSError(0, text, str(folder)) from error
     _tell(console, checked, outcome, folder)
 
 
@@ -159,6 +177,86 @@ def _check_writable(folder: Path) -> None:
         raise UserError(f"{folder}: the results cannot be there: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder}: the results cannot be there: it may not be written to")
+
+
+@app.command()
+def verify(
+    experiment: ExperimentName = "digits",
+    runs: Annotated[int, typer.Option(min=1, help="How many runs to train again.")] = 20,
+    seed: Annotated[int, typer.Option(help="Which runs: another seed, other runs.")] = 0,
+    jobs: Jobs = None,
+    results: ResultsFolder = RESULTS,
+) -> None:
+    """Train some of the stored runs again, and compare every bit; exit 1 where one differs."""
+    from optimlab.config import find, load
+    from optimlab.verify import verify as run_verify
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    with errors_for_people():
+        verdict = run_verify(load(find(experiment)), results, runs, seed, jobs)
+    count = f"{verdict.runs:,} of {verdict.stored:,} runs trained again"
+    if not verdict.differences:
+        console.print(f"{count}: every bit is the same.")
+        return
+    console.print(f"{count}: {len(verdict.differences):,} came out differently.")
+    for line in verdict.differences:
+        console.print(f"  {line}")
+    for name, (then, now) in sorted(verdict.changes.items()):
+        console.print(f"  {name} was {then} at the last sweep and is {now}")
+    raise typer.Exit(1)
+
+
+@app.command()
+def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS) -> None:
+    """Delete the finished runs that an experiment, as it is now, does not use.
+
+    They are of earlier versions of its file or of the code, or were damaged.
+    """
+    from optimlab.config import find, load
+    from optimlab.store import Store
+
+    with errors_for_people():
+        checked = load(find(experiment))
+        store, gone = Store(results / checked.name), []
+        if store.parts.is_dir():
+            with store.held():
+                gone = store.prune(checked)
+    typer.echo(f"Deleted {len(gone):,} files from {store.parts}.")
+
+
+def _workers(
+    backend: str, scheduler: str | None, jobs: int | None, time_limit: float | None
+) -> AbstractContextManager[None]:
+    """Return the block in which joblib's workers are those that the options ask for."""
+    if time_limit and not hasattr(signal, "setitimer"):
+        raise UserError("--time-limit needs signals, which this system does not have")
+    if (backend == "dask") != (scheduler is not None):
+        raise UserError("--backend dask and --scheduler ADDRESS belong together")
+    if scheduler is None:
+        return nullcontext()
+    if jobs or time_limit:
+        raise UserError("--jobs and --time-limit are for local workers, not for --backend dask")
+    try:
+        from optimlab.cluster import dask
+    except ModuleNotFoundError:
+        raise UserError("--backend dask needs an extra: pip install 'optimlab[dask]'") from None
+    return dask(scheduler)
+
+
+def _tell_plan(console: Console, todo: Plan) -> None:
+    """Print what a sweep would do."""
+    kept = f", {todo.kept:,} finished before" if todo.kept else ""
+    console.print(f"{todo.missing:,} runs to do{kept}, in {todo.stacks:,} stacks")
+    workers = f"{todo.jobs:,} worker{'s' if todo.jobs > 1 else ''}"
+    console.print(f"about {_duration(todo.seconds)} on {workers}, by a short piece timed just now")
+    console.print(f"at most {filesize.decimal(todo.bytes)} of disk")
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Path) -> None:

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 import optimlab
 
-LIBRARIES = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "joblib")
 
 
 def environment() -> dict[str, Any]:
     """Return name → value, for people: versions, BLAS, processor, system, commit and date."""
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
         "optimlab": optimlab.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
         **{library: _version(library) for library in LIBRARIES},
-        "blas": f"{blas['name']} {blas['version']}",
+        "blas": _blas(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -38,6 +38,14 @@ def _version(library: str) -> str:
         return version(library)
     except PackageNotFoundError:
         return "unknown"
+
+
+def _blas() -> str:
+    """Return the BLAS of numpy, and the kernels that it chose for this processor: they decide bits."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    kernels = {pool.get("architecture") for pool in threadpool_info() if pool["user_api"] == "blas"}
+    chosen = ", ".join(sorted(filter(None, kernels)))
+    return f"{blas['name']} {blas['version']}" + (f", {chosen} kernels" if chosen else "")
 
 
 def _cpu() -> str:

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from optimlab.plugins import plugin_path
+from optimlab.plugins import plugin_files
 from optimlab.training import Problem
 
 Role = Literal["tuning", "reporting"]
@@ -148,40 +148,34 @@ class Experiment:
             "hyperparameters": setting.hyperparameters,
             "learning_rate": rate,
             "record_at": _digest(repr(problem.record_at)),
-            "source": self._source_digests[problem.label],
-            "versions": [version(library) for library in COMPUTING],
-            "plugin": self._plugin_digests[setting.rule],
+            "code": self.codes[problem.label, setting.rule],
         }
         return _digest(json.dumps(parts, sort_keys=True))
 
-    def plugins_changed(self) -> bool:
-        """Return whether a plug-in's file is another one than when the first run was identified."""
-        return self._plugin_digests != self._read_plugins()
-
     @cached_property
-    def _plugin_digests(self) -> dict[str, str | None]:
-        return self._read_plugins()
+    def codes(self) -> dict[tuple[str, str], str]:
+        """Problem's label and rule → the digest of the code that computes their runs.
 
-    def _read_plugins(self) -> dict[str, str | None]:
-        """Return a digest of each rule's file; None for the five."""
-        files = {s.rule: plugin_path(s.rule, self.file.parent) for s in self.optimizers}
+        It is of the code as it was when the first run was identified.
+        """
         return {
-            rule: _digest(file.read_bytes() if file.exists() else b"") if file else None
-            for rule, file in files.items()
+            (each.label, setting.rule): code_digest(each.problem, setting.rule, self.file.parent)
+            for each, setting in itertools.product(self.problems, self.optimizers)
         }
 
-    @cached_property
-    def _source_digests(self) -> dict[str, str]:
-        """A digest of the code that computes each problem's runs, by its label."""
-        return {setting.label: _source_digest(setting.problem) for setting in self.problems}
 
+def code_digest(problem: Problem, rule: str, folder: Path) -> str:
+    """Return a digest of the code that computes: what is not in it decides no number.
 
-def _source_digest(problem: Problem) -> str:
-    """Return a digest of the code that computes: what is not in these files decides no number."""
+    It is of the sources of this package that a run goes through, of the plug-in's file and what that
+    imports from outside the installed packages, and of the versions of the libraries.
+    """
     module = type(problem).__module__.rpartition(".")[2]
     files = ["optimizers.py", "training.py", "stack.py", "problems/seeds.py", f"problems/{module}.py"]
     sources = [*(PACKAGE / file for file in files), *sorted(PACKAGE.glob("nn/*.py"))]
-    return _digest(b"".join(_digest(path.read_bytes()).encode() for path in sources))
+    sources += plugin_files(rule, folder)
+    parts = [_digest(path.read_bytes() if path.exists() else b"") for path in sources]
+    return _digest(json.dumps([parts, [version(library) for library in COMPUTING]]))
 
 
 def _digest(content: str | bytes) -> str:

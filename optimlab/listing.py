@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from pathlib import Path
 
+from rich import filesize
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +17,8 @@ from optimlab.plugins import hyperparameters
 from optimlab.problems import PROBLEMS
 from optimlab.store import Store
 
+LISTED = 5  # of parts that are stale
+
 
 def print_listing(console: Console) -> None:
     """Print all experiments, optimizers and problems."""
@@ -25,7 +28,8 @@ def print_listing(console: Console) -> None:
 def print_experiment(console: Console, name: str, results: Path) -> None:
     """Print what an experiment runs, and how many of its runs are on disk."""
     experiment = load(find(name))
-    finished = Store(results / experiment.name).finished()
+    store = Store(results / experiment.name)
+    finished = store.finished()
     done = sum(run.run_id in finished for run in experiment.runs())
     console.print(experiment.title, style="bold", markup=False)
     console.print(
@@ -38,6 +42,18 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
             markup=False,
         )
     console.print(f"seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting")
+    stale = store.stale(experiment)
+    if stale:
+        size = sum(path.stat().st_size for path in stale)
+        console.print(
+            f"{len(stale):,} parts ({filesize.decimal(size)}) hold nothing that the experiment uses "
+            f"as it is now; optimlab prune {name} deletes them:",
+            markup=False,
+        )
+        for path in stale[:LISTED]:
+            console.print(f"  {path}", markup=False, soft_wrap=True)
+        if len(stale) > LISTED:
+            console.print(f"  and {len(stale) - LISTED:,} more")
     table = _table("optimizer", "rule", "hyper-parameters", "learning rates")
     for setting in experiment.optimizers:
         others = ", ".join(f"{key} = {value}" for key, value in setting.hyperparameters.items())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from hashlib import sha256
+from modulefinder import ModuleFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,9 +50,28 @@ def load_rule(name: str, folder: Path) -> type:
     return rule
 
 
-def plugin_path(name: str, folder: Path) -> Path | None:
-    """Return the file of a rule ``"file.py:ClassName"``; None for one of the five."""
-    return None if name in RULES else folder / name.partition(":")[0]
+def plugin_files(name: str, folder: Path) -> list[Path]:
+    """Return the file of a rule ``"file.py:ClassName"`` and what it imports; nothing for the five.
+
+    What is installed, and optimlab itself, are left out: their versions and sources are known otherwise.
+    So is what a plug-in finds by other means than import statements.
+    """
+    if name in RULES:
+        return []
+    file = folder / name.partition(":")[0]
+    places = [path for path in sys.path if not _is_installed(Path(path or "."))]
+    finder = ModuleFinder(places, excludes=["optimlab"])
+    with suppress(OSError, SyntaxError, ValueError):  # gone or broken since it was checked
+        finder.run_script(str(file))
+    imported = {Path(getattr(module, "__file__", None) or file) for module in finder.modules.values()}
+    return [file, *sorted(imported - {file})]
+
+
+def _is_installed(folder: Path) -> bool:
+    return "site-packages" in folder.parts or any(
+        folder.resolve().is_relative_to(Path(prefix).resolve())
+        for prefix in (sys.prefix, sys.base_prefix)
+    )
 
 
 def mixes_runs(rule: type, given: Mapping[str, Any]) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +33,8 @@ class Stack:
     record_at : the steps to record; the last one ends the training.
     run_ids, learning_rates, seeds : one each for each run.
     params_of : the run_ids of those whose parameters are recorded, too.
+    code : the digest of the code that the runs are identified by.
+    time_limit : seconds that a run may take; None for as long as it takes.
     """
 
     problem: Problem
@@ -38,7 +45,9 @@ class Stack:
     run_ids: tuple[str, ...]
     learning_rates: tuple[float, ...]
     seeds: tuple[int, ...]
+    code: str
     params_of: frozenset[str] = frozenset()
+    time_limit: float | None = None
 
     @property
     def places_of_params(self) -> list[int]:
@@ -101,17 +110,37 @@ def train_stack(stack: Stack) -> FinishedStack:
             return _finish(stack, _train(stack))
         except (Exception, SystemExit) as error:
             if len(stack.run_ids) == 1:
-                return _failed(stack, error)
-        return _join([train_stack(stack.only(place)) for place in range(len(stack.run_ids))])
+                return failed(stack, traceback.format_exception_only(error)[-1].strip())
+        return join([train_stack(stack.only(place)) for place in range(len(stack.run_ids))])
 
 
 def _train(stack: Stack) -> Recording:
-    rule = load_rule(stack.rule, stack.folder)
-    column = np.array(stack.learning_rates, stack.problem.dtype)[:, None]
-    optimizer = rule(learning_rate=column, **stack.hyperparameters)
-    return train(
-        stack.problem, optimizer, stack.seeds, stack.record_at, params_of=stack.places_of_params
-    )
+    with _at_most(stack.time_limit and stack.time_limit * len(stack.run_ids)):
+        rule = load_rule(stack.rule, stack.folder)
+        column = np.array(stack.learning_rates, stack.problem.dtype)[:, None]
+        optimizer = rule(learning_rate=column, **stack.hyperparameters)
+        return train(
+            stack.problem, optimizer, stack.seeds, stack.record_at, params_of=stack.places_of_params
+        )
+
+
+@contextmanager
+def _at_most(seconds: float | None) -> Iterator[None]:
+    """Raise TimeoutError in the block when it takes longer; only the main thread can be told to."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"took longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _finish(stack: Stack, recording: Recording) -> FinishedStack:
@@ -146,9 +175,9 @@ def _finish(stack: Stack, recording: Recording) -> FinishedStack:
     return FinishedStack(runs, traces)
 
 
-def _failed(stack: Stack, error: BaseException) -> FinishedStack:
+def failed(stack: Stack, reason: str) -> FinishedStack:
+    """Return the stack with every run failed, and no traces."""
     final = dict.fromkeys(PROBLEM_METRICS, np.nan)
-    reason = traceback.format_exception_only(error)[-1].strip()  # even if its text cannot be had
     runs = [FinishedRun(run_id, "failed", reason, 0, final) for run_id in stack.run_ids]
     empty = {name: np.empty(0) for name in ("epoch", *METRICS, *stack.problem.extra_metrics)}
     if stack.params_of:
@@ -156,7 +185,7 @@ def _failed(stack: Stack, error: BaseException) -> FinishedStack:
     return FinishedStack(runs, empty | {"run": np.empty(0, np.int32), "step": np.empty(0, np.int64)})
 
 
-def _join(parts: list[FinishedStack]) -> FinishedStack:
+def join(parts: list[FinishedStack]) -> FinishedStack:
     """Return finished stacks as one, the places of their runs counted through."""
     runs = [run for part in parts for run in part.runs]
     starts = np.cumsum([0] + [len(part.runs) for part in parts[:-1]])

@@ -1,8 +1,10 @@
 """The store: finished runs on disk, and the tidy tables that are made from them.
 
 The durable truth is a folder of Parquet parts, one a stack, each written in whole or not at all. A
-part holds the traces of its runs, and in its metadata how each run ended. The tables `runs.csv` and
-`traces.parquet` are made from the parts as often as wanted, one part in memory at a time.
+part holds the traces of its runs, and in its metadata how each run ended; its name ends with a digest
+of its content, so that one whose bytes have changed is never believed: the sweep sets it aside and
+does its runs again. The tables `runs.csv` and `traces.parquet` are made from the parts as often as
+wanted, a few parts in memory at a time.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from hashlib import sha256
@@ -20,19 +24,36 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from optimlab.errors import UserError
 from optimlab.experiment import Experiment, Run
-from optimlab.files import write_atomically, write_bytes
+from optimlab.files import (
+    HOLDER,
+    LOCK,
+    only_writer,
+    remove_temporaries,
+    write_atomically,
+    write_bytes,
+)
 from optimlab.stack import FinishedRun, FinishedStack
 from optimlab.training import METRICS, PROBLEM_METRICS
 
-FORMAT = 1
+FORMAT = 2
 METADATA_KEY = b"optimlab"
 PARTS_IN_MEMORY = 16
+ROWS_IN_A_GROUP = 1 << 17  # of traces.parquet: its bytes must not tell where parts begin and end
+PARAMS_IN_A_GROUP = 1 << 10  # of params.parquet, likewise
 
 Index = dict[str, tuple[Path, str]]  # run_id → its part and its status
+
+
+class DamagedPartError(UserError):
+    """A file among the parts that is not what a sweep wrote."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is not what was written; the next sweep sets it aside")
 
 
 class Store:
@@ -46,24 +67,97 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.parts = folder / "parts"
+        self.damaged = self.parts / "damaged"
         self._read_part = lru_cache(PARTS_IN_MEMORY)(_read_part)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the results for this process alone to write, and tidy up after one that was killed.
+
+        Raises
+        ------
+        UserError
+            When another process holds them.
+        """
+        with only_writer(self.folder):
+            remove_temporaries(self.parts, "*")
+            for name in ("runs.csv", "traces.parquet", "params.parquet", "experiment.json"):
+                remove_temporaries(self.folder, name)
+            yield
+
+    def clear(self) -> None:
+        """Delete all results, if this is a folder of results."""
+        if not self.parts.is_dir():
+            return
+        for path in self.folder.iterdir():
+            if path.name not in (LOCK, HOLDER):
+                _delete(path)
 
     def write_part(self, stack: FinishedStack) -> None:
         """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
         self.parts.mkdir(parents=True, exist_ok=True)
-        self._read_part.cache_clear()  # a part of the same runs may be replaced
         runs = {"format": FORMAT, "runs": [asdict(run) for run in stack.runs]}
         metadata = {METADATA_KEY: json.dumps(runs).encode()}
         table = pa.table(stack.traces).replace_schema_metadata(metadata)
-        name = sha256("".join(run.run_id for run in stack.runs).encode()).hexdigest()[:24]
-        write_atomically(
-            self.parts / f"{name}.parquet",
-            lambda path: pq.write_table(table, path, compression="zstd", write_page_checksum=True),
-        )
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, compression="zstd")
+        content = buffer.getvalue().to_pybytes()
+        stem = _digest("".join(run.run_id for run in stack.runs).encode())
+        path = self.parts / f"{stem}-{_digest(content)}.parquet"
+        write_bytes(path, content)
+        for other in self.parts.glob(f"{stem}-*.parquet"):  # of the same runs, which had failed
+            if other != path:
+                other.unlink()
+
+    def set_aside_damaged(self) -> None:
+        """Move what is no sound part to parts/damaged/, with a warning; its runs count as not done.
+
+        Raises
+        ------
+        OSError
+            When a part cannot be read or moved, which says nothing of its content.
+        """
+        for path in sorted(self.parts.glob("*.parquet")):
+            try:
+                _read_sound(path)
+            except DamagedPartError:
+                self.damaged.mkdir(exist_ok=True)
+                names = (f"{path.name}{f'.{n}' if n else ''}" for n in itertools.count())
+                target = next(
+                    self.damaged / name for name in names if not (self.damaged / name).exists()
+                )
+                path.rename(target)
+                text = f"{path} is not what was written: it is now {target}, and its runs are done again"
+                warnings.warn(text, stacklevel=2)
 
     def finished(self) -> dict[str, Path]:
         """Return run_id → part of every run on disk that need not run again: all but failed ones."""
         return {run_id: path for run_id, (path, status) in self._index().items() if status != "failed"}
+
+    def read(self, runs: Iterable[Run]) -> Iterator[tuple[Run, FinishedRun, dict[str, Any]]]:
+        """Yield each of these runs that is on disk: how it ended, and its traces, name → column."""
+        index = self._index()
+        for run in runs:
+            if run.run_id in index:
+                ends, traces = self._read_part(index[run.run_id][0])
+                place = next(n for n, end in enumerate(ends) if end.run_id == run.run_id)
+                rows = traces.filter(pc.equal(traces["run"], place)).drop_columns("run")
+                yield run, ends[place], {name: rows[name].to_numpy() for name in rows.column_names}
+
+    def stale(self, experiment: Experiment) -> list[Path]:
+        """Return the parts that no table of the experiment, as it is now, is made from."""
+        index = self._index()
+        used = {index[run.run_id][0] for run in experiment.runs() if run.run_id in index}
+        return [path for path in sorted(self.parts.glob("*.parquet")) if path not in used]
+
+    def prune(self, experiment: Experiment) -> list[Path]:
+        """Delete the stale parts, and those that were set aside; return what was deleted."""
+        gone = self.stale(experiment) + sorted(self.damaged.glob("*"))
+        for path in gone:
+            _delete(path)
+        if self.damaged.is_dir():
+            self.damaged.rmdir()
+        return gone
 
     def manifest(self) -> dict[str, Any]:
         """Return what experiment.json holds; nothing where it is not there or is garbled."""
@@ -125,8 +219,9 @@ class Store:
         schema = pa.schema([*TRACE_SCHEMA, *(pa.field(name, pa.float64()) for name in extra)])
         small = {"use_byte_stream_split": [*METRICS, *extra], "use_dictionary": WHOSE}  # by a third
         with pq.ParquetWriter(path, schema, compression="zstd", **small) as writer:
-            for group in self._groups(experiment, index):
-                writer.write_table(group.traces(schema))
+            tables = (group.traces(schema) for group in self._groups(experiment, index))
+            for table in _in_pieces(tables, ROWS_IN_A_GROUP):
+                writer.write_table(table, row_group_size=ROWS_IN_A_GROUP)
 
     def _write_params(self, experiment: Experiment, index: Index, path: Path) -> None:
         """Write the parameters of the runs that record them; remove the file where none does."""
@@ -139,10 +234,13 @@ class Store:
 
         def write(path: Path) -> None:
             with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=WHOSE) as writer:
-                for group in self._groups(experiment, index):
-                    kept = group.only([run for run in group.runs if run.keeps_params])
-                    if kept.runs:
-                        writer.write_table(kept.traces(schema))
+                groups = (
+                    group.only([run for run in group.runs if run.keeps_params])
+                    for group in self._groups(experiment, index)
+                )
+                tables = (group.traces(schema) for group in groups if group.runs)
+                for table in _in_pieces(tables, PARAMS_IN_A_GROUP):
+                    writer.write_table(table, row_group_size=PARAMS_IN_A_GROUP)
 
         write_atomically(path, write)
 
@@ -154,10 +252,14 @@ class Store:
             yield Group(list(runs), ends, traces)
 
     def _index(self) -> Index:
-        """Return run_id → (part, status), by the parts' metadata alone. A success beats a failure."""
+        """Return run_id → (part, status), of the sound parts. A success beats a failure."""
         index: Index = {}
         for path in sorted(self.parts.glob("*.parquet")):
-            for run in _read_metadata(path):
+            try:
+                ends = _ends(_read_sound(path))
+            except DamagedPartError:
+                continue
+            for run in ends:
                 known = index.get(run.run_id)
                 if known is None or known[1] == "failed":
                     index[run.run_id] = (path, run.status)
@@ -209,36 +311,66 @@ class Group:
 
     def traces(self, schema: pa.Schema) -> pa.Table:
         """Return the traces of these runs, with the columns that say whose they are."""
-        tables = []
         starts = self.all_traces["run"].to_numpy().searchsorted(range(len(self.place) + 1))
-        for run in self.runs:
-            place = self.place[run.run_id]
-            rows = self.all_traces.slice(starts[place], starts[place + 1] - starts[place])
-            whose = (run.run_id, run.problem, run.optimizer, run.learning_rate, run.seed, run.role)
-            columns = [pa.repeat(value, len(rows)) for value in whose]
-            columns += [
-                rows[name] if name in rows.column_names else pa.nulls(len(rows))  # another problem's
-                for name in schema.names[len(whose) :]
-            ]
-            tables.append(pa.table(columns, names=schema.names).cast(schema))
-        return pa.concat_tables(tables)
+        places = np.array([self.place[run.run_id] for run in self.runs])
+        lengths = starts[places + 1] - starts[places]
+        owners = np.repeat(np.arange(len(places)), lengths)
+        rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in places])
+        columns = [pa.array([getattr(run, name) for run in self.runs]).take(owners) for name in WHOSE]
+        known = self.all_traces.column_names
+        columns += [
+            self.all_traces[name].take(rows)
+            if name in known
+            else pa.nulls(len(rows))  # another problem's
+            for name in schema.names[len(WHOSE) :]
+        ]
+        return pa.table(columns, names=schema.names).cast(schema)
 
 
-def _read_metadata(path: Path) -> list[FinishedRun]:
-    """Return how the runs of a part ended; none, with a warning, where the file is no sound part."""
-    try:
-        content = json.loads(pq.read_schema(path).metadata[METADATA_KEY])
-        return [FinishedRun(**run) for run in content["runs"]] if content["format"] == FORMAT else []
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        warnings.warn(f"{path} is not a sound part and is left out: {error}", stacklevel=1)
-        return []
+def _read_sound(path: Path) -> pa.BufferReader:
+    """Return the content of a part, once it is known to be what was written."""
+    if not path.is_file():
+        raise DamagedPartError(path)
+    content = path.read_bytes()
+    if path.stem.rpartition("-")[2] != _digest(content):
+        raise DamagedPartError(path)
+    return pa.BufferReader(content)
+
+
+def _ends(part: pa.BufferReader) -> list[FinishedRun]:
+    """Return how the runs of a part ended; none where a later version wrote it."""
+    content = json.loads(pq.read_schema(part).metadata[METADATA_KEY])
+    return [FinishedRun(**run) for run in content["runs"]] if content["format"] == FORMAT else []
 
 
 def _read_part(path: Path) -> tuple[list[FinishedRun], pa.Table]:
-    try:
-        return _read_metadata(path), pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} is damaged; delete it and sweep again: {error}") from error
+    part = _read_sound(path)
+    return _ends(part), pq.read_table(part)
+
+
+def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield the tables' rows in tables of so many rows each, wherever the given ones begin and end."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= rows:
+            joined = pa.concat_tables(waiting)
+            for start in range(0, len(joined) - rows + 1, rows):
+                yield joined.slice(start, rows).combine_chunks()
+            waiting = [joined.slice(len(joined) - len(joined) % rows)]
+    if sum(map(len, waiting)):
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()[:24]
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _cell(value: Any) -> Any:

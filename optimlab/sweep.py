@@ -5,24 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 import shlex
-import signal
-import threading
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, cpu_count, delayed
+from joblib import effective_n_jobs
 
 from optimlab.environment import environment
-from optimlab.errors import UserError
 from optimlab.experiment import FOLDER, Experiment, ProblemSetting, Run
 from optimlab.progress import Progress
-from optimlab.stack import Stack, train_stack
+from optimlab.stack import Stack
 from optimlab.store import Store
+from optimlab.workers import trained
 
 # A stack's working memory should stay within the cache that a core can call its own, more or less.
 STACK_BYTES = 6_000_000
@@ -49,7 +47,15 @@ class Outcome:
     seconds: float
 
 
-def sweep(experiment: Experiment, results: Path, jobs: int | None, progress: Progress) -> Outcome:
+def sweep(
+    experiment: Experiment,
+    results: Path,
+    jobs: int | None,
+    progress: Progress,
+    *,
+    fresh: bool = False,
+    time_limit: float | None = None,
+) -> Outcome:
     """Run what is missing of an experiment and make its tables.
 
     Every stack is on disk as soon as it has finished. When the sweep is interrupted, the workers are
@@ -61,38 +67,56 @@ def sweep(experiment: Experiment, results: Path, jobs: int | None, progress: Pro
     results : the folder of all results; the experiment's own is made in it.
     jobs : the number of worker processes; None for one a core.
     progress : is told how far the sweep is.
+    fresh : whether to delete the experiment's results first.
+    time_limit : seconds that a run may take; one that takes longer is failed.
+
+    Raises
+    ------
+    UserError
+        When another process sweeps into the same results, or the code changes on the way.
+    OSError
+        When the results cannot be read or written.
     """
     start = time.monotonic()
     store = Store(results / experiment.name)
-    finished = store.finished()
-    missing = [run for run in experiment.runs() if run.run_id not in finished]
-    kept = experiment.count() - len(missing)
-    jobs = jobs or cpu_count()
+    jobs = jobs or effective_n_jobs(-1)
     ran = 0
-    try:
-        with progress.over(len(missing), kept):
-            for stack in _trained(stacks(experiment, missing, jobs), jobs):
-                if experiment.plugins_changed():
-                    raise UserError(
-                        "a plug-in changed while the sweep ran; sweep again to use the new one"
-                    )
-                store.write_part(stack)
-                ran += len(stack.runs)
-                progress.advance(len(stack.runs))
-    finally:
+
+    def write_tables() -> dict[str, int]:
         about = manifest(experiment, time.monotonic() - start, ran)
         if ran == 0:  # the numbers are still those of the sweep before
             before = store.manifest()
             about |= {key: before[key] for key in ("environment", "last_sweep") if key in before}
-        statuses = store.write_tables(experiment, about)
+        return store.write_tables(experiment, about)
+
+    with store.held():
+        if fresh:
+            store.clear()
+        store.set_aside_damaged()
+        finished = store.finished()
+        missing = [run for run in experiment.runs() if run.run_id not in finished]
+        kept = experiment.count() - len(missing)
+        try:
+            with progress.over(len(missing), kept):
+                for stack in trained(stacks(experiment, missing, jobs, time_limit), jobs):
+                    store.write_part(stack)
+                    ran += len(stack.runs)
+                    progress.advance(len(stack.runs))
+        except BaseException:
+            with suppress(OSError):  # such as the full disk that has just been met
+                write_tables()
+            raise
+        statuses = write_tables()
     return Outcome(ran, kept, statuses, time.monotonic() - start)
 
 
-def stacks(experiment: Experiment, runs: list[Run], jobs: int) -> Iterator[Stack]:
+def stacks(
+    experiment: Experiment, runs: list[Run], jobs: int, time_limit: float | None = None
+) -> Iterator[Stack]:
     """Yield the runs in stacks: of one problem and optimizer each, and enough for all workers."""
     optimizers = {setting.label: setting for setting in experiment.optimizers}
     problems = {setting.label: setting for setting in experiment.problems}
-    by_workers = -(-len(runs) // (4 * min(jobs, cpu_count())))
+    by_workers = -(-len(runs) // (4 * min(jobs, effective_n_jobs(-1))))
     for (problem_label, label), group in itertools.groupby(
         runs, lambda run: (run.problem, run.optimizer)
     ):
@@ -112,34 +136,9 @@ def stacks(experiment: Experiment, runs: list[Run], jobs: int) -> Iterator[Stack
                 learning_rates=tuple(run.learning_rate for run in batch),
                 seeds=tuple(run.seed for run in batch),
                 params_of=frozenset(run.run_id for run in batch if run.keeps_params),
+                code=experiment.codes[problem_label, optimizers[label].rule],
+                time_limit=time_limit,
             )
-
-
-def _trained(todo: Iterator[Stack], jobs: int) -> Iterator[Any]:
-    """Yield the finished stacks in the order in which they finish."""
-    warnings.filterwarnings("ignore", message=".*have been cancelled", module="joblib")
-    parallel = Parallel(
-        n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
-    )
-    with _children_deaf_to_ctrl_c():
-        return parallel(delayed(train_stack)(stack) for stack in todo)
-
-
-@contextmanager
-def _children_deaf_to_ctrl_c() -> Iterator[None]:
-    """Have the processes that start in this block ignore Ctrl-C: it is the parent that stops them.
-
-    A terminal sends Ctrl-C to all of them; each would print a traceback. They inherit that it is ignored
-    (a blocked signal would not do: the pool's own helper unblocks it as it starts).
-    """
-    if threading.current_thread() is not threading.main_thread():  # only that one may set this
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]:
@@ -161,7 +160,9 @@ def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]
         "runs_expected": experiment.count(),
         "last_sweep": {"runs": ran, "seconds": round(seconds, 1)},
         "environment": environment(),
+        "code": {f"{label}, {rule}": code for (label, rule), code in experiment.codes.items()},
         "toml": experiment.toml,
+        "toml_sha256": sha256(experiment.toml.encode()).hexdigest(),
     }
 
 

@@ -118,6 +118,8 @@ def train(
             if step > recorder.last:
                 break
             point = optimizer.gradient_point(params, state)
+            if point is not params:
+                _check_point(point, params)
             loss, gradient = problem.loss_and_gradient(point, batch)
             recorder.before(step, params, gradient)
             optimizer.step(params, gradient, state)
@@ -125,6 +127,18 @@ def train(
             if recorder.wants(step):
                 recorder.record(step, params, problem.evaluate(params))
     return recorder.recording(params)
+
+
+def _check_point(point: Any, params: Array) -> None:
+    """Raise where a plug-in's point is not like the parameters; broadcast, it would mix runs."""
+    if not isinstance(point, np.ndarray):
+        got = type(point).__name__
+    elif (point.shape, point.dtype) != (params.shape, params.dtype):
+        got = f"{point.dtype} {point.shape}"
+    else:
+        return
+    right = f"{params.dtype} {params.shape}"
+    raise TypeError(f"gradient_point must return an array like params, {right}; it returned {got}")
 
 
 class Recorder:

@@ -75,9 +75,9 @@ def silent():
     return Progress(Console(file=io.StringIO()))
 
 
-def run(experiment, results, jobs=1):
+def run(experiment, results, jobs=1, **options):
     """Sweep without a sound."""
-    return sweep(experiment, results, jobs, silent())
+    return sweep(experiment, results, jobs, silent(), **options)
 
 
 def command(*words):

@@ -1,15 +1,16 @@
 """The command line: what it prints, and its exit status."""
 
 import json
+import os
 import signal
 
 import pytest
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sweeping import OWN, document, plugin, write
 from typer.testing import CliRunner
 
 import optimlab
 from optimlab import cli
+from optimlab.store import Store
 
 
 @pytest.fixture
@@ -99,8 +100,8 @@ def test_jobs_is_the_number_of_workers(here, monkeypatch):
         seen.append(jobs)
         return iter(())
 
-    monkeypatch.setattr("optimlab.sweep._trained", trained)
-    monkeypatch.setattr("optimlab.sweep.cpu_count", lambda: 5)
+    monkeypatch.setattr("optimlab.sweep.trained", trained)
+    monkeypatch.setattr("optimlab.sweep.effective_n_jobs", lambda jobs: 5)
     call("sweep", "tiny", "--jobs", 3)
     call("sweep", "tiny")
     assert seen == [3, 5]
@@ -175,7 +176,7 @@ def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("optimlab.sweep.train_stack", interrupted)
+    monkeypatch.setattr("optimlab.workers.train_stack", interrupted)
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 130
     assert "Interrupted. What had finished is in results/tiny; the same command goes on." in done.output
@@ -213,17 +214,28 @@ def test_list_and_show(here):
     assert "6 runs, 0 of them finished" in shown.output
 
 
+@pytest.mark.parametrize("words", [("sweep", "tiny"), ("sweep", "tiny", "--fresh"), ("prune", "tiny")])
+def test_results_that_another_process_writes_are_left_alone(here, words):
+    call("sweep", "tiny", "--jobs", 1)
+    before = sorted(here.glob("results/tiny/parts/*"))
+    with Store(here / "results/tiny").held():
+        done = call(*words)
+    assert done.exit_code == 2
+    assert f"results/tiny: process {os.getpid()} on" in done.stderr
+    assert sorted(here.glob("results/tiny/parts/*")) == before
+
+
+def test_prune_deletes_what_the_experiment_no_longer_uses(here):
+    call("sweep", "tiny", "--jobs", 1)
+    text_of(here, document(training="epochs = 2"))
+    call("sweep", "tiny", "--jobs", 1)
+    parts = len(list(here.glob("results/tiny/parts/*")))
+    done = call("prune", "tiny")
+    assert (done.exit_code, done.output) == (0, f"Deleted {parts // 2} files from results/tiny/parts.\n")
+    assert "0 runs to do, 6 finished before" in call("sweep", "tiny", "--jobs", 1).output
+    assert call("prune", "tiny").output == "Deleted 0 files from results/tiny/parts.\n"
+
+
 def test_terminate_is_an_interrupt():
     with pytest.raises(KeyboardInterrupt):
         cli._terminate(signal.SIGTERM, None)
-
-
-def test_a_worker_that_dies_is_told_without_a_traceback(here, monkeypatch):
-    def dies(*args):
-        raise TerminatedWorkerError("killed")
-
-    monkeypatch.setattr("optimlab.sweep.train_stack", dies)
-    done = call("sweep", "tiny", "--jobs", 1)
-    assert done.exit_code == 1
-    assert "a worker process died" in done.stderr
-    assert (here / "results/tiny/runs.csv").exists()

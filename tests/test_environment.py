@@ -26,6 +26,16 @@ def test_it_tells_versions_machine_and_date():
     assert json.loads(json.dumps(told)) == told
 
 
+def test_the_kernels_of_the_blas_are_told(monkeypatch):
+    """The same BLAS rounds differently on another processor."""
+    monkeypatch.setattr(
+        module, "threadpool_info", lambda: [{"user_api": "blas", "architecture": "SkylakeX"}]
+    )
+    assert environment()["blas"].endswith(", SkylakeX kernels")
+    monkeypatch.setattr(module, "threadpool_info", lambda: [{"user_api": "openmp"}])
+    assert "kernels" not in environment()["blas"]
+
+
 def raises(error):
     def function(*args, **kwargs):
         raise error
@@ -47,7 +57,14 @@ def test_what_cannot_be_known_is_unknown(monkeypatch, owner, name, error, key, e
 
 
 def test_a_machine_that_does_not_name_its_processor(monkeypatch):
-    monkeypatch.setattr(Path, "read_text", raises(FileNotFoundError()))
+    read = Path.read_text
+
+    def read_text(path, *args, **kwargs):
+        if path == Path("/proc/cpuinfo"):
+            raise FileNotFoundError
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
     assert environment()["cpu"]
 
 

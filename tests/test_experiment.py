@@ -233,3 +233,31 @@ def test_a_new_version_of_numpy_changes_every_run_id(tmp_path, monkeypatch):
         optimlab.experiment, "version", lambda library: "99" if library == "numpy" else version(library)
     )
     assert before.isdisjoint(run.run_id for run in tiny(tmp_path).runs())
+
+
+HELPER = "def sign(values):\n    return values\n"
+
+
+def test_what_a_plugin_imports_is_in_the_run_id(tmp_path, monkeypatch):
+    """A module beside it, what that imports in turn, and nothing that is not imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("first_helper", "second_helper", "stranger")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(HELPER)
+    (tmp_path / "first_helper.py").write_text("from second_helper import sign\n")
+    text = document(optimizers=OWN + "[optimizers.SGD]\n")
+    source = plugin(top="import numpy\nfrom first_helper import sign")
+    seen = []
+    for change in (None, *names):
+        if change:
+            (tmp_path / f"{change}.py").write_text(
+                "# changed\n" + (tmp_path / f"{change}.py").read_text()
+            )
+        experiment = tiny(tmp_path, text, own=source)
+        seen.append([{r.run_id for r in experiment.runs() if r.optimizer == o} for o in ("Own", "SGD")])
+    own, builtin = ([pair[place] for pair in seen] for place in (0, 1))
+    assert [own[0] == later for later in own] == [True, False, False, False]
+    assert own[1] != own[2] == own[3]
+    assert builtin[0] == builtin[1] == builtin[2] == builtin[3]
+    for name in names:
+        sys.modules.pop(name, None)

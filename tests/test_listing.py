@@ -4,6 +4,7 @@ import io
 from dataclasses import fields
 
 import pytest
+from rich import filesize
 from rich.console import Console
 from sweeping import OWN, document, plugin, run, tiny, write
 
@@ -120,3 +121,20 @@ def test_an_unknown_experiment_is_no_listing(here):
     write(here / "experiments")
     with pytest.raises(ExperimentError, match="did you mean tiny"):
         shown("tny", here)
+
+
+def test_parts_that_are_stale_are_named(here):
+    for epochs in (2, 3):
+        run(tiny(here / "experiments", document(training=f"epochs = {epochs}")), here / "results")
+    prune, before = "optimlab prune tiny deletes them:", shown("tiny", here / "results")
+    assert "3 parts" in before
+    assert prune in before
+    tiny(here / "experiments")
+    text = shown("tiny", here / "results")
+    parts = sorted((here / "results/tiny/parts").iterdir())
+    assert len(parts) == 6
+    size = filesize.decimal(sum(path.stat().st_size for path in parts))
+    assert f"6 parts ({size}) hold nothing that the experiment uses as it is now;" in text
+    assert prune in text
+    assert [str(path) in text.replace("\n", "") for path in parts] == [True] * 5 + [False]
+    assert "and 1 more" in text

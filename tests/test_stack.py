@@ -125,17 +125,18 @@ def test_a_run_of_one_seed_that_raises_fails_alone(tmp_path, healthy):
 @pytest.mark.parametrize(
     ("statements", "reason"),
     [
-        ({"gradient_point": "return params[:, :-1]"}, "ValueError"),
-        ({"gradient_point": "return params[0]"}, ""),
-        ({"gradient_point": "return None"}, ""),
+        ({"gradient_point": "return params[:, :-1]"}, "TypeError: gradient_point must return"),
+        ({"gradient_point": "return params[0]"}, "TypeError: gradient_point must return"),
+        ({"gradient_point": "return params.astype(np.float64)"}, "it returned float64 (1, 670)"),
+        ({"gradient_point": "return None"}, "it returned NoneType"),
         ({"step": "params -= np.ones((len(params), 3))"}, "ValueError"),
     ],
-    ids=["too short", "no run axis", "nothing", "wrong update"],
+    ids=["too short", "no run axis", "other numbers", "nothing", "wrong update"],
 )
 def test_a_wrong_shape_fails(tmp_path, statements, reason):
     stack, _ = own(tmp_path, **statements)
     assert [run.status for run in stack.runs] == ["failed"] * 6
-    assert all(run.reason.startswith(reason) for run in stack.runs)
+    assert all(reason in run.reason for run in stack.runs)
 
 
 @pytest.mark.parametrize("value", ["np.nan", "np.inf"])

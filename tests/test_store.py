@@ -1,20 +1,22 @@
 """The store: what is written is read back bit for bit, in order, and a damaged part harms no other."""
 
 import csv
+import itertools
 import json
 import os
-import re
 import struct
-import warnings
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sweeping import document, run, tiny
 
+import optimlab.store as store_module
 from optimlab.errors import UserError
 from optimlab.stack import FinishedRun, FinishedStack
 from optimlab.store import Store, write_atomically
@@ -255,8 +257,8 @@ def test_runs_of_another_version_are_left_out(store, experiment, tmp_path):
     assert store.write_tables(other, {}) == {"ok": 6}
 
 
-def foreign(path, metadata):
-    pq.write_table(pa.table({"x": [1]}).replace_schema_metadata(metadata), path)
+def foreign(path):
+    pq.write_table(pa.table({"x": [1]}), path)
 
 
 def cut(path, share):
@@ -264,91 +266,164 @@ def cut(path, share):
     path.write_bytes(content[: int(len(content) * share)])
 
 
-def zeros(path):
-    """Overwrite the data, not the metadata at the end of the file."""
+def one_bit(path, place):
     content = bytearray(path.read_bytes())
-    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-    content[4:end] = bytes(len(content[4:end]))
+    content[int(len(content) * place)] ^= 1
     path.write_bytes(content)
 
 
-def one_bit(path):
-    """Flip a bit in the middle of the numbers of a column."""
-    content = bytearray(path.read_bytes())
-    column = pq.ParquetFile(path).metadata.row_group(0).column(5)
-    content[column.data_page_offset + column.total_compressed_size // 2] ^= 1
-    path.write_bytes(content)
+def folder(path):
+    path.unlink()
+    path.mkdir()
+    (path / "a").write_text("b")
 
 
 DAMAGES = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("run_id,loss\n"),
     "cut in the middle": lambda path: cut(path, 0.5),
-    "cut at the end": lambda path: cut(path, 0.99),
-    "no metadata": lambda path: foreign(path, None),
-    "metadata of another": lambda path: foreign(path, {b"pandas": b"{}"}),
-    "metadata that is no JSON": lambda path: foreign(path, {b"optimlab": b"{"}),
-    "metadata that is another JSON": lambda path: foreign(path, {b"optimlab": b"[1]"}),
-    "runs that are none": lambda path: foreign(
-        path, {b"optimlab": b'{"format": 1, "runs": [{"a": 1}]}'}
-    ),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "cut at the end": lambda path: cut(path, 0.999),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "zeros": lambda path: path.write_bytes(bytes(len(path.read_bytes()))),
+    "one bit of the numbers": lambda path: one_bit(path, 0.3),
+    "one bit of the metadata": lambda path: one_bit(path, 0.9),
+    "foreign": foreign,
+    "a folder": folder,
+    "a broken link": lambda path: (path.unlink(), path.symlink_to("nowhere")),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_part_is_left_out_with_a_warning(store, experiment, damage):
+def test_a_damaged_part_is_not_read(store, experiment, damage):
     runs = list(experiment.runs())
     store.write_part(finished(runs[:6]))
     [path] = store.parts.iterdir()
     store.write_part(finished(runs[6:]))
     DAMAGES[damage](path)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        assert set(store.finished()) == {r.run_id for r in runs[6:]}
-        assert store.write_tables(experiment, {}) == {"ok": 6}
-    assert {str(path) in str(w.message) for w in caught} == {True}
-    assert len(table(store)) == 6
-
-
-@pytest.mark.parametrize("damage", ["empty", "cut in the middle", "no metadata"])
-def test_the_runs_of_a_damaged_part_run_again(tmp_path, experiment, damage):
-    results = tmp_path / "results"
-    first = run(experiment, results)
-    before = (results / "tiny/runs.csv").read_bytes()
-    path = sorted((results / "tiny/parts").iterdir())[0]
-    lost = len(pq.read_table(path)["run"].unique())
-    DAMAGES[damage](path)
-    with pytest.warns(UserWarning, match="is not a sound part"):
-        again = run(experiment, results)
-    assert (first.ran, again.ran, again.kept) == (12, lost, 12 - lost)
-    assert (results / "tiny/runs.csv").read_bytes() == before
-
-
-@pytest.mark.parametrize("spoil", [zeros, one_bit])
-def test_a_part_with_spoilt_numbers_is_named_and_no_table_is_made_of_it(store, experiment, spoil):
-    runs = list(experiment.runs())
-    store.write_part(finished(runs[:6]))
-    Store(store.folder).write_tables(experiment, {})
-    [path] = store.parts.iterdir()
-    store.write_part(finished(runs[6:]))
-    spoil(path)
-    with pytest.raises(UserError, match=re.escape(str(path))):
-        store.write_tables(experiment, {})
+    assert set(store.finished()) == {r.run_id for r in runs[6:]}
+    assert store.write_tables(experiment, {}) == {"ok": 6}
     assert len(table(store)) == 6
     assert pq.read_table(store.folder / "traces.parquet").num_rows == 12
-    path.unlink()
-    assert store.write_tables(experiment, {}) == {"ok": 6}
 
 
-def test_a_part_of_a_later_format_is_left_alone(store, experiment):
-    runs = list(experiment.runs())
-    stack = finished(runs)
-    store.write_part(stack)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_part_is_set_aside_and_its_runs_are_done_again(tmp_path, experiment, damage):
+    results = tmp_path / "results"
+    first = run(experiment, results)
+    before = {name: (results / "tiny" / name).read_bytes() for name in ("runs.csv", "traces.parquet")}
+    path = min((results / "tiny/parts").iterdir())
+    lost = len(pq.read_table(path)["run"].unique())
+    DAMAGES[damage](path)
+    with pytest.warns(UserWarning, match="is not what was written") as caught:
+        again = run(experiment, results)
+    assert str(path) in str(caught[0].message)
+    assert (first.ran, again.ran, again.kept) == (12, lost, 12 - lost)
+    assert {name: (results / "tiny" / name).read_bytes() for name in before} == before
+    assert [p.name for p in (results / "tiny/parts/damaged").iterdir()] == [path.name]
+    assert run(experiment, results).ran == 0
+
+
+def test_what_was_set_aside_is_not_overwritten(store, experiment):
+    for content in ("one", "two", "three"):
+        store.write_part(finished(list(experiment.runs())))
+        [path] = store.parts.glob("*.parquet")
+        path.write_text(content)
+        with pytest.warns(UserWarning, match="is not what was written"):
+            store.set_aside_damaged()
+    assert sorted(p.read_text() for p in store.damaged.iterdir()) == ["one", "three", "two"]
+
+
+@given(data=st.data())
+def test_no_change_of_a_byte_goes_unnoticed(part, data):
+    """Whatever happens to a part, it is read as it was written or not at all."""
+    path, content = part
+    spoilt = bytearray(content)
+    start = data.draw(st.integers(0, len(content) - 1))
+    spoilt[start : start + data.draw(st.integers(1, 9))] = data.draw(st.binary(max_size=9))
+    path.write_bytes(spoilt)
+    assert bool(Store(path.parents[1]).finished()) == (spoilt == content)
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory):
+    """One part, and its content."""
+    folder = tmp_path_factory.mktemp("part")
+    store = Store(folder / "results/tiny")
+    store.write_part(finished(list(tiny(folder).runs())))
     [path] = store.parts.iterdir()
-    content = {"format": 99, "runs": [asdict(r) for r in stack.runs]}
-    foreign(path, {b"optimlab": json.dumps(content).encode()})
+    return path, path.read_bytes()
+
+
+def test_traces_are_the_same_bytes_however_the_runs_share_parts(store, experiment, monkeypatch):
+    monkeypatch.setattr(store_module, "ROWS_IN_A_GROUP", 5)
+    runs = list(experiment.runs())
+    whole = finished(runs)
+    contents = set()
+    for cuts in ([0, 12], [0, 1, 2, 12], [0, 3, 6, 9, 12], range(13)):
+        store.clear()
+        for start, end in itertools.pairwise(cuts):
+            rows = (whole.traces["run"] >= start) & (whole.traces["run"] < end)
+            traces = {name: column[rows] for name, column in whole.traces.items()}
+            traces["run"] -= np.int32(start)
+            store.write_part(FinishedStack(whole.runs[start:end], traces))
+        store.write_tables(experiment, {})
+        contents.add((store.folder / "traces.parquet").read_bytes())
+    assert len(contents) == 1
+    read = pq.ParquetFile(store.folder / "traces.parquet")
+    sizes = [read.metadata.row_group(n).num_rows for n in range(read.metadata.num_row_groups)]
+    assert sizes == [5, 5, 5, 5, 4]
+    assert read.read()["train_loss"].to_numpy().tobytes() == whole.traces["train_loss"].tobytes()
+
+
+def test_what_a_killed_sweep_left_is_removed_and_nothing_else(store, experiment):
+    store.write_part(finished(list(experiment.runs())))
+    ours = [store.parts / ".a.parquet.12ab.tmp", store.folder / ".runs.csv.12ab.tmp"]
+    others = [store.folder / ".summary.csv.12ab.tmp", store.parts / "notes.txt", store.folder / "a.tmp"]
+    for path in ours + others:
+        path.write_text("x")
+    with store.held():
+        assert [path.exists() for path in ours + others] == [False, False, True, True, True]
+    assert len(store.finished()) == 12
+
+
+def test_two_cannot_hold_the_same_results(store, tmp_path):
+    with (
+        store.held(),
+        pytest.raises(UserError, match=rf"results/tiny: process {os.getpid()} on \S+ is writing here"),
+        Store(store.folder).held(),
+    ):
+        pass
+    with (
+        store.held(),
+        Store(tmp_path / "results" / "other").held(),
+    ):  # and once let go, it can be held again
+        pass
+
+
+def test_stale_parts_are_named_and_pruned(store, experiment, tmp_path):
+    runs = list(experiment.runs())
+    other = tiny(tmp_path / "other", document(training="epochs = 2"))
+    store.write_part(finished(runs[:6]))
+    kept = set(store.parts.iterdir())
+    store.write_part(finished(list(other.runs())))
+    [gone] = set(store.parts.iterdir()) - kept
+    assert store.stale(experiment) == [gone]
+    assert store.stale(other) == list(kept)
+    store.damaged.mkdir()
+    (store.damaged / "old.parquet").write_text("x")
+    assert store.prune(experiment) == [gone, store.damaged / "old.parquet"]
+    assert set(store.parts.iterdir()) == kept
+    assert store.stale(experiment) == []
+    assert len(store.finished()) == 6
+
+
+def test_a_part_of_a_later_format_is_left_alone(store, experiment, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "FORMAT", 99)
+        store.write_part(finished(list(experiment.runs())))
     assert store.finished() == {}
+    store.set_aside_damaged()
+    assert store.stale(experiment) == list(store.parts.iterdir()) != []
 
 
 def test_a_file_is_replaced_in_whole(tmp_path):

@@ -1,0 +1,80 @@
+"""The plan: what a sweep would do, how long that would take, and how much disk."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from joblib import effective_n_jobs
+
+from optimlab.experiment import Experiment
+from optimlab.stack import Stack, train_stack
+from optimlab.store import TRACE_SCHEMA, Store
+from optimlab.sweep import stacks
+
+SECONDS = 0.3  # to time each optimizer for, at least
+# What files take beside the traces, which are on disk twice: in the parts and in traces.parquet.
+PART_BYTES = 12_000
+RUN_BYTES = 800
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would do.
+
+    Attributes
+    ----------
+    missing, kept : runs to do, and runs that have finished.
+    stacks : in how many stacks.
+    jobs : on how many worker processes.
+    seconds : about how long, by a short piece of each optimizer that was timed.
+    bytes : how much disk, at most: numbers may compress.
+    """
+
+    missing: int
+    kept: int
+    stacks: int
+    jobs: int
+    seconds: float
+    bytes: int
+
+
+def plan(experiment: Experiment, results: Path, jobs: int | None, *, fresh: bool = False) -> Plan:
+    """Return what a sweep of these parameters would do. Nothing is written."""
+    jobs = jobs or effective_n_jobs(-1)
+    finished = {} if fresh else Store(results / experiment.name).finished()
+    missing = [run for run in experiment.runs() if run.run_id not in finished]
+    kept = experiment.count() - len(missing)
+    all_stacks = list(stacks(experiment, missing, jobs))
+    alike: dict[tuple[str, str, int], list[Stack]] = defaultdict(list)
+    for stack in all_stacks:
+        alike[stack.rule, repr(stack.hyperparameters), id(stack.problem)].append(stack)
+    seconds, rows = 0.0, 0
+    for members in alike.values():
+        runs = sum(len(stack.run_ids) for stack in members)
+        seconds += _seconds(members[0]) * runs / len(members[0].run_ids)
+        rows += runs * (1 + len(members[0].record_at))
+    return Plan(
+        missing=len(missing),
+        kept=kept,
+        stacks=len(all_stacks),
+        jobs=jobs,
+        seconds=seconds / min(jobs, effective_n_jobs(-1)),
+        bytes=2 * 8 * len(TRACE_SCHEMA) * rows + PART_BYTES * len(all_stacks) + RUN_BYTES * len(missing),
+    )
+
+
+def _seconds(stack: Stack) -> float:
+    """Return about how long a stack takes: its first steps, as many as take long enough to be timed."""
+    train_stack(replace(stack, record_at=(1,)))  # loads the data
+    last = stack.record_at[-1]
+    steps, seconds = 0, 0.0
+    while seconds < SECONDS and steps < last:
+        steps = min(last, 4 * steps or 1)
+        piece = replace(stack, record_at=(*(at for at in stack.record_at if at < steps), steps))
+        start = time.perf_counter()
+        train_stack(piece)
+        seconds = time.perf_counter() - start
+    return seconds * last / steps

@@ -1,0 +1,137 @@
+"""A Dask cluster of several worker processes: the same bits as here, even when workers are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from sweeping import OWN, document, optimlab, plugin, run, tiny, write
+from test_cli import call
+from test_faults import LINUX, MARK, processes, rows, tables, wait_for
+
+pytest.importorskip("distributed")
+
+PACKAGE = str(Path(__file__).parents[1])
+SETTINGS_OF_DASK = {"DASK_PARENT": "1", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+LABELS = "".join(f'[optimizers."Own {n}"]\nrule = "own.py:Own"\nnumber = {n}\n' for n in range(4))
+TEXT = document(optimizers=LABELS, seeds="tuning = 0\nreporting = 5")
+RUNS = 4 * 2 * 5
+SETTINGS = {"settings": ", number=0", "top": "import os, time"}
+SLOW = plugin(
+    **SETTINGS, step="time.sleep(0.2 * (params.shape[1] > 50 and 'DASK_PARENT' in os.environ))"
+)
+
+
+@contextmanager
+def cluster(folder, workers=3):
+    """Run a scheduler and its workers, processes of their own; give its address."""
+    file = folder / "scheduler.json"
+    about = {
+        "env": {**os.environ, "PYTHONPATH": PACKAGE, MARK: str(folder), **SETTINGS_OF_DASK},
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
+    common = ["--scheduler-file", str(file), "--no-dashboard"]
+    commands = [
+        ["distributed.cli.dask_scheduler", *common, "--host", "127.0.0.1", "--port", "0"],
+        ["distributed.cli.dask_worker", *common, "--nworkers", str(workers), "--nthreads", "1"],
+    ]
+    commands[1] += ["--local-directory", str(folder / "dask")]
+    started = [subprocess.Popen([sys.executable, "-m", *words], **about) for words in commands]
+    try:
+        wait_for(lambda: len(busy(folder)) >= workers, "the workers")
+        yield json.loads(file.read_text())["address"]
+    finally:
+        while processes(folder):  # the parents first: they would start others
+            for pid in sorted(processes(folder)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for process in started:
+            process.wait()
+
+
+def busy(folder):
+    """Return the processes of the workers: those that the nannies have spawned."""
+    return [pid for pid, line in processes(folder).items() if "spawn_main" in line]
+
+
+@LINUX
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
+    whole = tiny(tmp_path / "whole", TEXT, own=SLOW)
+    assert run(whole, tmp_path / "whole").statuses == {"ok": RUNS}
+    file, results = write(tmp_path, TEXT, own=SLOW), tmp_path / "results"
+    with cluster(tmp_path) as address:
+        words = ["sweep", file, "--backend", "dask", "--scheduler", address, "--results", results]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "optimlab", *map(str, words)],
+            env={**os.environ, "PYTHONPATH": PACKAGE},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seen in (1, 3):
+            wait_for(lambda n=seen: len(list(results.glob("tiny/parts/*.parquet"))) >= n, "a part")
+            os.kill(busy(tmp_path)[0], signal.SIGKILL)
+            time.sleep(0.3)
+        assert process.poll() is None, "the sweep was over before it was disturbed"
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+        assert f"all in all {RUNS} ok." in out
+        assert tables(results) == tables(tmp_path / "whole")
+
+        # A run that kills every worker that tries it fails, and no other.
+        fatal = plugin(**SETTINGS, init="if np.any(self.learning_rate > 0.2): os._exit(9)")
+        text = document(optimizers=OWN, seeds="tuning = 0\nreporting = 1")
+        words[1] = write(tmp_path, text, name="deadly", own=fatal)
+        done = optimlab(*words, cwd=tmp_path)
+        assert done.returncode == 1, done.stderr
+        healthy, deadly = rows(results, "deadly")
+        assert (healthy["learning_rate"], healthy["status"]) == ("0.1", "ok")
+        assert (deadly["learning_rate"], deadly["status"]) == ("0.3", "failed")
+        assert deadly["reason"].startswith("its worker process died")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--backend", "dask"), "--backend dask and --scheduler ADDRESS belong together"),
+        (("--scheduler", "tcp://127.0.0.1:1"), "--backend dask and --scheduler ADDRESS belong together"),
+        (
+            ("--backend", "dask", "--scheduler", "tcp://127.0.0.1:1", "--jobs", 2),
+            "are for local workers",
+        ),
+        (("--backend", "ray"), "'ray' is not one of"),
+    ],
+)
+def test_a_mistake_gives_2(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "experiments")
+    done = call("sweep", "tiny", *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("address", ["nonsense://x", "tcp://"])
+def test_what_is_no_address_is_told(tmp_path, monkeypatch, address):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "experiments")
+    done = call("sweep", "tiny", "--backend", "dask", "--scheduler", address)
+    assert done.exit_code == 2
+    assert f"no Dask scheduler answers at {address}: " in done.stderr
+
+
+def test_without_dask_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "experiments")
+    monkeypatch.delitem(sys.modules, "optimlab.cluster", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = call("sweep", "tiny", "--backend", "dask", "--scheduler", "tcp://x:1")
+    assert done.exit_code == 2
+    assert "--backend dask needs an extra: pip install 'optimlab[dask]'" in done.stderr
