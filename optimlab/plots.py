@@ -358,7 +358,7 @@ def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
         axes.set_yscale("symlog", linthresh=size / 100)
         axes.set_ylim(values.min() - 0.1 * size, values.max() + 0.1 * size)
         return float(10 * size)
-    low, high = values[values > 0].min(), values.max()
+    low, high = np.clip([values[values > 0].min(), values.max()], 1e-140, 1e140)  # their ratio is finite
     axes.set(yscale="log", ylim=(low / (high / low) ** 0.05 / 1.05, high * (high / low) ** 0.05 * 1.05))
     decades = np.log10(high / low)
     few = LogLocator(subs=(1.0,) if decades > 2.2 else (1.0, 2.0, 5.0), numticks=9)
