@@ -35,7 +35,7 @@ BUILT_IN = {
     "AdaGrad": Look("#009E73", (7, 1.5, 1.2, 1.5), "^"),
     "RMSprop": Look("#CC79A7", (3, 1.2), "D"),
     "Adam": Look("#D55E00", (), "v"),
-    "Gradient descent": Look("#777777", (2.5, 2.5), "X"),  # momentum 0: what the others are measured by
+    "Gradient descent": Look("#777777", (2.5, 2.5), "h"),  # momentum 0: what the others are measured by
 }
 OTHERS = (
     Look("#E69F00", (4, 1, 1, 1, 1, 1), "X"),

@@ -331,8 +331,8 @@ def test_the_section_counts_its_verdicts():
     good = sum(row[-1] == "reproduced" for row in section.rows)
     assert f"Of the {len(section.rows)} figures that it prints, {good} are" in section.paragraphs[0]
     assert {len(row) for row in section.rows} == {len(section.columns)}
-    assert section.charts[0].files["png"].startswith(b"\x89PNG")
-    assert "10 of 10 steps" in section.charts[0].alt
+    assert section.figures[0].files()["article.png"].startswith(b"\x89PNG")
+    assert "10 of 10 steps" in section.figures[0].alt
 
 
 def test_only_the_articles_experiments_have_a_section():

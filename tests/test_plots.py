@@ -124,7 +124,7 @@ def test_an_optimizer_has_one_colour_in_every_figure():
 def test_looks_differ_in_grey_too():
     drawn = looks.looks([*looks.BUILT_IN, *"abcdef"]).values()
     markers, dashes = {look.marker for look in drawn}, {look.dashes for look in drawn}
-    assert len(markers) == len(dashes) == len(drawn) == 11
+    assert len(markers) == len(dashes) == len(drawn) == 12
 
 
 def test_settings_of_one_rule_share_its_colour_only():
