@@ -1,15 +1,20 @@
 """The page: what it says, that it is safe and self-contained, and what it does with odd tables."""
 
+import base64
+import hashlib
 import json
 import re
+import tomllib
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from test_charts import HOSTILE, charts_of, without_pictures, write_study
 
 from optimlab import plots
-from optimlab.report.page import NothingToReport, write_report
+from optimlab.report.page import write_report
+from optimlab.report.tables import NothingToReport
 
 RUNS = "run_id,optimizer,learning_rate,seed,role,status\n"
 BAD_LABEL = "<script>alert(1)</script>"
@@ -43,11 +48,12 @@ def write_tables(folder, labels=("SGD", "Adam"), rates=(0.1, 1.0), seeds=(0, 100
 
 
 class Page(HTMLParser):
-    """Checks that tags nest, and keeps headings, addresses, ids and the text."""
+    """Checks that tags nest, and keeps attributes, scripts, the cells of tables and the text."""
 
     def __init__(self, html):
         super().__init__()
         self.open, self.tags, self.attributes, self.texts = [], [], [], []
+        self.scripts, self.data, self.captions = [], [], []
         self.feed(html)
         self.close()
         assert self.open == []
@@ -55,6 +61,13 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.attributes += [(tag, *attribute) for attribute in attributes]
+        if tag == "script":
+            (self.data if dict(attributes).get("type") == "application/json" else self.scripts).append(
+                ""
+            )
+            self.is_data = dict(attributes).get("type") == "application/json"
+        if tag == "figcaption":
+            self.captions.append("")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -65,8 +78,12 @@ class Page(HTMLParser):
         self.tags.append(tag)
 
     def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
+        if self.open[-1:] == ["script"]:
+            (self.data if self.is_data else self.scripts)[-1] += data
+        elif self.open[-1:] != ["style"]:
             self.texts.append(data)
+        if self.open[-1:] == ["figcaption"]:
+            self.captions[-1] += data
 
     @property
     def text(self):
@@ -80,15 +97,13 @@ def report(folder, experiments=None):
     return Page(write_report(folder, experiments).read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_pictures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "DOTS_AN_INCH", 40)
-        yield
+@pytest.fixture
+def quick(monkeypatch):
+    without_pictures(monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def nasty(tmp_path_factory, small_pictures):
+def nasty(tmp_path_factory):
     """Two experiments on one page, the first with markup wherever a user may write some."""
     folder = tmp_path_factory.mktemp("results")
     write_tables(
@@ -98,28 +113,61 @@ def nasty(tmp_path_factory, small_pictures):
     )  # fmt: skip
     write_tables(folder / "another", title="Another", problem={"name": "digits"})
     (folder / "no-experiment").mkdir()
-    return folder, report(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        with pytest.warns(UserWarning, match="of the grid"):
+            return folder, report(folder)
 
 
 def test_everything_is_escaped(nasty):
     _, page = nasty
-    assert {"script", "b", "i"}.isdisjoint(page.tags)
+    assert {"b", "i"}.isdisjoint(page.tags)
+    assert len(page.scripts) == 2  # Vega-Lite's and ours
     for text in ("<b>bold</b> & co", BAD_LABEL, "x = '</pre><i>'", "1 < 2", "ValueError: <b>no</b>"):
         assert text in page.text
 
 
-def test_the_page_needs_no_network(nasty):
+def test_hostile_labels_break_neither_scripts_nor_data(tmp_path, quick):
+    write_study(tmp_path / "hostile", title=HOSTILE, toml=HOSTILE, rates=(0.01, 0.12, 1.0))
+    page = report(tmp_path)
+    assert "b" not in page.tags
+    assert len(page.scripts) == 2
+    assert len(page.data) == page.values("class").count("chart") + page.values("class").count(
+        "chart parts"
+    )
+    for text in page.data:
+        assert "<" not in text
+        assert HOSTILE in json.dumps(json.loads(text), ensure_ascii=False).replace(r"\"", '"').replace(
+            r"\\", "\\"
+        )
+
+
+def test_only_the_pages_own_scripts_may_run(nasty):
     _, page = nasty
+    policy = next(value for value in page.values("content") if "script-src" in value)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()) for script in page.scripts]
+    allowed = policy.partition("script-src ")[2].split()
+    assert allowed == [f"'sha256-{digest.decode()}'" for digest in digests]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe-eval" not in policy
+
+
+def test_the_page_needs_no_network(nasty):
+    folder, page = nasty
     addresses = [value for name in ("src", "href", "srcset") for value in page.values(name)]
-    assert len(addresses) > 10
-    assert all(address.startswith(("#", "data:image/webp;base64,")) for address in addresses)
-    assert "url(" not in (nasty[0] / "report.html").read_text(encoding="utf-8")
-    assert "default-src 'none'" in " ".join(page.values("content"))
+    files = [address for address in addresses if not address.startswith("#")]
+    assert len(files) > 10
+    assert all((folder / address).exists() for address in files)
+    style = re.search(
+        "<style>(.*?)</style>", (folder / "report.html").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
 
 
 def test_several_experiments_stand_on_one_page_digits_first(nasty):
     _, page = nasty
-    targets = [value for value in page.values("href") if value not in ("#main",)]
+    targets = [value for value in page.values("href") if value[0] == "#" and value != "#main"]
     assert targets == ["#digits", "#another", "#method"]
     assert {target[1:] for target in targets} < set(page.values("id"))
     assert len(page.values("id")) == len(set(page.values("id")))
@@ -136,29 +184,76 @@ def test_an_unfinished_sweep_says_so(nasty):
 def test_the_page_is_accessible(nasty):
     _, page = nasty
     assert page.tags.count("main") == 1
-    assert page.tags.count("img") == len([alt for alt in page.values("alt") if len(alt) > 20])
     assert page.tags.count("th") == len(page.values("scope"))
     assert page.tags.count("caption") == page.tags.count("table") == 2
+    assert all(len(json.loads(text)["spec"]["description"]) > 20 for text in page.data)
+    assert set(page.values("aria-labelledby")) <= set(page.values("id"))
+    assert (
+        page.tags.count("h4")
+        == len(page.data)
+        == len([text for text in page.captions if len(text) > 40])
+    )
+    assert page.tags.count("noscript") == 2
 
 
-def test_files_beside_the_tables(nasty):
-    folder, _ = nasty
-    names = {path.name for path in (folder / "another" / "figures").iterdir()}
-    stems = ("traces", "learning-rates", "accuracy", "rates-1-sgd", "rates-2-adam")
-    assert names == {f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")}
-    assert not list(folder.rglob("*.tmp"))
+@pytest.mark.filterwarnings("ignore:.*of the grid")
+def test_files_beside_the_tables(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
+    write_tables(tmp_path / "one")
+    charts = charts_of(write_report(tmp_path).read_text(encoding="utf-8"))
+    stems = {"traces", "learning-rates", "accuracy", "rates-1-sgd", "rates-2-adam"}
+    assert {"traces", "learning-rates", "wins"} < set(charts)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "one" / "figures").iterdir()}
+    assert set(files) == {
+        f"{stem}.{ending}" for stem in stems | set(charts) for ending in ("png", "svg")
+    }
+    for name, content in files.items():
+        assert content.startswith(b"\x89PNG" if name.endswith("png") else (b"<svg", b"<?xml"))
+    written = {path.name for path in (tmp_path / "one").iterdir() if path.is_file()}
+    tables = {"summary.csv", "comparisons.csv", "targets.csv", "profiles.csv", "budget.csv"}
+    assert tables <= written
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_the_numbers_are_those_of_the_summary(nasty):
     folder, page = nasty
     summary = pd.read_csv(folder / "another" / "summary.csv")
     for _, row in summary.iterrows():
-        assert f"{row['final_loss_median']:.3g}" in page.text
-        assert f"{row['final_loss_quartile_1']:.3g}–{row['final_loss_quartile_3']:.3g}" in page.text
+        assert f"{row['final_loss_median']:#.3g}" in page.text
+        ends = [f"{row[f'final_loss_interval_{end}']:#.3g}" for end in ("low", "high")]
+        assert "–".join(ends) in page.text
+        assert f"IQM {row['final_loss_iqm']:#.3g}" in page.text
+        assert f"{100 * row['final_accuracy_median']:.1f} %" in page.text
     assert list(summary["rank"]) == [1, 2]
     assert "too few to tell 2 optimizers apart" in page.text
     flagged = [text for text in page.texts if text == "lowest of the grid"]
     assert len(flagged) == 3  # SGD twice and Adam; the failed one has no choice
+
+
+def test_a_choice_at_the_edge_of_the_grid_says_how_to_widen_it(nasty):
+    _, page = nasty
+    assert page.text.count("SGD does best at the lowest learning rate") == 2
+    lines = [text for text in page.texts if text.startswith("learning_rates = ")]
+    assert len(lines) == 3
+    for line in lines:
+        assert tomllib.loads(line) == {"learning_rates": [0.001, 0.01, 0.1, 1]}
+
+
+def test_every_cell_of_the_table_is_the_summarys(tmp_path, quick):
+    write_study(tmp_path / "study")
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    summary = pd.read_csv(tmp_path / "study" / "summary.csv")
+    body = html.partition("<tbody")[2].partition("</tbody>")[0]
+    values = [re.findall(r'data-value="([^"]*)"', row) for row in body.split("<tr")[1:]]
+    names = {0: "rank", 2: "learning_rate", 3: "final_loss_median", 5: "default_loss_median"}
+    names |= {6: "final_accuracy_median", 7: "epochs_to_95_median"}
+    for row, cells in zip(summary.to_dict("records"), values, strict=True):
+        for place, name in names.items():
+            expected = row[name] * (100 if "accuracy" in name else 1)
+            assert float(cells[place]) == pytest.approx(expected), name
+        bad = sum(row[f"runs_{status}"] for status in ("stuck", "diverged", "failed"))
+        assert float(cells[8]) == bad
+    assert "2 diverged, 1 failed of 9" in Page(html).text
 
 
 @pytest.mark.parametrize(
@@ -171,12 +266,14 @@ def test_the_numbers_are_those_of_the_summary(nasty):
         ({"labels": ("bad",)}, "No optimizer can be recommended"),
     ],
 )
-def test_odd_experiments_have_a_page(tmp_path, tables, says):
+@pytest.mark.filterwarnings("ignore:.*of the grid")
+def test_odd_experiments_have_a_page(tmp_path, quick, tables, says):
     write_tables(tmp_path / "odd", **{"rates": (0.1,), **tables})
     assert says in report(tmp_path).text
 
 
-def test_nothing_is_said_of_tuning_where_there_was_none(tmp_path):
+def test_nothing_is_said_of_tuning_where_there_was_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
     write_tables(tmp_path / "fixed", rates=(0.1,), seeds=(100, 101))
     page = report(tmp_path)
     assert "All seeds are" not in page.text
@@ -185,7 +282,8 @@ def test_nothing_is_said_of_tuning_where_there_was_none(tmp_path):
     assert not list(tmp_path.glob("fixed/figures/rates-*"))
 
 
-def test_writing_again_gives_the_same_files(tmp_path):
+def test_writing_again_gives_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
     write_tables(tmp_path / "once", labels=("SGD",), rates=(0.1,))
     write_report(tmp_path, ["once"])
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -215,7 +313,7 @@ def test_what_cannot_be_read_is_named(tmp_path, content, says):
         write_report(tmp_path)
 
 
-def test_an_experiment_without_a_finished_run_is_left_out(tmp_path):
+def test_an_experiment_without_a_finished_run_is_left_out(tmp_path, quick):
     (tmp_path / "stopped").mkdir()
     (tmp_path / "stopped" / "runs.csv").write_text(RUNS)
     with (
@@ -229,7 +327,7 @@ def test_an_experiment_without_a_finished_run_is_left_out(tmp_path):
         write_report(tmp_path, ["stopped"])
     write_tables(tmp_path / "finished", labels=("SGD",), rates=(0.1,))
     with pytest.warns(UserWarning, match="stopped: no run has finished yet"):
-        assert "stopped" not in write_report(tmp_path).read_text()
+        assert "stopped" not in report(tmp_path).text
 
 
 def test_a_named_experiment_must_have_run(tmp_path):

@@ -12,7 +12,14 @@ function rowsOf(table) {
     Object.fromEntries(columns.map(([name, values]) => [name, endless[values[row]] ?? values[row]])));
 }
 
+// What a reader has chosen in a chart: the signals that have a control.
+function choices(view) {
+  const names = new Set([...view.container().querySelectorAll(".vega-bindings [name]")].map((each) => each.name));
+  return view.getState({ signals: (name) => names.has(name), data: () => false, recurse: false });
+}
+
 async function show(figure) {
+  const chosen = figure.view && choices(figure.view);
   figure.shown?.finalize();
   const { spec, tables } = JSON.parse(figure.querySelector("script").textContent);
   const place = figure.querySelector(".view");
@@ -24,8 +31,10 @@ async function show(figure) {
     downloadFileName: figure.id,
     logLevel: 1, // errors: a layer that shows nothing is no news
     renderer: "svg",
+    tooltip: { theme: window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" },
   });
   figure.view = figure.shown.view;
+  if (chosen) await figure.view.setState(chosen).runAsync();
 }
 
 const figures = [...document.querySelectorAll("figure.chart")];
@@ -66,10 +75,11 @@ function sort(table, column, direction) {
   table.tBodies[0].append(...rows);
 }
 
+const turned = { ascending: "descending", descending: "ascending" };
 for (const table of document.querySelectorAll("table.sortable")) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
     head.querySelector("button")?.addEventListener("click", () =>
-      sort(table, column, head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending"));
+      sort(table, column, turned[head.getAttribute("aria-sort")] ?? head.dataset.direction));
   });
   const list = document.getElementById(`${table.id}-order`);
   list?.addEventListener("change", () => sort(table, Number(list.value), list.selectedOptions[0].dataset.direction));

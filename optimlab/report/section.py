@@ -229,7 +229,11 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
             edge.get(record["learning_rate_edge"], ""),
         ),
         _spread_cell(record, "final_loss"),
-        Cell(_against_best(record) or "–", (_p_value(record),), record["difference_to_best"]),
+        Cell(
+            _against_best(record) or "–",
+            (_p_value(record),),
+            0 if record["rank"] == 1 else record["difference_to_best"],
+        ),
     ]
     if _has_defaults(summary):
         rate = record["default_learning_rate"]

@@ -59,9 +59,7 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         "A star: the pair differs, by the signed-rank test with Holm’s correction over all pairs, "
         "after Friedman’s test.",
         alt=f"Table of shares of the seeds: {'; '.join(said)}.",
-        spec=vega.finish(
-            chart, vega.title("'share of seeds on which the row beats the column'"), 38 * len(order)
-        ),
+        spec=vega.finish(chart, vega.title("'share of seeds that the row wins'"), 38 * len(order)),
         tables={"wins": table},
     )
 
@@ -84,7 +82,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     low, high = min(0, finite.min()), max(0, finite.max())
     scale = alt.Scale(domain=[low, high + ROOM * (high - low)], nice=False, clamp=True)
     loss = METRICS[f"{comparison.basis.loss}_loss"] + (f" ({unit})" if unit else "")
-    x = alt.X("difference:Q").scale(scale).title(f"final {loss} of the second − that of the first")
+    x = alt.X("difference:Q").scale(scale).title(f"{loss}: second − first")
     y = alt.Y("pair:N").sort(field="place", op="min").title(None).axis(labelLimit=170, ticks=False)
     offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])
     tooltip = vega.tooltip(

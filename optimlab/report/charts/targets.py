@@ -45,7 +45,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         )
     )
     scale = alt.Scale(domain=[0, longest * ROOM], nice=False)
-    x = alt.X("median:Q").scale(scale).title("epochs until the target is reached for good")
+    x = alt.X("median:Q").scale(scale).title("epochs to the target")
     y = alt.Y("optimizer:N").sort(field="rank", op="min").title(None).axis(labelLimit=140)
     colour = palette.colour(legend=False)
     tooltip = vega.tooltip(
@@ -130,8 +130,8 @@ def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         heading="All targets at once",
         caption="The share of all pairs of a target and a seed that an optimizer solves in at most τ "
         "times the steps of the fastest one on that pair. At τ = 1: how often it is the fastest (ties "
-        "count for all). At the right: how often it gets there at all.",
+        "count for all). At the right: within 16 times.",
         alt="Line chart of performance profiles, from the share of wins up to the share solved at all.",
-        spec=vega.finish(chart, vega.title("'share of targets and seeds solved within τ'"), 280),
+        spec=vega.finish(chart, vega.title("'share of targets solved within τ'"), 280),
         tables={"profiles": table[["setting", "metric", "optimizer", "ratio", "share"]]},
     )

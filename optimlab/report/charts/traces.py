@@ -13,14 +13,19 @@ from optimlab.report.charts import vega
 from optimlab.report.charts.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
+MOST_ROWS = 30_000  # of the table: where there are many runs, fewer records of each are shown
+
 
 def traces_chart(
     comparison: Comparison, traces: pd.DataFrame, palette: Palette, unit: str
 ) -> Iterator[Chart]:
     """Yield the traces of the reported runs: every metric, by step or epoch."""
     reported = vega.first_seeds(comparison.reported)[["setting", "optimizer", "seed", "run_id"]]
-    recorded = vega.thinned(traces).drop(columns=["optimizer", "seed"])
-    table = reported.merge(recorded, on="run_id")
+    most = max(2, min(vega.MOST_RECORDS, MOST_ROWS // max(1, len(reported))))
+    thin = vega.thinned(traces, most)
+    records = thin[["step", "epoch"]].drop_duplicates("step")  # a run that failed has none of its own
+    numbers = thin[["run_id", "step", *(name for name in METRICS if name in thin)]]
+    table = reported.merge(records, how="cross").merge(numbers, how="left", on=["run_id", "step"])
     metrics = [name for name in METRICS if name in table and table[name].notna().any()]
     if table.empty or f"{comparison.basis.loss}_loss" not in metrics:
         return
@@ -31,7 +36,7 @@ def traces_chart(
     names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
     boxes, is_shown = palette.shown()
     data = alt.NamedData("traces")
-    solo = alt.selection_point(name="solo", fields=["optimizer"], bind="legend")
+    solo = alt.selection_point(name="solo", fields=["optimizer"], bind="legend", toggle="true")
     layers = alt.layer(*_trace_layers(palette, solo), data=data)
     layers = layers.properties(padding={"left": 5, "top": 5, "right": 5, "bottom": 16})
     chart = _smoothed(layers, is_shown, solo).add_params(
@@ -47,16 +52,16 @@ def traces_chart(
         vega.slider("smoothing", 0, (0, 0.95), 0.05, "Smoothing"),
         *boxes,
     )
-    steps = traces["step"].nunique()
-    most = vega.MOST_RECORDS
-    thinned = f" Of {steps:,} recorded steps, {most} are shown." if steps > most else ""
+    steps, shown = traces["step"].nunique(), table["step"].nunique()
+    thinned = f" Of {steps:,} recorded steps, {shown} are shown." if steps > shown else ""
     yield Chart(
         name="traces",
         heading="Loss during training",
-        caption=f"Lines: medians over {vega.seeds_shown(comparison.reported)}. Bands: the middle half "
-        "of them, step by step; no single run need be inside throughout. A run that diverged counts as "
-        "infinite. Smoothing is done run by run, before medians are taken; the thin line is the "
-        f"median without it. A click in the legend shows one optimizer alone.{thinned}",
+        caption=f"Lines: medians over {vega.seeds_shown(comparison.reported)}. Bands: the middle half of "
+        "them, step by step; no single run need be inside throughout. A run that diverged counts as "
+        "infinite; a gradient norm is that of the runs that have one. Smoothing is done run by run, before "
+        "medians are taken: the thin line is the median without it, and single seeds stay as they are. A "
+        f"click in the legend shows one optimizer alone, further clicks more of them.{thinned}",
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
         spec=vega.finish(chart, vega.title("names[metric] + (log_y ? ', log scale' : '')"), 360),
         tables={"traces": table[columns]},
@@ -74,7 +79,9 @@ def _smoothed(chart: Any, is_shown: str, solo: Any) -> Any:
         chart.transform_filter("datum.setting === setting")
         .transform_filter(is_shown)
         .transform_filter(solo)
-        .transform_calculate(raw="datum[metric]", time="datum[clock]")
+        .transform_calculate(
+            raw=f"datum[metric] > {vega.ENDLESS} ? {vega.ENDLESS} : datum[metric]", time="datum[clock]"
+        )
         .transform_filter("isValid(datum.raw)")
         .transform_window(record="row_number()", sort=[alt.SortField("step")], groupby=run)
         .transform_calculate(weight="smoothing > 0 ? pow(smoothing, -datum.record) : 0")
@@ -105,12 +112,14 @@ def _trace_layers(palette: Palette, solo: Any) -> list[alt.Chart]:
 
     smooth, raw = _quartiles("value"), _quartiles("raw")
     colour, dash = palette.colour(legend=True), palette.dash()
-    hover, rule = vega.hover_rule(palette, smooth, "middle_value", "x", ["x", "time"], x)
+    hover, rule = vega.hover_rule(palette, smooth, "value_middle", "x", ["x", "time"], x)
     band = smooth.transform_filter("bands && isValid(datum.low)").mark_area(opacity=0.15, aria=False)
     seeds = (
         alt.Chart()
         .transform_filter("single")
-        .transform_calculate(y=vega.scaled("(isFinite(datum.raw) ? datum.raw : null)", "log_y"))
+        .transform_calculate(
+            y=vega.scaled(f"(datum.raw < {vega.ENDLESS / 1e10} ? datum.raw : null)", "log_y")
+        )
         .mark_line(strokeWidth=0.6, opacity=0.3, aria=False)
     )
     unsmoothed = raw.transform_filter("smoothing > 0").mark_line(strokeWidth=1, opacity=0.4, aria=False)
@@ -128,20 +137,28 @@ def _trace_layers(palette: Palette, solo: Any) -> list[alt.Chart]:
 
 
 def _quartiles(field: str) -> Any:
-    """Return a chart of median and quartiles over the seeds, of a field and on the chosen scale."""
+    """Return a chart of median and quartiles over the seeds, of a field and on the chosen scale.
+
+    Every column is named after the field: Vega-Lite makes one aggregate of two with the same groups.
+    """
     ends = {"low": "q1", "middle": "median", "high": "q3"}
-    summaries: dict[str, Any] = {f"{name}_value": f"{op}({field})" for name, op in ends.items()}
+    summaries: Any = {f"{field}_{name}": f"{op}({field})" for name, op in ends.items()}
     finite = {
-        f"{name}_finite": f"isFinite(datum.{name}_value) ? datum.{name}_value : null" for name in ends
+        f"{field}_{name}_finite": f"datum.{field}_{name} < {vega.ENDLESS / 1e10} "
+        f"? datum.{field}_{name} : null"
+        for name in ends
     }
+    top = f"{field}_top"
+    high = f"datum.{field}_high_finite"
+    highest: Any = {top: f"max({field}_high_finite)"}
     return (
         alt.Chart()
         .transform_aggregate(**summaries, groupby=["optimizer", "key", "x", "time"])
         .transform_calculate(**finite)
-        .transform_joinaggregate(top="max(high_finite)")
+        .transform_joinaggregate(**highest)
         .transform_calculate(
-            low=vega.scaled("datum.low_finite", "log_y"),
-            middle=vega.scaled("datum.middle_finite", "log_y"),
-            high=vega.scaled("(isValid(datum.high_finite) ? datum.high_finite : datum.top)", "log_y"),
+            low=vega.scaled(f"datum.{field}_low_finite", "log_y"),
+            middle=vega.scaled(f"datum.{field}_middle_finite", "log_y"),
+            high=vega.scaled(f"(isValid({high}) ? {high} : datum.{top})", "log_y"),
         )
     )

@@ -26,6 +26,7 @@ METRICS = {
     "gradient_norm": "gradient norm",
 }
 SETTINGS = {"tuned": "tuned", "default": "textbook default"}
+ENDLESS = 1e100  # in place of infinity, which quantiles cannot be interpolated from
 INFINITY = "Infinity"  # what JavaScript turns into the number where it expects one
 APART: Any = dict.fromkeys(("x", "y", "color", "strokeDash"), "independent")  # scales of a chart's parts
 NARROW = "width < 560"  # an expression: whether a chart is on a phone
