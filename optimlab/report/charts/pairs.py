@@ -138,13 +138,12 @@ def _result(row: dict[Any, Any]) -> str:
 
 def _what_it_takes(still_open: pd.DataFrame) -> str:
     """Return how many seeds the open pairs would take."""
-    needed = [
-        f"{row['pair']} about {row['seeds_to_settle']:,.0f}"
+    needed = {
+        row["pair"]: float(f"{row['seeds_to_settle']:.2g}")  # it is no more exact than that
         for row in still_open.to_dict("records")
         if np.isfinite(row["seeds_to_settle"])
-    ]
+    }
     if not needed:
         return ""
-    return (
-        f" To settle the open pairs, were their differences to stay, takes seeds: {'; '.join(needed)}."
-    )
+    said = "; ".join(f"{pair} about {seeds:,.0f}" for pair, seeds in needed.items())
+    return f" Were their differences to stay, settling the open pairs would take seeds: {said}."

@@ -60,8 +60,8 @@ def traces_chart(
         caption=f"Lines: medians over {vega.seeds_shown(comparison.reported)}. Bands: the middle half "
         "of them, step by step; no single run need be inside throughout. A run that diverged counts as "
         "infinite; a gradient norm is that of the runs that have one. Smoothing is done run by run, "
-        "before medians are taken: the thin line is the median without it, and single seeds stay as they "
-        "are. A click in the legend shows one optimizer alone, further clicks more of "
+        "before medians are taken: the thin line is the median without it, and single seeds stay as "
+        "they are. A click in the legend shows one optimizer alone, further clicks more of "
         f"them.{thinned}",
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
         spec=vega.finish(chart, vega.title("names[metric] + (log_y ? ', log scale' : '')"), 360),
