@@ -1,4 +1,4 @@
-"""Looks: how an optimizer is drawn, the style of all figures, and how a number is written."""
+"""Looks: how an optimizer is drawn, and the style of all figures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-import numpy as np
 import seaborn as sns
 
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 INK, GREY = "#222222", "#8a8a8a"
 
 
@@ -121,15 +119,3 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
             replace(BUILT_IN[rule], dashes=dashes, marker=marker) if place else BUILT_IN[rule]
         )
     return styles
-
-
-def number(value: float, digits: int | None = None) -> str:
-    """Return a number as short plain text: 0.0003, 10, 2×10⁻⁵, or with so many digits: 0.100."""
-    if not np.isfinite(value):
-        return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
-    text = f"{value:g}" if digits is None else f"{value:#.{digits}g}".removesuffix(".")
-    mantissa, _, exponent = text.replace("-", "−").partition("e")
-    if not exponent:
-        return mantissa
-    power = "10" + str(int(exponent.replace("−", "-"))).translate(SUPERSCRIPTS)
-    return power if mantissa == "1" else f"{mantissa}×{power}"

@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab.looks import number
 from optimlab.statistics import (
     differences,
     holm,
-    join_words,
     median,
     percentile_interval,
     quantile,
     signed_rank_p_value,
 )
 from optimlab.statistics.intervals import LEVEL, SEED
+from optimlab.wording import join_words, number
 
 Array = np.ndarray
 

@@ -29,8 +29,9 @@ from matplotlib.ticker import (
 )
 from PIL import Image
 
-from optimlab.looks import GREY, INK, THEME, Look, number
+from optimlab.looks import GREY, INK, THEME, Look
 from optimlab.statistics import STATUSES
+from optimlab.wording import number
 
 Array = np.ndarray
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from optimlab import looks, plots, statistics
+from optimlab import looks, plots, statistics, wording
 
 LABELS = ["Adam", "SGD", "mine.py:Mine"]
 RATES = [0.01, 0.1, 1.0]
@@ -189,4 +189,4 @@ def test_any_losses_have_a_scale(values, scale):
     ],
 )  # fmt: skip
 def test_numbers_as_text(value, digits, text):
-    assert looks.number(value, digits) == text
+    assert wording.number(value, digits) == text

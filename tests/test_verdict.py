@@ -7,6 +7,7 @@ from reference.statistics import contest, table, traces_of
 
 from optimlab import statistics
 from optimlab.statistics import intervals
+from optimlab.wording import join_words
 
 INF, NAN = np.inf, np.nan
 NONE_SOONER = "No optimizer is shown to reach 95 % validation accuracy in fewer epochs than another."
@@ -254,4 +255,4 @@ def test_a_default_that_fails_does_not_stand_for_one_that_is_not_shown_to_be_wor
     ("words", "joined"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
 )
 def test_words_are_joined(words, joined):
-    assert statistics.join_words(words) == joined
+    assert join_words(words) == joined

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from optimlab.looks import BUILT_IN, INK, THEME, Look, looks, number
+from optimlab.looks import BUILT_IN, INK, THEME, Look, looks
 from optimlab.plots import new_figure
+from optimlab.wording import number
 
 
 def reproduction_figure(

@@ -14,9 +14,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from optimlab.looks import INK, THEME, Look, number
+from optimlab.looks import INK, THEME, Look
 from optimlab.plots import new_figure
 from optimlab.problems import Landscape
+from optimlab.wording import number
 
 Array = np.ndarray
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from optimlab import paths, statistics
-from optimlab.looks import Look, number
+from optimlab.looks import Look
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.report.landscape_figures import (
     Surface,
@@ -21,6 +21,7 @@ from optimlab.report.landscape_figures import (
 from optimlab.surface import Plane, explained_shares, losses_on_plane, paths_on_plane
 from optimlab.training import Problem
 from optimlab.validation import validate
+from optimlab.wording import number
 
 Array = np.ndarray
 

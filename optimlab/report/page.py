@@ -23,6 +23,7 @@ from optimlab.report.figures import StaticFigure, draw_figures
 from optimlab.report.paths import PathsReport, report_paths
 from optimlab.report.section import Section, write_section, write_several
 from optimlab.report.tables import Tables, find_experiments, read_tables
+from optimlab.wording import join_words
 
 
 def write_report(results: Path, experiments: list[str] | None = None) -> Path:
@@ -99,7 +100,7 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     at_edge = list(summary.loc[summary["learning_rate_edge"].isin(["lowest", "highest"]), "optimizer"])
     if at_edge:
         warnings.warn(
-            f"{tables.folder.name}: {statistics.join_words(at_edge)} chose a learning rate at the end "
+            f"{tables.folder.name}: {join_words(at_edge)} chose a learning rate at the end "
             "of the grid; the page has the lines that widen it",
             stacklevel=2,
         )

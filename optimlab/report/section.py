@@ -10,11 +10,12 @@ import pandas as pd
 from matplotlib.markers import MarkerStyle
 
 from optimlab import statistics
-from optimlab.looks import Look, number
+from optimlab.looks import Look
 from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
 from optimlab.report.paths import PathsReport
 from optimlab.statistics import STATUSES, Comparison
+from optimlab.wording import join_words, number
 
 
 @dataclass(frozen=True)
@@ -347,7 +348,7 @@ def _unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
     missing = [
         label for label in experiment.get("optimizers", {}) if label not in set(runs["optimizer"])
     ]
-    none = f" There is no run yet of {statistics.join_words(missing)}." if missing else ""
+    none = f" There is no run yet of {join_words(missing)}." if missing else ""
     return f"Unfinished: {finished:,} of {expected:,} runs. Every number below may change.{none}"
 
 
@@ -368,7 +369,7 @@ def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     caveats = []
     if only:
         is_all = len(only) == len(summary)
-        who = "Every optimizer" if is_all and len(summary) > 1 else statistics.join_words(only)
+        who = "Every optimizer" if is_all and len(summary) > 1 else join_words(only)
         caveats.append(
             f"{who} had one learning rate, so nothing was tuned: another rate may change the order."
         )

@@ -17,7 +17,7 @@ from optimlab.statistics.ranking import (
     reported_runs,
     widened_grid,
 )
-from optimlab.statistics.sentences import join_words, typical_run_learnt, verdict
+from optimlab.statistics.sentences import typical_run_learnt, verdict
 from optimlab.statistics.summary import Comparison, compare_optimizers
 from optimlab.statistics.targets import TARGET_ACCURACY
 
@@ -35,7 +35,6 @@ __all__ = [
     "final_bands",
     "holm",
     "interquartile_mean",
-    "join_words",
     "median",
     "percentile_interval",
     "quantile",

@@ -12,6 +12,7 @@ from optimlab.statistics.intervals import LEVEL
 from optimlab.statistics.pairs import fewest_seeds
 from optimlab.statistics.summary import Comparison
 from optimlab.statistics.targets import TARGET_ACCURACY
+from optimlab.wording import join_words, number
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -34,11 +35,6 @@ def verdict(comparison: Comparison) -> list[str]:
 def typical_run_learnt(summary: pd.DataFrame) -> pd.Series:
     """Return for each optimizer whether its median is finite and half of its reported runs are ok."""
     return np.isfinite(summary["final_loss_median"]) & (2 * summary["runs_ok"] >= summary["seeds"])
-
-
-def join_words(words: Sequence[str]) -> str:
-    """Return "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
@@ -157,7 +153,7 @@ def _are(names: Sequence[str]) -> str:
 
 
 def _loss(value: float) -> str:
-    return f"{value:#.3g}".removesuffix(".")
+    return number(value, 3)
 
 
 def _epochs(value: float) -> str:

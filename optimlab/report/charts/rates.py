@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from optimlab import statistics
-from optimlab.looks import GREY, INK, number
+from optimlab.looks import GREY, INK
 from optimlab.report.charts import vega
 from optimlab.report.charts.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
+from optimlab.wording import number
 
 BAD, MARKED = "#d8d8d8", "#cc0000"
 

@@ -10,8 +10,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from optimlab.looks import CHART_CONFIG, GREY, INK, Look, number
+from optimlab.looks import CHART_CONFIG, GREY, INK, Look
 from optimlab.statistics import Comparison
+from optimlab.wording import number
 
 MOST_RECORDS = 120  # of a run; longer traces are thinned evenly
 MOST_SEEDS = 50  # of an optimizer at a learning rate
