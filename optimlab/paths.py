@@ -165,11 +165,11 @@ def answers(summary: pd.DataFrame, reference: str | None, steps: int) -> Iterato
 
 
 def compare_zigzag(row: dict[Any, Any]) -> str:
-    """Return whether an optimizer turns "less", "more" or "alike" compared with the reference, or ""."""
+    """Return whether an optimizer turns "less" or "more" than the reference, or it is "open"; or ""."""
     p_value, difference = row["mean_cosine_p_value"], row["mean_cosine_difference_median"]
     if np.isnan(p_value):
         return ""
-    return "alike" if p_value >= LEVEL or difference == 0 else "less" if difference > 0 else "more"
+    return "open" if p_value >= LEVEL or difference == 0 else "less" if difference > 0 else "more"
 
 
 def zigzag_answer(row: dict[Any, Any], reference: str | None) -> str:
@@ -178,7 +178,7 @@ def zigzag_answer(row: dict[Any, Any], reference: str | None) -> str:
     words = {
         "less": f"Yes, it turns less than {reference}",
         "more": f"No, it turns more than {reference}",
-        "alike": f"It cannot be told from {reference}",
+        "open": f"It cannot be told from {reference}",
     }
     verdict = compare_zigzag(row)
     if not verdict:
@@ -198,6 +198,31 @@ def saddle_answer(row: dict[Any, Any], steps: int) -> str:
     if never == 0:
         return f"Yes: all of {seeds} runs leave the saddle, {after}."
     return f"In part: {seeds - never} of {seeds} runs leave the saddle in {steps:,} steps, {after}."
+
+
+def saddle_overview(problem: str, summary: pd.DataFrame, steps: int) -> str:
+    """Return who leaves the saddle of a problem and when, the fastest first, and who never does.
+
+    Parameters
+    ----------
+    problem : its label.
+    summary : from `summarize_paths`, of one problem.
+    steps : how many a run has.
+    """
+    rows = summary.sort_values("steps_to_leave_median", kind="stable").to_dict("records")
+    leaving, staying = [], []
+    for row in rows:
+        never, seeds = row["never_left"], row["seeds"]
+        if never == seeds:
+            staying.append(row["optimizer"])
+            continue
+        part = f", {seeds - never} of {seeds} runs" if never else ""
+        leaving.append(f"{row['optimizer']} ({_with_interval(row, 'steps_to_leave')}{part})")
+    left = f"{join_words(leaving)} leave the {problem}, after so many steps." if leaving else ""
+    kept = f"{join_words(staying)} never {'do' if len(staying) > 1 else 'does'} in {steps:,} steps."
+    if not leaving:
+        return f"No optimizer leaves the {problem} in {steps:,} steps."
+    return f"{left} {kept}" if staying else left
 
 
 def zigzag_overview(summaries: dict[str, pd.DataFrame], reference: str) -> dict[str, str]:
@@ -222,8 +247,8 @@ def _overview(where: dict[str, list[str]], problems: int, reference: str) -> str
     counts[0] += f" ({join_words(less)})" if less else ""
     if more:
         counts.append(f"more on {len(more)} ({join_words(more)})")
-    if alike := where.get("alike", []):
-        counts.append(f"and cannot be told from it on {len(alike)}")
+    if unclear := where.get("open", []):
+        counts.append(f"and cannot be told from it on {len(unclear)}")
     return f"{', '.join(counts)}."
 
 

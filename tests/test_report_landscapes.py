@@ -154,11 +154,11 @@ def test_the_section_answers_for_each_optimizer(parts):
     assert all(len(row) == len(section.columns) for row in section.rows)
     descent, adam = section.rows
     assert float(descent[1].replace("−", "-")) <= 1  # the reference is compared with nobody
-    assert adam[1].partition(", ")[2] in ("less", "more", "alike")
+    assert adam[1].partition(", ")[2] in ("less", "more", "open")
     assert descent[4] == "6 of 6 never" or float(descent[4].partition(";")[0]) > 0
     assert section.paragraphs[0].startswith("Adam turns less than Gradient descent on ")
-    said = [text for text in section.paragraphs if "saddle. " in text]
-    assert [text.partition(",")[0] for text in said] == LABELS
+    (said,) = (text for text in section.paragraphs if "the saddle" in text)
+    assert all(label in said for label in LABELS)
 
 
 def test_one_problem_is_answered_with_its_numbers(parts):

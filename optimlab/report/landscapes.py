@@ -39,6 +39,7 @@ class PathsPart:
     summary : `optimlab.paths.summarize_paths` of the reported runs.
     reference : the label of plain gradient descent; None where it did not run.
     answers : for each optimizer its label, whether it zigzags less, whether it leaves the saddle.
+    steps : of a run.
     seed : the one whose paths are drawn.
     paths : optimizer, step, x, y, train_loss of that seed; on a landscape alone.
     rates : the learning rate of each optimizer.
@@ -49,6 +50,7 @@ class PathsPart:
     summary: pd.DataFrame
     reference: str | None
     answers: list[tuple[str, str, str]]
+    steps: int
     seed: int
     paths: pd.DataFrame
     rates: dict[str, float]
@@ -102,13 +104,14 @@ def _describe(
     marks = (landscape.minima, landscape.saddles) if landscape else ()
     reference = paths.gradient_descent(runs)
     summary = paths.summarize_paths(paths.measure_paths(mine, *marks), reference)
-    seed = int(reported["seed"].min())
+    seed, steps = int(reported["seed"].min()), int(mine["step"].max())
     drawn = mine[mine["seed"] == seed].reindex(columns=["optimizer", "step", "x", "y", "train_loss"])
     return PathsPart(
         problem=label,
         summary=summary,
         reference=reference,
-        answers=list(paths.answers(summary, reference, int(mine["step"].max()))),
+        answers=list(paths.answers(summary, reference, steps)),
+        steps=steps,
         seed=seed,
         paths=drawn,
         rates=dict(zip(reported["optimizer"], reported["learning_rate"], strict=True)),
@@ -233,7 +236,7 @@ def paths_section(parts: list[PathsPart]) -> PathsSection | None:
         said = [f"{label}: {zigzag}" for label, zigzag, _ in parts[0].answers]
     with_saddles = [part for part in parts if any(saddle for _, _, saddle in part.answers)]
     for part in with_saddles:
-        said += [f"{label}, {part.problem}. {saddle}" for label, _, saddle in part.answers]
+        said.append(paths.saddle_overview(part.problem, part.summary, part.steps))
     columns = ["Optimizer", *(part.problem for part in parts)]
     columns += [f"Steps to leave the {part.problem}" for part in with_saddles]
     labels = list(dict.fromkeys(label for part in parts for label in part.summary["optimizer"]))
@@ -246,8 +249,8 @@ def paths_section(parts: list[PathsPart]) -> PathsSection | None:
         heading="How they move",
         paragraphs=said,
         caption="Mean cosine between successive updates, weighted by their length: 1 is a straight "
-        f"line, −1 a path to and fro. Less, more, alike: as against {reference}, by a signed-rank test "
-        "over the seeds, Holm-corrected over the optimizers.",
+        f"line, −1 a path to and fro. Less, more: it turns less or more than {reference}, by a "
+        "signed-rank test over the seeds, Holm-corrected over the optimizers; open: the test cannot tell.",
         columns=columns,
         rows=rows,
     )
