@@ -250,7 +250,7 @@ def paths_section(parts: list[PathsPart]) -> PathsSection | None:
         paragraphs=said,
         caption="Mean cosine between successive updates, weighted by their length: 1 is a straight "
         f"line, −1 a path to and fro. Less, more: it turns less or more than {reference}, by a "
-        "signed-rank test over the seeds, Holm-corrected over the optimizers; open: the test cannot tell.",
+        "signed-rank test over the seeds, Holm-corrected over the optimizers; open: it cannot tell.",
         columns=columns,
         rows=rows,
     )
