@@ -67,8 +67,6 @@ def report_paths(
         plane = describe_plane(runs, traces, params, next(iter(problems.values())))
     section, palette = paths_section(parts), Palette(styles)
     charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
-    if section is None and not charts:
-        return PathsReport()
     figures = {f"paths-{_slug(label)}": drawn for label, drawn in path_figures(parts, styles).items()}
     if plane:
         figures["plane"] = figure_of_plane(plane, styles)
