@@ -245,6 +245,9 @@ def _workers(
 
 def _tell_plan(console: Console, todo: Plan) -> None:
     """Print what a sweep would do."""
+    if not todo.missing:
+        console.print(f"Nothing to do: all {todo.kept:,} runs are finished.")
+        return
     kept = f", {todo.kept:,} finished before" if todo.kept else ""
     console.print(f"{todo.missing:,} runs to do{kept}, in {todo.stacks:,} stacks")
     workers = f"{todo.jobs:,} worker{'s' if todo.jobs > 1 else ''}"
@@ -263,7 +266,8 @@ def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Pa
     """Print how a sweep ended; exit 1 where runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
     console.print(f"{outcome.ran:,} runs in {outcome.seconds:.1f} s; all in all {statuses}.")
-    console.print(f"Tables are in {folder}; next: make plots", soft_wrap=True)
+    elsewhere = "" if folder.parent == RESULTS else f" RESULTS={folder.parent}"
+    console.print(f"Tables are in {folder}; next: make plots{elsewhere}", soft_wrap=True)
     missing = experiment.count() - sum(outcome.statuses.values())
     if missing:
         text = f"{missing:,} runs are missing from {folder}; the same command runs them."

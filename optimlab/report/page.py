@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import warnings
+from dataclasses import replace
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -161,12 +163,28 @@ def render(sections: list[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"json": _json, "csp": _csp, "trusted": Markup}
+    environment.filters |= {"sortable": _sortable, "json": _json, "csp": _csp, "trusted": Markup}
     own = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
     has_charts = any(section.charts or section.paths.charts for section in sections)
+    titles = [section.title for section in sections]
+    sections = [
+        replace(section, title=f"{section.title} ({section.name})")
+        if titles.count(section.title) > 1
+        else section
+        for section in sections
+    ]
     library = vl_convert.javascript_bundle() if has_charts else ""  # type: ignore[call-arg]
     scripts = [script for script in (library, own) if script]
     return environment.get_template("template.html.j2").render(sections=sections, scripts=scripts)
+
+
+def _sortable(value: Any) -> str:
+    """Return what a cell is sorted by as JavaScript reads it; what is not known comes last."""
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return "Infinity"
+    return "Infinity" if value == np.inf else "-Infinity" if value == -np.inf else f"{value}"
 
 
 def _json(value: Any) -> Markup:

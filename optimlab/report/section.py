@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -55,10 +57,10 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Warning:  # noqa: A001 - it is one, on a page
-    """What is wrong with the experiment, and the line of its file that would put it right."""
+class GridEnd:
+    """An optimizer whose best learning rate is at an end of its grid, and the lines that widen it."""
 
-    text: str
+    optimizer: str
     toml: str
 
 
@@ -71,7 +73,7 @@ class Section:
     description: str
     verdict: list[str]
     unfinished: str
-    warnings: list[Warning]
+    warnings: list[GridEnd]
     caption: str
     columns: list[Column]
     rows: list[Row]
@@ -233,7 +235,7 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
         Cell(
             _against_best(record) or "–",
             (_p_value(record),),
-            0 if record["rank"] == 1 else record["difference_to_best"],
+            -np.inf if record["rank"] == 1 else record["difference_to_best"],
         ),
     ]
     if _has_defaults(summary):
@@ -291,22 +293,22 @@ def _words(split: str) -> str:
     return "training" if split == "train" else split
 
 
-def edge_warnings(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Warning]:
-    """Return what to do about learning rates that were chosen at an end of the grid."""
+def edge_warnings(runs: pd.DataFrame, summary: pd.DataFrame) -> list[GridEnd]:
+    """Return what to write for learning rates that were chosen at an end of the grid."""
     found = []
-    for end, beyond in (("lowest", "smaller"), ("highest", "larger")):
-        for label in summary.loc[summary["learning_rate_edge"] == end, "optimizer"]:
-            grid = statistics.widened_grid(
-                sorted(set(runs.loc[runs["optimizer"] == label, "learning_rate"])), end
-            )
-            found.append(
-                Warning(
-                    f"{label} does best at the {end} learning rate of its grid. A {beyond} one may do "
-                    "better still, so its numbers may not be its best. In its table of the file, write:",
-                    f"learning_rates = [{', '.join(f'{rate:g}' for rate in grid)}]",
-                )
-            )
+    for row in summary[summary["learning_rate_edge"].isin(["lowest", "highest"])].to_dict("records"):
+        label = row["optimizer"]
+        grid = sorted(set(runs.loc[runs["optimizer"] == label, "learning_rate"]))
+        wider = statistics.widened_grid(grid, row["learning_rate_edge"])
+        rates = ", ".join(f"{rate:g}" for rate in wider)
+        found.append(GridEnd(label, f"[optimizers.{_toml_key(label)}]\nlearning_rates = [{rates}]"))
     return found
+
+
+def _toml_key(label: str) -> str:
+    """Return a label as a key of TOML: bare where that is legal, else quoted."""
+    is_bare = re.fullmatch(r"[A-Za-z0-9_-]+", label)
+    return label if is_bare else json.dumps(label, ensure_ascii=False)
 
 
 def _fixed(value: float, unit: str = "") -> str:

@@ -82,7 +82,11 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     text = f"{lowest}, but on {counted} {join_words(equal)} {_are(equal)} not distinguishable from it."
     if higher:
         p_value = _at_most(rest.loc[worse, "p_value_to_best"])
-        text += f" {join_words(higher)} {_are(higher)} worse (adjusted {p_value})."
+        shown = [
+            row for row in rest[worse].to_dict("records") if _loss(row["final_loss_median"]) == value
+        ]
+        by = ", if by less than is shown here" if shown else ""
+        text += f" {join_words(higher)} {_are(higher)} worse (adjusted {p_value}{by})."
     return text
 
 

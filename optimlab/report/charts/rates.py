@@ -54,10 +54,10 @@ def rates_chart(
     yield Chart(
         name="learning-rates",
         heading="Every learning rate",
-        caption="Top: medians over all seeds and the middle half of them; a ring marks the chosen "
-        "rate. Middle: the median final loss of every optimizer and rate, dark where it is low; words "
-        "where half of the runs or more went wrong. Choose a point or a cell, by a click or from the "
-        "lists: below are its traces.",
+        caption="Top: medians over all seeds and the middle half of them; a ring marks the rate that "
+        "the tuning seeds alone chose. Middle: the median final loss of every optimizer and rate, dark "
+        "where it is low; words where half of the runs or more went wrong. Choose a point or a cell, by "
+        "a click or from the lists: below are its traces.",
         alt="Line chart, table of outcomes, and traces of one cell. Chosen learning rates: "
         + ", ".join(f"{label} {number(rate)}" for label, rate in chosen),
         spec=vega.finish(chart),

@@ -13,6 +13,7 @@ from optimlab.report.charts import vega
 from optimlab.report.charts.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
+IS_LOG = "(log_y && indexof(metric, 'accuracy') < 0)"  # accuracies crowd at 1, where logarithms are flat
 MOST_ROWS = 30_000  # of the table: where there are many runs, fewer records of each are shown
 
 
@@ -49,7 +50,7 @@ def traces_chart(
         vega.checkbox("log_x", False, "log x"),
         vega.checkbox("bands", True, "bands"),
         vega.checkbox("single", False, "single seeds"),
-        vega.slider("smoothing", 0, (0, 0.95), 0.05, "Smoothing"),
+        vega.slider("smoothing", 0, (0, 0.9), 0.05, "Smoothing"),
         *boxes,
     )
     steps, shown = traces["step"].nunique(), table["step"].nunique()
@@ -64,34 +65,49 @@ def traces_chart(
         "they are. A click in the legend shows one optimizer alone, further clicks more of "
         f"them.{thinned}",
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
-        spec=vega.finish(chart, vega.title("names[metric] + (log_y ? ', log scale' : '')"), 360),
+        spec=vega.finish(chart, vega.title(f"names[metric] + ({IS_LOG} ? ', log scale' : '')"), 360),
         tables={"traces": table[columns]},
     )
 
 
 def _smoothed(chart: Any, is_shown: str, solo: Any) -> Any:
-    """Add each run's smoothed value: an exponential moving average, free of the bias of its start.
+    """Add each run's smoothed value: a mean whose weights fall off as sᵈ, d records before and after.
 
-    With s the smoothing, it is Σ sᵏ⁻ⁱ xᵢ / Σ sᵏ⁻ⁱ over the records i ≤ k, or without sᵏ above and below,
-    Σ s⁻ⁱ xᵢ / Σ s⁻ⁱ: two sums that only grow, which is what a window can do.
+    With s the smoothing, the part before is sᵏ Σ s⁻ⁱ xᵢ over the records i ≤ k, and the part after
+    s⁻ᵏ Σ sⁱ xᵢ over i ≥ k: sums that only grow, which is what a window can do. Where a run is infinite
+    it stays so, and nothing near it is.
     """
-    run = ["optimizer", "seed"]
+    by_step: Any = {"sort": [alt.SortField("step")], "groupby": ["optimizer", "seed"]}
+    raw = f"datum[metric] > {vega.ENDLESS} ? {vega.ENDLESS} : datum[metric]"
+    known = f"datum.raw < {vega.ENDLESS} ? 1 : 0"
+    total, weights = (
+        f"(datum.near * datum.{name}_before + datum.far * datum.{name}_after - {own})"
+        for name, own in (("sum", "datum.known * datum.raw"), ("weight", "datum.known"))
+    )
+    before: Any = {"sum_before": "sum(sum_far)", "weight_before": "sum(weight_far)"}
+    after: Any = {"sum_after": "sum(sum_near)", "weight_after": "sum(weight_near)"}
     return (
         chart.transform_filter("datum.setting === setting")
         .transform_filter(is_shown)
         .transform_filter(solo)
-        .transform_calculate(
-            raw=f"datum[metric] > {vega.ENDLESS} ? {vega.ENDLESS} : datum[metric]", time="datum[clock]"
-        )
+        .transform_calculate(raw=raw, time="datum[clock]")
         .transform_filter("isValid(datum.raw)")
-        .transform_window(record="row_number()", sort=[alt.SortField("step")], groupby=run)
-        .transform_calculate(weight="smoothing > 0 ? pow(smoothing, -datum.record) : 0")
-        .transform_calculate(weighted="datum.weight * datum.raw")
-        .transform_window(
-            weights="sum(weight)", total="sum(weighted)", sort=[alt.SortField("step")], groupby=run
+        .transform_window(record="row_number()", **by_step)
+        .transform_calculate(
+            known=known,
+            near="smoothing > 0 ? pow(smoothing, datum.record) : 0",
+            far="smoothing > 0 ? pow(smoothing, -datum.record) : 0",
         )
         .transform_calculate(
-            value="smoothing > 0 ? datum.total / datum.weights : datum.raw",
+            weight_near="datum.known * datum.near",
+            weight_far="datum.known * datum.far",
+            sum_near="datum.known * datum.near * datum.raw",
+            sum_far="datum.known * datum.far * datum.raw",
+        )
+        .transform_window(**before, frame=[None, 0], **by_step)
+        .transform_window(**after, frame=[0, None], **by_step)
+        .transform_calculate(
+            value=f"smoothing > 0 && datum.known ? {total} / {weights} : datum.raw",
             x=vega.scaled("datum.time", "log_x"),
             key="'o' + indexof(labels, datum.optimizer)",
         )
@@ -108,7 +124,7 @@ def _trace_layers(palette: Palette, solo: Any) -> list[alt.Chart]:
 
     def y(field: str) -> alt.Y:
         return alt.Y(
-            f"{field}:Q", axis=vega.log_axis("log_y", "y", title=None), scale=alt.Scale(zero=False)
+            f"{field}:Q", axis=vega.log_axis(IS_LOG, "y", title=None), scale=alt.Scale(zero=False)
         )
 
     smooth, raw = _quartiles("value"), _quartiles("raw")
@@ -119,7 +135,7 @@ def _trace_layers(palette: Palette, solo: Any) -> list[alt.Chart]:
         alt.Chart()
         .transform_filter("single")
         .transform_calculate(
-            y=vega.scaled(f"(datum.raw < {vega.ENDLESS / 1e10} ? datum.raw : null)", "log_y")
+            y=vega.scaled(f"(datum.raw < {vega.ENDLESS / 1e10} ? datum.raw : null)", IS_LOG)
         )
         .mark_line(strokeWidth=0.6, opacity=0.3, aria=False)
     )
@@ -158,8 +174,8 @@ def _quartiles(field: str) -> Any:
         .transform_calculate(**finite)
         .transform_joinaggregate(**highest)
         .transform_calculate(
-            low=vega.scaled(f"datum.{field}_low_finite", "log_y"),
-            middle=vega.scaled(f"datum.{field}_middle_finite", "log_y"),
-            high=vega.scaled(f"(isValid({high}) ? {high} : datum.{top})", "log_y"),
+            low=vega.scaled(f"datum.{field}_low_finite", IS_LOG),
+            middle=vega.scaled(f"datum.{field}_middle_finite", IS_LOG),
+            high=vega.scaled(f"(isValid({high}) ? {high} : datum.{top})", IS_LOG),
         )
     )
