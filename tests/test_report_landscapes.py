@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from sweeping import run, tiny
+from sweeping import OWN, document, plugin, run, tiny
 
 from optimlab import plots
 from optimlab.looks import looks
@@ -181,8 +181,17 @@ def test_the_page_of_several_problems(folder, monkeypatch):
     assert 'id="tiny-paths"' in page
     assert "ravine: " in page
     assert "Adam turns less than Gradient descent on " in page
-    assert (folder / "figures/paths-ravine.svg").stat().st_size < 2_000_000
-    assert (folder / "figures/paths-saddle.png").is_file()
+    assert (folder / "figures/paths-1-ravine.svg").stat().st_size < 2_000_000
+    assert (folder / "figures/paths-2-saddle.png").is_file()
     for name in ("summary", "paths"):
         table = pd.read_csv(folder / f"{name}.csv")
         assert table.groupby("problem").size().to_dict() == {"ravine": 2, "saddle": 2, "net": 2}
+
+
+def test_runs_that_all_failed_have_a_page(tmp_path):
+    """There is no trace of any of them, so there is nothing to say of their paths."""
+    source = plugin(step="raise ValueError('no')")
+    run(tiny(tmp_path, document(optimizers=OWN), own=source), tmp_path / "results")
+    page = write_report(tmp_path / "results").read_text(encoding="utf-8")
+    assert "No optimizer can be recommended" in page
+    assert not (tmp_path / "results/tiny/paths.csv").exists()

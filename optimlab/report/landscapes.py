@@ -89,22 +89,22 @@ def describe_paths(
     parts = []
     for label, settings in problems.items():
         own = runs[runs["problem"] == label]
-        if len(own):
-            steps = traces[traces["problem"] == label]
-            parts.append(_describe(label, own, steps, read_problem(settings)))
+        steps = traces[traces["problem"] == label]
+        reported = statistics.reported_runs(own) if len(own) else own
+        mine = steps[steps["run_id"].isin(reported["run_id"])]
+        if len(mine):  # else every run failed, or is still to come
+            parts.append(_describe(label, own, reported, mine, read_problem(settings)))
     return parts
 
 
 def _describe(
-    label: str, runs: pd.DataFrame, traces: pd.DataFrame, problem: Problem | None
+    label: str, runs: pd.DataFrame, reported: pd.DataFrame, mine: pd.DataFrame, problem: Problem | None
 ) -> PathsPart:
-    reported = statistics.reported_runs(runs)
-    mine = traces[traces["run_id"].isin(reported["run_id"])]
     landscape = problem if isinstance(problem, Landscape) else None
     marks = (landscape.minima, landscape.saddles) if landscape else ()
     reference = paths.gradient_descent(runs)
     summary = paths.summarize_paths(paths.measure_paths(mine, *marks), reference)
-    seed, steps = int(reported["seed"].min()), int(mine["step"].max())
+    seed, steps = int(mine["seed"].min()), int(mine["step"].max())
     drawn = mine[mine["seed"] == seed].reindex(columns=["optimizer", "step", "x", "y", "train_loss"])
     return PathsPart(
         problem=label,
@@ -134,8 +134,13 @@ def describe_plane(
     chosen = reported[reported["run_id"].isin(params["run_id"])]
     if problem is None or isinstance(problem, Landscape) or chosen.empty:
         return None
+    if getattr(problem, "evaluate_with", "batch") != "batch":  # each run has averages of its own
+        return None
     seed = int(chosen["seed"].min())
     shown = params[params["run_id"].isin(chosen.loc[chosen["seed"] == seed, "run_id"])]
+    rows = np.stack(shown["params"].tolist())
+    if len(np.unique(rows[np.isfinite(rows).all(axis=1)], axis=0)) < 3:  # too few to span a plane
+        return None
     losses = traces[["run_id", "step", "train_loss"]]
     plane, on_plane = paths_on_plane(shown.merge(losses, on=["run_id", "step"], how="left"))
     x, y = (_grid(on_plane[axis]) for axis in ("x", "y"))
@@ -158,7 +163,7 @@ def read_problem(settings: dict[str, Any]) -> Problem | None:
 
 
 def summary_table(parts: list[PathsPart]) -> pd.DataFrame:
-    """Return the summaries of all problems as one table: what paths.csv holds."""
+    """Return the summaries of all problems, of one at least, as one table: what paths.csv holds."""
     tables = [part.summary.assign(problem=part.problem) for part in parts]
     table = pd.concat(tables, ignore_index=True)
     return table[["problem", *table.columns.drop("problem")]]
@@ -185,8 +190,9 @@ def figure_of_plane(part: PlanePart, styles: dict[str, Look], *, narrow: bool = 
 def plane_warning(part: PlanePart) -> str:
     """Return what the plane hides, in words and numbers."""
     share = 100 * part.plane.explained.sum()
-    least = min(part.shares, key=lambda label: part.shares[label])
-    most = max(part.shares, key=lambda label: part.shares[label])
+    known = [label for label, share in part.shares.items() if np.isfinite(share)]
+    least = min(known, key=lambda label: part.shares[label])
+    most = max(known, key=lambda label: part.shares[label])
     each = (f"{100 * part.shares[label]:.0f} % of the way of {label}" for label in (most, least))
     return (
         f"The plane holds {share:.0f} % of the variance of the paths, but not of each alike: "
@@ -250,7 +256,8 @@ def paths_section(parts: list[PathsPart]) -> PathsSection | None:
         paragraphs=said,
         caption="Mean cosine between successive updates, weighted by their length: 1 is a straight "
         f"line, −1 a path to and fro. Less, more: it turns less or more than {reference}, by a "
-        "signed-rank test over the seeds, Holm-corrected over the optimizers; open: it cannot tell.",
+        "signed-rank test over the seeds, Holm-corrected over the optimizers; open: it cannot tell. "
+        "Seeds start near a few points, and what is said holds for these starts.",
         columns=columns,
         rows=rows,
     )

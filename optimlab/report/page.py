@@ -142,7 +142,7 @@ def _write(folder: Path, tables: dict[str, pd.DataFrame], pictures: dict[str, by
     figures.mkdir(exist_ok=True)
     for name, data in pictures.items():
         write_bytes(figures / name, data)
-    for path in figures.glob("rates-*"):
+    for path in [*figures.glob("rates-*"), *figures.glob("paths-*"), *figures.glob("plane.*")]:
         if path.name not in pictures:  # of an optimizer that is no longer in the experiment
             path.unlink()
 

@@ -67,11 +67,13 @@ def report_paths(
         plane = describe_plane(runs, traces, params, next(iter(problems.values())))
     section, palette = paths_section(parts), Palette(styles)
     charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
-    figures = {f"paths-{_slug(label)}": drawn for label, drawn in path_figures(parts, styles).items()}
+    drawn = path_figures(parts, styles)
+    figures = {f"paths-{k}-{_slug(label)}": each for k, (label, each) in enumerate(drawn.items(), 1)}
     if plane:
         figures["plane"] = figure_of_plane(plane, styles)
     pictures = {name: data for stem, drawn in figures.items() for name, data in _files(stem, drawn)}
-    return PathsReport(section, charts, {"paths.csv": summary_table(parts)}, pictures)
+    tables = {"paths.csv": summary_table(parts)} if parts else {}
+    return PathsReport(section, charts, tables, pictures)
 
 
 def _files(stem: str, figure: Figure) -> list[tuple[str, bytes]]:

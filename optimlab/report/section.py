@@ -160,7 +160,10 @@ def write_several(
     name, experiment, runs, files, paths, styles : as in `write_section`.
     """
     first = next(iter(comparisons.values()))
-    verdicts = {label: statistics.verdict(each)[0] for label, each in comparisons.items()}
+    verdicts = {
+        label: statistics.verdict(each)[0] + _bad_and_edges(each.summary)
+        for label, each in comparisons.items()
+    }
     single = write_section(name, experiment, runs, first, [], files, None, paths, styles)
     return replace(
         single,
@@ -169,10 +172,21 @@ def write_several(
         columns=[],
         rows=[],
         caveats=[
-            "Each function is a comparison of its own, with its own learning rates.",
+            "Each problem is a comparison of its own, with its own learning rates.",
             "Only the learning rate was tuned, on a coarse grid; all else stood still.",
         ],
     )
+
+
+def _bad_and_edges(summary: pd.DataFrame) -> str:
+    """Return whose reported runs went wrong, and whose learning rate is at an end of the grid."""
+    text = ""
+    for row in summary.to_dict("records"):
+        counts = {status: row[f"runs_{status}"] for status in STATUSES[1:]}
+        if any(counts.values()):
+            text += f" {row['optimizer']}: {_count(counts, row['seeds'])} runs."
+    edges = list(summary.loc[summary["learning_rate_edge"].isin(["lowest", "highest"]), "optimizer"])
+    return text + (f" At the end of the grid: {join_words(edges)}." if edges else "")
 
 
 def mark(look: Look) -> Mark:
