@@ -51,18 +51,20 @@ def plan(experiment: Experiment, results: Path, jobs: int | None, *, fresh: bool
     alike: dict[tuple[str, str, int], list[Stack]] = defaultdict(list)
     for stack in all_stacks:
         alike[stack.rule, repr(stack.hyperparameters), id(stack.problem)].append(stack)
-    seconds, rows = 0.0, 0
+    seconds, numbers = 0.0, 0
     for members in alike.values():
         runs = sum(len(stack.run_ids) for stack in members)
         seconds += _seconds(members[0]) * runs / len(members[0].run_ids)
-        rows += runs * (1 + len(members[0].record_at))
+        columns = len(TRACE_SCHEMA) + len(members[0].problem.extra_metrics)
+        params = sum(len(stack.params_of) for stack in members) * members[0].problem.size
+        numbers += (runs * columns + params) * (1 + len(members[0].record_at))
     return Plan(
         missing=len(missing),
         kept=kept,
         stacks=len(all_stacks),
         jobs=jobs,
         seconds=seconds / min(jobs, effective_n_jobs(-1)),
-        bytes=2 * 8 * len(TRACE_SCHEMA) * rows + PART_BYTES * len(all_stacks) + RUN_BYTES * len(missing),
+        bytes=2 * 8 * numbers + PART_BYTES * len(all_stacks) + RUN_BYTES * len(missing),
     )
 
 
