@@ -255,9 +255,10 @@ def paths_section(parts: list[PathsPart]) -> PathsSection | None:
         heading="How they move",
         paragraphs=said,
         caption="Mean cosine between successive updates, weighted by their length: 1 is a straight "
-        f"line, −1 a path to and fro. Less, more: it turns less or more than {reference}, by a "
-        "signed-rank test over the seeds, Holm-corrected over the optimizers; open: it cannot tell. "
-        "Seeds start near a few points, and what is said holds for these starts.",
+        "line, −1 a path to and fro; medians with 95 % bootstrap intervals. Less, more: it turns less "
+        f"or more than {reference}, by a signed-rank test over the seeds, Holm-corrected over the "
+        "optimizers; open: it cannot tell. Seeds start near a few points, and what is said holds for "
+        "these starts.",
         columns=columns,
         rows=rows,
     )
@@ -272,9 +273,12 @@ def _zigzag_cell(part: PathsPart, label: str) -> str:
     row = _row_of(part, label)
     if row is None or np.isnan(row["mean_cosine_median"]):
         return "–"
-    cosine = f"{row['mean_cosine_median']:.2f}".replace("-", "−")
+    middle, low, high = (
+        f"{row[f'mean_cosine_{part}'] + 0.0:.2f}".replace("-", "−") for part in ("median", "low", "high")
+    )
+    cosine = middle if np.isnan(row["mean_cosine_low"]) else f"{middle} [{low}, {high}]"
     verdict = paths.compare_zigzag(row)
-    return f"{cosine}, {verdict}" if verdict else cosine
+    return f"{cosine} {verdict}" if verdict else cosine
 
 
 def _saddle_cell(part: PathsPart, label: str) -> str:
