@@ -79,14 +79,7 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     for drawn in drawings:
         if f"{drawn.name}.png" not in pictures:
             pictures |= drawn.files()
-    written = {
-        "summary.csv": summary,
-        "comparisons.csv": comparison.pairs,
-        "targets.csv": comparison.targets,
-        "profiles.csv": comparison.profiles,
-        "budget.csv": comparison.budget,
-        **paths.tables,
-    }
+    written = _tables(comparison) | paths.tables
     _write(tables.folder, written, pictures)
     section = write_section(
         tables.folder.name,
@@ -116,15 +109,34 @@ def _report_several(tables: Tables, paths: PathsReport, styles: dict[str, looks.
         runs = tables.runs[tables.runs["problem"] == label]
         traces = tables.traces[tables.traces["problem"] == label]
         comparisons[label] = statistics.compare_optimizers(runs, traces, _defaults(tables))
-    summaries = [each.summary.assign(problem=label) for label, each in comparisons.items()]
-    summary = pd.concat(summaries, ignore_index=True)
-    summary.insert(0, "problem", summary.pop("problem"))
-    written = {"summary.csv": summary, **paths.tables}
+    found = {label: _tables(each) for label, each in comparisons.items()}
+    written = {
+        name: pd.concat(
+            [table.assign(problem=label) for label, each in found.items() if len(table := each[name])]
+            or [next(iter(found.values()))[name].assign(problem="")],
+            ignore_index=True,
+        )
+        for name in next(iter(found.values()))
+    }
+    for table in written.values():
+        table.insert(0, "problem", table.pop("problem"))
+    written |= paths.tables
     _write(tables.folder, written, paths.pictures)
     files = ["runs.csv", "traces.parquet", *written, "figures"]
     return write_several(
         tables.folder.name, tables.experiment, tables.runs, comparisons, files, paths, styles
     )
+
+
+def _tables(comparison: statistics.Comparison) -> dict[str, pd.DataFrame]:
+    """Return the tables of a comparison: the name of the file → its rows."""
+    return {
+        "summary.csv": comparison.summary,
+        "comparisons.csv": comparison.pairs,
+        "targets.csv": comparison.targets,
+        "profiles.csv": comparison.profiles,
+        "budget.csv": comparison.budget,
+    }
 
 
 def _problems(tables: Tables) -> list[str]:
