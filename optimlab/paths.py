@@ -22,7 +22,7 @@ from optimlab.statistics import (
     signed_rank_p_value,
 )
 from optimlab.statistics.intervals import LEVEL, SEED
-from optimlab.wording import join_words, number
+from optimlab.wording import join_words, number, p_value_text
 
 Array = np.ndarray
 
@@ -250,11 +250,6 @@ def _overview(where: dict[str, list[str]], problems: int, reference: str) -> str
     if unclear := where.get("open", []):
         counts.append(f"and cannot be told from it on {len(unclear)}")
     return f"{', '.join(counts)}."
-
-
-def p_value_text(p_value: float) -> str:
-    """Return a p-value in words and figures."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
 def _with_interval(row: dict[Any, Any], name: str, places: int | None = None) -> str:

@@ -65,9 +65,7 @@ def verify(experiment: Experiment, results: Path, runs: int, seed: int, jobs: in
     places = random.Random(seed).sample(range(len(stored)), min(runs, len(stored)))  # noqa: S311
     sample = [stored[place] for place in sorted(places)]
     again: dict[str, Numbers] = {}
-    for stack in trained(
-        stacks(experiment, sample, jobs or effective_n_jobs(-1)), jobs or effective_n_jobs(-1)
-    ):
+    for stack in trained(stacks(experiment, sample, jobs), jobs):
         for place, end in enumerate(stack.runs):
             rows = stack.traces["run"] == place
             again[end.run_id] = end, {name: column[rows] for name, column in stack.traces.items()}

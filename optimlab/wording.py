@@ -24,3 +24,8 @@ def number(value: float, digits: int | None = None) -> str:
 def join_words(words: Sequence[str]) -> str:
     """Return "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def p_value_text(p_value: float) -> str:
+    """Return a p-value in words and figures."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"

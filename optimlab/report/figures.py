@@ -123,13 +123,18 @@ def _rates_figures(
         own_runs, own = runs[runs["optimizer"] == label], traces[traces["optimizer"] == label]
         bands = _loss_bands(own_runs, own)
         if bands and _several_rates(own_runs):
-            name, options = f"rates-{place}-{_slug(label)}", {"chosen": chosen.get(label), "unit": unit}
+            name = f"rates-{place}-{slug(label, 'optimizer')}"
+            options = {"chosen": chosen.get(label), "unit": unit}
             yield delayed(_draw)(name, plots.rates_figure, bands, own, styles[label], **options)
 
 
 def _draw(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Files:
     """Return what ``draw(*tables, **options)`` draws, as files."""
-    figure = draw(*tables, **options)
+    return figure_files(name, draw(*tables, **options))
+
+
+def figure_files(name: str, figure: Figure) -> Files:
+    """Return a figure as PNG and SVG."""
     return {f"{name}.png": plots.png(plots.pixels(figure)), f"{name}.svg": plots.svg(figure)}
 
 
@@ -162,5 +167,6 @@ def _loss_bands(runs: pd.DataFrame, traces: pd.DataFrame) -> dict[str, pd.DataFr
     }
 
 
-def _slug(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "optimizer"
+def slug(label: str, otherwise: str) -> str:
+    """Return a label as a part of a file's name; `otherwise` where no letter of it can be there."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or otherwise

@@ -92,8 +92,8 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
         paths,
         own,
     )
-    at_edge = list(summary.loc[summary["learning_rate_edge"].isin(["lowest", "highest"]), "optimizer"])
-    if at_edge:
+    if section.warnings:
+        at_edge = [end.optimizer for end in section.warnings]
         warnings.warn(
             f"{tables.folder.name}: {join_words(at_edge)} chose a learning rate at the end "
             "of the grid; the page has the lines that widen it",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from optimlab import plots
 from optimlab.looks import Look
 from optimlab.report.charts.paths import landscapes_chart, plane_chart
 from optimlab.report.charts.vega import Chart, Palette
+from optimlab.report.figures import Files, figure_files, slug
 from optimlab.report.landscapes import (
     PathsSection,
     describe_paths,
@@ -68,20 +66,13 @@ def report_paths(
     section, palette = paths_section(parts), Palette(styles)
     charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
     drawn = path_figures(parts, styles)
-    figures = {f"paths-{k}-{_slug(label)}": each for k, (label, each) in enumerate(drawn.items(), 1)}
+    figures = {
+        f"paths-{k}-{slug(label, 'problem')}": each for k, (label, each) in enumerate(drawn.items(), 1)
+    }
     if plane:
         figures["plane"] = figure_of_plane(plane, styles)
-    pictures = {name: data for stem, drawn in figures.items() for name, data in _files(stem, drawn)}
+    pictures: Files = {}
+    for name, figure in figures.items():
+        pictures |= figure_files(name, figure)
     tables = {"paths.csv": summary_table(parts)} if parts else {}
     return PathsReport(section, charts, tables, pictures)
-
-
-def _files(stem: str, figure: Figure) -> list[tuple[str, bytes]]:
-    return [
-        (f"{stem}.png", plots.png(plots.pixels(figure))),
-        (f"{stem}.svg", plots.svg(figure)),
-    ]
-
-
-def _slug(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "problem"

@@ -17,7 +17,7 @@ from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
 from optimlab.report.paths import PathsReport
 from optimlab.statistics import STATUSES, Comparison
-from optimlab.wording import join_words, number
+from optimlab.wording import join_words, number, p_value_text
 
 
 @dataclass(frozen=True)
@@ -353,7 +353,7 @@ def _against_best(record: dict[Any, Any]) -> str:
 
 def _p_value(record: dict[Any, Any]) -> str:
     value = record["p_value_to_best"]
-    return "" if pd.isna(value) else "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+    return "" if pd.isna(value) else p_value_text(value)
 
 
 def _unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:

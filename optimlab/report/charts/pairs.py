@@ -13,6 +13,7 @@ from optimlab.looks import GREY, INK
 from optimlab.report.charts import vega
 from optimlab.report.charts.vega import METRICS, Chart
 from optimlab.statistics import Comparison
+from optimlab.wording import p_value_text
 
 ROOM = 0.2  # for the text at the right, of the width of the data
 
@@ -130,10 +131,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
 
 def _result(row: dict[Any, Any]) -> str:
     """Return the share of seeds won, and the p-value, in words."""
-    p_value = row["p_value_adjusted"]
-    return f"{100 * row['share_won']:.0f} %, " + (
-        "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
-    )
+    return f"{100 * row['share_won']:.0f} %, {p_value_text(row['p_value_adjusted'])}"
 
 
 def _what_it_takes(still_open: pd.DataFrame) -> str:
