@@ -19,6 +19,7 @@ from rich.console import Console
 
 import optimlab
 from optimlab.errors import UserError
+from optimlab.wording import duration
 
 if TYPE_CHECKING:
     from optimlab.experiment import Experiment
@@ -251,21 +252,14 @@ def _tell_plan(console: Console, todo: Plan) -> None:
     kept = f", {todo.kept:,} finished before" if todo.kept else ""
     console.print(f"{todo.missing:,} runs to do{kept}, in {todo.stacks:,} stacks")
     workers = f"{todo.jobs:,} worker{'s' if todo.jobs > 1 else ''}"
-    console.print(f"about {_duration(todo.seconds)} on {workers}, by a short piece timed just now")
+    console.print(f"about {duration(todo.seconds)} on {workers}, by a short piece timed just now")
     console.print(f"at most {filesize.decimal(todo.bytes)} of disk")
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration as people say it: 40 s, 12 min, 3.5 h."""
-    if seconds < 120:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Path) -> None:
     """Print how a sweep ended; exit 1 where runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
-    console.print(f"{outcome.ran:,} runs in {outcome.seconds:.1f} s; all in all {statuses}.")
+    console.print(f"{outcome.ran:,} runs in {duration(outcome.seconds)}; all in all {statuses}.")
     elsewhere = "" if folder.parent == RESULTS else f" RESULTS={folder.parent}"
     console.print(f"Tables are in {folder}; next: make plots{elsewhere}", soft_wrap=True)
     missing = experiment.count() - sum(outcome.statuses.values())

@@ -7,7 +7,6 @@ differences to plain gradient descent say whether it is otherwise. "No" is an an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -151,19 +150,6 @@ def _median(values: Any, name: str) -> dict[str, float]:
         return {f"{name}_median": quantile(values, 0.5), f"{name}_low": low, f"{name}_high": high}
 
 
-def answers(summary: pd.DataFrame, reference: str | None, steps: int) -> Iterator[tuple[str, str, str]]:
-    """Yield for each optimizer: its label, whether it zigzags less, whether it leaves the saddle.
-
-    Parameters
-    ----------
-    summary : from `summarize_paths`, of one problem.
-    reference : the optimizer that it compares with.
-    steps : how many a run has.
-    """
-    for row in summary.to_dict("records"):
-        yield row["optimizer"], zigzag_answer(row, reference), saddle_answer(row, steps)
-
-
 def compare_zigzag(row: dict[Any, Any]) -> str:
     """Return whether an optimizer turns "less" or "more" than the reference, or it is "open"; or ""."""
     p_value, difference = row["mean_cosine_p_value"], row["mean_cosine_difference_median"]
@@ -172,8 +158,18 @@ def compare_zigzag(row: dict[Any, Any]) -> str:
     return "open" if p_value >= LEVEL or difference == 0 else "less" if difference > 0 else "more"
 
 
-def zigzag_answer(row: dict[Any, Any], reference: str | None) -> str:
-    """Return whether an optimizer zigzags less than the reference, with the numbers."""
+def zigzag_answers(summary: pd.DataFrame, reference: str | None) -> dict[str, str]:
+    """Return for each optimizer whether it zigzags less than the reference, with the numbers.
+
+    Parameters
+    ----------
+    summary : from `summarize_paths`, of one problem.
+    reference : the optimizer that it compares with.
+    """
+    return {row["optimizer"]: _zigzag_answer(row, reference) for row in summary.to_dict("records")}
+
+
+def _zigzag_answer(row: dict[Any, Any], reference: str | None) -> str:
     cosine = f"mean cosine {_with_interval(row, 'mean_cosine', 2)}"
     words = {
         "less": f"Yes, it turns less than {reference}",
@@ -185,19 +181,6 @@ def zigzag_answer(row: dict[Any, Any], reference: str | None) -> str:
         return f"{cosine.capitalize()}."
     by = _with_interval(row, "mean_cosine_difference", 2)
     return f"{words[verdict]}: {cosine}, by {by} ({p_value_text(row['mean_cosine_p_value'])})."
-
-
-def saddle_answer(row: dict[Any, Any], steps: int) -> str:
-    """Return whether an optimizer leaves the saddle, with the numbers; "" where there is none."""
-    never, seeds = row["never_left"], row["seeds"]
-    if pd.isna(never):
-        return ""
-    if never == seeds:
-        return f"No: in {steps:,} steps none of {seeds} runs leaves the saddle."
-    after = f"after a median of {_with_interval(row, 'steps_to_leave')} steps"
-    if never == 0:
-        return f"Yes: all of {seeds} runs leave the saddle, {after}."
-    return f"In part: {seeds - never} of {seeds} runs leave the saddle in {steps:,} steps, {after}."
 
 
 def saddle_overview(problem: str, summary: pd.DataFrame, steps: int) -> str:
@@ -218,11 +201,11 @@ def saddle_overview(problem: str, summary: pd.DataFrame, steps: int) -> str:
             continue
         part = f", {seeds - never} of {seeds} runs" if never else ""
         leaving.append(f"{row['optimizer']} ({_with_interval(row, 'steps_to_leave')}{part})")
-    left = f"{join_words(leaving)} leave the {problem}, after so many steps." if leaving else ""
-    kept = f"{join_words(staying)} never {'do' if len(staying) > 1 else 'does'} in {steps:,} steps."
     if not leaving:
         return f"No optimizer leaves the {problem} in {steps:,} steps."
-    return f"{left} {kept}" if staying else left
+    leave, do = ("leaves" if len(leaving) == 1 else "leave"), ("does" if len(staying) == 1 else "do")
+    left = f"{join_words(leaving)} {leave} the {problem}, after so many steps."
+    return f"{left} {join_words(staying)} never {do} in {steps:,} steps." if staying else left
 
 
 def zigzag_overview(summaries: dict[str, pd.DataFrame], reference: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ from PIL import Image
 
 from optimlab.looks import GREY, INK, THEME, Look
 from optimlab.statistics import STATUSES
-from optimlab.wording import number
+from optimlab.wording import number, split_name
 
 Array = np.ndarray
 
@@ -74,7 +74,7 @@ def traces_figure(
             for label in shown:
                 runs = traces[traces["optimizer"] == label]
                 _draw_seeds(axes, runs, clock, f"{split}_loss", styles[label].colour)
-            axes.set(ylabel=_with_unit(f"{_SPLITS[split]} loss", unit), xlabel="")
+            axes.set(ylabel=_with_unit(f"{split_name(split)} loss", unit), xlabel="")
             if not narrow or axes is panels[-1]:
                 axes.set_xlabel(_CLOCKS[clock])
         _legend(figure, [_handle(label, styles[label]) for label in shown])
@@ -132,7 +132,7 @@ def rates_figure(
             )
         figure.supxlabel(_CLOCKS[clock], fontsize=9, y=0.06 / figure.get_figheight(), va="bottom")
         figure.supylabel(_with_unit("loss", unit), fontsize=9, x=0.06 / width, ha="left")
-        handles = [_handle(f"{_SPLITS[split]} loss", looks_of[split]) for split in bands]
+        handles = [_handle(f"{split_name(split)} loss", looks_of[split]) for split in bands]
         figure.legend(handles=handles, ncols=2, loc="upper center", handlelength=3.2, borderaxespad=0.2)
         sns.despine(fig=figure)
         return figure
@@ -168,7 +168,7 @@ def sensitivity_figure(
             choice = mine[mine["learning_rate"] == chosen.get(label)]
             upper.plot(choice["learning_rate"], choice["median"], linestyle="", marker=look.marker,
                        color=look.colour, zorder=5, **RING)  # fmt: skip
-        upper.set(xscale="log", xlabel="", ylabel=_with_unit(f"final {_SPLITS[loss]} loss", unit))
+        upper.set(xscale="log", xlabel="", ylabel=_with_unit(f"final {split_name(loss)} loss", unit))
         _draw_shares(lower, bands, shown, styles)
         _learning_rate_ticks(lower, sorted(set(bands["learning_rate"])))
         handles = [_handle(label, styles[label]) for label in shown]
@@ -216,7 +216,7 @@ def accuracy_figure(
         axes.set_yticks(range(len(names)), names)
         axes.set(
             ylim=(len(names) - 0.5, -0.5),
-            xlabel=f"final {_SPLITS[split]} accuracy (percent of the images)",
+            xlabel=f"final {split_name(split)} accuracy (percent of the images)",
         )
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.grid(visible=False, axis="y")
@@ -255,7 +255,6 @@ def svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 _CLOCKS = {"epoch": "epochs of training", "step": "steps of training"}
 
 

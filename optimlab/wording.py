@@ -1,4 +1,4 @@
-"""How numbers and lists are written."""
+"""How numbers, durations, lists and names are written."""
 
 from __future__ import annotations
 
@@ -24,6 +24,22 @@ def number(value: float, digits: int | None = None) -> str:
 def join_words(words: Sequence[str]) -> str:
     """Return "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: 0.4 s, 40 s, 2.5 min, 12 min, 3.5 h."""
+    if seconds < 120:
+        amount, unit = seconds, "s"
+    elif seconds < 7200:
+        amount, unit = seconds / 60, "min"
+    else:
+        amount, unit = seconds / 3600, "h"
+    return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:,.0f} {unit}"
+
+
+def split_name(split: str) -> str:
+    """Return what a split is called: the "train" split is "training" in words."""
+    return "training" if split == "train" else split
 
 
 def p_value_text(p_value: float) -> str:

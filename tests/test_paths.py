@@ -160,7 +160,7 @@ def test_optimizers_are_compared_with_gradient_descent_seed_by_seed():
 
 def test_the_answers_say_what_the_numbers_say():
     summary = paths.summarize_paths(contest(**FOUR), "GD")
-    said = {label: zigzag for label, zigzag, _ in paths.answers(summary, "GD", 100)}
+    said = paths.zigzag_answers(summary, "GD")
     assert said["GD"].startswith("Mean cosine 0.21 [0.")
     assert said["Less"].startswith("Yes, it turns less than GD: mean cosine 0.61")
     assert said["Less"].endswith("by 0.40 [0.40, 0.40] (p = 0.0015).")
@@ -171,27 +171,22 @@ def test_the_answers_say_what_the_numbers_say():
 def test_without_gradient_descent_there_is_no_comparison():
     summary = paths.summarize_paths(contest(**FOUR), None)
     assert summary["mean_cosine_p_value"].isna().all()
-    assert {zigzag[:12] for _, zigzag, _ in paths.answers(summary, None, 9)} == {"Mean cosine "}
+    assert {said[:12] for said in paths.zigzag_answers(summary, None).values()} == {"Mean cosine "}
 
 
 @pytest.mark.parametrize(
-    ("steps", "answer"),
+    ("steps", "said"),
     [
-        ([3, 4, 5, 6], "Yes: all of 4 runs leave the saddle, after a median of 4.5 [3, 6] steps."),
-        (
-            [3, 4, 5, INF],
-            "In part: 3 of 4 runs leave the saddle in 100 steps, after a median of 4.5 [3, ∞] steps.",
-        ),
-        ([INF] * 4, "No: in 100 steps none of 4 runs leaves the saddle."),
-        ([NAN] * 4, ""),
+        ([3, 4, 5, 6], "GD (4.5 [3, 6]) leaves the saddle, after so many steps."),
+        ([3, 4, 5, INF], "GD (4.5 [3, ∞], 3 of 4 runs) leaves the saddle, after so many steps."),
+        ([INF] * 4, "No optimizer leaves the saddle in 100 steps."),
     ],
 )
-def test_whether_the_saddle_is_left(steps, answer):
+def test_who_leaves_the_saddle(steps, said):
     measures = contest(4, GD=FOUR["GD"]).assign(steps_to_leave=steps)
     summary = paths.summarize_paths(measures, "GD")
-    assert [saddle for _, _, saddle in paths.answers(summary, "GD", 100)] == [answer]
-    never = summary["never_left"].iloc[0]
-    assert pd.isna(never) if not answer else never == sum(step == INF for step in steps)
+    assert paths.saddle_overview("saddle", summary, 100) == said
+    assert summary["never_left"].tolist() == [sum(step == INF for step in steps)]
 
 
 def test_the_overview_counts_landscapes():

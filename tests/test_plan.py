@@ -5,8 +5,8 @@ from sweeping import document, plugin, run, tiny
 from test_cli import call, text_of
 
 from optimlab import plan as module
-from optimlab.cli import _duration
 from optimlab.plan import plan
+from optimlab.wording import duration
 
 TEXT = document(
     optimizers="[optimizers.SGD]\n[optimizers.Adam]\nlearning_rates = [0.01]", training="epochs = 30"
@@ -62,14 +62,21 @@ def test_the_command(tmp_path, monkeypatch):
     text_of(tmp_path, document(), own=plugin())
     done = call("sweep", "tiny", "--dry-run", "--jobs", 1)
     assert done.exit_code == 0
-    assert done.output.startswith("Tiny\n6 runs to do, in 3 stacks\nabout 0 s on 1 worker")
+    assert done.output.startswith("Tiny\n6 runs to do, in 3 stacks\nabout 0.0 s on 1 worker")
     assert done.output.endswith("kB of disk\n")
     assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (119, "119 s"), (600, "10 min"), (7200, "2.0 h")],
+    [
+        (0.36, "0.4 s"),
+        (119, "119 s"),
+        (150, "2.5 min"),
+        (600, "10 min"),
+        (7200, "2.0 h"),
+        (36000, "10 h"),
+    ],
 )
 def test_durations(seconds, text):
-    assert _duration(seconds) == text
+    assert duration(seconds) == text

@@ -69,7 +69,6 @@ def test_each_problem_is_a_comparison_of_its_own(parts):
         assert part.reference == "Gradient descent"
         assert part.summary["optimizer"].tolist() == LABELS
         assert part.summary["seeds"].tolist() == [6, 6]
-        assert [label for label, _, _ in part.answers] == LABELS
         assert part.seed == 1000
     ravine, saddle, net = parts
     assert ravine.summary["detour_median"].notna().all()
@@ -77,8 +76,6 @@ def test_each_problem_is_a_comparison_of_its_own(parts):
     assert ravine.summary["never_left"].isna().all()
     assert net.summary["detour_median"].isna().all()
     assert net.summary["mean_cosine_median"].between(-1, 1).all()
-    assert all(said for _, _, said in saddle.answers)
-    assert not any(said for _, _, said in ravine.answers + net.answers)
 
 
 def test_the_paths_drawn_begin_where_the_seed_says(parts):

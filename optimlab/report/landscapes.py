@@ -38,7 +38,6 @@ class PathsPart:
     problem : its label.
     summary : `optimlab.paths.summarize_paths` of the reported runs.
     reference : the label of plain gradient descent; None where it did not run.
-    answers : for each optimizer its label, whether it zigzags less, whether it leaves the saddle.
     steps : of a run.
     seed : the one whose paths are drawn.
     paths : optimizer, step, x, y, train_loss of that seed; on a landscape alone.
@@ -49,7 +48,6 @@ class PathsPart:
     problem: str
     summary: pd.DataFrame
     reference: str | None
-    answers: list[tuple[str, str, str]]
     steps: int
     seed: int
     paths: pd.DataFrame
@@ -110,7 +108,6 @@ def _describe(
         problem=label,
         summary=summary,
         reference=reference,
-        answers=list(paths.answers(summary, reference, steps)),
         steps=steps,
         seed=seed,
         paths=drawn,
@@ -239,8 +236,9 @@ def paths_section(parts: list[PathsPart]) -> PathsSection | None:
     overview = paths.zigzag_overview({part.problem: part.summary for part in parts}, reference)
     said = [f"{label} {text}" for label, text in overview.items()]
     if len(parts) == 1:  # the sentence with the numbers says more than a count of one
-        said = [f"{label}: {zigzag}" for label, zigzag, _ in parts[0].answers]
-    with_saddles = [part for part in parts if any(saddle for _, _, saddle in part.answers)]
+        answers = paths.zigzag_answers(parts[0].summary, reference)
+        said = [f"{label}: {answer}" for label, answer in answers.items()]
+    with_saddles = [part for part in parts if part.summary["never_left"].notna().any()]
     for part in with_saddles:
         said.append(paths.saddle_overview(part.problem, part.summary, part.steps))
     columns = ["Optimizer", *(part.problem for part in parts)]

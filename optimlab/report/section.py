@@ -17,7 +17,7 @@ from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
 from optimlab.report.paths import PathsReport
 from optimlab.statistics import STATUSES, Comparison
-from optimlab.wording import join_words, number, p_value_text
+from optimlab.wording import duration, join_words, number, p_value_text, split_name
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _table_caption(comparison: Comparison) -> str:
     return (
         f"Each optimizer at its chosen learning rate, over {seeds} seeds: medians with their 95 % "
         "bootstrap intervals, and IQM, the interquartile mean, with its own. Ranked by median final "
-        f"{_words(rests_on.loss)} loss. p-values: paired Wilcoxon signed-rank tests, Holm-corrected "
+        f"{split_name(rests_on.loss)} loss. p-values: paired Wilcoxon signed-rank tests, Holm-corrected "
         "over all pairs. Good rates: over how many decades of learning rates the loss stays within "
         "twice the best."
     )
@@ -216,13 +216,13 @@ def _columns(comparison: Comparison) -> list[Column]:
         Column("Rank"),
         Column("Optimizer"),
         Column("Learning rate"),
-        Column(f"Final {_words(rests_on.loss)} loss"),
+        Column(f"Final {split_name(rests_on.loss)} loss"),
         Column("Against the best"),
     ]
     if _has_defaults(summary):
         columns.append(Column("Untuned, at its textbook rate"))
     if rests_on.accuracy:
-        columns.append(Column(f"Final {_words(rests_on.accuracy)} accuracy", "descending"))
+        columns.append(Column(f"Final {split_name(rests_on.accuracy)} accuracy", "descending"))
     if _is_timed(summary):
         columns.append(Column("Epochs to 95 % validation accuracy"))
     return [*columns, Column("Stuck, diverged, failed")]
@@ -301,10 +301,6 @@ def _has_defaults(summary: pd.DataFrame) -> bool:
 
 def _is_timed(summary: pd.DataFrame) -> bool:
     return bool(summary["seeds_never_at_95"].notna().any())
-
-
-def _words(split: str) -> str:
-    return "training" if split == "train" else split
 
 
 def edge_warnings(runs: pd.DataFrame, summary: pd.DataFrame) -> list[GridEnd]:
@@ -416,7 +412,7 @@ def _evidence_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     if rests_on.loss == "train":
         caveats.append("There is no validation loss: the training loss decides.")
     if rests_on.accuracy in ("validation", "train"):
-        name = "training" if rests_on.accuracy == "train" else "validation"
+        name = split_name(rests_on.accuracy)
         caveats.append(f"There is no test set: the accuracy is that of the {name} set.")
     if accuracy.notna().any() and accuracy.iloc[0] < accuracy.max():
         other = summary["optimizer"].iloc[int(np.nanargmax(accuracy))]
@@ -447,16 +443,11 @@ def _facts(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
         facts["Stuck"] = f"a final training loss of {number(experiment['stuck_loss'], 3)} or more"
     last = experiment.get("last_sweep") or {}
     if last.get("seconds"):
-        facts["Time"] = f"{_duration(last['seconds'])} for the last {last.get('runs', 0):,} runs"
+        facts["Time"] = f"{duration(last['seconds'])} for the last {last.get('runs', 0):,} runs"
     for key, value in (experiment.get("environment") or {}).items():
         if value not in (None, ""):
             facts[{"cpu": "CPU", "blas": "BLAS"}.get(key, key)] = str(value)
     return facts
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
 
 
 def _hyperparameters(experiment: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from optimlab.statistics.intervals import LEVEL
 from optimlab.statistics.pairs import fewest_seeds
 from optimlab.statistics.summary import Comparison
 from optimlab.statistics.targets import TARGET_ACCURACY
-from optimlab.wording import join_words, number
+from optimlab.wording import join_words, number, split_name
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -44,7 +44,7 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     pairs = comparison.pairs[comparison.pairs["setting"] == "tuned"]
     of_pairs = pairs.loc[pairs["better"] == best["optimizer"], "seeds"]
     seeds = int(min(best["seeds"], of_pairs.min() if len(of_pairs) else best["seeds"]))
-    loss, value = f"final {_name(best['loss'])} loss", _loss(best["final_loss_median"])
+    loss, value = f"final {split_name(best['loss'])} loss", _loss(best["final_loss_median"])
     if best["seeds"] == 1:
         text = f"{best['optimizer']} ends with a {loss} of {value}"
         lowest = ", the lowest," if len(rest) else ","
@@ -146,10 +146,6 @@ def _named(row: dict[Any, Any]) -> str:
     """Return an optimizer with its loss: "Adam (0.0958)"."""
     infinite = np.isinf(row["final_loss_median"])
     return f"{row['optimizer']} ({'most runs failed' if infinite else _loss(row['final_loss_median'])})"
-
-
-def _name(split: str) -> str:
-    return "training" if split == "train" else split
 
 
 def _are(names: Sequence[str]) -> str:

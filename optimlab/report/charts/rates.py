@@ -14,7 +14,7 @@ from optimlab.looks import GREY, INK
 from optimlab.report.charts import vega
 from optimlab.report.charts.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
-from optimlab.wording import number
+from optimlab.wording import number, split_name
 
 BAD, MARKED = "#d8d8d8", "#cc0000"
 
@@ -86,8 +86,8 @@ def _cell_traces(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
     """Return the bands of training and validation loss of every optimizer and learning rate."""
     thin = vega.thinned(traces, vega.MOST_RECORDS // 2)
     pieces = [
-        statistics.trace_bands(runs, thin, f"{split}_loss").assign(split=name)
-        for split, name in (("train", "training"), ("validation", "validation"))
+        statistics.trace_bands(runs, thin, f"{split}_loss").assign(split=split_name(split))
+        for split in ("train", "validation")
         if thin[f"{split}_loss"].notna().any()
     ]
     columns = ["optimizer", "split", "learning_rate", "epoch", "low", "median", "high"]
