@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
+from dataclasses import fields
 from pathlib import Path
 
 from rich import filesize
@@ -16,13 +16,14 @@ from optimlab.optimizers import RANGES, RULES
 from optimlab.plugins import hyperparameters
 from optimlab.problems import PROBLEMS
 from optimlab.store import Store
+from optimlab.wording import toml_value
 
 LISTED = 5  # of parts that are stale
 
 
 def print_listing(console: Console) -> None:
     """Print all experiments, optimizers and problems."""
-    console.print(_experiments(), _optimizers(), _problems())
+    console.print(_experiments(), "", _optimizers(), "", _problems())
 
 
 def print_experiment(console: Console, name: str, results: Path) -> None:
@@ -56,7 +57,9 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
             console.print(f"  and {len(stale) - LISTED:,} more")
     table = _table("optimizer", "rule", "hyper-parameters", "learning rates")
     for setting in experiment.optimizers:
-        others = ", ".join(f"{key} = {value}" for key, value in setting.hyperparameters.items())
+        others = ", ".join(
+            f"{key} = {toml_value(value)}" for key, value in setting.hyperparameters.items()
+        )
         rates = " ".join(f"{rate:g}" for rate in setting.learning_rates)
         table.add_row(*map(escape, (setting.label, setting.rule, others or "none", rates)))
     console.print(table)
@@ -88,12 +91,11 @@ def _optimizers() -> Table:
 
 
 def _problems() -> Table:
-    table = _table("problem", "setting", "default")
+    table = _table("problem", "settings and defaults")
     for name, problem in PROBLEMS.items():
-        label = f"{name}: {inspect.getdoc(problem).splitlines()[0]}"  # type: ignore[union-attr]
-        for field in dataclasses.fields(problem):
-            table.add_row(label, field.name, escape(str(field.default)))
-            label = ""
+        about = inspect.getdoc(problem).splitlines()[0]  # type: ignore[union-attr]
+        settings = [f"{each.name} = {toml_value(each.default)}" for each in fields(problem)]
+        table.add_row(name, escape("\n".join([about, *settings])))
     return table
 
 

@@ -1,8 +1,11 @@
-"""How numbers, durations, lists and names are written."""
+"""How numbers, durations, lists, names and settings are written."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +43,22 @@ def duration(seconds: float) -> str:
 def split_name(split: str) -> str:
     """Return what a split is called: the "train" split is "training" in words."""
     return "training" if split == "train" else split
+
+
+def toml_value(value: Any) -> str:
+    """Return a setting as one writes it in a TOML file; of a list of tables, each has a line."""
+    if is_dataclass(value) and not isinstance(value, type):
+        pairs = ", ".join(f"{key} = {toml_value(each)}" for key, each in asdict(value).items())
+        return f"{{ {pairs} }}"
+    if isinstance(value, list | tuple):
+        items = [toml_value(each) for each in value]
+        if any(item.startswith("{") for item in items):
+            lines = "".join(f"    {item},\n" for item in items)
+            return f"[\n{lines}]"
+        return f"[{', '.join(items)}]"
+    if isinstance(value, bool | str):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
 
 
 def p_value_text(p_value: float) -> str:

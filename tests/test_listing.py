@@ -1,6 +1,7 @@
 """Listings: experiments, defaults and legal ranges, and how far an experiment is."""
 
 import io
+import tomllib
 from dataclasses import fields
 
 import pytest
@@ -13,6 +14,7 @@ from optimlab.listing import print_experiment, print_listing
 from optimlab.optimizers import RANGES, RULES
 from optimlab.plugins import hyperparameters
 from optimlab.problems import PROBLEMS
+from optimlab.validation import validate
 
 
 @pytest.fixture
@@ -58,12 +60,19 @@ def test_every_hyperparameter_is_listed_with_default_and_range(here):
     assert "(0, inf)" in text
 
 
-def test_every_setting_of_a_problem_is_listed(here):
-    text = listed()
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_settings_of_a_problem_are_listed_as_one_writes_them_in_the_file(here, width):
+    text = listed(width).partition("settings and defaults")[2]
+    assert max(map(len, text.splitlines())) <= width
     for name, problem in PROBLEMS.items():
-        assert f"{name}: " in text
-        for field in fields(problem):
-            assert field.name in text
+        own = text.partition(f"\n{name} ")[2]
+        first, last = (each.name for each in (fields(problem)[0], fields(problem)[-1]))
+        lines = own[own.index(f"{first} = ") : own.index("\n", own.index(f"{last} = "))]
+        settings = tomllib.loads(lines)
+        assert set(settings) == {each.name for each in fields(problem)}
+        mistakes = []
+        assert validate(problem, settings, "", mistakes) == problem()
+        assert mistakes == []
 
 
 def test_without_experiments_there_is_still_a_listing(tmp_path, monkeypatch):
@@ -98,7 +107,7 @@ def test_markup_in_a_mistake_is_no_markup(here):
 def test_markup_in_a_hyperparameter_is_no_markup(here):
     optimizers = OWN + "mode = '[/bold] [red]x'"
     write(here / "experiments", document(optimizers=optimizers), own=plugin(settings=", mode='a'"))
-    assert "mode = [/bold] [red]x" in shown("tiny", here)
+    assert 'mode = "[/bold] [red]x"' in shown("tiny", here)
 
 
 def test_an_experiment_is_shown_with_what_has_finished(here):
