@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from test_charts import HOSTILE, charts_of, without_pictures, write_study
+from test_charts import HOSTILE, charts_of, unpacked, without_pictures, write_study
 
 from optimlab import plots
 from optimlab.report.page import write_report
@@ -62,10 +62,10 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.attributes += [(tag, *attribute) for attribute in attributes]
         if tag == "script":
-            (self.data if dict(attributes).get("type") == "application/json" else self.scripts).append(
+            (self.data if dict(attributes).get("type") == "application/gzip" else self.scripts).append(
                 ""
             )
-            self.is_data = dict(attributes).get("type") == "application/json"
+            self.is_data = dict(attributes).get("type") == "application/gzip"
         if tag == "figcaption":
             self.captions.append("")
         if tag not in VOID:
@@ -136,8 +136,7 @@ def test_hostile_labels_break_neither_scripts_nor_data(tmp_path, quick):
         "chart parts"
     )
     for text in page.data:
-        assert "<" not in text
-        assert HOSTILE in json.dumps(json.loads(text), ensure_ascii=False).replace(r"\"", '"').replace(
+        assert HOSTILE in json.dumps(unpacked(text), ensure_ascii=False).replace(r"\"", '"').replace(
             r"\\", "\\"
         )
 
@@ -186,7 +185,7 @@ def test_the_page_is_accessible(nasty):
     assert page.tags.count("main") == 1
     assert page.tags.count("th") == len(page.values("scope"))
     assert page.tags.count("caption") == page.tags.count("table") == 2
-    assert all(len(json.loads(text)["spec"]["description"]) > 20 for text in page.data)
+    assert all(len(unpacked(text)["spec"]["description"]) > 20 for text in page.data)
     assert set(page.values("aria-labelledby")) <= set(page.values("id"))
     assert (
         page.tags.count("h4")

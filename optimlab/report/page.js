@@ -12,6 +12,12 @@ function rowsOf(table) {
     Object.fromEntries(columns.map(([name, values]) => [name, endless[values[row]] ?? values[row]])));
 }
 
+// A chart comes as JSON, compressed: gzip in base64.
+function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
 // What a reader has chosen in a chart: the signals that have a control.
 function choices(view) {
   const names = new Set([...view.container().querySelectorAll(".vega-bindings [name]")].map((each) => each.name));
@@ -19,9 +25,9 @@ function choices(view) {
 }
 
 async function show(figure) {
+  const { spec, tables } = await unpacked(figure.querySelector("script").textContent);
   const chosen = figure.view && choices(figure.view);
   figure.shown?.finalize();
-  const { spec, tables } = JSON.parse(figure.querySelector("script").textContent);
   const place = figure.querySelector(".view");
   for (const name in tables) (spec.datasets ??= {})[name] = rowsOf(tables[name]);
   for (const part of spec.vconcat ?? []) part.width = place.clientWidth - ROOM_FOR_AXES;

@@ -93,7 +93,7 @@ def encode(table: pd.DataFrame) -> dict[str, Any]:
 
 def _rounded(value: float) -> float | str | None:
     if np.isfinite(value):
-        return int(value) if value == int(value) else float(f"{value:.4g}")
+        return int(value) if abs(value) < 1e15 and value == int(value) else float(f"{value:.4g}")
     return None if np.isnan(value) else INFINITY if value > 0 else f"-{INFINITY}"
 
 
