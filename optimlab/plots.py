@@ -38,6 +38,7 @@ Array = np.ndarray
 DOTS_AN_INCH = 200
 
 
+CLOCKS = {"epoch": "epochs of training", "step": "steps of training"}
 STATUS_FILLS: dict[str, dict[str, Any]] = {
     "stuck": {"alpha": 0.35},
     "diverged": {"alpha": 1.0},
@@ -68,7 +69,7 @@ def traces_figure(
         shape = (len(bands), 1) if narrow else (1, len(bands))
         panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
         shown = [label for label in styles if any(label in set(b["optimizer"]) for b in bands.values())]
-        clock = _clock(traces)
+        clock = clock_of(traces)
         for axes, (split, band) in zip(panels, bands.items(), strict=True):
             _draw_bands(axes, band, clock, {label: styles[label] for label in shown})
             for label in shown:
@@ -76,7 +77,7 @@ def traces_figure(
                 _draw_seeds(axes, runs, clock, f"{split}_loss", styles[label].colour)
             axes.set(ylabel=_with_unit(f"{split_name(split)} loss", unit), xlabel="")
             if not narrow or axes is panels[-1]:
-                axes.set_xlabel(_CLOCKS[clock])
+                axes.set_xlabel(CLOCKS[clock])
         _legend(figure, [_handle(label, styles[label]) for label in shown])
         sns.despine(fig=figure)
         return _settled(figure)
@@ -105,7 +106,7 @@ def rates_figure(
     columns = min(2 if narrow else 4, len(rates))
     rows = -(-len(rates) // columns)
     width = 3.7 if narrow else max(2.4 * columns - 0.6, 5)
-    clock = _clock(traces)
+    clock = clock_of(traces)
     looks_of = {"train": Look(GREY, (3, 1.2), ""), "validation": Look(look.colour, (), "")}
     with mpl.rc_context(THEME):
         figure, panels = _grid(rows, columns, width, panel_height=1.15 if narrow else 1.5)
@@ -130,7 +131,7 @@ def rates_figure(
                 color=INK if is_chosen else "#555555",
                 pad=3,
             )
-        figure.supxlabel(_CLOCKS[clock], fontsize=9, y=0.06 / figure.get_figheight(), va="bottom")
+        figure.supxlabel(CLOCKS[clock], fontsize=9, y=0.06 / figure.get_figheight(), va="bottom")
         figure.supylabel(_with_unit("loss", unit), fontsize=9, x=0.06 / width, ha="left")
         handles = [_handle(f"{split_name(split)} loss", looks_of[split]) for split in bands]
         figure.legend(handles=handles, ncols=2, loc="upper center", handlelength=3.2, borderaxespad=0.2)
@@ -255,9 +256,6 @@ def svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-_CLOCKS = {"epoch": "epochs of training", "step": "steps of training"}
-
-
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, in inches, that pyplot does not know and so need not forget."""
     return Figure(figsize=(width, height), dpi=DOTS_AN_INCH, layout="constrained", facecolor="white")
@@ -276,7 +274,7 @@ def _with_unit(text: str, unit: str) -> str:
     return f"{text} ({unit})" if unit else text
 
 
-def _clock(traces: pd.DataFrame) -> str:
+def clock_of(traces: pd.DataFrame) -> str:
     """Return the column that time is told by: steps where an epoch is one step."""
     return "step" if traces["step"].equals(traces["epoch"].astype(traces["step"].dtype)) else "epoch"
 

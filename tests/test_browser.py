@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import sync_playwright
+from sweeping import run, tiny
 from test_charts import CHARTS, HOSTILE, LABELS, RATES, without_pictures, write_study
+from test_report_landscapes import TEXT
 
 from optimlab.report.page import write_report
 
@@ -276,6 +278,31 @@ def test_on_a_narrower_window_a_chart_shrinks_and_keeps_what_was_chosen(browser,
     tab.draw()
     assert chart.title == "ranking after 2 trials"
     assert rates.figure.locator("[name='cell_optimizer']").input_value() == "Adam"
+    tab.assert_quiet()
+    tab.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_problem_is_drawn_when_it_is_unfolded(browser, tmp_path_factory, width):
+    results = tmp_path_factory.mktemp("problems")
+    run(tiny(results, TEXT), results)
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        write_report(results)
+    tab = Tab(browser, results, width)
+    drawn = "(name) => [...document.querySelectorAll(`#${name} figure`)].map((each) => !!each.view)"
+    tab.wait_until("!!document.querySelector('#tiny-paths').view")
+    assert not any(tab.page.evaluate(drawn, "tiny-2"))
+    tab.page.locator("#tiny-2 > summary").click()
+    tab.page.locator("#tiny-2-learning-rates").scroll_into_view_if_needed()
+    tab.wait_until("!!document.querySelector('#tiny-2-learning-rates').view")
+    assert any(tab.page.evaluate(drawn, "tiny-2"))
+    assert not any(tab.page.evaluate(drawn, "tiny-1"))
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+    shrunk = tab.page.locator("#tiny-2-learning-rates svg.marks").evaluate(
+        "(drawing) => drawing.width.baseVal.value - drawing.clientWidth"
+    )
+    assert shrunk < 20  # long labels are given room
     tab.assert_quiet()
     tab.context.close()
 
@@ -657,7 +684,7 @@ def cell_bands(tables, optimizer, rate, metric):
 def assert_cell(chart, tables, optimizer, rate):
     lines = chart.items("line", part=2)
     for split, metric in (("training", "train_loss"), ("validation", "validation_loss")):
-        shown = lines[lines["split"] == split].set_index("epoch")["median"].to_dict()
+        shown = lines[lines["split"] == split].set_index("time")["median"].to_dict()
         expected = cell_bands(tables, optimizer, rate, metric)
         finite = {epoch: middle for epoch, (_, middle, _) in expected.items() if np.isfinite(middle)}
         assert shown == pytest.approx(finite, rel=6e-4)

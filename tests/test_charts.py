@@ -14,6 +14,7 @@ from altair.utils import schemapi
 from optimlab.looks import looks
 from optimlab.report import page
 from optimlab.report.charts import vega
+from optimlab.report.charts.pairs import differences_chart
 from optimlab.report.charts.targets import targets_chart
 from optimlab.report.charts.vega import encode
 from optimlab.report.page import write_report
@@ -330,11 +331,54 @@ def test_ticks_are_round_numbers():
 
 @pytest.mark.parametrize(
     ("values", "is_log"),
-    [([0.1, np.inf], True), ([0.0, 1.0], False), ([-1.0, 1.0], False), ([np.inf], False)],
+    [
+        ([0.1, np.inf], True),
+        ([0.0, 1.0], True),
+        ([-1e-16, 1.0], True),
+        ([-1.0, 1.0], False),
+        ([np.inf], False),
+        ([0.0], False),
+    ],
 )
 def test_losses_have_a_scale(values, is_log):
     scale, _ = vega.loss_scale(pd.DataFrame({"median": values}))
     assert (scale.to_dict().get("type") == "log") == is_log
+
+
+def test_runs_that_blow_up_do_not_squeeze_the_others_and_ticks_stay_few():
+    losses = pd.DataFrame({"median": [1e-90, 0.1, 1.0, 2.0, 1e200, np.inf]})
+    scale, axis = vega.loss_scale(losses)
+    low, high = scale.to_dict()["domain"]
+    assert 1e-91 < low < 1e-90
+    assert 2 < high < 1e7
+    assert 3 <= len(axis.to_dict()["values"]) <= vega.MOST_TICKS
+
+
+def test_steps_are_steps_where_an_epoch_is_one(tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
+    write_study(tmp_path / "study")
+    path = tmp_path / "study/traces.parquet"
+    traces = pd.read_parquet(path)
+    traces.assign(epoch=traces["step"].astype(float)).to_parquet(path)
+    charts = charts_of(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert "steps of training" in json.dumps(charts["learning-rates"][0])
+    for name in ("targets", "learning-rates"):
+        text = json.dumps(charts[name][0])
+        assert "epochs to the target" not in text
+        assert "epochs of training" not in text
+    clock = next(each for each in charts["traces"][0]["params"] if each["name"] == "clock")
+    assert clock == {"name": "clock", "value": "step"}
+
+
+def test_nobody_is_told_to_run_a_trillion_seeds(study):
+    folder, _ = study
+    runs, traces = pd.read_csv(folder / "runs.csv"), pd.read_parquet(folder / "traces.parquet")
+    comparison = compare_optimizers(runs, traces, DEFAULTS)
+    comparison.pairs["seeds_to_settle"] = pd.Series(10**25, comparison.pairs.index, dtype=object)
+    comparison.pairs["different"] = False
+    (chart,) = differences_chart(comparison, "")
+    assert "over a million" in chart.caption
+    assert "000,000" not in chart.caption
 
 
 def test_a_charts_files_are_pictures(study):

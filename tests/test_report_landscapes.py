@@ -1,6 +1,8 @@
 """From the tables of a sweep to what is said and drawn of paths."""
 
 import json
+import re
+import tomllib
 
 import pandas as pd
 import pytest
@@ -11,6 +13,8 @@ from optimlab.looks import looks
 from optimlab.problems import Landscape
 from optimlab.report import landscapes as report
 from optimlab.report.page import write_report
+from optimlab.report.section import Contest, edge_warnings
+from optimlab.statistics import compare_optimizers
 
 TEXT = """
 title = "Tiny landscapes"
@@ -176,13 +180,37 @@ def test_the_page_of_several_problems(folder, monkeypatch):
     monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
     page = write_report(folder.parent).read_text(encoding="utf-8")
     assert 'id="tiny-paths"' in page
-    assert "ravine: " in page
+    assert page.count('<details class="problem"') == 3
+    assert page.count("<strong>ravine</strong>") == 1
+    assert page.count('class="ranking sortable"') == 3
+    for number in (1, 2, 3):
+        assert f'id="tiny-{number}-traces"' in page
+        assert f'id="tiny-{number}-learning-rates"' in page
+    (verdict,) = re.findall('<p class="verdict">(.*?)</p>', page)
+    assert verdict.startswith("Who ends with the lowest median loss, of 3 problems: ")
+    assert all(label in verdict for label in ("ravine", "saddle", "net"))
+    assert "Each problem is a comparison of its own" in page
     assert "Adam turns less than Gradient descent on " in page
     assert (folder / "figures/paths-1-ravine.svg").stat().st_size < 2_000_000
     assert (folder / "figures/paths-2-saddle.png").is_file()
     for name in ("summary", "paths"):
         table = pd.read_csv(folder / f"{name}.csv")
         assert table.groupby("problem").size().to_dict() == {"ravine": 2, "saddle": 2, "net": 2}
+
+
+def test_grids_that_end_too_soon_are_named_with_their_problems(tables):
+    runs, traces, _ = tables
+    contests = {}
+    for label in ("ravine", "saddle"):
+        own = [table[table["problem"] == label] for table in (runs, traces)]
+        contests[label] = Contest(own[0], compare_optimizers(*own), [])
+    for contest, edge in zip(contests.values(), ("lowest", "highest"), strict=True):
+        contest.comparison.summary["learning_rate_edge"] = ["", edge]
+        contest.comparison.summary["optimizer"] = ["Gradient descent", "Adam"]
+    (end,) = edge_warnings(contests)
+    assert end.optimizer == "Adam (on ravine and saddle)"
+    grid = tomllib.loads(end.toml)["optimizers"]["Adam"]["learning_rates"]
+    assert min(grid) < 0.1 < 0.3 < max(grid)
 
 
 def test_runs_that_all_failed_have_a_page(tmp_path):

@@ -1,7 +1,7 @@
-// Shows each chart when it comes near the screen, and sorts the ranked tables. Vega-Lite does the drawing.
+// Shows each chart when it comes near the screen or is unfolded, and sorts the ranked tables. Vega-Lite does the drawing.
 "use strict";
 
-const ROOM_FOR_AXES = 105; // pixels beside a part of a chart; a whole chart finds its width by itself
+const ROOM_FOR_AXES = 105; // pixels beside a part of a chart, at first; a whole chart finds its width by itself
 
 // A table comes as a list a column, or as the places of a column's texts; Vega-Lite wants rows.
 function rowsOf(table) {
@@ -27,18 +27,25 @@ function choices(view) {
 async function show(figure) {
   const { spec, tables } = await unpacked(figure.querySelector("script").textContent);
   const chosen = figure.view && choices(figure.view);
-  figure.shown?.finalize();
   const place = figure.querySelector(".view");
   for (const name in tables) (spec.datasets ??= {})[name] = rowsOf(tables[name]);
-  for (const part of spec.vconcat ?? []) part.width = place.clientWidth - ROOM_FOR_AXES;
-  figure.shown = await vegaEmbed(place, spec, {
-    actions: { export: true, source: false, compiled: false, editor: false },
-    ast: true, // expressions are interpreted, so that the page need not allow eval
-    downloadFileName: figure.id,
-    logLevel: 1, // errors: a layer that shows nothing is no news
-    renderer: "svg",
-    tooltip: { theme: window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" },
-  });
+  figure.room ??= ROOM_FOR_AXES;
+  for (let isTooWide = true; isTooWide;) {
+    for (const part of spec.vconcat ?? []) part.width = Math.max(100, place.clientWidth - figure.room);
+    figure.shown?.finalize();
+    figure.shown = await vegaEmbed(place, spec, {
+      actions: { export: true, source: false, compiled: false, editor: false },
+      ast: true, // expressions are interpreted, so that the page need not allow eval
+      downloadFileName: figure.id,
+      logLevel: 1, // errors: a layer that shows nothing is no news
+      renderer: "svg",
+      tooltip: { theme: window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" },
+    });
+    const drawing = place.querySelector("svg.marks");
+    const excess = Math.ceil(drawing.width.baseVal.value - drawing.clientWidth);
+    isTooWide = spec.vconcat && excess > 0 && figure.room === ROOM_FOR_AXES; // its labels are long: once more
+    if (isTooWide) figure.room += excess;
+  }
   figure.view = figure.shown.view;
   if (chosen) await figure.view.setState(chosen).runAsync();
 }
@@ -55,10 +62,13 @@ function showOnce(figure) {
 
 let widthDrawn = window.innerWidth;
 const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 200));
-const showRest = async () => { for (const figure of figures) { await showOnce(figure); await new Promise(idle); } };
+const isFolded = (figure) => figure.closest("details:not([open])");
+const showRest = async () => {
+  for (const figure of figures) if (!isFolded(figure)) { await showOnce(figure); await new Promise(idle); }
+};
 figures.forEach((figure) => near.observe(figure));
 window.addEventListener("load", () => idle(showRest));
-window.addEventListener("beforeprint", () => figures.forEach(showOnce));
+window.addEventListener("beforeprint", () => figures.filter((figure) => !isFolded(figure)).forEach(showOnce));
 window.addEventListener("resize", () => {
   if (window.innerWidth === widthDrawn) return; // a phone hides its bars, a printer changes the height
   widthDrawn = window.innerWidth;

@@ -21,10 +21,10 @@ from markupsafe import Markup
 from optimlab import looks, statistics
 from optimlab.files import write_bytes
 from optimlab.report.article import article_section
-from optimlab.report.charts import Chart, draw_charts
-from optimlab.report.figures import StaticFigure, draw_figures
-from optimlab.report.paths import PathsReport, report_paths
-from optimlab.report.section import Section, write_section, write_several
+from optimlab.report.charts import draw_charts
+from optimlab.report.figures import Files, draw_figures
+from optimlab.report.paths import report_paths
+from optimlab.report.section import Contest, Section, write_section
 from optimlab.report.tables import Tables, find_experiments, read_tables
 from optimlab.wording import join_words
 
@@ -66,28 +66,29 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     """Write the numbers and figures of one experiment, and return its section of the page."""
     own = {label: styles[label] for label in _labels(tables)}
     paths = report_paths(tables.runs, tables.traces, tables.params, tables.experiment, own)
-    if len(_problems(tables)) > 1:
-        return _report_several(tables, paths, own)
-    comparison = statistics.compare_optimizers(tables.runs, tables.traces, _defaults(tables))
-    summary = comparison.summary
-    problem = tables.experiment.get("problem") or {}
-    unit = "nats" if problem.get("name") == "digits" else ""
-    charts = draw_charts(comparison, tables.runs, tables.traces, own, unit)
     article = article_section(tables.folder.name, tables.traces, tables.experiment)
-    pictures = draw_figures(tables.runs, tables.traces, summary, own, unit)
-    drawings: list[Chart | StaticFigure] = [*charts, *(article.figures if article else [])]
-    pictures |= paths.pictures
-    for drawn in drawings:
-        if f"{drawn.name}.png" not in pictures:
-            pictures |= drawn.files()
-    written = _tables(comparison) | paths.tables
-    _write(tables.folder, written, pictures)
+    contests = {
+        problem: _contest(runs, traces, tables.experiment, own)
+        for problem, (runs, traces) in _problems(tables).items()
+    }
+    pictures: Files = {}
+    if len(contests) == 1:  # of several problems there would be too many to look at
+        (contest,) = contests.values()
+        unit = _unit(tables.experiment)
+        pictures |= draw_figures(tables.runs, tables.traces, contest.comparison.summary, own, unit)
+        for chart in contest.charts:
+            if f"{chart.name}.png" not in pictures:
+                pictures |= chart.files()
+    for figure in article.figures if article else []:
+        pictures |= figure.files()
+    written = _tables({problem: contest.comparison for problem, contest in contests.items()})
+    written |= paths.tables
+    _write(tables.folder, written, pictures | paths.pictures)
     section = write_section(
         tables.folder.name,
         tables.experiment,
         tables.runs,
-        comparison,
-        charts,
+        contests,
         ["runs.csv", "traces.parquet", *written, "figures"],
         article,
         paths,
@@ -103,48 +104,47 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     return section
 
 
-def _report_several(tables: Tables, paths: PathsReport, styles: dict[str, looks.Look]) -> Section:
-    """Report an experiment of several problems: each is a comparison of its own."""
-    comparisons = {}
-    for label in _problems(tables):
-        runs = tables.runs[tables.runs["problem"] == label]
-        traces = tables.traces[tables.traces["problem"] == label]
-        comparisons[label] = statistics.compare_optimizers(runs, traces, _defaults(tables))
-    found = {label: _tables(each) for label, each in comparisons.items()}
-    written = {
-        name: pd.concat(
-            [table.assign(problem=label) for label, each in found.items() if len(table := each[name])]
-            or [next(iter(found.values()))[name].assign(problem="")],
-            ignore_index=True,
-        )
-        for name in next(iter(found.values()))
+def _contest(
+    runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any], styles: dict[str, looks.Look]
+) -> Contest:
+    """Compare the optimizers on one problem, and draw its charts."""
+    comparison = statistics.compare_optimizers(runs, traces, _defaults(experiment))
+    charts = draw_charts(comparison, runs, traces, styles, _unit(experiment))
+    return Contest(runs, comparison, charts)
+
+
+def _tables(comparisons: dict[str, statistics.Comparison]) -> dict[str, pd.DataFrame]:
+    """Return the tables of comparisons, problem → its own: the name of the file → its rows."""
+    parts = {
+        problem: {
+            "summary.csv": comparison.summary,
+            "comparisons.csv": comparison.pairs,
+            "targets.csv": comparison.targets,
+            "profiles.csv": comparison.profiles,
+            "budget.csv": comparison.budget,
+        }
+        for problem, comparison in comparisons.items()
     }
-    for table in written.values():
-        table.insert(0, "problem", table.pop("problem"))
-    written |= paths.tables
-    _write(tables.folder, written, paths.pictures)
-    files = ["runs.csv", "traces.parquet", *written, "figures"]
-    return write_several(
-        tables.folder.name, tables.experiment, tables.runs, comparisons, files, paths, styles
-    )
+    first = next(iter(parts.values()))
+    if len(parts) == 1:
+        return first
+    joined = {}
+    for name in first:
+        filled = [part[name].assign(problem=label) for label, part in parts.items() if len(part[name])]
+        table = pd.concat(filled or [first[name].assign(problem="")], ignore_index=True)
+        joined[name] = table[["problem", *table.columns.drop("problem")]]
+    return joined
 
 
-def _tables(comparison: statistics.Comparison) -> dict[str, pd.DataFrame]:
-    """Return the tables of a comparison: the name of the file → its rows."""
+def _problems(tables: Tables) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """Return problem → its runs and traces; tables of an older sweep name none, and have one."""
+    runs, traces = tables.runs, tables.traces
+    if "problem" not in runs or "problem" not in traces or runs["problem"].nunique() < 2:
+        return {"": (runs, traces)}
     return {
-        "summary.csv": comparison.summary,
-        "comparisons.csv": comparison.pairs,
-        "targets.csv": comparison.targets,
-        "profiles.csv": comparison.profiles,
-        "budget.csv": comparison.budget,
+        str(label): (own, traces[traces["problem"] == label])
+        for label, own in runs.groupby("problem", sort=False)
     }
-
-
-def _problems(tables: Tables) -> list[str]:
-    """Return the labels of the problems that have runs; tables of an older sweep name none."""
-    if "problem" not in tables.runs or "problem" not in tables.traces:
-        return []
-    return [str(label) for label in pd.unique(tables.runs["problem"].dropna())]
 
 
 def _write(folder: Path, tables: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> None:
@@ -160,11 +160,16 @@ def _write(folder: Path, tables: dict[str, pd.DataFrame], pictures: dict[str, by
             path.unlink()
 
 
-def _defaults(tables: Tables) -> dict[str, float]:
+def _defaults(experiment: dict[str, Any]) -> dict[str, float]:
     """Return optimizer → its rule's own learning rate, where the sweep noted one."""
-    optimizers = tables.experiment.get("optimizers") or {}
+    optimizers = experiment.get("optimizers") or {}
     rates = {label: (about or {}).get("default_learning_rate") for label, about in optimizers.items()}
     return {label: float(rate) for label, rate in rates.items() if isinstance(rate, int | float)}
+
+
+def _unit(experiment: dict[str, Any]) -> str:
+    """Return the unit of the loss, "" if it has none."""
+    return "nats" if (experiment.get("problem") or {}).get("name") == "digits" else ""
 
 
 def render(sections: list[Section]) -> str:
@@ -178,7 +183,6 @@ def render(sections: list[Section]) -> str:
     )
     environment.filters |= {"sortable": _sortable, "packed": _packed, "csp": _csp, "trusted": Markup}
     own = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
-    has_charts = any(section.charts or section.paths.charts for section in sections)
     titles = [section.title for section in sections]
     sections = [
         replace(section, title=f"{section.title} ({section.name})")
@@ -186,7 +190,7 @@ def render(sections: list[Section]) -> str:
         else section
         for section in sections
     ]
-    library = vl_convert.javascript_bundle() if has_charts else ""  # type: ignore[call-arg]
+    library = vl_convert.javascript_bundle() if any(section.has_charts for section in sections) else ""  # type: ignore[call-arg]
     scripts = [script for script in (library, own) if script]
     return environment.get_template("template.html.j2").render(sections=sections, scripts=scripts)
 

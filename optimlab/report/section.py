@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -65,6 +65,34 @@ class GridEnd:
 
 
 @dataclass(frozen=True)
+class Contest:
+    """The optimizers on one problem of an experiment.
+
+    Attributes
+    ----------
+    runs : the table of runs on it.
+    comparison : `optimlab.statistics.compare_optimizers` of its tables.
+    charts : its charts.
+    """
+
+    runs: pd.DataFrame
+    comparison: Comparison
+    charts: list[Chart]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What the page says of the optimizers on one problem: the verdict, the ranked table, the charts."""
+
+    problem: str
+    verdict: list[str]
+    caption: str
+    columns: list[Column]
+    rows: list[Row]
+    charts: list[Chart]
+
+
+@dataclass(frozen=True)
 class Section:
     """Everything that the page says of one experiment."""
 
@@ -74,10 +102,7 @@ class Section:
     verdict: list[str]
     unfinished: str
     warnings: list[GridEnd]
-    caption: str
-    columns: list[Column]
-    rows: list[Row]
-    charts: list[Chart]
+    rankings: list[Ranking]
     files: list[str]
     article: ArticleSection | None
     paths: PathsReport
@@ -89,13 +114,17 @@ class Section:
     command: str
     toml: str
 
+    @property
+    def has_charts(self) -> bool:
+        """Whether there is a chart to draw."""
+        return bool(self.paths.charts) or any(ranking.charts for ranking in self.rankings)
+
 
 def write_section(
     name: str,
     experiment: dict[str, Any],
     runs: pd.DataFrame,
-    comparison: Comparison,
-    charts: list[Chart],
+    contests: dict[str, Contest],
     files: list[str],
     article: ArticleSection | None,
     paths: PathsReport,
@@ -108,32 +137,25 @@ def write_section(
     name : of its folder.
     experiment : its experiment.json; any key may be missing.
     runs : its table of runs.
-    comparison : `optimlab.statistics.compare_optimizers` of its tables.
-    charts : its charts.
+    contests : problem → the optimizers on it; one problem or several.
     files : what lies in its folder, for links.
     article : what is to be said of it as an experiment of the article.
     paths : what is to be said of how the optimizers move.
     styles : the look of each optimizer.
     """
-    summary = comparison.summary
+    rankings = [_ranking(problem, contest, styles) for problem, contest in contests.items()]
     return Section(
         name=name,
         title=str(experiment.get("title") or name),
         description=str(experiment.get("description") or ""),
-        verdict=statistics.verdict(comparison),
+        verdict=rankings[0].verdict if len(rankings) == 1 else _overview(contests),
         unfinished=_unfinished(experiment, runs),
-        warnings=edge_warnings(runs, summary),
-        caption=_table_caption(comparison),
-        columns=_columns(comparison),
-        rows=[
-            Row(mark(styles[record["optimizer"]]), record["optimizer"], _cells(record, comparison))
-            for record in summary.to_dict("records")
-        ],
-        charts=charts,
+        warnings=edge_warnings(contests),
+        rankings=rankings,
         files=files,
         article=article,
         paths=paths,
-        caveats=_caveats(runs, summary),
+        caveats=_caveats(contests),
         facts=_facts(experiment, runs),
         hyperparameters=_hyperparameters(experiment),
         reasons=_reasons(runs),
@@ -143,50 +165,47 @@ def write_section(
     )
 
 
-def write_several(
-    name: str,
-    experiment: dict[str, Any],
-    runs: pd.DataFrame,
-    comparisons: dict[str, Comparison],
-    files: list[str],
-    paths: PathsReport,
-    styles: dict[str, Look],
-) -> Section:
-    """Return the section of an experiment of several problems: a verdict for each, and the paths.
-
-    Parameters
-    ----------
-    comparisons : problem → `optimlab.statistics.compare_optimizers` of its tables.
-    name, experiment, runs, files, paths, styles : as in `write_section`.
-    """
-    first = next(iter(comparisons.values()))
-    verdicts = {
-        label: statistics.verdict(each)[0] + _bad_and_edges(each.summary)
-        for label, each in comparisons.items()
-    }
-    single = write_section(name, experiment, runs, first, [], files, None, paths, styles)
-    return replace(
-        single,
-        verdict=[f"{label}: {sentence}" for label, sentence in verdicts.items()],
-        warnings=[],
-        columns=[],
-        rows=[],
-        caveats=[
-            "Each problem is a comparison of its own, with its own learning rates.",
-            "Only the learning rate was tuned, on a coarse grid; all else stood still.",
+def _ranking(problem: str, contest: Contest, styles: dict[str, Look]) -> Ranking:
+    comparison = contest.comparison
+    return Ranking(
+        problem=problem,
+        verdict=statistics.verdict(comparison),
+        caption=_table_caption(comparison),
+        columns=_columns(comparison),
+        rows=[
+            Row(mark(styles[record["optimizer"]]), record["optimizer"], _cells(record, comparison))
+            for record in comparison.summary.to_dict("records")
         ],
+        charts=contest.charts,
     )
 
 
-def _bad_and_edges(summary: pd.DataFrame) -> str:
-    """Return whose reported runs went wrong, and whose learning rate is at an end of the grid."""
-    text = ""
-    for row in summary.to_dict("records"):
-        counts = {status: row[f"runs_{status}"] for status in STATUSES[1:]}
-        if any(counts.values()):
-            text += f" {row['optimizer']}: {_count(counts, row['seeds'])} runs."
-    edges = list(summary.loc[summary["learning_rate_edge"].isin(["lowest", "highest"]), "optimizer"])
-    return text + (f" At the end of the grid: {join_words(edges)}." if edges else "")
+def _overview(contests: dict[str, Contest]) -> list[str]:
+    """Return who ends lowest on which problems, and where every other is shown to be worse."""
+    lowest: dict[str, list[str]] = {}
+    clear, unknown = [], []
+    for problem, contest in contests.items():
+        summary = contest.comparison.summary
+        learnt = summary.loc[statistics.typical_run_learnt(summary), "optimizer"]
+        if learnt.empty:
+            unknown.append(problem)
+            continue
+        lowest.setdefault(learnt.iloc[0], []).append(problem)
+        others = summary[summary["optimizer"] != learnt.iloc[0]]
+        if len(others) and others["worse_than_best"].fillna(value=False).astype(bool).all():
+            clear.append(problem)
+    said = []
+    if lowest:
+        most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
+        counts = [f"{label} on {len(on)} ({join_words(on)})" for label, on in most_first]
+        where = f"on {join_words(clear)} alone" if clear else "on none of them"
+        said.append(
+            f"Who ends with the lowest median loss, of {len(contests)} problems: {'; '.join(counts)}. "
+            f"That every other is worse is shown {where}."
+        )
+    if unknown:
+        said.append(f"On {join_words(unknown)} the typical run of no optimizer learnt anything.")
+    return said
 
 
 def mark(look: Look) -> Mark:
@@ -303,15 +322,22 @@ def _is_timed(summary: pd.DataFrame) -> bool:
     return bool(summary["seeds_never_at_95"].notna().any())
 
 
-def edge_warnings(runs: pd.DataFrame, summary: pd.DataFrame) -> list[GridEnd]:
+def edge_warnings(contests: dict[str, Contest]) -> list[GridEnd]:
     """Return what to write for learning rates that were chosen at an end of the grid."""
+    columns = ["optimizer", "learning_rate_edge"]
+    choices = pd.concat(
+        [each.comparison.summary[columns].assign(problem=problem) for problem, each in contests.items()]
+    )
     found = []
-    for row in summary[summary["learning_rate_edge"].isin(["lowest", "highest"])].to_dict("records"):
-        label = row["optimizer"]
-        grid = sorted(set(runs.loc[runs["optimizer"] == label, "learning_rate"]))
-        wider = statistics.widened_grid(grid, row["learning_rate_edge"])
-        rates = ", ".join(f"{rate:g}" for rate in wider)
-        found.append(GridEnd(label, f"[optimizers.{_toml_key(label)}]\nlearning_rates = [{rates}]"))
+    ends = choices[choices["learning_rate_edge"].isin(["lowest", "highest"])]
+    for label, own in ends.groupby("optimizer", sort=False):
+        tried = pd.concat([each.runs[["optimizer", "learning_rate"]] for each in contests.values()])
+        grid = sorted(set(tried.loc[tried["optimizer"] == label, "learning_rate"]))
+        for edge in sorted(set(own["learning_rate_edge"])):
+            grid = statistics.widened_grid(grid, edge)
+        name = f"{label} (on {join_words(list(own['problem']))})" if len(contests) > 1 else str(label)
+        rates = ", ".join(f"{rate:g}" for rate in grid)
+        found.append(GridEnd(name, f"[optimizers.{_toml_key(str(label))}]\nlearning_rates = [{rates}]"))
     return found
 
 
@@ -364,8 +390,27 @@ def _unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
     return f"Unfinished: {finished:,} of {expected:,} runs. Every number below may change.{none}"
 
 
-def _caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
-    """Return what a careful reader should know before quoting the table."""
+def _caveats(contests: dict[str, Contest]) -> list[str]:
+    """Return what a careful reader should know before quoting the tables."""
+    known = {problem: _caveats_of(contest) for problem, contest in contests.items()}
+    if len(known) == 1:
+        return next(iter(known.values()))
+    every = list(dict.fromkeys(text for texts in known.values() for text in texts))
+    general = [text for text in every if all(text in texts for texts in known.values())]
+    return [
+        "Each problem is a comparison of its own, with its own learning rates.",
+        *(
+            f"{problem}: {text}"
+            for problem, texts in known.items()
+            for text in texts
+            if text not in general
+        ),
+        *general,
+    ]
+
+
+def _caveats_of(contest: Contest) -> list[str]:
+    runs, summary = contest.runs, contest.comparison.summary
     return [
         *_tuning_caveats(runs, summary),
         *_evidence_caveats(runs, summary),

@@ -15,7 +15,7 @@ from optimlab.report.charts.vega import METRICS, Chart
 from optimlab.statistics import Comparison
 from optimlab.wording import p_value_text
 
-ROOM = 0.2  # for the text at the right, of the width of the data
+LETTER = 6.5  # pixels, about, of a letter of an axis
 
 
 def wins_chart(comparison: Comparison) -> Iterator[Chart]:
@@ -31,7 +31,16 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
     order = [label for label in comparison.summary["optimizer"] if label in set(table["row"])]
     bare: Any = {"ticks": False, "domain": False}
     x = alt.X("column:N").sort(order).title("beats this one")
-    x = x.axis(orient="top", labelAngle=0, labelLimit=alt.ExprRef(f"width / {len(order)}"), **bare)
+    cell, longest = f"width / {len(order)}", max(map(len, order))
+    is_crowded = f"{cell} < {LETTER * longest + 8}"
+    x = x.axis(
+        orient="top",
+        labelLimit=120,
+        labelAngle=alt.ExprRef(f"{is_crowded} ? -90 : 0"),
+        labelAlign=alt.ExprRef(f"{is_crowded} ? 'left' : 'center'"),
+        labelBaseline=alt.ExprRef(f"{is_crowded} ? 'middle' : 'bottom'"),
+        **bare,
+    )
     y = alt.Y("row:N").sort(order).title(None).axis(labelLimit=120, **bare)
     shade = alt.Color("share_won:Q").scale(scheme="purpleorange", domain=[0, 1], reverse=True)
     ink = (
@@ -42,11 +51,12 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
     tooltip = vega.tooltip(row="", column="", share_won=".3~f", p_value_adjusted=".2~g", seeds="d")
     base = alt.Chart(alt.NamedData("wins")).transform_filter("datum.setting === setting")
     text = base.transform_calculate(
-        text="format(datum.share_won, '.0%') + (datum.different ? ' *' : '')"
+        text=f"{cell} < 50 ? format(100 * datum.share_won, '.0f') + (datum.different ? '*' : '') : "
+        "format(datum.share_won, '.0%') + (datum.different ? ' *' : '')"
     )
     chart = alt.layer(
         base.mark_rect(strokeWidth=0).encode(x, y, shade.legend(None), tooltip=tooltip),
-        text.mark_text(fontSize=12, aria=False, tooltip=None).encode(
+        text.mark_text(fontSize=alt.ExprRef(f"{cell} < 50 ? 10 : 12"), aria=False, tooltip=None).encode(
             x, y, alt.Text("text:N"), color=ink
         ),
     ).add_params(vega.setting_choice(table))
@@ -75,16 +85,20 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         pair=comparison.pairs["better"] + " – " + comparison.pairs["worse"],
         place=comparison.pairs.groupby("setting").cumcount(),
         text=[_result(row) for row in comparison.pairs.to_dict("records")],
+        seeds_to_settle=comparison.pairs["seeds_to_settle"].astype(float),  # may be too many for an int
     )
     named = ["setting", "better", "worse", "pair", "place"]
     points = points.merge(pairs[named], on=named[:3])
     # Steps of the golden ratio spread neighbours apart, the same way every time.
     points["offset"] = points.groupby(["setting", "pair"]).cumcount() * 0.618034 % 1
-    low, high = min(0, finite.min()), max(0, finite.max())
-    scale = alt.Scale(domain=[low, high + ROOM * (high - low)], nice=False, clamp=True)
+    room = f"({vega.NARROW} ? 64 : 100)"  # for the text at the right
+    least, most = "ends[setting][0]", "ends[setting][1]"
+    end = f"{least} + ({most} - {least}) * width / max(width - {room}, 40)"
+    scale = alt.Scale(domain=[alt.ExprRef(least), alt.ExprRef(end)], nice=False, clamp=True)
     loss = METRICS[f"{comparison.basis.loss}_loss"] + (f" ({unit})" if unit else "")
     x = alt.X("difference:Q").scale(scale).title(f"{loss}: second − first")
-    y = alt.Y("pair:N").sort(field="place", op="min").title(None).axis(labelLimit=170, ticks=False)
+    y = alt.Y("pair:N").sort(field="place", op="min").title(None)
+    y = y.axis(labelLimit=170, ticks=False, labelExpr=_in_lines("datum.label", " – "))
     offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])
     tooltip = vega.tooltip(
         pair="", difference_iqm=".3~g", difference_low=".3~g", difference_high=".3~g",
@@ -104,10 +118,10 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         mean.mark_point(filled=True, shape="diamond", size=100, color=INK, opacity=1).encode(
             x=alt.X("difference_iqm:Q").scale(scale), y=y, tooltip=tooltip
         ),
-        chosen.mark_text(align="right", fontSize=11, color=INK).encode(
-            x=alt.value(alt.ExprRef("width")), y=y, text="text:N"
-        ),
-    ).add_params(vega.setting_choice(pairs))
+        chosen.transform_calculate(said=_in_lines("datum.text", ", "))
+        .mark_text(align="right", baseline="middle", fontSize=11, color=INK)
+        .encode(x=alt.value(alt.ExprRef("width")), y=y, text="said:N"),
+    ).add_params(vega.constant("ends", _ends(points)), vega.setting_choice(pairs))
     shown = ["difference_iqm", "difference_low", "difference_high", "smallest_difference"]
     still_open = pairs[(pairs["setting"] == "tuned") & ~pairs["different"]]
     yield Chart(
@@ -129,6 +143,18 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     )
 
 
+def _ends(points: pd.DataFrame) -> dict[str, list[float]]:
+    """Return for each setting the least and the greatest difference, with 0 between them."""
+    finite = points[np.isfinite(points["difference"])].groupby("setting")["difference"]
+    low, high = finite.min().clip(upper=0), finite.max().clip(lower=0)
+    return {str(setting): [float(low[setting]), float(high[setting])] for setting in low.index}
+
+
+def _in_lines(text: str, between: str) -> str:
+    """Return an expression: a text, on a phone in two lines."""
+    return f"{vega.NARROW} ? split({text}, '{between}') : {text}"
+
+
 def _result(row: dict[Any, Any]) -> str:
     """Return the share of seeds won, and the p-value, in words."""
     return f"{100 * row['share_won']:.0f} %, {p_value_text(row['p_value_adjusted'])}"
@@ -143,5 +169,8 @@ def _what_it_takes(still_open: pd.DataFrame) -> str:
     }
     if not needed:
         return ""
-    said = "; ".join(f"{pair} about {seeds:,.0f}" for pair, seeds in needed.items())
+    said = "; ".join(
+        f"{pair} {f'about {seeds:,.0f}' if seeds < 1e6 else 'over a million'}"
+        for pair, seeds in needed.items()
+    )
     return f" Were their differences to stay, settling the open pairs would take seeds: {said}."

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from optimlab import statistics
 from optimlab.looks import GREY, INK
+from optimlab.plots import CLOCKS, clock_of
 from optimlab.report.charts import vega
 from optimlab.report.charts.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
@@ -47,7 +47,9 @@ def rates_chart(
     chart = alt.vconcat(
         _sensitivity(cells, palette, cell, f"final {loss}"),
         _outcomes(cells, palette, cell, names),
-        _traces_of_cell(bands, cell, f"loss during training{f' ({unit})' if unit else ''}"),
+        _traces_of_cell(
+            bands, cell, f"loss during training{f' ({unit})' if unit else ''}", CLOCKS[clock_of(traces)]
+        ),
         spacing=36,
     ).resolve_scale(**vega.APART)
     chosen = zip(summary["optimizer"], summary["learning_rate"], strict=True)
@@ -55,9 +57,9 @@ def rates_chart(
         name="learning-rates",
         heading="Every learning rate",
         caption="Top: medians over all seeds and the middle half of them; a ring marks the rate that "
-        "the tuning seeds alone chose. Middle: the median final loss of every optimizer and rate, dark "
-        "where it is low; words where half of the runs or more went wrong. Choose a point or a cell, by "
-        "a click or from the lists: below are its traces.",
+        "the tuning seeds alone chose; what is too high for the axis is at its top. Middle: the median "
+        "final loss of every optimizer and rate, dark where it is low; words where half of the runs or "
+        "more went wrong. Choose a point or a cell, by a click or from the lists: below are its traces.",
         alt="Line chart, table of outcomes, and traces of one cell. Chosen learning rates: "
         + ", ".join(f"{label} {number(rate)}" for label, rate in chosen),
         spec=vega.finish(chart),
@@ -90,8 +92,10 @@ def _cell_traces(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
         for split in ("train", "validation")
         if thin[f"{split}_loss"].notna().any()
     ]
-    columns = ["optimizer", "split", "learning_rate", "epoch", "low", "median", "high"]
-    return pd.concat(pieces, ignore_index=True)[columns] if pieces else pd.DataFrame(columns=columns)
+    columns = ["optimizer", "split", "learning_rate", "time", "low", "median", "high"]
+    if not pieces:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(pieces, ignore_index=True).rename(columns={clock_of(traces): "time"})[columns]
 
 
 def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -> Any:
@@ -121,10 +125,10 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
     bare: Any = {"ticks": False, "domain": False}
     x = alt.X("rate:O").sort(names).title("learning rate").axis(labelAngle=0, **bare)
     y = alt.Y("optimizer:N").sort(palette.labels).title(None).axis(labelLimit=120, **bare)
-    is_bad = "datum.bad || !isFinite(datum.median) || datum.median <= 0"
-    medians = cells.loc[(cells["bad"] == "") & (cells["median"] > 0), "median"]
-    low, high = (float(medians.min()), float(medians.max())) if len(medians) else (1.0, 10.0)
-    shade = alt.Color("median:Q").scale(type="log", scheme="cividis", domain=[low, high]).legend(None)
+    is_bad = "datum.bad || !isFinite(datum.median)"
+    low, high = vega.log_ends(cells.loc[cells["bad"] == "", "median"]) or (1.0, 10.0)
+    shade = alt.Color("median:Q").legend(None)
+    shade = shade.scale(type="log", scheme="cividis", domain=[low, high], clamp=True)
     fill = alt.when(is_bad).then(alt.value(BAD)).otherwise(shade)
     ink = (
         alt.when(f"{is_bad} || datum.median > {(low * high) ** 0.5}")
@@ -149,10 +153,9 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
     )  # fmt: skip
 
 
-def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str) -> Any:
+def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> Any:
     """Return training and validation loss during training at the chosen cell."""
-    finite = bands.loc[np.isfinite(bands["low"]), "low"]
-    is_log = bool((finite > 0).all())
+    is_log = vega.log_ends(bands["low"]) is not None
     scale = alt.Scale(type="log" if is_log else "linear", nice=False)
     axis = alt.Axis(tickCount=5, grid=False, format=".2~g")
     splits = [split for split in ("training", "validation") if split in set(bands["split"])]
@@ -162,10 +165,12 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str) -> Any:
     )
     colour = alt.Color("split:N").scale(domain=splits, range=[colours[split] for split in splits])
     colour = colour.legend(legend)
-    x = alt.X("epoch:Q").title("epochs of training").axis(grid=False)
+    x = alt.X("time:Q").title(clock).axis(grid=False)
     y = alt.Y("median:Q").scale(scale).axis(axis).title(None)
     chosen = alt.Chart(alt.NamedData("cell_traces")).transform_filter(cell)
     line = chosen.transform_filter("isFinite(datum.median)")
+    if is_log:  # 0 has no place on it
+        line = line.transform_filter("datum.low > 0")
     name = "datum.optimizer + ' at learning rate ' + format(datum.learning_rate, '~g')"
     label = chosen.transform_aggregate(groupby=["optimizer", "learning_rate"]).transform_calculate(
         text=name

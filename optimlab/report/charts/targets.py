@@ -14,7 +14,7 @@ from optimlab.report.charts import vega
 from optimlab.report.charts.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
-ROOM = 1.15  # for the text at the right, in widths of the data
+ROOM = 60  # pixels, for the text at the right
 COLUMNS = ["setting", "metric", "optimizer", "number", "rank", "reached", "seeds"]
 EPOCHS = ["epochs_median", "epochs_low", "epochs_high"]
 
@@ -44,8 +44,10 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
             " + (isFinite(datum.epochs_median) ? '' : ', median: never')",
         )
     )
-    scale = alt.Scale(domain=[0, longest * ROOM], nice=False)
-    x = alt.X("median:Q").scale(scale).title("epochs to the target")
+    end = f"{longest} * width / max(width - {ROOM}, 40)"
+    scale = alt.Scale(domain=[0, alt.ExprRef(end)], nice=False)
+    clock = "steps" if table["steps_median"].equals(table["epochs_median"]) else "epochs"
+    x = alt.X("median:Q").scale(scale).title(f"{clock} to the target")
     y = alt.Y("optimizer:N").sort(field="rank", op="min").title(None).axis(labelLimit=140)
     colour = palette.colour(legend=False)
     tooltip = vega.tooltip(
@@ -77,7 +79,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         "three records. Dots: the median over the seeds by Kaplan and Meier, with its 95 % interval; a "
         "run that never gets there counts as longer than it was given. At the right: the seeds that "
         "got there. The best is at the top.",
-        alt="Dot chart, one row an optimizer. Median epochs to the target shown first: "
+        alt=f"Dot chart, one row an optimizer. Median {clock} to the target shown first: "
         f"{', '.join(said)}.",
         spec=vega.finish(
             chart,

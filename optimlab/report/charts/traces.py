@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from optimlab.plots import clock_of
 from optimlab.report.charts import vega
 from optimlab.report.charts.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
@@ -36,6 +37,7 @@ def traces_chart(
     columns = ["setting", "optimizer", "seed", "step", "epoch", *metrics]
     names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
     boxes, is_shown = palette.shown()
+    clocks = {"step": "steps"} if clock_of(traces) == "step" else {"epoch": "epochs", "step": "steps"}
     data = alt.NamedData("traces")
     solo = alt.selection_point(name="solo", fields=["optimizer"], bind="legend", toggle="true")
     layers = alt.layer(*_trace_layers(palette, solo), data=data)
@@ -45,7 +47,7 @@ def traces_chart(
         vega.constant("names", names),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
         vega.setting_choice(table),
-        vega.radio("clock", "epoch", {"epoch": "epochs", "step": "steps"}, "Against"),
+        vega.radio("clock", clock_of(traces), clocks, "Against"),
         vega.checkbox("log_y", True, "log y"),
         vega.checkbox("log_x", False, "log x"),
         vega.checkbox("bands", True, "bands"),

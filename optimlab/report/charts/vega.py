@@ -27,6 +27,9 @@ METRICS = {
     "gradient_norm": "gradient norm",
 }
 SETTINGS = {"tuned": "tuned", "default": "textbook default"}
+MOST_TICKS = 10  # of a logarithmic axis that is decades long
+ROUNDING = 1e-12  # a loss that is this little below 0 is 0
+FAR_ABOVE = 1e6  # times the median: where runs blow up, what is higher would squeeze all others
 ENDLESS = 1e100  # in place of infinity, which quantiles cannot be interpolated from
 INFINITY = "Infinity"  # what JavaScript turns into the number where it expects one
 APART: Any = dict.fromkeys(("x", "y", "color", "strokeDash"), "independent")  # scales of a chart's parts
@@ -166,7 +169,8 @@ def scaled(value: str, is_log: str) -> str:
 def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
     """Return the axis of values that `scaled` gave, with ticks at 1, 2, 5, 10, … of logarithms.
 
-    Vega cannot turn a linear scale into a logarithmic one, so the values are turned instead.
+    Over many decades they are at powers of ten alone, and not at each. Vega cannot turn a linear scale
+    into a logarithmic one, so the values are turned instead.
     """
     ticks = [round(power + float(part), 4) for power in range(-12, 13) for part in np.log10([1, 2, 5])]
     low, high = (f"domain('{scale}')[{end}]" for end in (0, 1))
@@ -176,7 +180,11 @@ def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
         within = f"{rest} > 0.699 ? 3 : {rest} > 0.3011 ? 2 : {rest} > 0 ? 1 : 0"
         return f"3 * (floor({value}) + 12) + ({within})"
 
-    values = f"{is_log} ? slice({ticks}, {place(low)}, {place(high)}) : null"
+    stride = f"max(1, ceil(({high} - {low}) / 10))"
+    powers = f"sequence(ceil({low} / {stride}) * {stride}, {high} + 1e-9, {stride})"
+    are_many = f"{high} - {low} > 5 || {low} < -12 || {high} > 12"
+    few = f"slice({ticks}, {place(low)}, {place(high)})"
+    values = f"{is_log} ? ({are_many} ? {powers} : {few}) : null"
     power = "pow(10, datum.value)"
     short = f"format({power}, {power} < 1e-3 || {power} >= 1e5 ? '.0e' : '.1~r')"
     label = f"{is_log} ? {short} : datum.label"
@@ -206,15 +214,30 @@ def round_ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> l
 
 
 def loss_scale(values: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
-    """Return scale and axis for losses that may be infinite: logarithmic where all are positive."""
-    finite = values.to_numpy(dtype=float)
-    finite = finite[np.isfinite(finite)]
-    if not len(finite) or finite.min() <= 0:
+    """Return scale and axis for losses that may be infinite: logarithmic unless there are negative ones.
+
+    What is 0 is drawn at the end of the axis, and so is what is far above the others.
+    """
+    ends = log_ends(values)
+    if ends is None:
         return alt.Scale(zero=False), alt.Axis(format=".4~g")
-    low, high = finite.min() / 1.05, finite.max() * 1.05
+    low, high = ends[0] / 1.05, ends[1] * 1.05
     ticks = round_ticks(low, high, (1,) if high > 3e3 * low else (1, 2, 5))
-    scale = alt.Scale(type="log", domain=[float(low), float(high)], nice=False)
+    ticks = ticks[:: -(-len(ticks) // MOST_TICKS)] if high > 3e3 * low else ticks
+    scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
     return scale, alt.Axis(values=ticks, format=".4~g")
+
+
+def log_ends(losses: Any) -> tuple[float, float] | None:
+    """Return where a logarithmic axis of losses begins and ends; None where they cannot be on one."""
+    values = np.asarray(losses, dtype=float).ravel()
+    values = values[np.isfinite(values)]
+    positive = values[values > 0]
+    if not len(positive) or values.min() < -ROUNDING:
+        return None
+    return float(positive.min()), float(
+        min(positive.max(), FAR_ABOVE * np.median(values)) or positive.max()
+    )
 
 
 def tooltip(**formats: str) -> list[alt.Tooltip]:
