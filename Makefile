@@ -79,7 +79,7 @@ clean:  ## Delete the results and the environment, after asking
 	case "$$answer" in \
 	[yY]*) \
 		for parts in '$(RESULTS)'/*/parts; do test ! -d "$$parts" || rm -r "$${parts%/parts}"; done; \
-		rm -rf '$(RESULTS)/bench' '$(RESULTS)/report.html' $(VENV); \
+		rm -rf '$(RESULTS)/bench' '$(RESULTS)/report.html' '$(RESULTS)/.lock' $(VENV); \
 		echo 'Deleted.';; \
 	*) echo 'Nothing was deleted.';; \
 	esac

@@ -145,11 +145,12 @@ def sweep(
 @app.command()
 def plots(results: ResultsFolder = RESULTS) -> None:
     """Draw all figures, and write report.html, from the tables of every experiment."""
+    from optimlab.progress import drawing_bar
     from optimlab.report.page import write_report
 
     console = Console(highlight=False, markup=False, emoji=False)
-    with errors_for_people():
-        page = write_report(results)
+    with errors_for_people(), drawing_bar(console) as bar:
+        page = write_report(results, follow=bar.track)
     console.print(f"Open {page}", soft_wrap=True)
 
 

@@ -30,6 +30,18 @@ class RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f} runs/s", style="cyan")
 
 
+def drawing_bar(console: Console) -> Bar:
+    """Return the bar that shows how far a report is: only on a terminal, and gone when it is done."""
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
 class Progress:
     """Shows how far a sweep is.
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import optimlab.progress
-from optimlab.progress import Progress
+from optimlab.progress import Progress, drawing_bar
 
 
 class Clock:
@@ -94,3 +94,12 @@ def test_an_exception_in_the_block_goes_through(terminal):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not progress.bar.live.is_started
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_drawing_shows_a_bar_on_a_terminal_and_nothing_elsewhere(is_terminal):
+    file = io.StringIO()
+    with drawing_bar(Console(file=file, width=80, force_terminal=is_terminal)) as bar:
+        assert list(bar.track(iter("abc"), total=3, description="drawing")) == ["a", "b", "c"]
+    assert ("drawing" in file.getvalue()) == is_terminal
+    assert ("3/3" in file.getvalue()) == is_terminal

@@ -13,6 +13,9 @@ import pytest
 from test_charts import HOSTILE, charts_of, unpacked, without_pictures, write_study
 
 from optimlab import plots
+from optimlab.errors import UserError
+from optimlab.files import only_writer
+from optimlab.report import page as page_module
 from optimlab.report.page import write_report
 from optimlab.report.tables import NothingToReport
 
@@ -287,6 +290,47 @@ def test_writing_again_gives_the_same_files(tmp_path, monkeypatch):
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     stale = tmp_path / "once" / "figures" / "rates-9-gone.png"
     stale.touch()
+    write_report(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+
+
+def test_what_a_killed_report_left_is_tidied_up_and_nothing_else(tmp_path, quick):
+    write_tables(tmp_path / "one", labels=("SGD",), rates=(0.1,))
+    write_report(tmp_path)
+    left = [tmp_path / ".report.html.1a2b3c4d.tmp", tmp_path / "one/.summary.csv.1a2b3c4d.tmp",
+            tmp_path / "one/figures/.gone.svg.1a2b3c4d.tmp"]  # fmt: skip
+    of_a_sweep = tmp_path / "one/.runs.csv.1a2b3c4d.tmp"
+    for path in (*left, of_a_sweep):
+        path.touch()
+    write_report(tmp_path)
+    assert [path for path in left if path.exists()] == []
+    assert of_a_sweep.exists()
+
+
+def test_one_report_at_a_time(tmp_path, quick):
+    write_tables(tmp_path / "one", labels=("SGD",), rates=(0.1,))
+    with only_writer(tmp_path), pytest.raises(UserError, match="is writing here"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_workers_draw_the_same_and_progress_is_followed(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        write_tables(tmp_path / name, labels=("SGD",), rates=(0.1,), seeds=range(100, 103))
+    followed = []
+
+    def follow(sequence, *, total, description):
+        followed.append((description, total))
+        yield from sequence
+
+    write_report(tmp_path, follow=follow)
+    assert followed[0] == ("counting", 4)  # the paths and the comparison of each
+    assert followed[1][0] == "drawing"
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert followed[1][1] == len([path for path in files if path.suffix == ".svg"])
+    monkeypatch.setattr(page_module, "cpu_count", lambda: 2)
+    monkeypatch.setattr(page_module, "ROWS_WORTH_A_WORKER", 1)
     write_report(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 

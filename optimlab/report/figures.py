@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
+from joblib import delayed
 from matplotlib.figure import Figure
 from PIL import Image
 
 from optimlab import plots, statistics
 from optimlab.looks import Look
 
-ROWS_WORTH_A_WORKER = 20_000  # of traces: drawing fewer takes less time than starting a process
-
 Files = dict[str, bytes]  # name with ending → content
+Calls = dict[str, Any]  # name of a figure → the call, joblib's `delayed`, that returns its files
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,14 @@ class StaticFigure:
         return self.drawn
 
 
-def draw_figures(
+def figure_calls(
     runs: pd.DataFrame,
     traces: pd.DataFrame,
     summary: pd.DataFrame,
     styles: dict[str, Look],
     unit: str,
-) -> Files:
-    """Return the files of all figures that the tables of an experiment have the numbers for.
+) -> Calls:
+    """Return the calls that draw all figures that the tables of an experiment have the numbers for.
 
     Parameters
     ----------
@@ -70,66 +69,67 @@ def draw_figures(
     styles : the look of each optimizer.
     unit : of the loss, "" if it has none.
     """
-    calls = [
-        *_traces_figure(runs, traces, styles, unit),
-        *_sensitivity_figure(runs, summary, styles, unit),
-        *_accuracy_figure(runs, summary, styles),
-        *_rates_figures(runs, traces, summary, styles, unit),
-    ]
-    workers = min(cpu_count(), 1 + len(traces) // ROWS_WORTH_A_WORKER)
-    files: Files = {}
-    for drawn in Parallel(n_jobs=workers)(calls):
-        files |= drawn
-    return files
+    return {
+        **_traces_figure(runs, traces, styles, unit),
+        **_sensitivity_figure(runs, summary, styles, unit),
+        **_accuracy_figure(runs, summary, styles),
+        **_rates_figures(runs, traces, summary, styles, unit),
+    }
 
 
 def _traces_figure(
     runs: pd.DataFrame, traces: pd.DataFrame, styles: dict[str, Look], unit: str
-) -> Iterator[Any]:
-    """Yield the call that draws the loss traces at the chosen rates."""
+) -> Calls:
+    """Return the call that draws the loss traces at the chosen rates."""
     reported = statistics.reported_runs(runs)
     mine = traces[traces["run_id"].isin(reported["run_id"])]
     bands = _loss_bands(reported, mine)
-    if bands:
-        yield delayed(_draw)("traces", plots.traces_figure, bands, mine, styles, unit=unit)
+    if not bands:
+        return {}
+    return drawing("traces", plots.traces_figure, bands, mine, styles, unit=unit)
 
 
 def _sensitivity_figure(
     runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
-) -> Iterator[Any]:
-    """Yield the call that draws final loss and failures against the rate, if there are two rates."""
-    if _several_rates(runs):
-        chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
-        bands, loss = statistics.final_bands(runs), statistics.basis(runs).loss
-        draw = plots.sensitivity_figure
-        yield delayed(_draw)("learning-rates", draw, bands, chosen, styles, loss=loss, unit=unit)
+) -> Calls:
+    """Return the call that draws final loss and failures against the rate, if there are two rates."""
+    if not _several_rates(runs):
+        return {}
+    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
+    bands, loss = statistics.final_bands(runs), statistics.basis(runs).loss
+    draw = plots.sensitivity_figure
+    return drawing("learning-rates", draw, bands, chosen, styles, loss=loss, unit=unit)
 
 
-def _accuracy_figure(
-    runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look]
-) -> Iterator[Any]:
-    """Yield the call that draws every seed's final accuracy, if there are accuracies."""
-    if statistics.basis(runs).accuracy is not None:
-        reported = statistics.reported_runs(runs)
-        yield delayed(_draw)("accuracy", plots.accuracy_figure, reported, summary, styles)
+def _accuracy_figure(runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look]) -> Calls:
+    """Return the call that draws every seed's final accuracy, if there are accuracies."""
+    if statistics.basis(runs).accuracy is None:
+        return {}
+    return drawing("accuracy", plots.accuracy_figure, statistics.reported_runs(runs), summary, styles)
 
 
 def _rates_figures(
     runs: pd.DataFrame, traces: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
-) -> Iterator[Any]:
-    """Yield a call an optimizer with several rates: it draws the losses at all of them."""
+) -> Calls:
+    """Return a call for each optimizer with several rates: it draws the losses at all of them."""
     chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
+    calls: Calls = {}
     for place, label in enumerate(styles, start=1):
         own_runs, own = runs[runs["optimizer"] == label], traces[traces["optimizer"] == label]
         bands = _loss_bands(own_runs, own)
         if bands and _several_rates(own_runs):
             name = f"rates-{place}-{slug(label, 'optimizer')}"
             options = {"chosen": chosen.get(label), "unit": unit}
-            yield delayed(_draw)(name, plots.rates_figure, bands, own, styles[label], **options)
+            calls |= drawing(name, plots.rates_figure, bands, own, styles[label], **options)
+    return calls
+
+
+def drawing(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Calls:
+    """Return the call that makes files of what ``draw(*tables, **options)`` draws."""
+    return {name: delayed(_draw)(name, draw, *tables, **options)}
 
 
 def _draw(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Files:
-    """Return what ``draw(*tables, **options)`` draws, as files."""
     return figure_files(name, draw(*tables, **options))
 
 

@@ -166,17 +166,11 @@ def summary_table(parts: list[PathsPart]) -> pd.DataFrame:
     return table[["problem", *table.columns.drop("problem")]]
 
 
-def path_figures(
-    parts: list[PathsPart], styles: dict[str, Look], *, narrow: bool = False
-) -> dict[str, Figure]:
-    """Return problem → the figure of the paths on it, for the landscapes."""
-    return {
-        part.problem: paths_figure(
-            landscape_surface(part.landscape, part.paths), part.paths, part.rates, styles, narrow=narrow
-        )
-        for part in parts
-        if part.landscape
-    }
+def path_figure(part: PathsPart, styles: dict[str, Look], *, narrow: bool = False) -> Figure:
+    """Return the figure of the paths on a landscape."""
+    assert part.landscape is not None
+    surface = landscape_surface(part.landscape, part.paths)
+    return paths_figure(surface, part.paths, part.rates, styles, narrow=narrow)
 
 
 def figure_of_plane(part: PlanePart, styles: dict[str, Look], *, narrow: bool = False) -> Figure:

@@ -6,36 +6,54 @@ import base64
 import gzip
 import json
 import warnings
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from joblib import Parallel, cpu_count, delayed
 from markupsafe import Markup
 
 from optimlab import looks, statistics
-from optimlab.files import write_bytes
-from optimlab.report.article import article_section
-from optimlab.report.charts import draw_charts
-from optimlab.report.figures import Files, draw_figures
-from optimlab.report.paths import report_paths
+from optimlab.files import only_writer, remove_temporaries, write_bytes
+from optimlab.report.article import ArticleSection, article_section
+from optimlab.report.charts import Chart, draw_charts
+from optimlab.report.figures import Calls, figure_calls
+from optimlab.report.paths import PathsReport, report_paths
 from optimlab.report.section import Contest, Section, write_section
 from optimlab.report.tables import Tables, find_experiments, read_tables
 from optimlab.wording import join_words
 
+ROWS_WORTH_A_WORKER = 20_000  # of traces: counting fewer takes less time than starting a process
 
-def write_report(results: Path, experiments: list[str] | None = None) -> Path:
+
+class Follow(Protocol):
+    """Passes on what comes, and tells of it."""
+
+    def __call__(self, sequence: Iterable[Any], *, total: int, description: str) -> Iterable[Any]: ...
+
+
+def _silently(sequence: Iterable[Any], *, total: int, description: str) -> Iterable[Any]:
+    return sequence
+
+
+def write_report(
+    results: Path, experiments: list[str] | None = None, follow: Follow = _silently
+) -> Path:
     """Write results/report.html, and beside each experiment's tables its summary.csv and figures.
 
     Parameters
     ----------
     results : the folder of results, one folder an experiment in it.
     experiments : which ones; without, every one that has a runs.csv.
+    follow : is given what is to be done, one by one, and passes it on: a progress bar's ``track``.
 
     Returns
     -------
@@ -45,54 +63,122 @@ def write_report(results: Path, experiments: list[str] | None = None) -> Path:
     ------
     NothingToReport
         If there is no table of runs, or one that cannot be read.
+    UserError
+        If another process writes a report there.
     """
     tables = [read_tables(folder) for folder in find_experiments(results, experiments)]
-    labels = [label for each in tables for label in _labels(each)]
-    styles = looks.looks(list(dict.fromkeys(labels)))
-    sections = [_report(each, styles) for each in tables]
-    page = results / "report.html"
-    write_bytes(page, render(sections).encode())
+    with only_writer(results):
+        labels = [label for each in tables for label in _labels(each)]
+        styles = looks.looks(list(dict.fromkeys(labels)))
+        rows = sum(len(each.traces) for each in tables)
+        workers = Parallel(min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER), return_as="generator")
+        reports = _count(tables, styles, workers, follow)
+        _draw(reports, workers, follow)
+        page = results / "report.html"
+        _write({page: render([_section(each) for each in reports]).encode()})
     return page
 
 
-def _labels(tables: Tables) -> list[str]:
-    """Return the optimizers that ran, in the order of the experiment's file."""
-    ran = list(pd.unique(tables.runs["optimizer"]))
-    listed = [label for label in tables.experiment.get("optimizers") or {} if label in set(ran)]
-    return list(dict.fromkeys(listed + ran))
+@dataclass(frozen=True)
+class Report:
+    """An experiment, and what is reported of it."""
+
+    tables: Tables
+    styles: dict[str, looks.Look]
+    contests: dict[str, Contest]
+    paths: PathsReport
+    article: ArticleSection | None
+
+    @cached_property
+    def numbers(self) -> dict[str, pd.DataFrame]:
+        """The tables to write as CSV: the name of the file → its rows."""
+        return _joined(self.contests) | self.paths.tables
 
 
-def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
-    """Write the numbers and figures of one experiment, and return its section of the page."""
-    own = {label: styles[label] for label in _labels(tables)}
-    paths = report_paths(tables.runs, tables.traces, tables.params, tables.experiment, own)
-    article = article_section(tables.folder.name, tables.traces, tables.experiment)
-    contests = {
-        problem: _contest(runs, traces, tables.experiment, own)
-        for problem, (runs, traces) in _problems(tables).items()
-    }
-    pictures: Files = {}
-    if len(contests) == 1:  # of several problems there would be too many to look at
-        (contest,) = contests.values()
+def _count(
+    tables: list[Tables], styles: dict[str, looks.Look], workers: Parallel, follow: Follow
+) -> list[Report]:
+    """Compare the optimizers on every problem of every experiment, and describe their paths."""
+    own = [{label: styles[label] for label in _labels(each)} for each in tables]
+    problems = [_problems(each) for each in tables]
+    calls = [
+        delayed(report_paths)(each.runs, each.traces, each.params, each.experiment, labels)
+        for each, labels in zip(tables, own, strict=True)
+    ]
+    calls += [
+        delayed(_compare)(*parts, each.experiment, labels)
+        for each, labels, found in zip(tables, own, problems, strict=True)
+        for parts in found.values()
+    ]
+    done = iter(list(follow(workers(calls), total=len(calls), description="counting")))
+    paths = [next(done) for _ in tables]
+    return [
+        Report(
+            each,
+            labels,
+            {problem: Contest(runs, *next(done)) for problem, (runs, _) in found.items()},
+            moved,
+            article_section(each.folder.name, each.traces, each.experiment),
+        )
+        for each, labels, found, moved in zip(tables, own, problems, paths, strict=True)
+    ]
+
+
+def _compare(
+    runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any], styles: dict[str, looks.Look]
+) -> tuple[statistics.Comparison, list[Chart]]:
+    """Return what the optimizers are worth on one problem, and the charts of it."""
+    comparison = statistics.compare_optimizers(runs, traces, _defaults(experiment))
+    return comparison, draw_charts(comparison, runs, traces, styles, _unit(experiment))
+
+
+def _draw(reports: list[Report], workers: Parallel, follow: Follow) -> None:
+    """Write the tables and figures of all experiments into their folders."""
+    calls = [_figures(report) for report in reports]
+    every = [call for own in calls for call in own.values()]
+    drawn = iter(follow(workers(every), total=len(every), description="drawing"))
+    for report, own in zip(reports, calls, strict=True):
+        pictures = {name: content for _ in own for name, content in next(drawn).items()}
+        for figure in report.article.figures if report.article else []:
+            pictures |= figure.files()
+        folder = report.tables.folder
+        figures = folder / "figures"
+        figures.mkdir(exist_ok=True)
+        remove_temporaries(figures, "*")
+        numbers = report.numbers.items()
+        _write({folder / name: table.to_csv(index=False).encode() for name, table in numbers})
+        _write({figures / name: content for name, content in pictures.items()})
+        for path in [*figures.glob("rates-*"), *figures.glob("paths-*"), *figures.glob("plane.*")]:
+            if path.name not in pictures:  # of an optimizer that is no longer in the experiment
+                path.unlink()
+
+
+def _figures(report: Report) -> Calls:
+    """Return the calls that draw an experiment's figures; of several problems only the paths."""
+    calls: Calls = {}
+    if len(report.contests) == 1:
+        (contest,) = report.contests.values()
+        tables, summary = report.tables, contest.comparison.summary
         unit = _unit(tables.experiment)
-        pictures |= draw_figures(tables.runs, tables.traces, contest.comparison.summary, own, unit)
-        for chart in contest.charts:
-            if f"{chart.name}.png" not in pictures:
-                pictures |= chart.files()
-    for figure in article.figures if article else []:
-        pictures |= figure.files()
-    written = _tables({problem: contest.comparison for problem, contest in contests.items()})
-    written |= paths.tables
-    _write(tables.folder, written, pictures | paths.pictures)
+        calls = figure_calls(tables.runs, tables.traces, summary, report.styles, unit)
+        calls |= {
+            chart.name: delayed(chart.files)() for chart in contest.charts if chart.name not in calls
+        }
+    return calls | report.paths.figures
+
+
+def _section(report: Report) -> Section:
+    """Return the section of the page of one experiment; warn of learning rates at an end of the grid."""
+    tables = report.tables
     section = write_section(
         tables.folder.name,
         tables.experiment,
         tables.runs,
-        contests,
-        ["runs.csv", "traces.parquet", *written, "figures"],
-        article,
-        paths,
-        own,
+        report.contests,
+        ["runs.csv", "traces.parquet", *report.numbers, "figures"],
+        report.article,
+        report.paths,
+        report.styles,
     )
     if section.warnings:
         at_edge = [end.optimizer for end in section.warnings]
@@ -104,26 +190,24 @@ def _report(tables: Tables, styles: dict[str, looks.Look]) -> Section:
     return section
 
 
-def _contest(
-    runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any], styles: dict[str, looks.Look]
-) -> Contest:
-    """Compare the optimizers on one problem, and draw its charts."""
-    comparison = statistics.compare_optimizers(runs, traces, _defaults(experiment))
-    charts = draw_charts(comparison, runs, traces, styles, _unit(experiment))
-    return Contest(runs, comparison, charts)
+def _labels(tables: Tables) -> list[str]:
+    """Return the optimizers that ran, in the order of the experiment's file."""
+    ran = list(pd.unique(tables.runs["optimizer"]))
+    listed = [label for label in tables.experiment.get("optimizers") or {} if label in set(ran)]
+    return list(dict.fromkeys(listed + ran))
 
 
-def _tables(comparisons: dict[str, statistics.Comparison]) -> dict[str, pd.DataFrame]:
-    """Return the tables of comparisons, problem → its own: the name of the file → its rows."""
+def _joined(contests: dict[str, Contest]) -> dict[str, pd.DataFrame]:
+    """Return the tables of the comparisons; those of several problems joined, with a column for it."""
     parts = {
         problem: {
-            "summary.csv": comparison.summary,
-            "comparisons.csv": comparison.pairs,
-            "targets.csv": comparison.targets,
-            "profiles.csv": comparison.profiles,
-            "budget.csv": comparison.budget,
+            "summary.csv": contest.comparison.summary,
+            "comparisons.csv": contest.comparison.pairs,
+            "targets.csv": contest.comparison.targets,
+            "profiles.csv": contest.comparison.profiles,
+            "budget.csv": contest.comparison.budget,
         }
-        for problem, comparison in comparisons.items()
+        for problem, contest in contests.items()
     }
     first = next(iter(parts.values()))
     if len(parts) == 1:
@@ -147,17 +231,11 @@ def _problems(tables: Tables) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     }
 
 
-def _write(folder: Path, tables: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> None:
-    """Write an experiment's tables and figures."""
-    for name, table in tables.items():
-        write_bytes(folder / name, table.to_csv(index=False).encode())
-    figures = folder / "figures"
-    figures.mkdir(exist_ok=True)
-    for name, data in pictures.items():
-        write_bytes(figures / name, data)
-    for path in [*figures.glob("rates-*"), *figures.glob("paths-*"), *figures.glob("plane.*")]:
-        if path.name not in pictures:  # of an optimizer that is no longer in the experiment
-            path.unlink()
+def _write(files: dict[Path, bytes]) -> None:
+    """Write files; what a process that was killed left of them is tidied up."""
+    for path, content in files.items():
+        remove_temporaries(path.parent, path.name)
+        write_bytes(path, content)
 
 
 def _defaults(experiment: dict[str, Any]) -> dict[str, float]:

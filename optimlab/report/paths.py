@@ -10,13 +10,13 @@ import pandas as pd
 from optimlab.looks import Look
 from optimlab.report.charts.paths import landscapes_chart, plane_chart
 from optimlab.report.charts.vega import Chart, Palette
-from optimlab.report.figures import Files, figure_files, slug
+from optimlab.report.figures import Calls, drawing, slug
 from optimlab.report.landscapes import (
     PathsSection,
     describe_paths,
     describe_plane,
     figure_of_plane,
-    path_figures,
+    path_figure,
     paths_section,
     summary_table,
 )
@@ -31,13 +31,13 @@ class PathsReport:
     section : words and a table for the page.
     charts : for the page.
     tables : file → the table to write as CSV.
-    pictures : file → content.
+    figures : name → the call that draws it.
     """
 
     section: PathsSection | None = None
     charts: list[Chart] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    figures: Calls = field(default_factory=dict)
 
 
 def report_paths(
@@ -65,14 +65,11 @@ def report_paths(
         plane = describe_plane(runs, traces, params, next(iter(problems.values())))
     section, palette = paths_section(parts), Palette(styles)
     charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
-    drawn = path_figures(parts, styles)
-    figures = {
-        f"paths-{k}-{slug(label, 'problem')}": each for k, (label, each) in enumerate(drawn.items(), 1)
-    }
+    figures: Calls = {}
+    for number, part in enumerate((part for part in parts if part.landscape), 1):
+        name = f"paths-{number}-{slug(part.problem, 'problem')}"
+        figures |= drawing(name, path_figure, part, styles)
     if plane:
-        figures["plane"] = figure_of_plane(plane, styles)
-    pictures: Files = {}
-    for name, figure in figures.items():
-        pictures |= figure_files(name, figure)
+        figures |= drawing("plane", figure_of_plane, plane, styles)
     tables = {"paths.csv": summary_table(parts)} if parts else {}
-    return PathsReport(section, charts, tables, pictures)
+    return PathsReport(section, charts, tables, figures)
