@@ -811,3 +811,19 @@ def test_a_tooltip_shows_a_hostile_label_as_text(tab):
     tab.page.mouse.move(*chart.point_at(item))
     assert tooltip(tab)["optimizer"] == HOSTILE
     assert tab.page.locator("#vg-tooltip-element b").count() == 0
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_titles_and_heads_are_not_cut_off(browser, results, width):
+    tab = Tab(browser, results, width).draw()
+    for name in ("wins", "pairs"):
+        cut = tab.page.locator(f"#study-{name} svg.marks").evaluate("""(drawing) => {
+          const frame = drawing.getBoundingClientRect();
+          const isCut = ({ top, left, right, bottom }) => top < frame.top - 1 || left < frame.left - 1
+            || right > frame.right + 1 || bottom > frame.bottom + 1;
+          return [...drawing.querySelectorAll("text:not([opacity='0'])")]
+            .filter((text) => text.textContent && isCut(text.getBoundingClientRect()))
+            .map((text) => text.textContent);
+        }""")
+        assert cut == []
+    tab.context.close()

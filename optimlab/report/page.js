@@ -47,7 +47,8 @@ async function show(figure) {
     if (isTooWide) figure.room += excess;
   }
   figure.view = figure.shown.view;
-  if (chosen) await figure.view.setState(chosen).runAsync();
+  if (chosen) figure.view.setState(chosen);
+  await figure.view.resize().runAsync(); // labels that turn for want of room need a second layout
 }
 
 const figures = [...document.querySelectorAll("figure.chart")];

@@ -285,7 +285,7 @@ def _sortable(value: Any) -> str:
 def _packed(value: Any) -> str:
     """Return a value as JSON, compressed: gzip in base64, the same every time."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
 def _csp(script: str) -> Markup:

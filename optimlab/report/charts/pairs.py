@@ -95,8 +95,9 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     least, most = "ends[setting][0]", "ends[setting][1]"
     end = f"{least} + ({most} - {least}) * width / max(width - {room}, 40)"
     scale = alt.Scale(domain=[alt.ExprRef(least), alt.ExprRef(end)], nice=False, clamp=True)
-    loss = METRICS[f"{comparison.basis.loss}_loss"] + (f" ({unit})" if unit else "")
-    x = alt.X("difference:Q").scale(scale).title(f"{loss}: second − first")
+    loss = METRICS[f"{comparison.basis.loss}_loss"]
+    x = alt.X("difference:Q").scale(scale).title(f"second − first{f' ({unit})' if unit else ''}")
+    x = x.axis(labelBound=True)
     y = alt.Y("pair:N").sort(field="place", op="min").title(None)
     y = y.axis(labelLimit=170, ticks=False, labelExpr=_in_lines("datum.label", " – "))
     offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])
@@ -134,7 +135,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         f"p-value.{_what_it_takes(still_open)}",
         alt="Strip chart of differences, one row a pair.",
         spec=vega.finish(
-            chart, vega.title("'differences in final loss, seed by seed'"), 34 * pairs["pair"].nunique()
+            chart, vega.title(f"'differences in final {loss}'"), 34 * pairs["pair"].nunique()
         ),
         tables={
             "pairs": pairs[["setting", "pair", "place", "text", *shown, "seeds_to_settle"]],
