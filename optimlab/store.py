@@ -221,7 +221,7 @@ class Store:
         with pq.ParquetWriter(path, schema, compression="zstd", **small) as writer:
             tables = (group.traces(schema) for group in self._groups(experiment, index))
             for table in _in_pieces(tables, ROWS_IN_A_GROUP):
-                writer.write_table(table, row_group_size=ROWS_IN_A_GROUP)
+                writer.write_table(table)
 
     def _write_params(self, experiment: Experiment, index: Index, path: Path) -> None:
         """Write the parameters of the runs that record them; remove the file where none does."""
@@ -240,7 +240,7 @@ class Store:
                 )
                 tables = (group.traces(schema) for group in groups if group.runs)
                 for table in _in_pieces(tables, PARAMS_IN_A_GROUP):
-                    writer.write_table(table, row_group_size=PARAMS_IN_A_GROUP)
+                    writer.write_table(table)
 
         write_atomically(path, write)
 

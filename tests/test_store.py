@@ -120,6 +120,31 @@ def test_numbers_come_back_bit_for_bit(store, experiment):
     assert read["epoch"].to_pylist() == [0.0, 0.5] * 12
 
 
+def test_runs_are_read_as_they_were_stored_and_those_that_were_not_are_left_out(store, experiment):
+    runs = list(experiment.runs())
+    stack = finished(runs[3:6])
+    store.write_part(stack)
+    read = list(store.read(reversed(runs)))
+    assert [(run, end) for run, end, _ in read] == list(zip(runs[5:2:-1], stack.runs[::-1], strict=True))
+    for place, (_, _, traces) in zip((2, 1, 0), read, strict=True):
+        assert traces["step"].tolist() == [0, 7]
+        assert traces["train_loss"].tolist() == stack.traces["train_loss"].tolist()[2 * place :][:2]
+
+
+def test_a_part_that_spoils_while_it_is_read_is_named_with_what_will_be_done(store, experiment):
+    runs = list(experiment.runs())
+    store.write_part(finished(runs[:6]))
+    [first] = store.parts.iterdir()
+    store.write_part(finished(runs[6:]))
+    [second] = set(store.parts.iterdir()) - {first}
+    reading = store.read([runs[0], runs[6]])
+    next(reading)
+    second.write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        next(reading)
+    assert str(caught.value) == f"{second} is not what was written; the next sweep sets it aside"
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_stand_in_the_experiments_order(store, experiment, seed):
     runs = list(experiment.runs())
@@ -306,6 +331,17 @@ def test_a_damaged_part_is_not_read(store, experiment, damage):
     assert pq.read_table(store.folder / "traces.parquet").num_rows == 12
 
 
+def test_whichever_part_is_damaged_the_others_are_read(store, experiment):
+    runs = list(experiment.runs())
+    for start in range(0, 12, 3):
+        store.write_part(finished(runs[start : start + 3]))
+    for path in store.parts.iterdir():
+        content = path.read_bytes()
+        path.write_bytes(b"")
+        assert len(store.finished()) == 9
+        path.write_bytes(content)
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_part_is_set_aside_and_its_runs_are_done_again(tmp_path, experiment, damage):
     results = tmp_path / "results"
@@ -414,7 +450,35 @@ def test_stale_parts_are_named_and_pruned(store, experiment, tmp_path):
     assert store.prune(experiment) == [gone, store.damaged / "old.parquet"]
     assert set(store.parts.iterdir()) == kept
     assert store.stale(experiment) == []
+    assert store.prune(experiment) == []
     assert len(store.finished()) == 6
+
+
+def test_stale_parts_are_named_in_order(store, experiment, tmp_path, monkeypatch):
+    other = tiny(tmp_path / "other", document(training="epochs = 2"))
+    for each in other.runs():
+        store.write_part(finished([each]))
+    in_order = sorted(store.parts.iterdir())
+    backwards = type(store.parts).glob
+    monkeypatch.setattr(
+        type(store.parts), "glob", lambda *args: sorted(backwards(*args), reverse=True)
+    )  # as a file system may list them
+    assert store.stale(experiment) == in_order
+
+
+def test_all_results_are_cleared_but_the_lock_and_nothing_that_is_no_results(store, experiment):
+    runs = list(experiment.runs())
+    store.folder.mkdir(parents=True)
+    (store.folder / "notes.txt").write_text("x")
+    store.clear()  # there are no parts: it may be any folder
+    assert (store.folder / "notes.txt").exists()
+    store.write_part(finished(runs))
+    store.write_tables(experiment, {})
+    with store.held():
+        before = {path.name for path in store.folder.iterdir()}
+        store.clear()
+        left = {path.name for path in store.folder.iterdir()}
+    assert left == {name for name in before if name.startswith(".lock")} != set()
 
 
 def test_a_part_of_a_later_format_is_left_alone(store, experiment, monkeypatch):
@@ -495,3 +559,12 @@ def test_a_reason_of_any_characters_fits_the_table(store, experiment):
     rows = table(store)
     assert len(rows) == 12
     assert rows[0]["reason"].startswith('a\nb, "c" \u20ac ')
+
+
+def test_a_carriage_return_does_not_end_a_line_of_the_table(store, experiment):
+    stack = finished(list(experiment.runs()), "failed")
+    stack.runs[0] = replace(stack.runs[0], reason="a\rb")
+    store.write_part(stack)
+    store.write_tables(experiment, {})
+    assert b"\r" not in (store.folder / "runs.csv").read_bytes()
+    assert pd.read_csv(store.folder / "runs.csv")["reason"][0] == r"a\rb"

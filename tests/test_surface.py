@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from sweeping import document, plugin, run, tiny
 
+import optimlab.store as store_module
+import optimlab.sweep as sweep_module
 from optimlab import surface
 from optimlab.experiment import FIRST_REPORTING_SEED
 from optimlab.optimizers import SGD, Adam
@@ -77,6 +79,17 @@ def test_without_them_there_is_no_table_and_the_runs_are_the_same(tmp_path):
     assert run(tiny(tmp_path, text(1)), results).ran == 0
     assert run(tiny(tmp_path, text(0)), results).ran == 0
     assert not (results / "tiny/params.parquet").exists()
+
+
+def test_parameters_are_the_same_bytes_however_the_runs_share_stacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "PARAMS_IN_A_GROUP", 5)
+    experiment, contents = tiny(tmp_path, text(2)), set()
+    for largest in (1, 2, 64):
+        monkeypatch.setattr(sweep_module, "LARGEST_STACK", largest)
+        run(experiment, tmp_path / f"{largest}")
+        contents.add((tmp_path / f"{largest}/tiny/params.parquet").read_bytes())
+    assert len(contents) == 1
+    assert len(params_of(tmp_path / "64")) == 8 * 3
 
 
 def test_a_stack_where_runs_fail_keeps_the_parameters_of_the_others(tmp_path):
