@@ -76,6 +76,15 @@ def test_an_infinite_difference_ranks_first_whatever_the_others():
     assert statistics.signed_rank_p_value(finite) == statistics.signed_rank_p_value(infinite)
 
 
+def test_beyond_a_hundred_seeds_only_ranks_count_too():
+    difference = np.random.default_rng(0).normal(0.2, 1, size=120)
+    difference[[3, 50]] = [900, -800]
+    infinite = np.where(np.abs(difference) > 100, np.sign(difference) * INF, difference)
+    expected = stats.wilcoxon(np.where(np.abs(difference) > 100, np.sign(difference) * 900, difference))
+    assert statistics.signed_rank_p_value(infinite) == pytest.approx(expected.pvalue)
+    assert statistics.signed_rank_p_value(np.zeros(120)) == 1
+
+
 def test_holm():
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert statistics.holm([0.6, 0.9]) == pytest.approx([1, 1])
@@ -112,6 +121,7 @@ def test_fewest_seeds_is_where_the_least_p_value_falls_below_the_level():
         family = optimizers * (optimizers - 1) / 2
         least = statistics.signed_rank_p_value(np.arange(1, seeds + 1.0))
         assert family * least < 0.05 < family * 2 * least
+    assert statistics.fewest_seeds(1) == statistics.fewest_seeds(2) == 6
 
 
 @pytest.mark.parametrize("level", [0.05, 0.005])
@@ -129,6 +139,41 @@ def test_smallest_difference_scales_and_forgets_the_centre(level):
 def test_smallest_difference_of_too_few():
     assert np.isnan(pairs.smallest_difference(np.array([1.0]), 0.05))
     assert pairs.smallest_difference(np.array([1.0, 2.0, 3.0]), 0.05) == INF
+    assert pairs.smallest_difference(np.arange(5.0), 0.05) == INF  # 2/2⁵ is above 0.05
+    assert pairs.smallest_difference(np.arange(6.0), 0.05) < INF
+
+
+def test_walsh_averages_by_hand():
+    assert sorted(pairs._walsh_averages(np.array([1.0, 3.0, 7.0]))) == [1, 2, 3, 4, 5, 7]
+    assert sorted(pairs._walsh_averages(np.array([-INF, INF]))) == [-INF, 0, INF]
+
+
+def test_standard_error_by_hand():
+    """Of six, the interval from the lowest to the highest covers all but 2/2⁶; of nine, see below.
+
+    The test of nine rejects with 0, 1, …, 5 against: 1 + 1 + 1 + 2 + 2 + 3 of 2⁹ sums, twice. So five
+    averages are left out at either end: of 0, 1, …, 8 these are 0, ½, 1, 1, 1½, and the next is 1½.
+    """
+    six = pairs.standard_error(np.array([0.0, 1, 2, 3, 4, 10]), 0.05)
+    assert six == pytest.approx(10 / (2 * stats.norm.isf(1 / 64)))
+    nine = pairs.standard_error(np.arange(9.0), 0.05)
+    assert nine == pytest.approx((8 - 2 * 1.5) / (2 * stats.norm.isf(10 / 2**9)))
+
+
+def test_standard_error_of_normal_numbers():
+    """An average of n normal numbers has σ/√n; that of ranks √(π/3) as much. With many it goes on so."""
+    difference = np.random.default_rng(1).normal(3, 2, size=(20, 400))
+    for size in (60, 100, 101, 400):
+        found = [pairs.standard_error(row[:size], 0.05) for row in difference]
+        assert np.mean(found) == pytest.approx(2 * (np.pi / 3 / size) ** 0.5, rel=0.04)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.005])
+def test_the_normal_approximation_goes_on_where_the_exact_test_ends(level, monkeypatch):
+    difference = np.random.default_rng(3).standard_t(3, size=100)
+    exact = pairs.standard_error(difference, level)
+    monkeypatch.setattr(pairs, "MOST_EXACT", 99)
+    assert pairs.standard_error(difference, level) == pytest.approx(exact, rel=0.01)
 
 
 def test_seeds_to_settle():
@@ -140,6 +185,8 @@ def test_seeds_to_settle():
     assert counts[0] > 4 * counts[2]
     assert pairs.seeds_to_settle(difference + 0.4, 0.005) > counts[1]
     assert pairs.seeds_to_settle(-difference - 0.4, 0.05) == counts[1]
+    assert all(count == int(count) for count in counts)
+    assert pairs.seeds_to_settle(np.full(9, INF), 0.05) == 6  # 2/2⁶ is the first below 0.05
     assert pairs.seeds_to_settle(np.array([-1.0, 1.0]), 0.05) == INF
     assert pairs.seeds_to_settle(np.zeros(9), 0.05) == INF
     assert np.isnan(pairs.seeds_to_settle(np.array([1.0]), 0.05))
@@ -237,6 +284,32 @@ def test_a_pair_by_hand():
         table[["epochs_median", "epochs_share_won", "epochs_p_value"]].to_numpy().tolist()
         == [[0, 0.5, 1]] * 3
     )
+
+
+def test_the_favoured_of_a_pair_is_the_one_with_the_ranks():
+    seeds = np.arange(12.0)
+    epochs = np.tile([5.0, 5.0, 3.0, 4.0], (12, 1)) + 0.01 * seeds[:, None]
+    runs = reported(A=seeds, B=seeds + 1, C=seeds + 1, D=seeds - 2).assign(epochs=epochs.T.ravel())
+    table = pairs.compare(runs, [*"ABCD"]).set_index(["better", "worse"])
+    assert table["favours"].to_dict() == {
+        ("A", "B"): "A", ("A", "C"): "A", ("A", "D"): "D",
+        ("B", "C"): "", ("B", "D"): "D", ("C", "D"): "D",
+    }  # fmt: skip
+    assert table["epochs_favour"].tolist() == ["", "C", "D", "C", "D", "C"]
+    assert table["epochs_median"].tolist() == pytest.approx([0, -2, -1, -2, -1, 1])
+    assert table["epochs_share_won"].tolist() == [0.5, 0, 0, 0, 0, 1]
+
+
+def test_differences_seed_by_seed():
+    runs = reported(A=[1.0, 2.0, 3.0], B=[5.0, 4.0], C=[2.0, INF, 2.0])
+    found = pairs.seed_differences(runs, ["B", "A", "C"])
+    assert found.to_numpy().tolist() == [
+        ["B", "A", 0, -4], ["B", "A", 1, -2],
+        ["B", "C", 0, -3], ["B", "C", 1, INF],
+        ["A", "C", 0, 1], ["A", "C", 1, INF], ["A", "C", 2, -1],
+    ]  # fmt: skip
+    none = pairs.seed_differences(runs, ["A"])
+    assert (list(none), len(none)) == (list(found), 0)
 
 
 def test_no_pair_is_different_without_a_difference_among_all():
