@@ -124,6 +124,11 @@ def test_tuning_order_goes_from_best_to_worst_for_each_optimizer():
         ([0.01, 0.1, 1.0], "highest", [0.01, 0.1, 1.0, 10.0, 100.0]),
         ([0.01, 0.03, 0.1], "highest", [0.01, 0.03, 0.1, 0.3, 1.0]),
         ([0.1, 0.03, 0.01], "lowest", [0.001, 0.003, 0.01, 0.03, 0.1]),
+        ([1, 2, 10], "lowest", [0.1, 0.5, 1, 2, 10]),
+        ([0.3, 1, 2], "highest", [0.3, 1, 2, 4, 10]),  # 13, but for the rounding
+        ([0.7, 4, 9], "lowest", [0.05, 0.1, 0.7, 4, 9]),
+        ([1, 1.2, 1.5], "highest", [1, 1.2, 1.5, 1.9, 2.2]),  # one digit would make both 2
+        ([0.1, 0.11, 0.12], "highest", [0.1, 0.11, 0.12, 0.13, 0.14]),  # and of these 0.1
         ([0.01, 0.1, 1.0], "", [0.01, 0.1, 1.0]),
         ([0.1], "only", [0.1]),
     ],
@@ -176,3 +181,14 @@ def test_basis_falls_back_on_what_there_is():
     assert statistics.basis(runs) == statistics.Basis("train", None, "tuning", "tuning")
     runs = table(("A", 0.1, 100, "ok", 2.0)).assign(final_test_accuracy=NAN, final_train_accuracy=0.5)
     assert statistics.basis(runs) == statistics.Basis("validation", "train", "reporting", "reporting")
+
+
+def test_what_is_zero_is_there_too():
+    runs = table(("A", 0.1, 100, "ok", 0.0)).assign(final_test_accuracy=0.0)
+    assert statistics.basis(runs) == statistics.Basis("validation", "test", "reporting", "reporting")
+
+
+def test_a_run_that_left_no_loss_is_infinitely_bad():
+    runs = table(("A", 0.1, 100, "ok", NAN), ("A", 0.1, 101, "ok", 1.0))
+    assert ranking.final_losses(runs).tolist() == [INF, 1]
+    assert ranking.scores(runs).tolist() == [INF, 1]

@@ -143,25 +143,25 @@ def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def widened_grid(rates: Sequence[float], edge: str) -> list[float]:
-    """Return a grid of two rates or more with two further ones beyond an end, in its spacing there."""
+    """Return a grid of two rates or more with two further ones beyond an end, in its spacing there.
+
+    They are rounded to one digit, or to as many as keep them apart.
+    """
     grid = sorted(rates)
-    if edge == "lowest":
-        first, second, third = _three(grid)
-        grid = [_round(first * first / third), _round(first * first / second), *grid]
-    elif edge == "highest":
-        first, second, third = _three(grid[::-1])
-        grid = [*grid, _round(first * first / second), _round(first * first / third)]
-    return grid
+    if edge not in ("lowest", "highest"):
+        return grid
+    first, second, third = _three(grid if edge == "lowest" else grid[::-1])
+    for digits in range(1, 17):
+        further = [float(f"{first * first / rate:.{digits}g}") for rate in (third, second)]
+        if sorted({*further, first}, reverse=edge == "highest") == [*further, first]:
+            break
+    return sorted([*grid, *further])
 
 
 def _three(grid: Sequence[float]) -> tuple[float, float, float]:
     """Return the first three rates of a grid; a grid of two goes on in its spacing."""
     first, second, *more = grid
     return first, second, more[0] if more else second * second / first
-
-
-def _round(rate: float) -> float:
-    return float(f"{rate:.1g}")
 
 
 def reported_runs(
