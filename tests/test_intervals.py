@@ -64,6 +64,12 @@ def test_middles_by_hand(values, middle, mean):
     assert interquartile_mean(np.array(values)) == pytest.approx(mean)
 
 
+def test_between_the_two_infinities_there_is_no_number_and_no_warning():
+    for statistic in STATISTICS:
+        assert np.isnan(statistic(np.array([-INF, INF])))
+        assert np.isnan(statistic(np.array([-INF, -INF, INF, INF])))
+
+
 def test_middles_go_along_the_last_axis():
     values = np.sort(rng().normal(size=(3, 5, 7)))
     for statistic in STATISTICS:
