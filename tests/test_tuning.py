@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import statistics as reference
 from reference.statistics import table, traces_of
+from scipy import stats
 
 from optimlab.statistics import intervals, tuning
 
@@ -103,6 +104,17 @@ def test_budget_by_hand():
     assert (found["interval_low"] <= found["expected_loss"]).all()
     assert (found["expected_loss"] <= found["interval_high"]).all()
     assert found.iloc[3][["interval_low", "interval_high"]].tolist() == [1, 1]  # rate 2 does not scatter
+
+
+def test_interval_of_a_budget_by_the_binomial_distribution(monkeypatch):
+    """A resampled median of 19 is at most the k-th when ten or more of 19 draws are among the first k.
+
+    The chance of that is 1.3 % for k = 5, and 4.6 % for k = 6: there are 2.5 % of the medians passed.
+    """
+    assert [stats.binom.sf(9, 19, k / 19) < 0.025 for k in (5, 6)] == [True, False]
+    monkeypatch.setattr(intervals, "DRAWS", 4000)
+    found = tuning.budget(table(*sweep([1.0], [range(1, 20)])), start_at(INF), {})
+    assert found[["expected_loss", "interval_low", "interval_high"]].to_numpy().tolist() == [[10, 6, 14]]
 
 
 def test_budget_uses_what_was_tuned_even_if_it_is_the_worse():

@@ -33,7 +33,7 @@ def decades_within(rates: Array, losses: Array, factor: float = FACTOR) -> tuple
     on beyond the grid, so that there may be more.
     """
     rates, losses = np.asarray(rates, dtype=float), np.asarray(losses, dtype=float)
-    if not len(losses) or not np.isfinite(losses).any() or losses.min() <= 0:
+    if not np.isfinite(losses).any() or losses.min() <= 0:
         return np.nan, False
     best, limit = int(losses.argmin()), np.log(losses.min() * factor)
     places, heights = np.log10(rates), np.log(losses)
