@@ -172,6 +172,7 @@ def test_start_loss_is_the_median_at_step_zero():
     runs = table(("A", 1.0, 0, "ok", 1.0), ("B", 1.0, 0, "ok", 3.0), ("C", 1.0, 0, "ok", 4.0))
     assert tuning.start_loss(runs, traces_of(runs)) == 7  # four epochs above the end
     assert tuning.start_loss(runs, traces_of(runs)[:0]) == INF
+    assert tuning.start_loss(runs, start_at(0.0)) == 0
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import comb, isfinite
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -43,9 +43,7 @@ def decades_within(rates: Array, losses: Array, factor: float = FACTOR) -> tuple
         inside = best
         for place in side:
             if heights[place] > limit:
-                if not isfinite(heights[place]):
-                    return places[inside], False
-                part = (limit - heights[inside]) / (heights[place] - heights[inside])
+                part = (limit - heights[inside]) / (heights[place] - heights[inside])  # 0 to an infinity
                 return places[inside] + part * (places[place] - places[inside]), False
             inside = place
         return places[inside], True
