@@ -454,6 +454,20 @@ def test_stale_parts_are_named_and_pruned(store, experiment, tmp_path):
     assert len(store.finished()) == 6
 
 
+def test_pruning_deletes_folders_and_links_but_nothing_that_a_link_points_to(
+    store, experiment, tmp_path
+):
+    outside, inside = tmp_path / "outside", store.parts / "a.parquet"
+    for place in (outside, inside):
+        place.mkdir(parents=True)
+        (place / "notes.txt").write_text("x")
+    link = store.parts / "b.parquet"
+    link.symlink_to(outside)
+    assert store.prune(experiment) == [inside, link]
+    assert list(store.parts.iterdir()) == []
+    assert (outside / "notes.txt").exists()
+
+
 def test_stale_parts_are_named_in_order(store, experiment, tmp_path, monkeypatch):
     other = tiny(tmp_path / "other", document(training="epochs = 2"))
     for each in other.runs():
