@@ -264,6 +264,27 @@ def test_trace_bands_count_a_run_that_ended_early_as_infinite():
     ]
 
 
+def test_trace_bands_are_quantiles_of_each_optimizer_by_itself():
+    losses = np.random.default_rng(0).lognormal(size=(2, 6))
+    runs = contest(range(6), B=losses[1].__getitem__, A=losses[0].__getitem__)
+    bands = statistics.trace_bands(runs, traces_of(runs, (0.1, 0.94, 0.96)), "train_loss")
+    assert bands[["optimizer", "epoch"]].to_numpy().tolist() == [[o, e] for o in "AB" for e in (0, 1, 2)]
+    expected = [np.quantile(row + ahead, (0.25, 0.5, 0.75)) for row in losses for ahead in (2, 1, 0)]
+    assert bands[["low", "median", "high"]].to_numpy() == pytest.approx(np.array(expected))
+
+
+def test_trace_bands_of_runs_that_left_no_trace_are_infinite_whoever_comes_next():
+    runs = table(
+        *(
+            ("A", 0.1, 100 + k, "ok" if k < 3 else "failed", float(k) if k < 3 else NAN)
+            for k in range(5)
+        ),
+        ("B", 0.1, 100, "ok", 7.0),
+    )
+    bands = statistics.trace_bands(runs, traces_of(runs, (0.1,)), "train_loss")
+    assert bands[["low", "median", "high"]].to_numpy().tolist() == [[1, 2, INF], [7, 7, 7]]
+
+
 def test_final_bands_share_of_statuses():
     runs = table(
         ("A", 0.1, 0, "ok", 1.0), ("A", 0.1, 100, "ok", 3.0), ("A", 0.1, 101, "stuck", 5.0),
@@ -272,3 +293,4 @@ def test_final_bands_share_of_statuses():
     bands = statistics.final_bands(runs)
     assert bands[["low", "median", "high"]].to_numpy().tolist() == [[2.5, 4, INF], [INF] * 3]
     assert bands[list(statistics.STATUSES)].to_numpy().tolist() == [[0.5, 0.25, 0.25, 0], [0, 0, 0, 1]]
+    pd.testing.assert_frame_equal(statistics.final_bands(runs[::-1]), bands)
