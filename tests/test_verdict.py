@@ -6,7 +6,7 @@ import pytest
 from reference.statistics import contest, table, traces_of
 
 from optimlab import statistics
-from optimlab.statistics import intervals
+from optimlab.statistics import intervals, sentences
 from optimlab.wording import join_words
 
 INF, NAN = np.inf, np.nan
@@ -99,7 +99,8 @@ def test_a_tie_of_everything_is_a_tie():
     says = "All 3 optimizers tie: on 12 fresh seeds none differs from another in final validation loss."
     assert verdict(three) == [says]
     two = contest(range(12), **dict.fromkeys("AB", lambda s: 1.0 + s))
-    assert "tie" in verdict(two)[0]
+    says = "Both optimizers tie: on 12 fresh seeds none differs from another in final validation loss."
+    assert verdict(two) == [says]
 
 
 def test_where_a_few_seeds_differ_it_is_no_tie():
@@ -133,6 +134,7 @@ def test_infinity_is_no_number_to_be_read():
     runs = contest(range(12), A=lambda s: 1.0 + s, B=lambda _: INF)
     (says,) = verdict(runs)
     assert says.startswith("A is the best here")
+    assert "the next is B (most runs failed), and" in says
     assert "inf" not in says
 
 
@@ -155,7 +157,38 @@ def test_the_claim_is_made_for_the_seeds_of_the_pair():
     )
     (says,) = verdict(runs)
     assert "not distinguishable" not in says  # on three seeds nothing would be
-    assert "too few" in says
+    assert "3 fresh seeds are too few" in says
+    (says,) = verdict(runs[:13])
+    assert "1 fresh seed is too few to tell 2 optimizers apart: it takes 6." in says
+
+
+def test_a_difference_too_small_to_be_shown_is_told_of():
+    runs = contest(
+        range(12),
+        A=lambda s: 1.0 + s,
+        B=lambda s: 1.2 + 5 * s % 12,
+        C=lambda s: 1.0 + s + 1e-6,
+        D=lambda s: 30.0 + s,
+    )
+    (says,) = verdict(runs)
+    assert "B (6.70) is not distinguishable from it. C (6.50) and D (35.5) are worse" in says
+    assert says.endswith(", if by less than is shown here).")
+    assert "less than" not in verdict(runs[runs["optimizer"] != "C"])[0]
+
+
+@pytest.mark.parametrize(
+    ("p_values", "told"),
+    [
+        ([0.015], "p = 0.015"),
+        ([0.0021, 0.0123], "p ≤ 0.012"),
+        ([0.00099, 0.0001], "p < 0.001"),
+        ([0.001], "p = 0.001"),
+        ([0.0496], "p = 0.0496"),  # with two digits it would be the level
+    ],
+)
+def test_p_values_in_words(p_values, told):
+    assert sentences._at_most(p_values) == told
+    assert sentences._at_most(pd.Series(p_values)) == told
 
 
 def climbs(epoch):
@@ -189,9 +222,8 @@ def test_of_the_speed_where_one_never_gets_there():
     (says,) = verdict(runs, A=lambda _: climbs(4), B=lambda _: climbs(9))[1:]
     assert says.startswith(
         "At those learning rates, A reaches 95 % validation accuracy, and stays there, in fewer "
-        "epochs than B"
+        "epochs than B (not in half of the runs): in a median of 4 (adjusted p < "
     )
-    assert "in a median of 4" in says
 
 
 def test_nothing_is_said_of_speed_or_defaults_with_one_seed():
@@ -230,6 +262,11 @@ DEFAULTS = dict.fromkeys("ABC", 0.1)
             {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12},
             DEFAULTS,
             "Untuned, at textbook learning rates, A ends lowest (14.5), but none is shown to be worse.",
+        ),
+        (
+            {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s, "C": lambda s: 1 + s},
+            {"A": 0.1, "B": 0.1, "C": 0.2},
+            "Untuned, at textbook learning rates, B, of the 2 whose rate is on the grid, ends lowest",
         ),
         ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.1}, None),
         ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.2, "B": 0.2}, None),  # not on the grid
