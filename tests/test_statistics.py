@@ -110,6 +110,10 @@ def test_the_best_is_compared_with_each():
     assert list(summary["p_value_to_best"][1:]) == list(tuned["p_value_adjusted"][:2])
     pairs = list(zip(tuned["better"], tuned["worse"], strict=True))
     assert pairs == [("A", "B"), ("A", "C"), ("B", "C")]
+    assert comparison.reported.groupby("setting").size().to_dict() == {"tuned": 36, "default": 36}
+    of_a = comparison.reported[comparison.reported["optimizer"] == "A"][:12]
+    assert of_a["loss"].tolist() == of_a["score"].tolist() == [1.0 + s for s in range(12)]
+    assert of_a[["accuracy", "epochs"]].to_numpy().tolist() == [[0.9, 2]] * 12
     # The one rate of the grid is the default: nothing but the name of the setting differs.
     for name in ("pairs", "targets", "profiles"):
         both = getattr(comparison, name)
@@ -236,6 +240,7 @@ def test_an_unfinished_sweep_is_compared_as_far_as_it_goes():
     summary = comparison.summary.set_index("optimizer")
     assert summary["seeds"].to_dict() == {"A": 3, "B": 1, "C": 0}  # D's rate is not chosen yet
     assert pd.isna(summary["rank"]["C"])
+    assert pd.isna(summary["seeds_never_at_95"]["C"])  # which is not the same as 0
     assert comparison.pairs[["better", "worse", "seeds"]].to_numpy().tolist() == [["A", "B", 1]]
 
 
@@ -282,6 +287,7 @@ def test_trace_bands_of_runs_that_left_no_trace_are_infinite_whoever_comes_next(
         ("B", 0.1, 100, "ok", 7.0),
     )
     bands = statistics.trace_bands(runs, traces_of(runs, (0.1,)), "train_loss")
+    assert list(bands) == ["optimizer", "learning_rate", "step", "epoch", "low", "median", "high"]
     assert bands[["low", "median", "high"]].to_numpy().tolist() == [[1, 2, INF], [7, 7, 7]]
 
 

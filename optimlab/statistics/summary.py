@@ -125,7 +125,7 @@ def _join(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _steps_per_epoch(traces: pd.DataFrame) -> float:
-    last = traces[["step", "epoch"]].max() if len(traces) else {"epoch": 0}
+    last = traces[["step", "epoch"]].max()
     return float(last["step"] / last["epoch"]) if last["epoch"] else 1.0
 
 
