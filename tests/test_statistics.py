@@ -284,11 +284,11 @@ def test_trace_bands_of_runs_that_left_no_trace_are_infinite_whoever_comes_next(
             ("A", 0.1, 100 + k, "ok" if k < 3 else "failed", float(k) if k < 3 else NAN)
             for k in range(5)
         ),
-        ("B", 0.1, 100, "ok", 7.0),
-    )
+        ("B", 0.1, 100, "ok", 7.0), ("B", 0.1, 101, "ok", 8.0), ("B", 0.1, 102, "failed", NAN),
+    )  # fmt: skip
     bands = statistics.trace_bands(runs, traces_of(runs, (0.1,)), "train_loss")
     assert list(bands) == ["optimizer", "learning_rate", "step", "epoch", "low", "median", "high"]
-    assert bands[["low", "median", "high"]].to_numpy().tolist() == [[1, 2, INF], [7, 7, 7]]
+    assert bands[["low", "median", "high"]].to_numpy().tolist() == [[1, 2, INF], [7.5, 8, INF]]
 
 
 def test_final_bands_share_of_statuses():

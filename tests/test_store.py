@@ -273,6 +273,12 @@ def test_a_failed_stack_that_succeeds_takes_the_place_of_its_part(store, experim
     assert store.write_tables(experiment, {}) == {"ok": 12}
 
 
+def test_a_stack_of_many_runs_has_a_name_that_a_file_system_takes(store, tmp_path):
+    many = list(tiny(tmp_path, document(seeds="tuning = 1\nreporting = 40")).runs())
+    store.write_part(finished(many))
+    assert len(store.finished()) == len(many) == 82
+
+
 def test_runs_of_another_version_are_left_out(store, experiment, tmp_path):
     other = tiny(tmp_path / "other", document(training="epochs = 2"))
     store.write_part(finished(list(other.runs())))
