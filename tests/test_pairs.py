@@ -296,8 +296,14 @@ def test_the_favoured_of_a_pair_is_the_one_with_the_ranks():
         ("B", "C"): "", ("B", "D"): "D", ("C", "D"): "D",
     }  # fmt: skip
     assert table["epochs_favour"].tolist() == ["", "C", "D", "C", "D", "C"]
+    assert pairs.compare(reported(A=[1.0], B=[2.0]), ["A", "B"])["favours"].tolist() == ["A"]
     assert table["epochs_median"].tolist() == pytest.approx([0, -2, -1, -2, -1, 1])
     assert table["epochs_share_won"].tolist() == [0.5, 0, 0, 0, 0, 1]
+
+
+def test_epochs_of_a_pair_are_summed_up_by_their_median():
+    runs = reported(A=[1.0] * 3, B=[2.0] * 3).assign(epochs=[1, 1, 1, 2, 4, 11])
+    assert pairs.compare(runs, ["A", "B"])["epochs_median"].tolist() == [3]
 
 
 def test_differences_seed_by_seed():

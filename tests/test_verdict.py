@@ -110,6 +110,11 @@ def test_where_a_few_seeds_differ_it_is_no_tie():
     assert "tie" not in says
 
 
+def test_the_loss_is_named_after_what_it_was_measured_on():
+    runs = contest(range(3), A=lambda s: 1.0 + s).assign(final_validation_loss=NAN)
+    assert verdict(runs)[0].startswith("A reaches a median final training loss of 2.00")
+
+
 def test_a_single_run_is_one_seed():
     (says,) = verdict(contest(range(1), A=lambda _: 1.0))
     assert "1 fresh seeds" not in says
@@ -158,6 +163,7 @@ def test_the_claim_is_made_for_the_seeds_of_the_pair():
     (says,) = verdict(runs)
     assert "not distinguishable" not in says  # on three seeds nothing would be
     assert "3 fresh seeds are too few" in says
+    assert "2 fresh seeds are too few" in verdict(runs[:14])[0]
     (says,) = verdict(runs[:13])
     assert "1 fresh seed is too few to tell 2 optimizers apart: it takes 6." in says
 
