@@ -24,7 +24,7 @@ from optimlab.workers import trained
 
 # A stack's working memory should stay within the cache that a core can call its own, more or less.
 STACK_BYTES = 6_000_000
-LARGEST_STACK = 64
+LARGEST_STACK = 60
 
 ABOUT_PROBLEM = ("problem", "network", "steps", "steps_per_epoch", "stuck_loss")
 

@@ -16,6 +16,9 @@ from optimlab.optimizers import Optimizer
 
 Array = np.ndarray
 
+# numpy copies what it broadcasts into its buffer, if whole rows fit in there: that is for short rows.
+BUFFER = 512
+
 PROBLEM_METRICS = (
     "train_loss",
     "train_accuracy",
@@ -110,6 +113,7 @@ def train(
     params_of : the places of the runs whose parameters are recorded, too.
     """
     with np.errstate(all="ignore"):  # a run may diverge; the recorder notices
+        np.setbufsize(BUFFER)  # until the block ends
         params = problem.initial_params(seeds)
         state = optimizer.init(params)
         recorder = Recorder(record_at, params, problem.extra_metrics, params_of)

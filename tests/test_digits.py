@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from reference.bits import bits
 from sklearn.datasets import load_digits
 
 from optimlab.nn import Network, one_hot, softmax
@@ -154,6 +155,36 @@ def test_loss_and_gradient_are_those_of_the_batch_s_images(digits):
         expected = digits.network.loss_and_gradient(params[[row]], x, labels[batch[row]])
         for mine, one in zip(found, expected, strict=True):
             np.testing.assert_allclose(mine[row], one[0], rtol=1e-10, atol=1e-13)
+
+
+NARROW_AND_WIDE = {
+    "none": (),
+    "one": ((1, "tanh"),),
+    "one after two": ((2, "relu"), (1, "sigmoid")),
+    "one before three": ((1, "elu"), (3, "leaky_relu")),
+    "usual": ((32, "sigmoid"), (16, "relu")),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 64, 109, 300, 1200])  # 109 leaves one image
+@pytest.mark.parametrize("units", NARROW_AND_WIDE)
+def test_a_run_s_bits_do_not_depend_on_its_stack(units, batch_size, dtype):
+    hidden = tuple(HiddenLayer(units=n, activation=name) for n, name in NARROW_AND_WIDE[units])
+    steps = 12 if batch_size == 109 else 2
+
+    def of_seed_5(seeds):
+        problem = Digits(hidden=hidden, batch_size=batch_size, dtype=dtype)
+        rate = np.full((len(seeds), 1), 0.05, dtype)
+        recording = train(problem, Adam(learning_rate=rate), seeds, [steps])
+        place = seeds.index(5)
+        return recording.params[place], {n: m[:, place] for n, m in recording.metrics.items()}
+
+    params, metrics = of_seed_5([5])
+    for seeds in ([5, 6], [2, 3, 4, 5, 6, 7, 8], list(range(20))):
+        other_params, other_metrics = of_seed_5(seeds)
+        assert bits(other_params) == bits(params)
+        assert {name for name in metrics if bits(other_metrics[name]) != bits(metrics[name])} == set()
 
 
 @pytest.mark.parametrize("split", SPLITS)

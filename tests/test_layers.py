@@ -5,7 +5,7 @@ import pytest
 from reference.differences import directional_error
 
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.layers import Activated, BatchNorm, Dense, sum_over_batch
+from optimlab.nn.layers import Activated, BatchNorm, Dense, dot_over_batch, sum_over_batch
 from optimlab.nn.parameters import Layout
 
 RUNS, INPUTS, OUTPUTS, BATCH = 3, 5, 4, 6
@@ -58,7 +58,7 @@ def test_dense_is_the_article_s_product_run_by_run(bias):
     x = rng.normal(size=(RUNS, INPUTS, BATCH))
     y = layer.forward(views, x, True)
     for run in range(RUNS):
-        expected = x[run].T @ views["dense.weight"][run].T
+        expected = x[run].T @ views["dense.weight"][run]
         if bias:
             expected = expected + views["dense.bias"][run]
         np.testing.assert_allclose(y[run].T, expected, rtol=1e-13)
@@ -137,19 +137,28 @@ def test_running_averages_weigh_each_batch_and_nothing_else(momentum):
             np.testing.assert_allclose(found, np.average(each, axis=0, weights=weights), rtol=1e-12)
 
 
-def test_evaluation_takes_the_running_averages_and_keeps_them():
+@pytest.mark.parametrize("bias", [True, False])
+def test_folded_into_dense_batch_norm_takes_the_running_averages_and_keeps_them(bias):
     rng = np.random.default_rng(0)
-    layer = BatchNorm("norm", INPUTS, FLOAT)
-    layer.start(RUNS)
+    dense = Dense("dense", INPUTS, OUTPUTS, bias, FLOAT)
+    norm = BatchNorm("norm", OUTPUTS, FLOAT)
+    dense.start(RUNS)
+    norm.start(RUNS)
     for _ in range(3):
-        normalized(layer, rng.normal(2, 3, (RUNS, INPUTS, BATCH)), training=True)
-    mean, variance = (statistic.copy() for statistic in layer.running_statistics())
+        normalized(norm, rng.normal(2, 3, (RUNS, OUTPUTS, BATCH)), training=True)
+    mean, variance = (statistic.copy() for statistic in norm.running_statistics())
+    layout = Layout({**dense.shapes, **norm.shapes})
+    views = layout.views(rng.normal(1, 0.5, (RUNS, layout.size)))
+    before = {name: view.copy() for name, view in views.items()}
     x = rng.normal(size=(RUNS, INPUTS, 2))
-    expected = 2 * (x - mean[..., None]) / np.sqrt(variance[..., None] + 0.01) + 5
+    z = dense.forward(views, x, False).copy()
+    gamma, beta = views["norm.gamma"][..., None], views["norm.beta"][..., None]
+    expected = gamma * (z - mean[..., None]) / np.sqrt(variance[..., None] + 0.01) + beta
     for _ in range(2):
-        y = normalized(layer, x, training=False, gamma=2.0, beta=5.0)
+        y = dense.forward(norm.folded_into(dense, views), x, False)
         np.testing.assert_allclose(y, expected, rtol=1e-12)
-    assert np.array_equal(layer.running_statistics(), (mean, variance))
+    assert np.array_equal(norm.running_statistics(), (mean, variance))
+    assert all(np.array_equal(views[name], before[name]) for name in before)
 
 
 def test_a_new_stack_forgets_the_averages():
@@ -167,3 +176,32 @@ def test_sum_over_batch(batch):
     x = np.random.default_rng(0).normal(size=(RUNS, INPUTS, batch))
     np.testing.assert_allclose(sum_over_batch(x), x.sum(axis=-1), rtol=1e-11, atol=1e-13)
     assert sum_over_batch(x.astype("float32")).dtype == np.float32
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 1200])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)], ids=["runs", "batch", "features"])
+def test_dot_over_batch_whatever_is_outermost_in_memory(order, batch):
+    rng = np.random.default_rng(0)
+    shape = np.array([RUNS, INPUTS, batch])[list(order)]
+    x, y = (rng.normal(size=shape).transpose(np.argsort(order)) for _ in range(2))
+    assert x.shape == (RUNS, INPUTS, batch)
+    expected = [[np.dot(x[r, f], y[r, f]) for f in range(INPUTS)] for r in range(RUNS)]
+    np.testing.assert_allclose(dot_over_batch(x, y), expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_s_numbers_do_not_depend_on_the_order_in_memory(name):
+    rng = np.random.default_rng(3)
+    layer = LAYERS[name]()
+    layout, params = prepared(layer, rng)
+    x, d = rng.normal(size=(RUNS, INPUTS, BATCH)), rng.normal(size=(RUNS, layer.outputs, BATCH))
+    outcomes = []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        back = np.argsort(order)
+        given, flowing = (np.copy(a.transpose(order)).transpose(back) for a in (x, d))
+        gradient = np.zeros_like(params)
+        y = layer.forward(layout.views(params), given, True).copy()
+        by_x = layer.backward(layout.views(params), layout.views(gradient), flowing).copy()
+        outcomes.append((y, by_x, gradient))
+    for usual, other in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(other, usual, rtol=1e-12, atol=1e-13)

@@ -57,3 +57,19 @@ def test_a_workspace_gives_an_array_again_by_name_and_shape():
     workspace.clear()
     assert workspace.array("y", (2, 3)) is not array
     assert (array == 4).all()
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+def test_a_workspace_s_array_lies_in_memory_like_another(axes):
+    workspace = Workspace(np.dtype("float32"))
+    back = np.argsort(axes)
+    other = np.empty(np.array([3, 4, 5])[list(axes)]).transpose(back)
+    array = workspace.like("y", other)
+    assert (array.shape, array.dtype) == ((3, 4, 5), np.float32)
+    assert array.transpose(axes).flags.c_contiguous
+    assert workspace.like("y", other) is array
+    wider = workspace.like("y", other, (3, 9, 5))
+    assert wider.shape == (3, 9, 5)
+    assert wider.transpose(axes).flags.c_contiguous
+    workspace.clear()
+    assert workspace.like("y", other) is not array

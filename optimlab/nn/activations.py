@@ -28,19 +28,19 @@ class Activation(Protocol):
 class Sigmoid:
     """1 / (1 + e⁻ˣ), with slope y (1 − y).
 
-    For x far below zero e⁻ˣ overflows to infinity, and the quotient is the correct 0.
+    Computed as (1 + tanh(x/2)) / 2: the same function, without an overflow for x far below zero.
     """
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        np.negative(x, out=x)
-        with np.errstate(over="ignore"):
-            np.exp(x, out=x)
+        x *= 0.5
+        np.tanh(x, out=x)
         x += 1
-        self.y = np.reciprocal(x, out=x)
+        x *= 0.5
+        self.y = x
         return self.y
 
     def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        slope = np.subtract(1, self.y, out=workspace.array("slope", self.y.shape))
+        slope = np.subtract(1, self.y, out=workspace.like("slope", self.y))
         slope *= self.y
         gradient *= slope
         return gradient
@@ -54,7 +54,7 @@ class Tanh:
         return self.y
 
     def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        slope = np.multiply(self.y, self.y, out=workspace.array("slope", self.y.shape))
+        slope = np.multiply(self.y, self.y, out=workspace.like("slope", self.y))
         np.subtract(1, slope, out=slope)
         gradient *= slope
         return gradient
@@ -65,7 +65,7 @@ class ReLU:
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
         # A 0/1 mask in the dtype of x: times such a mask is faster than np.maximum, both ways.
-        self.slope = np.greater_equal(x, 0, out=workspace.array("slope", x.shape))
+        self.slope = np.greater_equal(x, 0, out=workspace.like("slope", x))
         x *= self.slope
         return x
 
@@ -80,7 +80,7 @@ class LeakyReLU:
     alpha = 0.2
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        self.slope = np.greater_equal(x, 0, out=workspace.array("slope", x.shape))
+        self.slope = np.greater_equal(x, 0, out=workspace.like("slope", x))
         self.slope *= 1 - self.alpha
         self.slope += self.alpha
         x *= self.slope
@@ -97,7 +97,7 @@ class ELU:
     alpha = 0.1
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        below = np.minimum(x, 0, out=workspace.array("below", x.shape))
+        below = np.minimum(x, 0, out=workspace.like("below", x))
         np.expm1(below, out=below)
         below *= self.alpha
         np.maximum(x, 0, out=x)

@@ -4,6 +4,10 @@ Data flows as (R, features, batch): R runs side by side, each sample a column. A
 parameters from named views of the flat rows and writes their gradients to named views of another
 array of the same layout. `forward` keeps what `backward` needs, and both may overwrite what they are
 given, because between them the layers pass on one array rather than copy it.
+
+In which order the three axes lie in memory changes the speed and no number. An input that lies sample by
+sample, (batch, R, features), makes all that follows lie so: then a number a feature, (R, features),
+meets long rows of memory where a batch is small. Any other input makes it lie run by run.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.parameters import Workspace, ones
+from optimlab.nn.parameters import Workspace
 
 Array = np.ndarray
 Views = dict[str, Array]
@@ -36,15 +40,22 @@ class Layer(Protocol):
         """Write dL/dparams to `gradients`; return dL/dx (R, inputs, B) for dL/dy (R, outputs, B)."""
 
 
-def sum_over_batch(x: Array) -> Array:
+def sum_over_batch(x: Array, out: Array | None = None) -> Array:
     """Return the sum over the last axis."""
-    return np.matmul(x, ones(x.shape[-1], x.dtype))
+    return np.einsum("rfb->rf", x, out=out)
+
+
+def dot_over_batch(x: Array, y: Array, out: Array | None = None) -> Array:
+    """Return the sum of x y over the last axis, in one pass over both."""
+    if x.strides[-1] == x.itemsize:
+        return np.vecdot(x, y, out=out)
+    return np.einsum("rfb,rfb->rf", x, y, out=out)
 
 
 class Dense:
-    """Fully connected: y = W x + b, with W (outputs, inputs) and b (outputs,).
+    """Fully connected: y = Wᵀ x + b, with W (inputs, outputs) and b (outputs,).
 
-    Gradients: dW = dy xᵀ, db = Σ dy, dx = Wᵀ dy.
+    Gradients: dW = x dyᵀ, db = Σ dy, dx = W dy.
 
     Parameters
     ----------
@@ -52,13 +63,24 @@ class Dense:
     inputs, outputs : the number of features before and after.
     bias : whether there is a b.
     dtype : of all arrays.
+    features_first : whether y has its features outermost in memory, for what goes feature by feature,
+        as softmax does.
     """
 
-    def __init__(self, name: str, inputs: int, outputs: int, bias: bool, dtype: np.dtype) -> None:
+    def __init__(
+        self,
+        name: str,
+        inputs: int,
+        outputs: int,
+        bias: bool,
+        dtype: np.dtype,
+        features_first: bool = False,
+    ) -> None:
         self.name, self.inputs, self.outputs = name, inputs, outputs
-        self.weight, self.bias = f"{name}.weight", f"{name}.bias" if bias else None
-        self.shapes: dict[str, tuple[int, ...]] = {self.weight: (outputs, inputs)}
-        if self.bias:
+        self.features_first = features_first
+        self.weight, self.bias = f"{name}.weight", f"{name}.bias"
+        self.shapes: dict[str, tuple[int, ...]] = {self.weight: (inputs, outputs)}
+        if bias:
             self.shapes[self.bias] = (outputs,)
         self.workspace = Workspace(dtype)
 
@@ -68,33 +90,40 @@ class Dense:
     def forward(self, params: Views, x: Array, training: bool) -> Array:
         weight = params[self.weight]
         self.x = x
-        shape = (len(weight), self.outputs, x.shape[-1])
-        y = np.matmul(weight, x, out=self.workspace.array("y", shape))
-        if self.bias:
-            y += params[self.bias][..., None]
+        runs, samples = len(weight), x.shape[-1]
+        if samples > 1 and self.features_first:
+            y = self.workspace.array("y", (self.outputs, runs, samples)).transpose(1, 0, 2)
+        elif samples > 1 and x.strides[-1] == max(x.strides):
+            y = self.workspace.array("y", (samples, runs, self.outputs)).transpose(1, 2, 0)
+        else:
+            y = self.workspace.array("y", (runs, self.outputs, samples))
+        np.matmul(weight.mT, x, out=y)
+        if self.bias in params:
+            y += np.ascontiguousarray(params[self.bias])[..., None]
         return y
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         self.parameter_gradients(gradients, gradient)
         weight = params[self.weight]
+        like = self.x if self.x.ndim == 3 else gradient
         shape = (len(weight), self.inputs, gradient.shape[-1])
-        return np.matmul(weight.mT, gradient, out=self.workspace.array("dx", shape))
+        return np.matmul(weight, gradient, out=self.workspace.like("dx", like, shape))
 
     def parameter_gradients(self, gradients: Views, gradient: Array) -> None:
         """Write dW and db only: the first layer of a network is not asked for dx."""
-        np.matmul(gradient, self.x.mT, out=gradients[self.weight])
-        if self.bias:
+        np.matmul(self.x, gradient.mT, out=gradients[self.weight])
+        if self.bias in gradients:
             gradients[self.bias][...] = sum_over_batch(gradient)
 
 
 class BatchNorm:
     """Batch normalization: y = γ (x − μ) / √(σ² + ε) + β, feature by feature.
 
-    In training μ and σ² are the batch's mean and (biased) variance, and running averages of both are
-    kept. In evaluation the running averages take their place, unless `evaluate_with` is "batch". They
-    start from zero and are divided by 1 − momentumᵗ, as Adam's are, so that they need no warming up:
-    after t steps they are an average of t batches, not of t batches and an arbitrary start. They belong
-    to the stack in training, not to the parameters: `start` makes them anew.
+    `forward` takes the batch's mean and (biased) variance for μ and σ², and in training keeps running
+    averages of both, which may take their place in evaluation (`folded_into`). The averages start from
+    zero and are divided by 1 − momentumᵗ, as Adam's are, so that they need no warming up: after t steps
+    they are an average of t batches, not of t batches and an arbitrary start. They belong to the stack
+    in training, not to the parameters: `start` makes them anew.
 
     With d = dL/dy and N samples: dβ = Σ d, dγ = Σ d x̂, and
     dx = γ / (N √(σ² + ε)) · (N d − Σ d − (x − μ) / (σ² + ε) · Σ d (x − μ)).
@@ -106,7 +135,6 @@ class BatchNorm:
     dtype : of all arrays.
     eps : ε, added to the variance.
     momentum : of the running averages.
-    evaluate_with : "running" averages or the statistics of the "batch" that is evaluated.
 
     References
     ----------
@@ -120,10 +148,8 @@ class BatchNorm:
         dtype: np.dtype,
         eps: float = 0.01,
         momentum: float = 0.99,
-        evaluate_with: str = "running",
     ) -> None:
         self.name, self.outputs, self.eps, self.momentum = name, features, eps, momentum
-        self.evaluate_with = evaluate_with
         self.gamma, self.beta = f"{name}.gamma", f"{name}.beta"
         self.shapes: dict[str, tuple[int, ...]] = {self.gamma: (features,), self.beta: (features,)}
         self.workspace = Workspace(dtype)
@@ -132,57 +158,60 @@ class BatchNorm:
     def start(self, runs: int) -> None:
         self.workspace.clear()
         self.steps = 0
-        self.mean_average = np.zeros((runs, self.outputs), self.dtype)
-        self.variance_average = np.zeros((runs, self.outputs), self.dtype)
+        self.averages = np.zeros((2, runs, self.outputs), self.dtype)  # of the mean and the variance
 
-    def running_statistics(self) -> tuple[Array, Array]:
-        """Return the running mean and variance, each (R, features); 0 and 1 before the first step."""
+    def running_statistics(self) -> Array:
+        """Return the running mean and variance (2, R, features); 0 and 1 before the first step."""
         if self.steps == 0:
-            return self.mean_average, np.ones_like(self.variance_average)
-        correction = 1 - self.momentum**self.steps
-        return self.mean_average / correction, self.variance_average / correction
+            return np.stack([self.averages[0], np.ones_like(self.averages[1])])
+        return self.averages / (1 - self.momentum**self.steps)
 
     def forward(self, params: Views, x: Array, training: bool) -> Array:
-        y = x
-        if training or self.evaluate_with == "batch":
-            mean, variance = self._centre(x)
-            if training:
-                self._keep_averages(mean, variance)
-            self.deviation = np.sqrt(variance + self.eps)
-            self.scale = params[self.gamma] / self.deviation
-            shift = params[self.beta]
-            y = self.workspace.array("y", x.shape)  # backward wants x, centred, as well
-        else:
-            mean, variance = self.running_statistics()
-            self.scale = params[self.gamma] / np.sqrt(variance + self.eps)
-            shift = params[self.beta] - mean * self.scale
+        statistics = self._centre(x)
+        if training:
+            self._keep_averages(statistics)
+        self.deviation = np.sqrt(statistics[1] + self.eps)
+        self.scale = params[self.gamma] / self.deviation
+        y = self.workspace.like("y", x)  # backward wants x, centred, as well
         np.multiply(x, self.scale[..., None], out=y)
-        y += shift[..., None]
+        y += np.ascontiguousarray(params[self.beta])[..., None]
         return y
 
-    def _centre(self, x: Array) -> tuple[Array, Array]:
-        """Subtract from `x` its mean over the batch; return the mean and the variance."""
-        samples = x.shape[-1]
-        mean = sum_over_batch(x)
+    def folded_into(self, dense: Dense, params: Views) -> Views:
+        """Return `params`, but with the weight and bias of `dense` followed by this, evaluated.
+
+        With running averages batch norm is a fixed scale and shift of each feature: a part of Dense.
+        """
+        mean, variance = self.running_statistics()
+        scale = params[self.gamma] / np.sqrt(variance + self.eps)
+        shift = params[self.beta] - mean * scale
+        if dense.bias in params:
+            shift += params[dense.bias] * scale
+        return {**params, dense.weight: params[dense.weight] * scale[:, None], dense.bias: shift}
+
+    def _centre(self, x: Array) -> Array:
+        """Subtract from `x` its mean over the batch; return mean and variance (2, R, features)."""
+        runs, features, samples = x.shape
+        statistics = self.workspace.array("statistics", (2, runs, features))
+        mean, variance = statistics
+        sum_over_batch(x, out=mean)
         mean /= samples
         x -= mean[..., None]
         self.centred = x
-        squares = np.multiply(x, x, out=self.workspace.array("product", x.shape))
-        variance = sum_over_batch(squares)
+        dot_over_batch(x, x, out=variance)
         variance /= samples
-        return mean, variance
+        return statistics
 
-    def _keep_averages(self, mean: Array, variance: Array) -> None:
+    def _keep_averages(self, statistics: Array) -> None:
         self.steps += 1
-        for average, new in ((self.mean_average, mean), (self.variance_average, variance)):
-            average *= self.momentum
-            average += (1 - self.momentum) * new
+        self.averages *= self.momentum
+        self.averages += (1 - self.momentum) * statistics
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         samples = gradient.shape[-1]
         total = sum_over_batch(gradient)
-        product = self.workspace.array("product", gradient.shape)
-        along = sum_over_batch(np.multiply(gradient, self.centred, out=product))
+        product = self.workspace.like("product", gradient)
+        along = dot_over_batch(gradient, self.centred)
         along /= self.deviation
         gradients[self.beta][...] = total
         gradients[self.gamma][...] = along

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimlab.nn.parameters import Workspace, ones
+from optimlab.nn.parameters import ones
 
 Array = np.ndarray
 
@@ -39,56 +39,70 @@ def softmax(logits: Array) -> Array:
     return powers / powers.sum(axis=-2, keepdims=True)
 
 
-def cross_entropy_and_gradient(
-    logits: Array, labels: Array, workspace: Workspace
-) -> tuple[Array, Array]:
+def cross_entropy_and_gradient(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Return the mean cross-entropy (R,) and its gradient by the logits (R, C, B).
 
     The loss of a sample is log Σ e^z − z[label], and its gradient softmax(z) − one_hot(label): the
     two pieces of the article, ``−1/p`` and ``p (1 − p)``, whose product this is, are never formed.
     The logits are overwritten by the gradient.
     """
-    runs, classes, batch = logits.shape
-    maximum = np.max(logits, axis=1, out=workspace.array("maximum", (runs, batch)))
-    logits -= maximum[:, None]
-    at_label = label_positions(labels, runs, classes, batch)
-    flat = logits.reshape(-1)
+    z = by_class(logits)
+    batch = z.shape[-1]
+    at_label = label_positions(labels, z.shape)
+    flat = z.reshape(-1)
+    z -= np.maximum.reduce(z)
     score = flat[at_label]
 
-    np.exp(logits, out=logits)
-    total = np.matmul(ones(classes, logits.dtype), logits, out=maximum)
-    logits /= total[:, None]
+    np.exp(z, out=z)
+    total = sum_over_classes(z)
+    z /= total
     flat[at_label] -= 1
-    logits /= batch
+    np.divide(z, batch, out=logits.transpose(1, 0, 2))  # which z may be
 
     np.log(total, out=total)
     total -= score
     return np.vecdot(total, ones(batch, total.dtype)) / batch, logits
 
 
-def cross_entropy_and_correct(logits: Array, labels: Array, workspace: Workspace) -> tuple[Array, Array]:
+def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Return each run's summed cross-entropy (R,) and its number of correct samples (R,), as float64.
 
     A sample is correct when its label's logit is above all others: a tie, as in a network that gives
-    every class the same, is not. The logits are overwritten.
+    every class the same, is not. The logits may be overwritten.
     """
-    runs, classes, batch = logits.shape
-    at_label = label_positions(labels, runs, classes, batch)
-    flat = logits.reshape(-1)
+    z = by_class(logits)
+    at_label = label_positions(labels, z.shape)
+    flat = z.reshape(-1)
     score = flat[at_label]
     flat[at_label] = -np.inf
-    rival = np.max(logits, axis=1, out=workspace.array("rival", (runs, batch)))
+    rival = np.maximum.reduce(z)
     correct = np.count_nonzero(score > rival, axis=1)
 
     flat[at_label] = score
     np.maximum(rival, score, out=rival)
-    logits -= rival[:, None]
+    z -= rival
     score -= rival
-    np.exp(logits, out=logits)
-    total = np.matmul(ones(classes, logits.dtype), logits, out=rival)
+    np.exp(z, out=z)
+    total = sum_over_classes(z)
     np.log(total, out=total)
     total -= score
-    return total.sum(axis=1, dtype=np.float64), correct
+    return np.sum(total.astype(np.float64), axis=1), correct
+
+
+def sum_over_classes(z: Array) -> Array:
+    """Return the sum over the first axis, in its order whatever the length of the others is."""
+    total = z[0].copy()
+    for one_class in z[1:]:
+        total += one_class
+    return total
+
+
+def by_class(logits: Array) -> Array:
+    """Return the logits (R, C, B) as (C, R, B), one class after another in memory: a copy if need be.
+
+    What goes over the classes is then a few operations on whole rows of memory.
+    """
+    return np.ascontiguousarray(logits.transpose(1, 0, 2))
 
 
 def binary_cross_entropy_sum(probabilities: Array, labels: Array) -> Array:
@@ -98,15 +112,16 @@ def binary_cross_entropy_sum(probabilities: Array, labels: Array) -> Array:
     categorical one (see `cross_entropy_and_gradient`). Probabilities (R, C, B) are clipped to
     [10⁻¹⁵, 1 − 10⁻¹⁵].
     """
-    runs, classes, batch = probabilities.shape
     clipped = np.clip(probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
-    at_label = label_positions(labels, runs, classes, batch)
-    flat = clipped.reshape(-1)
+    by_class = np.ascontiguousarray(np.moveaxis(clipped, 1, 0))
+    at_label = label_positions(labels, by_class.shape)
+    flat = by_class.reshape(-1)
     true = flat[at_label]
     flat[at_label] = 0  # log(1 − 0) adds nothing
-    return -np.log(true).sum(axis=1) - np.log1p(-clipped).sum(axis=(1, 2))
+    return -np.log(true).sum(axis=1) - sum_over_classes(np.log1p(-by_class).sum(axis=2))
 
 
-def label_positions(labels: Array, runs: int, classes: int, batch: int) -> Array:
-    """Return where each sample's label stands in the flat logits: whole numbers (R, B)."""
-    return np.arange(runs)[:, None] * (classes * batch) + labels * batch + np.arange(batch)
+def label_positions(labels: Array, shape: tuple[int, ...]) -> Array:
+    """Return where each sample's label stands in a flat array of this shape (C, R, B): (R, B)."""
+    _, runs, batch = shape
+    return labels * (runs * batch) + np.arange(runs * batch).reshape(runs, batch)

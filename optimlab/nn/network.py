@@ -7,15 +7,19 @@ and R gradients come out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from optimlab.nn.layers import Activated, BatchNorm, Dense, Layer
+from optimlab.nn.layers import Activated, BatchNorm, Dense, Layer, Views
 from optimlab.nn.losses import cross_entropy_and_correct, cross_entropy_and_gradient
 from optimlab.nn.parameters import Layout, Workspace
 
 Array = np.ndarray
+
+# Of a batch, from which on it is faster run by run.
+LONGEST_ROW = 256
 
 # A scheme draws the weights (outputs, inputs) of a Dense layer.
 INITIALIZATIONS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
@@ -68,13 +72,15 @@ class Network:
         self.evaluate_with = evaluate_with
         self.dtype = np.dtype(dtype)
         self.layers: list[Layer] = []
+        self.narrowest = min(inputs, classes, *(units for units, _ in hidden))
         features = inputs
         for number, (units, activation) in enumerate([*hidden, (classes, None)], start=1):
-            self.layers.append(Dense(f"dense{number}", features, units, bias, self.dtype))
+            features_first = activation is None and self.narrowest > 1  # for softmax
+            self.layers.append(
+                Dense(f"dense{number}", features, units, bias, self.dtype, features_first)
+            )
             if batch_norm:
-                self.layers.append(
-                    BatchNorm(f"batch_norm{number}", units, self.dtype, evaluate_with=evaluate_with)
-                )
+                self.layers.append(BatchNorm(f"batch_norm{number}", units, self.dtype))
             if activation:
                 self.layers.append(Activated(activation, units, self.dtype))
             features = units
@@ -83,6 +89,7 @@ class Network:
         )
         self.size = self.layout.size
         self.workspace = Workspace(self.dtype)
+        self._named: list[tuple[Array, Views]] = []
 
     def initial_params(self, generators: Sequence[np.random.Generator]) -> Array:
         """Return start parameters (R, P), row r drawn by generator r alone, and start a stack of R."""
@@ -92,7 +99,7 @@ class Network:
             if isinstance(layer, Dense):
                 draw = INITIALIZATIONS[self.initialization]
                 for row, rng in enumerate(generators):
-                    views[layer.weight][row] = draw(rng, layer.outputs, layer.inputs)
+                    views[layer.weight][row] = draw(rng, layer.outputs, layer.inputs).T
             elif isinstance(layer, BatchNorm):
                 views[layer.gamma][...] = 1
         self.start(len(generators))
@@ -101,8 +108,26 @@ class Network:
     def start(self, runs: int) -> None:
         """Begin with a new stack of `runs` runs: running averages are forgotten."""
         self.workspace.clear()
+        self._named.clear()
         for layer in self.layers:
             layer.start(runs)
+
+    def samples_first(self, samples: int) -> bool:
+        """Return whether inputs had better lie in memory sample by sample: see `optimlab.nn.layers`.
+
+        They must not where an axis has length one: memory could not tell it from the runs' in a stack of
+        one, whose sums would be taken in another order than those of a larger stack.
+        """
+        return 1 < samples <= LONGEST_ROW and self.narrowest > 1
+
+    def views(self, rows: Array) -> Views:
+        """Return named views into rows (R, P); those of the last few arrays are kept."""
+        for array, views in self._named:
+            if array is rows:
+                return views
+        views = self.layout.views(rows)
+        self._named = [(rows, views), *self._named[:2]]
+        return views
 
     def forward(self, params: Array, x: Array, *, training: bool) -> Array:
         """Return the logits (R, classes, B) for inputs x (R, inputs, B), or (inputs, B) for all runs.
@@ -110,10 +135,22 @@ class Network:
         With ``training=True`` batch norm takes the batch's statistics and updates its running
         averages; else it takes what `evaluate_with` says. The array is overwritten by the next call.
         """
-        views = self.layout.views(params)
-        for layer in self.layers:
-            x = layer.forward(views, x, training)
-        return x
+        if training:
+            return _through(self.layers, self.views(params), x, training)
+        return _through(*self._for_evaluation(params), x, training)
+
+    def _for_evaluation(self, params: Array) -> tuple[list[Layer], Views]:
+        """Return layers and named parameters for evaluation.
+
+        Batch norm with running averages is a fixed scale and shift: it goes into the Dense before it.
+        """
+        layers, views = self.layers, self.views(params)
+        if self.evaluate_with == "running":
+            layers = [layer for layer in self.layers if not isinstance(layer, BatchNorm)]
+            for dense, norm in pairwise(self.layers):
+                if isinstance(dense, Dense) and isinstance(norm, BatchNorm):
+                    views = norm.folded_into(dense, views)
+        return layers, views
 
     def loss_and_gradient(self, params: Array, x: Array, labels: Array) -> tuple[Array, Array]:
         """Return the mean cross-entropy (R,) over the batch and its gradient (R, P), in training mode.
@@ -121,7 +158,7 @@ class Network:
         The gradient is overwritten by the next call.
         """
         logits = self.forward(params, x, training=True)
-        loss, flowing = cross_entropy_and_gradient(logits, labels, self.workspace)
+        loss, flowing = cross_entropy_and_gradient(logits, labels)
         gradient = self.workspace.array("gradient", params.shape)
         self.backward(params, gradient, flowing)
         return loss, gradient
@@ -130,7 +167,7 @@ class Network:
         self, params: Array, gradient: Array, flowing: Array, *, to_inputs: bool = False
     ) -> Array | None:
         """Propagate dL/dlogits back: write dL/dparams to `gradient`; return dL/dx if wanted."""
-        views, gradients = self.layout.views(params), self.layout.views(gradient)
+        views, gradients = self.views(params), self.views(gradient)
         first, *others = self.layers
         for layer in reversed(others):
             flowing = layer.backward(views, gradients, flowing)
@@ -152,9 +189,13 @@ class Network:
         samples = x.shape[-1]
         if self.evaluate_with == "batch":
             block = samples
+        layers, views = self._for_evaluation(params)
         for start in range(0, samples, block):
             part = slice(start, min(start + block, samples))
-            yield part, self.forward(params, x[:, part], training=False)
+            inputs = x[:, part]
+            if not self.samples_first(inputs.shape[-1]):
+                inputs = np.ascontiguousarray(inputs)
+            yield part, _through(layers, views, inputs, training=False)
 
     def loss_and_accuracy(self, params: Array, x: Array, labels: Array) -> tuple[Array, Array]:
         """Return mean cross-entropy (R,) and accuracy (R,), in evaluation mode, as float64.
@@ -163,7 +204,7 @@ class Network:
         """
         loss, correct = np.zeros(len(params)), np.zeros(len(params))
         for part, logits in self.logits(params, x):
-            block_loss, block_correct = cross_entropy_and_correct(logits, labels[part], self.workspace)
+            block_loss, block_correct = cross_entropy_and_correct(logits, labels[part])
             loss += block_loss
             correct += block_correct
         return loss / len(labels), correct / len(labels)
@@ -191,3 +232,10 @@ class Network:
         lines = [f"{'layer':<14} {'outputs':>7} {'parameters':>11}"]
         lines += [f"{name:<14} {outputs:>7} {count:>11}" for name, outputs, count in rows]
         return "\n".join([*lines, f"{'total':<14} {'':>7} {self.size:>11}"])
+
+
+def _through(layers: Sequence[Layer], views: Views, x: Array, training: bool) -> Array:
+    """Return what comes out of the layers, one after the other."""
+    for layer in layers:
+        x = layer.forward(views, x, training)
+    return x

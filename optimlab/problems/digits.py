@@ -130,12 +130,9 @@ class Digits:
         return load_splits(self.split, self.dtype)
 
     @cached_property
-    def _columns(self) -> dict[str, Data]:
-        """The same with each image a column (64, N), as the network reads them."""
-        return {
-            role: Data(np.ascontiguousarray(images.T), labels)
-            for role, (images, labels) in self.data.items()
-        }
+    def _columns(self) -> Array:
+        """The training images once more, pixel by pixel (64, N): for a batch that all runs share."""
+        return np.ascontiguousarray(self.data["train"].images.T)
 
     @property
     def size(self) -> int:
@@ -192,21 +189,28 @@ class Digits:
     def loss_and_gradient(self, params: Array, batch: Array) -> tuple[Array, Array]:
         """Return the loss (R,) on the batch and its gradient (R, P), overwritten by the next call."""
         train = self.data["train"]
-        images = self.network.workspace.array("images", (*batch.shape, PIXELS))
-        np.take(train.images, batch, axis=0, out=images, mode="clip")  # "clip" skips a copy
-        return self.network.loss_and_gradient(params, images.mT, train.labels[batch])
+        labels = train.labels[batch]
+        if batch.ndim == 1:
+            x = np.take(self._columns, batch, axis=1, mode="clip")
+            return self.network.loss_and_gradient(params, x, labels)
+        samples_first = self.network.samples_first(batch.shape[1])
+        places = batch.T if samples_first else batch
+        images = self.network.workspace.array("images", (*places.shape, PIXELS))
+        np.take(train.images, places, axis=0, out=images, mode="clip")  # "clip" skips a copy
+        x = images.transpose(1, 2, 0) if samples_first else images.mT
+        return self.network.loss_and_gradient(params, x, labels)
 
     def evaluate(self, params: Array) -> dict[str, Array]:
         """Return loss and accuracy on all images of each role: name → (R,)."""
         metrics = {}
-        for role, (images, labels) in self._columns.items():
-            loss, accuracy = self.network.loss_and_accuracy(params, images, labels)
+        for role, (images, labels) in self.data.items():
+            loss, accuracy = self.network.loss_and_accuracy(params, images.T, labels)
             metrics[f"{role}_loss"], metrics[f"{role}_accuracy"] = loss, accuracy
         if self.binary_loss:
-            images, labels = self._columns["train"]
+            images, labels = self.data["train"]
             blocks = [
                 binary_cross_entropy_sum(softmax(logits), labels[part])
-                for part, logits in self.network.logits(params, images)
+                for part, logits in self.network.logits(params, images.T)
             ]
             metrics["train_binary_loss_sum"] = np.sum(blocks, axis=0)
         return metrics

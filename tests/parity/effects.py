@@ -141,7 +141,8 @@ def without_debiasing(problem: Digits) -> Digits:
     def make(layer: BatchNorm):
         def statistics():
             start = layer.momentum**layer.steps
-            return layer.mean_average, start + layer.variance_average * 60 / 59
+            mean, variance = layer.averages
+            return mean, start + variance * 60 / 59
 
         return statistics
 

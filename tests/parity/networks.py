@@ -1,7 +1,7 @@
 """The digits network in PyTorch and in scikit-learn, trained on optimlab's start points and batches.
 
 PyTorch's `Sequential` of Linear, BatchNorm1d and activation has its parameters in the order of
-optimlab's flat row, so a row is copied there and back as one vector.
+optimlab's flat row, but for the weights, which are transposed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def pytorch_network(problem: Digits):
             modules.append(activations[activation]())
         inputs = units
     network = nn.Sequential(*modules).double()
-    nn.utils.vector_to_parameters(tensor(problem.initial_params([SEED])[0]), network.parameters())
+    views = problem.network.layout.views(problem.initial_params([SEED]))
+    for ours, theirs in zip(views.values(), network.parameters(), strict=True):
+        theirs.data = tensor(ours[0].T).contiguous()
     return network
 
 
@@ -113,7 +115,8 @@ def pytorch_losses(problem: Digits, rule: str, hyperparameters: dict[str, float]
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    return np.array(losses), nn.utils.parameters_to_vector(params).detach().numpy(), network
+    row = np.concatenate([param.detach().numpy().T.ravel() for param in params])
+    return np.array(losses), row, network
 
 
 def scikit_learn_losses(problem: Digits, rule: str, hyperparameters: dict[str, float]) -> Array:
@@ -122,7 +125,7 @@ def scikit_learn_losses(problem: Digits, rule: str, hyperparameters: dict[str, f
 
     views = problem.network.layout.views(problem.initial_params([SEED]))
     layers = range(1, len(problem.hidden) + 2)
-    starts = iter([(views[f"dense{k}.weight"][0].T, views[f"dense{k}.bias"][0]) for k in layers])
+    starts = iter([(views[f"dense{k}.weight"][0], views[f"dense{k}.bias"][0]) for k in layers])
 
     class Started(MLPClassifier):
         def _init_coef(self, fan_in, fan_out, dtype):

@@ -9,7 +9,7 @@ SLOPE = {1: lambda x: np.exp(-x) / (1 + np.exp(-x)) ** 2, 2: lambda x: np.where(
 def weights_of(layout, row):
     """Return a flat row of parameters as name → array, the weights (inputs, outputs)."""
     views = layout.views(np.array([row]))
-    return {name: view[0].T.copy() for name, view in views.items()}
+    return {name: view[0].copy() for name, view in views.items()}
 
 
 def softmax(x):

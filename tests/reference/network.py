@@ -28,7 +28,7 @@ SLOPE = {
 class Block(NamedTuple):
     """Dense, batch norm and activation; what is absent is None."""
 
-    weight: list  # of outputs, each a list of inputs
+    weight: list  # of outputs, each a list of inputs: transposed, in the row it is input by input
     bias: list | None
     gamma: list | None
     beta: list | None
@@ -44,7 +44,8 @@ def blocks_of(row, inputs, hidden, classes, batch_norm, bias):
 
     blocks = []
     for units, activation in [*hidden, (classes, None)]:
-        weight = [take(inputs) for _ in range(units)]
+        by_input = [take(units) for _ in range(inputs)]
+        weight = [[row[k] for row in by_input] for k in range(units)]
         offsets = take(units) if bias else None
         gamma, beta = (take(units), take(units)) if batch_norm else (None, None)
         blocks.append(Block(weight, offsets, gamma, beta, activation))
@@ -160,7 +161,7 @@ def gradient(blocks, batch, labels):
         if block.gamma:
             d_gamma, d_beta, flowing = batch_norm_backward(block, flowing, dense, means, variances)
         units, features = range(len(block.weight)), range(len(inputs[0]))
-        d_weight = [dot(column(flowing, k), column(inputs, j)) for k in units for j in features]
+        d_weight = [dot(column(flowing, k), column(inputs, j)) for j in features for k in units]
         d_bias = [math.fsum(column(flowing, k)) for k in units] if block.bias else []
         flat = [*d_weight, *d_bias, *d_gamma, *d_beta, *flat]
         flowing = [[dot(ds, column(block.weight, j)) for j in features] for ds in flowing]
