@@ -1,34 +1,56 @@
-"""`make bench`: print the benchmarks' tables and write them to results/bench/."""
+"""`make bench`: time optimlab and its peers, side by side, and write tables and a figure."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from pathlib import Path
 
-from benchmarks import memory, steps
+from benchmarks import figure, memory, startup, steps, sweep
 from optimlab.environment import environment
 
 
 def main() -> None:
-    """Run the benchmarks that are asked for."""
-    parser = argparse.ArgumentParser(prog="make bench", description="Time a step, weigh a sweep.")
+    """Run the benchmarks."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--quick", action="store_true", help="fewer repeats and smaller sweeps")
-    options = parser.parse_args()
-
-    machine = environment()
-    about = ", ".join(f"{key} {machine[key]}" for key in ("cpu", "cores", "python", "numpy", "blas"))
-    report = "\n\n".join(
-        [
-            f"# Benchmarks\n\n{machine['date']}, commit {machine['commit']}: {about}.",
-            steps.report(quick=options.quick),
-            memory.report(quick=options.quick),
-        ]
+    parser.add_argument(
+        "--quick", action="store_true", help="Adam only, fewer turns, a small sweep: whether it runs"
     )
-    print(report)
+    options = parser.parse_args()
+    begun = time.monotonic()
+
+    def tell(what: str) -> None:
+        print(f"{time.monotonic() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
+
     folder = options.results / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmarks.md").write_text(report + "\n", encoding="utf-8")
+    _, missing = steps.installed()
+    for line in missing:
+        print(f"skipped: {line}", file=sys.stderr)
+    rows = steps.measure(quick=options.quick, tell=tell)
+    rows.to_csv(folder / "steps.csv", index=False)
+    seconds = sweep.measure(rows, quick=options.quick, tell=tell)
+    seconds.to_csv(folder / "sweep.csv", index=False)
+    figure.draw(rows, folder)
+    tell("start-up and memory")
+    machine = environment()
+    about = ", ".join(f"{key} {machine[key]}" for key in ("cpu", "cores", "python", "numpy", "blas"))
+    sections = [
+        "# Benchmarks" + (" (quick: only to see that they run)" if options.quick else ""),
+        f"{machine['date']}, commit {machine['commit']}: {about}.",
+        *(f"Skipped: {line}." for line in missing),
+        steps.report(rows),
+        "![µs per run and step, by contender and batch size](steps.png)",
+        sweep.report(seconds, rows),
+        startup.report(quick=options.quick),
+        memory.report(quick=options.quick),
+    ]
+    text = "\n\n".join(sections)
+    print(text)
+    (folder / "benchmarks.md").write_text(text + "\n", encoding="utf-8")
 
 
-main()
+if __name__ == "__main__":  # and not in the processes that it starts
+    main()

@@ -1,84 +1,115 @@
-"""How long a training step takes, per run: by the size of the stack and of the batch.
-
-One thread, float32, the default network, Adam. The stacks take turns, so that a machine that slows
-down slows them all; the median of the turns is shown.
-"""
+"""How long a training step takes, per run, for everybody: by rule and batch size."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
-import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from optimlab import Adam
-from optimlab.problems import Digits
+from benchmarks.case import HYPERPARAMETERS, Case
+from benchmarks.contenders import ENTRIES, JAX, OURS, Entry
+from benchmarks.limit import gemm_rate
+from benchmarks.process import Seat, seated, turns
 
-STACK_SIZES = (1, 8, 32, 64)
-BATCH_SIZES = (32, 64, 1200)
-TURNS = 15
-SECONDS_A_TURN = 0.1
+BATCHES = (32, 64, 1200)
+COLUMNS = ("batch", "rule", "contender", "stack", "microseconds", "first_seconds", "limit_microseconds")
 
 
-def report(*, quick: bool) -> str:
-    """Return a table in markdown: µs per run and step, and the evaluation's share of an epoch."""
-    turns = 3 if quick else TURNS
-    lines = [
-        "## A training step",
-        "",
-        "Microseconds per run and step: gather the batch, forward, backward, Adam. In brackets, what an",
-        "evaluation on all 1,797 images costs per run, as a share of an epoch's steps.",
-        "",
-        "| stack size | " + " | ".join(f"batch {batch:,}" for batch in BATCH_SIZES) + " |",
-        "|---:" * (len(BATCH_SIZES) + 1) + "|",
-    ]
-    with threadpool_limits(limits=1):
-        columns = {batch: _times(batch, turns) for batch in BATCH_SIZES}
-    for row, size in enumerate(STACK_SIZES):
-        cells = [f"{step:.1f} ({share:.0%})" for step, share in (columns[b][row] for b in BATCH_SIZES)]
-        lines.append(f"| {size} | " + " | ".join(cells) + " |")
+def installed() -> tuple[list[Entry], list[str]]:
+    """Return the contenders that are installed, and a word on those that are not."""
+    there = [entry for entry in ENTRIES if find_spec(entry.package)]
+    missing = [f"{e.name}: {e.package} is not installed" for e in ENTRIES if e not in there]
+    return there, missing
+
+
+def measure(*, quick: bool, tell: Callable[[str], None]) -> pd.DataFrame:
+    """Return a row for each batch size, rule, contender and stack size that was tried.
+
+    With the rule Adam all stack sizes are tried, and with the others the one that was best.
+    """
+    count = 3 if quick else 9
+    rules = ("Adam", *(() if quick else (rule for rule in HYPERPARAMETERS if rule != "Adam")))
+    entries, _ = installed()
+    rows = []
+    with threadpool_limits(1):
+        rate = gemm_rate()
+    with seated(entries) as seats:
+        for batch in BATCHES:
+            best: dict[str, int] = {}
+            for rule in rules:
+                tell(f"batch {batch:,}, {rule}")
+                limit = Case(rule, batch, 1).flops() / rate * 1e6
+                rows += [(*row, limit) for row in _round(seats, batch, rule, best, count)]
+                if rule == "Adam":
+                    for seat in seats:
+                        tried = [row for row in rows if row[0] == batch and row[2] == seat.entry.name]
+                        best[seat.entry.name] = min(tried, key=lambda row: row[4])[3]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _round(
+    seats: list[Seat], batch: int, rule: str, best: dict[str, int], count: int
+) -> Iterator[tuple]:
+    """Yield the rows of a rule and batch size; stack sizes are tried until the best are known."""
+    sizes = {
+        seat: (best[seat.entry.name],) if best else seat.entry.sizes(batch)
+        for seat in seats
+        if rule in seat.entry.rules
+    }
+    for place in range(max(map(len, sizes.values()))):
+        playing = [seat for seat in sizes if place < len(sizes[seat])]
+        cases = [Case(rule, batch, sizes[seat][place]) for seat in playing]
+        for seat, case, timed in zip(playing, cases, turns(playing, cases, count), strict=True):
+            yield (batch, rule, seat.entry.name, case.runs, *timed)
+
+
+def best_stacks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with each contender's best stack size."""
+    return rows.loc[rows.groupby(["batch", "rule", "contender"])["microseconds"].idxmin()]
+
+
+def table(rows: pd.DataFrame, batch: int) -> str:
+    """Return a table in markdown: a row a contender, a column a rule, and ratios for Adam."""
+    of_batch = best_stacks(rows)[lambda each: each["batch"] == batch]
+    rules = [rule for rule in HYPERPARAMETERS if rule in set(of_batch["rule"])]
+    times = of_batch.pivot_table(index="contender", columns="rule", values="microseconds")
+    adam = of_batch[of_batch["rule"] == "Adam"].set_index("contender")
+    limit = adam["limit_microseconds"].iloc[0]
+    head = ["contender", "stack", *rules, "times the limit", "times optimlab"]
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    for name in times["Adam"].sort_values().index:
+        cells = ["" if pd.isna(t := times.loc[name, rule]) else f"{t:,.1f}" for rule in rules]
+        ratio, ours = times.loc[name, "Adam"] / limit, times.loc[name, "Adam"] / times.loc[OURS, "Adam"]
+        stack = adam.loc[name, "stack"]
+        lines.append(f"| {name} | {stack} | {' | '.join(cells)} | {ratio:,.1f} | {ours:,.2f} |")
     return "\n".join(lines)
 
 
-def _times(batch_size: int, turns: int) -> list[tuple[float, float]]:
-    """Return, for each stack size, µs per run and step, and evaluation over an epoch's steps."""
-    stacks = [_stack(size, batch_size) for size in STACK_SIZES]
-    seconds: list[list[tuple[float, float]]] = [[] for _ in STACK_SIZES]
-    for turn in range(turns + 1):
-        for times, (step, evaluate) in zip(seconds, stacks, strict=True):
-            pair = (_seconds(step), _seconds(evaluate))
-            if turn > 0:  # the first turn warms up
-                times.append(pair)
-    steps_per_epoch = Digits(batch_size=batch_size).steps_per_epoch
-    result = []
-    for size, times in zip(STACK_SIZES, seconds, strict=True):
-        step, evaluate = (median(column) for column in zip(*times, strict=True))
-        result.append((step / size * 1e6, evaluate / (step * steps_per_epoch)))
-    return result
-
-
-def _stack(runs: int, batch_size: int) -> tuple[Callable[[], None], Callable[[], object]]:
-    """Return what takes one step, and what evaluates, for a stack in training."""
-    problem = Digits(bias=False, batch_size=batch_size)
-    params = problem.initial_params(range(runs))
-    optimizer = Adam(learning_rate=np.full((runs, 1), 0.001, np.float32))
-    state = optimizer.init(params)
-    batches = problem.batches(range(runs))
-
-    def step() -> None:
-        point = optimizer.gradient_point(params, state)
-        _, gradient = problem.loss_and_gradient(point, next(batches))
-        optimizer.step(params, gradient, state)
-
-    return step, lambda: problem.evaluate(params)
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    """Return the mean time of a call, over as many as fill a turn."""
-    calls, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < SECONDS_A_TURN:
-        action()
-        calls += 1
-    return elapsed / calls
+def report(rows: pd.DataFrame) -> str:
+    """Return the section in markdown."""
+    lines = [
+        "## A training step",
+        "",
+        "Microseconds per run and step: gather the batch, forward, backward, the optimizer's update.",
+        "Each contender has a process of its own on one thread; they take turns, and the median is",
+        "shown. All have the same start points and batches, and their losses were checked to be the",
+        "same. *stack*: how many runs are trained together, the best of those tried. *times the limit*:",
+        "Adam's step over the time that its matrix products take at the rate of a large product; *times",
+        "optimlab*: over optimlab's. scikit-learn's network has no batch norm, so it has less to do;",
+        "the article's code is in float64; vmap keeps no running averages.",
+    ]
+    for batch in BATCHES:
+        of_batch = rows[rows["batch"] == batch]
+        limit = of_batch["limit_microseconds"].iloc[0]
+        what = "The whole training set" if batch == 1200 else f"Batch {batch}"
+        lines += ["", f"### {what}: the limit is {limit:.1f} µs", "", table(rows, batch)]
+    jax = rows[rows["contender"] == JAX]
+    if len(jax):
+        first = jax["first_seconds"].median()
+        text = (
+            f"JAX compiles each program first, {first:.1f} s in the median, not counted in the tables."
+        )
+        lines += ["", text]
+    return "\n".join(lines)
