@@ -189,14 +189,14 @@ class Digits:
     def loss_and_gradient(self, params: Array, batch: Array) -> tuple[Array, Array]:
         """Return the loss (R,) on the batch and its gradient (R, P), overwritten by the next call."""
         train = self.data["train"]
-        labels = train.labels[batch]
+        labels = np.take(train.labels, batch, mode="clip")  # "clip" skips a copy
         if batch.ndim == 1:
             x = np.take(self._columns, batch, axis=1, mode="clip")
             return self.network.loss_and_gradient(params, x, labels)
         samples_first = self.network.samples_first(batch.shape[1])
         places = batch.T if samples_first else batch
         images = self.network.workspace.array("images", (*places.shape, PIXELS))
-        np.take(train.images, places, axis=0, out=images, mode="clip")  # "clip" skips a copy
+        np.take(train.images, places, axis=0, out=images, mode="clip")
         x = images.transpose(1, 2, 0) if samples_first else images.mT
         return self.network.loss_and_gradient(params, x, labels)
 
