@@ -59,7 +59,7 @@ $(VENV)/.parity: $(READY)
 .PHONY: parity
 parity: export OMP_NUM_THREADS = 1
 parity: $(VENV)/.parity  ## Compare the rules and the network with PyTorch, optax and Keras, live
-	@$(BIN)/python -m pytest -q -m parity tests/parity
+	@$(BIN)/python -m pytest -q -m parity tests/parity tests/test_benchmarks.py
 	@$(BIN)/python tests/parity/report.py
 
 .PHONY: lint

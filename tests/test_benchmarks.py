@@ -1,0 +1,67 @@
+"""Who is timed computes what optimlab does: else the times compare nothing."""
+
+import numpy as np
+import pytest
+
+from benchmarks import steps
+from benchmarks.case import HYPERPARAMETERS, Case
+from benchmarks.contenders import ENTRIES, OURS
+from optimlab.nn import Network
+
+NEED_AN_EXTRA = ("torch", "optax")
+
+
+def cases():
+    for entry in ENTRIES:
+        is_extra = entry.package in NEED_AN_EXTRA
+        marks = [pytest.mark.parity] if is_extra else []
+        for rule in entry.rules:
+            for batch in (32,) if is_extra else (32, 1200):
+                yield pytest.param(entry, rule, batch, marks=marks, id=f"{entry.name}-{rule}-{batch}")
+
+
+@pytest.mark.parametrize(("entry", "rule", "batch"), list(cases()))
+def test_a_contender_s_losses_are_optimlab_s(entry, rule, batch):
+    pytest.importorskip(entry.package)
+    contender = entry.make(Case(rule, batch, 2))
+    for _ in range(2):  # each training begins at the start
+        assert contender.train() > 0
+        np.testing.assert_allclose(contender.losses(), contender.expected(), rtol=1e-4)
+    contender.evaluate()
+
+
+@pytest.mark.parametrize("rule", HYPERPARAMETERS)
+def test_other_rules_have_other_losses(rule):
+    """Else the check of the losses could not fail."""
+    others = [name for name in HYPERPARAMETERS if name != rule]
+    mine = next(entry for entry in ENTRIES if entry.name == OURS).make(Case(rule, 64, 2))
+    mine.train()
+    for other in others:
+        theirs = next(entry for entry in ENTRIES if entry.name == OURS).make(Case(other, 64, 2))
+        theirs.train()
+        assert (np.abs(mine.losses() / theirs.losses() - 1) > 10 * 1e-4).all(), other
+
+
+def test_the_operations_are_those_of_the_matrix_products():
+    """Counted where they happen: each product (m, k) by (k, n) has 2mkn."""
+    case, counted = Case("SGD", 32, 1), []
+    real = np.matmul
+
+    def counting(a, b, **options):
+        counted.append(2 * a.shape[-2] * a.shape[-1] * b.shape[-1])
+        return real(a, b, **options)
+
+    start, places = case.start, case.places[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "matmul", counting)
+        case.problem.loss_and_gradient(start, places)
+    assert isinstance(case.problem.network, Network)
+    assert sum(counted) == case.flops()
+
+
+def test_a_missing_peer_is_named(monkeypatch):
+    monkeypatch.setattr(steps, "find_spec", lambda package: package != "optax")
+    there, missing = steps.installed()
+    assert "optax" not in {entry.package for entry in there}
+    assert len(missing) == 1
+    assert "optax is not installed" in missing[0]
