@@ -22,8 +22,7 @@ HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "RMSprop": {"learning_rate": 0.001, "rho": 0.9, "eps": 1e-16},
     "Adam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
 }
-MOST_STEPS = 36
-STEPS_OF_WHOLE_SET = 6
+STEPS, STEPS_OF_WHOLE_SET = 72, 12  # long enough that a turn is not its first steps' cold memory
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,8 @@ class Case:
 
     @property
     def steps(self) -> int:
-        """How many steps are timed: batches of one size, so from the first epoch."""
-        whole = 1200 // self.batch
-        return STEPS_OF_WHOLE_SET if whole == 1 else min(whole, MOST_STEPS)
+        """How many steps are timed."""
+        return STEPS_OF_WHOLE_SET if self.batch == 1200 else STEPS
 
     @property
     def seeds(self) -> range:
@@ -69,9 +67,14 @@ class Case:
 
     @cached_property
     def places(self) -> Array:
-        """Where the images of each step stand in the training set (steps, R, B)."""
-        batches = islice(self.problem.batches(self.seeds), self.steps)
-        return np.stack([np.broadcast_to(batch, (self.runs, self.batch)) for batch in batches])
+        """Where the images of each step stand in the training set (steps, R, B).
+
+        They are the first epoch's batches, over and over, without a last one that is smaller.
+        """
+        whole = 1200 // self.batch
+        batches = islice(self.problem.batches(self.seeds), whole)
+        epoch = [np.broadcast_to(batch, (self.runs, self.batch)) for batch in batches]
+        return np.stack([epoch[step % whole] for step in range(self.steps)])
 
     def flops(self) -> int:
         """Return the operations in the matrix products of one step of one run.

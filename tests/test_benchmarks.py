@@ -26,7 +26,7 @@ def test_a_contender_s_losses_are_optimlab_s(entry, rule, batch):
     contender = entry.make(Case(rule, batch, 2))
     for _ in range(2):  # each training begins at the start
         assert contender.train() > 0
-        np.testing.assert_allclose(contender.losses(), contender.expected(), rtol=1e-4)
+        np.testing.assert_allclose(contender.losses(), contender.expected(), rtol=1e-3)
     contender.evaluate()
 
 
@@ -39,7 +39,7 @@ def test_other_rules_have_other_losses(rule):
     for other in others:
         theirs = next(entry for entry in ENTRIES if entry.name == OURS).make(Case(other, 64, 2))
         theirs.train()
-        assert (np.abs(mine.losses() / theirs.losses() - 1) > 10 * 1e-4).all(), other
+        assert (np.abs(mine.losses() / theirs.losses() - 1) > 10 * 1e-3).all(), other
 
 
 def test_the_operations_are_those_of_the_matrix_products():

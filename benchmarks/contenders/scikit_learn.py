@@ -16,7 +16,7 @@ from optimlab.problems.digits import HiddenLayer
 
 Array = np.ndarray
 
-EPOCHS = 4  # over the case's batches: `fit` spends its own overhead once
+EPOCHS = 2  # over the case's batches: `fit` spends its own overhead once
 
 
 class Classifier:
