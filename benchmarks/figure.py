@@ -1,4 +1,4 @@
-"""The figure of the steps: a panel a batch size, a bar a contender, and the limit as a line."""
+"""The figure of the steps: a panel a batch size, a dot a contender, and the limit as a line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.steps import BATCHES, best_stacks
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-MINE, THEIRS, LIMIT = "#0072B2", "#B8B8B8", "#D55E00"
+MINE, THEIRS, LIMIT = "#0072B2", "#7F7F7F", "#D55E00"
 
 
 def draw(rows: pd.DataFrame, folder: Path) -> None:
@@ -22,26 +22,26 @@ def draw(rows: pd.DataFrame, folder: Path) -> None:
     order = adam[adam["batch"] == BATCHES[0]].sort_values("microseconds")["contender"].tolist()
     figure, panels = plt.subplots(1, len(BATCHES), figsize=(11, 3.6), sharey=True, layout="constrained")
     for panel, batch in zip(panels, BATCHES, strict=True):
-        times = adam[adam["batch"] == batch].set_index("contender").loc[order]
+        times = adam[adam["batch"] == batch].set_index("contender")["microseconds"].loc[order]
+        limit = adam.loc[adam["batch"] == batch, "limit_microseconds"].iloc[0]
         colours = [MINE if name in (OURS, ALONE) else THEIRS for name in order]
-        bars = panel.barh(order, times["microseconds"], color=colours)
-        panel.bar_label(bars, [f"{each:,.0f}" for each in times["microseconds"]], padding=3, fontsize=9)
-        panel.axvline(times["limit_microseconds"].iloc[0], color=LIMIT, linewidth=1.5)
+        panel.scatter(times, order, color=colours, s=36, zorder=3)
+        for name, time in times.items():
+            panel.annotate(
+                f"{time:,.0f}", (time, name), xytext=(6, 0), textcoords="offset points", va="center"
+            )
+        panel.axvline(limit, color=LIMIT, linewidth=1.5)
+        panel.annotate(f" {limit:,.0f}", (limit, len(order) - 0.6), color=LIMIT, va="center")
         panel.set_xscale("log")
-        panel.set_xlim(right=times["microseconds"].max() * 3)
-        title = "the whole training set" if batch == 1200 else f"batches of {batch}"
-        panel.set_title(title, fontsize=11)
+        panel.set_xlim(1, 20_000)
+        panel.set_ylim(len(order) - 0.2, -0.6)
+        panel.xaxis.set_major_formatter("{x:,.0f}")
+        panel.set_title("the whole training set" if batch == 1200 else f"batches of {batch}")
         panel.set_xlabel("µs per run and step")
+        panel.grid(axis="y", color="#EEEEEE")
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].invert_yaxis()
-    panels[0].annotate(
-        "matrix products alone",
-        (adam.loc[adam["batch"] == BATCHES[0], "limit_microseconds"].iloc[0], len(order) - 0.6),
-        xytext=(5, 0),
-        textcoords="offset points",
-        color=LIMIT,
-        fontsize=9,
-        annotation_clip=False,
+    figure.supxlabel(
+        "orange: the matrix products alone, at the machine's rate", color=LIMIT, fontsize="medium"
     )
     for ending in ("png", "svg"):
         figure.savefig(folder / f"steps.{ending}", dpi=200)
