@@ -1,4 +1,4 @@
-"""How much memory a sweep takes: its peak must not grow with the number of runs."""
+"""How much memory a worker takes by the size of its stack, and a sweep by its number of runs."""
 
 from __future__ import annotations
 
@@ -38,10 +38,30 @@ finally:
 """
 
 
+# Trains one stack of the default experiment for an epoch, and prints the same.
+STACK = """\
+import resource, sys
+import numpy as np
+from optimlab import Adam
+from optimlab.problems import Digits
+from optimlab.training import train
+runs = int(sys.argv[1])
+train(Digits(bias=False), Adam(learning_rate=np.full((runs, 1), 0.001, np.float32)), range(runs), [19])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
 def report(*, quick: bool) -> str:
-    """Return a table in markdown: the number of runs, and the peak memory of the sweep's process."""
+    """Return the section in markdown, with two tables of peaks."""
+    stacks = (1, 50) if quick else (1, 10, 50, 100, 400)
     lines = [
         "## Memory",
+        "",
+        "Peak resident memory of a process that trains one stack, batch 64, Adam.",
+        "",
+        "| runs in the stack | peak, MiB |",
+        "|---:|---:|",
+        *(f"| {runs} | {_last_number(['-c', STACK, str(runs)])} |" for runs in stacks),
         "",
         "Peak resident memory of a sweep with one worker, training and tables included.",
         "",
@@ -56,6 +76,11 @@ def _peak(seeds: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cheap.toml"
         file.write_text(EXPERIMENT.format(seeds=seeds), encoding="utf-8")
-        command = [sys.executable, "-c", SWEEP, str(file), str(Path(folder) / "results")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return _last_number(["-c", SWEEP, str(file), str(Path(folder) / "results")])
+
+
+def _last_number(arguments: list[str]) -> int:
+    """Return the last number that a Python process prints."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
