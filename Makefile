@@ -74,8 +74,8 @@ $(VENV)/.bench: $(READY)
 		&& touch $@ || echo 'PyTorch and JAX could not be installed'
 
 .PHONY: bench
-bench: $(VENV)/.bench  ## Time optimlab beside PyTorch, JAX and scikit-learn (a quarter of an hour)
-	@$(BIN)/python -m benchmarks --results '$(RESULTS)'
+bench: $(VENV)/.bench  ## Time optimlab beside PyTorch, JAX and scikit-learn (ten minutes) [QUICK=1]
+	@$(BIN)/python -m benchmarks --results '$(RESULTS)' $(if $(QUICK),--quick)
 
 .PHONY: clean
 clean:  ## Delete the results and the environment, after asking
