@@ -181,7 +181,8 @@ def test_a_run_s_bits_do_not_depend_on_its_stack(units, batch_size, dtype):
         return recording.params[place], {n: m[:, place] for n, m in recording.metrics.items()}
 
     params, metrics = of_seed_5([5])
-    for seeds in ([5, 6], [2, 3, 4, 5, 6, 7, 8], list(range(20))):
+    larger = [] if batch_size >= 300 else [[2, 3, 4, 5, 6, 7, 8], list(range(20))]  # else slow
+    for seeds in ([5, 6], *larger):
         other_params, other_metrics = of_seed_5(seeds)
         assert bits(other_params) == bits(params)
         assert {name for name in metrics if bits(other_metrics[name]) != bits(metrics[name])} == set()
