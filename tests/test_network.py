@@ -299,3 +299,15 @@ def test_a_row_s_start_is_drawn_by_its_generator_alone():
     for row, seed in enumerate((5, 6, 7)):
         assert np.array_equal(network.initial_params(generators(seed))[0], together[row])
     assert np.array_equal(network.initial_params(generators(7, 5)), together[[2, 0]])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_params_that_change_in_place_are_seen(order):
+    network, params, x, labels = example(((5, "sigmoid"), (4, "relu")))
+    params = np.array(params, order=order)
+    before = network.loss_and_gradient(params, x, labels)[0].copy()
+    params *= 1.5
+    after = network.loss_and_gradient(params, x, labels)[0].copy()
+    assert (after != before).all()
+    network.start(RUNS)
+    np.testing.assert_array_equal(network.loss_and_gradient(params.copy("C"), x, labels)[0], after)

@@ -93,7 +93,7 @@ class Dense:
         runs, samples = len(weight), x.shape[-1]
         if samples > 1 and self.features_first:
             y = self.workspace.array("y", (self.outputs, runs, samples)).transpose(1, 0, 2)
-        elif samples > 1 and x.strides[-1] == max(x.strides):
+        elif samples > 1 and x.strides[-1] == max(x.strides):  # sample by sample, as x
             y = self.workspace.array("y", (samples, runs, self.outputs)).transpose(1, 2, 0)
         else:
             y = self.workspace.array("y", (runs, self.outputs, samples))

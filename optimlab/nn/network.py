@@ -126,7 +126,8 @@ class Network:
             if array is rows:
                 return views
         views = self.layout.views(rows)
-        self._named = [(rows, views), *self._named[:2]]
+        if rows.flags.c_contiguous:  # else these may be copies, which go stale
+            self._named = [(rows, views), *self._named[:2]]
         return views
 
     def forward(self, params: Array, x: Array, *, training: bool) -> Array:
