@@ -113,12 +113,12 @@ def binary_cross_entropy_sum(probabilities: Array, labels: Array) -> Array:
     [10⁻¹⁵, 1 − 10⁻¹⁵].
     """
     clipped = np.clip(probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
-    by_class = np.ascontiguousarray(np.moveaxis(clipped, 1, 0))
-    at_label = label_positions(labels, by_class.shape)
-    flat = by_class.reshape(-1)
+    p = by_class(clipped)
+    at_label = label_positions(labels, p.shape)
+    flat = p.reshape(-1)
     true = flat[at_label]
     flat[at_label] = 0  # log(1 − 0) adds nothing
-    return -np.log(true).sum(axis=1) - sum_over_classes(np.log1p(-by_class).sum(axis=2))
+    return -np.log(true).sum(axis=1) - sum_over_classes(np.log1p(-p).sum(axis=2))
 
 
 def label_positions(labels: Array, shape: tuple[int, ...]) -> Array:
