@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -296,7 +295,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a title may hold what this terminal has no letter for
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    warnings.formatwarning = lambda message, *_, **__: f"optimlab: warning: {message}\n"
     app()
 
 

@@ -13,7 +13,6 @@ import csv
 import itertools
 import json
 import shutil
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -37,6 +36,7 @@ from optimlab.files import (
     write_atomically,
     write_bytes,
 )
+from optimlab.messages import warn
 from optimlab.stack import FinishedRun, FinishedStack
 from optimlab.training import METRICS, PROBLEM_METRICS
 
@@ -128,7 +128,7 @@ class Store:
                 )
                 path.rename(target)
                 text = f"{path} is not what was written: it is now {target}, and its runs are done again"
-                warnings.warn(text, stacklevel=2)
+                warn(text)
 
     def finished(self) -> dict[str, Path]:
         """Return run_id → part of every run on disk that need not run again: all but failed ones."""

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 
 from optimlab.errors import UserError
 from optimlab.experiment import code_digest
+from optimlab.messages import warn
 from optimlab.stack import FinishedStack, Stack, failed, join, train_stack
 
 ATTEMPTS = 2
@@ -56,7 +57,7 @@ def trained(stacks: Iterable[Stack], jobs: int) -> Iterator[FinishedStack]:
                     yield finished
         except BrokenProcessPool:
             text = f"a worker process died; the {len(in_flight)} stacks in flight start again"
-            warnings.warn(text, stacklevel=2)
+            warn(text)
 
 
 def _alone(stack: Stack, jobs: int) -> FinishedStack:

@@ -261,7 +261,6 @@ ODD = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*of the grid")
 @pytest.mark.parametrize("case", ODD)
 def test_odd_tables_have_charts_that_compile(case, tmp_path, monkeypatch, capfd):
     without_pictures(monkeypatch)

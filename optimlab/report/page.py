@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from markupsafe import Markup
 
 from optimlab import looks, statistics
 from optimlab.files import only_writer, remove_temporaries, write_bytes
+from optimlab.messages import warn
 from optimlab.report.article import ArticleSection, article_section
 from optimlab.report.charts import Chart, draw_charts
 from optimlab.report.figures import Calls, figure_calls
@@ -182,10 +182,9 @@ def _section(report: Report) -> Section:
     )
     if section.warnings:
         at_edge = [end.optimizer for end in section.warnings]
-        warnings.warn(
+        warn(
             f"{tables.folder.name}: {join_words(at_edge)} chose a learning rate at the end "
-            "of the grid; the page has the lines that widen it",
-            stacklevel=2,
+            "of the grid; the page has the lines that widen it"
         )
     return section
 

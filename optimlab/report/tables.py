@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from optimlab import statistics
 from optimlab.errors import UserError
+from optimlab.messages import warn
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
 SPLITS = ("train", "validation", "test")
@@ -101,7 +101,7 @@ def _holds_runs(path: Path) -> bool:
         lines = [line for line in itertools.islice(file, 2) if line.strip()]
     is_empty = len(lines) == 1 and lines[0].startswith(b"run_id,")
     if is_empty:
-        warnings.warn(f"{path.parent.name}: no run has finished yet; left out", stacklevel=2)
+        warn(f"{path.parent.name}: no run has finished yet; left out")
     return not is_empty
 
 
