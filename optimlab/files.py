@@ -1,95 +1,370 @@
-"""Files that are written whole or not at all, and folders that one process at a time may write."""
+"""Files that are written whole or not at all, in folders that one process at a time may write.
+
+Nothing here follows a link inside a folder of results, which may come from a stranger: see `Folder`.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import shutil
 import socket
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import BinaryIO
 
-from filelock import FileLock, Timeout
+from filelock import lock_descriptor
 
-from optimlab.errors import UserError
+from optimlab.errors import UserError, printable
 
 LOCK = ".lock"
 HOLDER = ".lock-holder"
+LARGEST_HOLDER = 1000  # bytes
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}  # of some network mounts
+
+# Windows has no descriptors of folders: there an entry is looked at before it is used by its path.
+BY_DESCRIPTOR = os.open in os.supports_dir_fd
+FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+# Links are refused, and opening a pipe does not wait for its other end.
+SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a temporary file, and rename it to `path` once it is safe on disk.
+class EntryError(UserError):
+    """An entry of a folder that is not what it has to be, such as a link."""
 
-    A reader sees the old file or the new one, never a half; and once this returns, not even a power
-    failure undoes it.
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} {what}")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder whose entries are reached without following a link.
+
+    Each operation opens the folders from the root down by descriptor, and refuses what is a link at
+    that moment. So nothing outside is read, written or deleted, even if a link is put in place
+    between a check and a use.
+
+    Attributes
+    ----------
+    path : for messages, and of the root.
+    above : the folder that it is in; None for the root, which may be a link itself.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:  # a full disk does not say where
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    path: Path
+    above: Folder | None = None
+
+    def folder(self, name: str) -> Folder:
+        """Return a folder in this one, which need not exist."""
+        return Folder(self.path / name, self)
+
+    def create(self) -> None:
+        """Make the folder, and those above it, where they do not exist."""
+        if self.above is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return
+        self.above.create()
+        with self.above._opened() as at, suppress(FileExistsError):
+            os.mkdir(self.above._spelt(self.path.name), dir_fd=at)
+        with self._opened():
+            pass
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """Return the names of the entries that match, in order; none where there is no folder."""
+        try:
+            with self._opened() as at:
+                found = os.listdir(self.path if at is None else at)  # noqa: PTH208
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in found if fnmatch(name, pattern))
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is an entry of this name, a link that leads nowhere included."""
+        return self._mode(name) is not None
+
+    def is_folder(self, name: str) -> bool:
+        """Return whether an entry is a folder, and no link to one."""
+        return stat.S_ISDIR(self._mode(name) or 0)
+
+    def open(self, name: str, most: int | None = None) -> BinaryIO:
+        """Open a regular file to read it.
+
+        Raises
+        ------
+        EntryError
+            When it is a link, a folder, a pipe or a device, or has more than `most` bytes.
+        """
+        descriptor = self._open(name, os.O_RDONLY)
+        if most is not None and os.fstat(descriptor).st_size > most:
+            os.close(descriptor)
+            raise EntryError(self.path / name, f"is larger than {most:,} bytes")
+        return os.fdopen(descriptor, "rb")
+
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """Return the content of a regular file; raise what `open` raises."""
+        with self.open(name, most) as file:
+            return file.read()
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """Open a file to write it: whole, or when the block raises, not at all.
+
+        A reader sees the old file or the new one, never a half; and once the block has ended, not even
+        a power failure undoes it. A file that has other names (hard links) keeps its content there.
+        """
+        self.refuse_link(name)
+        temporary = self._spelt(f".{name}.{secrets.token_hex(4)}.tmp")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY
+        try:
+            with self._opened() as at:
+                descriptor = os.open(temporary, flags, 0o666, dir_fd=at)
+                try:
+                    with os.fdopen(descriptor, "wb") as file:
+                        yield file
+                        file.flush()
+                        os.fsync(file.fileno())
+                    os.replace(temporary, self._spelt(name), src_dir_fd=at, dst_dir_fd=at)
+                    _sync(at)
+                finally:
+                    with suppress(FileNotFoundError):
+                        os.unlink(temporary, dir_fd=at)
+        except OSError as error:  # a full disk does not say where
+            text = error.strerror or str(error)
+            raise OSError(error.errno, text, str(self.path / name)) from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole or not at all."""
+        with self.writing(name) as file:
+            file.write(content)
+
+    def move(self, name: str, to: Folder, new_name: str) -> None:
+        """Give an entry another folder and name; of a link, the link itself moves."""
+        with self._opened() as at, to._opened() as there:
+            os.rename(self._spelt(name), to._spelt(new_name), src_dir_fd=at, dst_dir_fd=there)
+
+    def delete(self, name: str, *, even_link: bool = False) -> None:
+        """Delete a file, or a folder with all it holds; links in it go, but not what they point to.
+
+        Parameters
+        ----------
+        name : of the entry; a link is refused.
+        even_link : whether to delete a link instead; what it points to stays.
+        """
+        if not even_link:
+            self.refuse_link(name)
+        is_folder = self.is_folder(name)
+        with self._opened() as at:
+            if is_folder:
+                shutil.rmtree(self._spelt(name), dir_fd=at)
+            else:
+                os.unlink(self._spelt(name), dir_fd=at)
+
+    def remove_temporaries(self, pattern: str = "*") -> None:
+        """Delete what a killed process left of files whose names match."""
+        for name in self.names(f".{pattern}.*.tmp"):
+            self.delete(name)
+
+    def refuse_link(self, name: str) -> None:
+        """Raise EntryError when the entry is a link."""
+        if stat.S_ISLNK(self._mode(name) or 0):
+            raise _is_link(self.path / name)
+
+    def refuse_links(self) -> None:
+        """Raise EntryError when an entry, here or further down, is a link."""
+        for name in self.names():
+            self.refuse_link(name)
+            if self.is_folder(name):
+                self.folder(name).refuse_links()
+
+    def _mode(self, name: str) -> int | None:
+        """Return the kind of an entry, as `stat` has it; None where there is none."""
+        try:
+            with self._opened() as at:
+                return os.stat(self._spelt(name), dir_fd=at, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def _opened(self) -> Iterator[int | None]:
+        """Open the folder, from the root down; yield its descriptor, None where there are none.
+
+        Raises
+        ------
+        EntryError
+            When the folder, or one on the way, is a link or no folder.
+        """
+        if not BY_DESCRIPTOR:
+            if self.above is not None:
+                self.above.refuse_link(self.path.name)
+            yield None
+            return
+        if self.above is None:
+            descriptor = os.open(self.path, FOLDER_FLAGS)
+        else:
+            with self.above._opened() as at:
+                try:
+                    descriptor = os.open(self.path.name, FOLDER_FLAGS | SAFELY, dir_fd=at)
+                except OSError as error:
+                    self.above.refuse_link(self.path.name)
+                    if error.errno == errno.ENOTDIR:
+                        raise EntryError(self.path, "is not a folder: move it away") from error
+                    raise OSError(error.errno, error.strerror, str(self.path)) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _open(self, name: str, flags: int) -> int:
+        """Return the descriptor of a regular file."""
+        with self._opened() as at:
+            try:
+                descriptor = os.open(self._spelt(name), flags | SAFELY, 0o666, dir_fd=at)
+            except OSError as error:
+                self._refuse_irregular(name, self._mode(name))
+                raise OSError(error.errno, error.strerror, str(self.path / name)) from error
+        try:
+            self._refuse_irregular(name, os.fstat(descriptor).st_mode)
+        except EntryError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _refuse_irregular(self, name: str, mode: int | None) -> None:
+        if stat.S_ISLNK(mode or 0):
+            raise _is_link(self.path / name)
+        if mode is not None and not stat.S_ISREG(mode):
+            raise EntryError(self.path / name, "is not a regular file: move it away")
+
+    def _spelt(self, name: str) -> str:
+        """Return how an entry is named beside the folder's descriptor, or where there is none."""
+        return name if BY_DESCRIPTOR else str(self.path / name)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all."""
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+def experiment_folder(path: Path) -> Folder:
+    """Return results/<experiment>, which is no link; the folder of all results may be one."""
+    return Folder(path.parent).folder(path.name)
 
 
-def remove_temporaries(folder: Path, name: str) -> None:
-    """Remove what a process that was killed left of files whose names match the pattern `name`."""
-    for path in folder.glob(f".{name}.*.tmp"):
-        path.unlink(missing_ok=True)
+def _is_link(path: Path) -> EntryError:
+    what = "is a link, and links inside a folder of results are not followed: "
+    return EntryError(path, f"{what}remove it, or replace it by what it points to")
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of a file that ends: of a regular one, or of one that a link leads to.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read, is a pipe or a device, or has more than `most` bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | SAFELY & ~getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if about.st_size > most:
+            raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes")
+        return file.read()
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Folder) -> Iterator[None]:
     """Hold a folder for this process alone to write in, while the block runs.
 
-    The operating system lets go of the lock when its holder dies, however it dies.
+    The operating system lets go of the lock when its holder dies, however it dies. Where the file
+    system has no locks, the file that names the holder takes the lock's place.
 
     Raises
     ------
     UserError
         When another process holds the folder; the message says which, and on which machine.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.create()
+    folder.refuse_link(HOLDER)
+    descriptor = folder._open(LOCK, os.O_RDWR | os.O_CREAT)
     try:
-        held = FileLock(folder / LOCK).acquire(blocking=False)
-    except Timeout:
-        raise UserError(
-            f"{folder}: {_holder(folder)} is writing here; wait for it, or stop it"
-        ) from None
-    with held:
-        holder = folder / HOLDER
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        try:
+            is_free = lock_descriptor(descriptor, blocking=False)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            _take_place_of_dead_holder(folder)
+        else:
+            if not is_free:
+                who = _holder(folder) or "another process"
+                raise UserError(f"{folder.path}: {who} is writing here; wait for it, or stop it")
+            if folder.exists(HOLDER):  # of one that was killed
+                folder.delete(HOLDER)
+        _sign(folder)
         try:
             yield
         finally:
-            holder.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                folder.delete(HOLDER)
+    finally:
+        os.close(descriptor)
 
 
-def _holder(folder: Path) -> str:
-    with suppress(OSError, ValueError):
-        return (folder / HOLDER).read_text(encoding="utf-8") or "another process"
-    return "another process"
+def _sign(folder: Folder) -> None:
+    """Name this process as the one that writes."""
+    try:
+        descriptor = folder._open(HOLDER, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    except FileExistsError:
+        raise _held_without_lock(folder) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
 
 
-def _sync_folder(folder: Path) -> None:
+def _take_place_of_dead_holder(folder: Folder) -> None:
+    """Delete the name of a holder that this machine knows to be dead; leave any other."""
+    who = _holder(folder)
+    process, _, machine = (who or "").removeprefix("process ").partition(" on ")
+    if machine == socket.gethostname() and process.isdecimal() and not _is_alive(int(process)):
+        aside = f"{HOLDER}.{secrets.token_hex(4)}"
+        with suppress(FileNotFoundError):  # another process may do the same
+            folder.move(HOLDER, folder, aside)
+            if folder.read(aside).decode() == who:
+                folder.delete(aside)
+            else:  # the other was faster, and has signed by now
+                folder.move(aside, folder, HOLDER)
+
+
+def _held_without_lock(folder: Folder) -> UserError:
+    who = _holder(folder) or "another process"
+    return UserError(
+        f"{folder.path}: {who} is writing here; wait for it, or stop it. "
+        f"This file system has no locks: if that process is dead, remove {folder.path / HOLDER}"
+    )
+
+
+def _holder(folder: Folder) -> str:
+    """Return who writes there, as far as that can be read."""
+    with suppress(OSError, ValueError, EntryError):
+        return printable(folder.read(HOLDER, LARGEST_HOLDER).decode())
+    return ""
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or no number of a process
+        return True
+    return True
+
+
+def _sync(descriptor: int | None) -> None:
     """Put a rename on disk, where the system and the file system can."""
-    if os.name != "posix":
+    if descriptor is None:
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
-    finally:
-        os.close(descriptor)

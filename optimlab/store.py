@@ -9,17 +9,17 @@ wanted, a few parts in memory at a time.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -28,14 +28,7 @@ import pyarrow.parquet as pq
 
 from optimlab.errors import UserError
 from optimlab.experiment import Experiment, Run
-from optimlab.files import (
-    HOLDER,
-    LOCK,
-    only_writer,
-    remove_temporaries,
-    write_atomically,
-    write_bytes,
-)
+from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
 from optimlab.messages import warn
 from optimlab.stack import FinishedRun, FinishedStack
 from optimlab.training import METRICS, PROBLEM_METRICS
@@ -46,7 +39,9 @@ PARTS_IN_MEMORY = 16
 ROWS_IN_A_GROUP = 1 << 17  # of traces.parquet: its bytes must not tell where parts begin and end
 PARAMS_IN_A_GROUP = 1 << 10  # of params.parquet, likewise
 
-Index = dict[str, tuple[Path, str]]  # run_id → its part and its status
+LARGEST_MANIFEST = 50_000_000  # bytes
+
+Index = dict[str, tuple[str, str]]  # run_id → the name of its part, and its status
 
 
 class DamagedPartError(UserError):
@@ -68,7 +63,10 @@ class Store:
         self.folder = folder
         self.parts = folder / "parts"
         self.damaged = self.parts / "damaged"
-        self._read_part = lru_cache(PARTS_IN_MEMORY)(_read_part)
+        self._own = experiment_folder(folder)
+        self._parts = self._own.folder("parts")
+        self._damaged = self._parts.folder("damaged")
+        self._read_part = lru_cache(PARTS_IN_MEMORY)(self._decoded_part)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -79,23 +77,24 @@ class Store:
         UserError
             When another process holds them.
         """
-        with only_writer(self.folder):
-            remove_temporaries(self.parts, "*")
+        with only_writer(self._own):
+            self._parts.remove_temporaries()
             for name in ("runs.csv", "traces.parquet", "params.parquet", "experiment.json"):
-                remove_temporaries(self.folder, name)
+                self._own.remove_temporaries(name)
             yield
 
     def clear(self) -> None:
         """Delete all results, if this is a folder of results."""
-        if not self.parts.is_dir():
+        if not self._own.exists("parts"):
             return
-        for path in self.folder.iterdir():
-            if path.name not in (LOCK, HOLDER):
-                _delete(path)
+        self._own.refuse_links()
+        for name in self._own.names():
+            if name not in (LOCK, HOLDER):
+                self._own.delete(name)
 
     def write_part(self, stack: FinishedStack) -> None:
         """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
-        self.parts.mkdir(parents=True, exist_ok=True)
+        self._parts.create()
         runs = {"format": FORMAT, "runs": [asdict(run) for run in stack.runs]}
         metadata = {METADATA_KEY: json.dumps(runs).encode()}
         table = pa.table(stack.traces).replace_schema_metadata(metadata)
@@ -103,11 +102,11 @@ class Store:
         pq.write_table(table, buffer, compression="zstd")
         content = buffer.getvalue().to_pybytes()
         stem = _digest("".join(run.run_id for run in stack.runs).encode())
-        path = self.parts / f"{stem}-{_digest(content)}.parquet"
-        write_bytes(path, content)
-        for other in self.parts.glob(f"{stem}-*.parquet"):  # of the same runs, which had failed
-            if other != path:
-                other.unlink()
+        name = f"{stem}-{_digest(content)}.parquet"
+        self._parts.write(name, content)
+        for other in self._parts.names(f"{stem}-*.parquet"):  # of the same runs, which had failed
+            if other != name:
+                self._parts.delete(other, even_link=True)
 
     def set_aside_damaged(self) -> None:
         """Move what is no sound part to parts/damaged/, with a warning; its runs count as not done.
@@ -117,22 +116,27 @@ class Store:
         OSError
             When a part cannot be read or moved, which says nothing of its content.
         """
-        for path in sorted(self.parts.glob("*.parquet")):
+        for name in self._part_names():
             try:
-                _read_sound(path)
+                self._sound_part(name)
             except DamagedPartError:
-                self.damaged.mkdir(exist_ok=True)
-                names = (f"{path.name}{f'.{n}' if n else ''}" for n in itertools.count())
-                target = next(
-                    self.damaged / name for name in names if not (self.damaged / name).exists()
+                self._damaged.create()
+                names = (f"{name}{f'.{n}' if n else ''}" for n in itertools.count())
+                target = next(each for each in names if not self._damaged.exists(each))
+                self._parts.move(name, self._damaged, target)
+                text = (
+                    f"{self.parts / name} is not what was written: it is now {self.damaged / target}, "
+                    "and its runs are done again"
                 )
-                path.rename(target)
-                text = f"{path} is not what was written: it is now {target}, and its runs are done again"
                 warn(text)
 
     def finished(self) -> dict[str, Path]:
         """Return run_id → part of every run on disk that need not run again: all but failed ones."""
-        return {run_id: path for run_id, (path, status) in self._index().items() if status != "failed"}
+        return {
+            run_id: self.parts / name
+            for run_id, (name, status) in self._index().items()
+            if status != "failed"
+        }
 
     def read(self, runs: Iterable[Run]) -> Iterator[tuple[Run, FinishedRun, dict[str, Any]]]:
         """Yield each of these runs that is on disk: how it ended, and its traces, name → column."""
@@ -146,24 +150,22 @@ class Store:
 
     def stale(self, experiment: Experiment) -> list[Path]:
         """Return the parts that no table of the experiment, as it is now, is made from."""
-        index = self._index()
-        used = {index[run.run_id][0] for run in experiment.runs() if run.run_id in index}
-        return [path for path in sorted(self.parts.glob("*.parquet")) if path not in used]
+        return [self.parts / name for name in self._stale_names(experiment)]
 
     def prune(self, experiment: Experiment) -> list[Path]:
         """Delete the stale parts, and those that were set aside; return what was deleted."""
-        gone = self.stale(experiment) + sorted(self.damaged.glob("*"))
-        for path in gone:
-            _delete(path)
-        if self.damaged.is_dir():
-            self.damaged.rmdir()
-        return gone
+        stale, damaged = self._stale_names(experiment), self._damaged.names()
+        for name in stale:
+            self._parts.delete(name, even_link=True)
+        if self._parts.exists(self._damaged.path.name):
+            self._parts.delete(self._damaged.path.name)
+        return [self.parts / name for name in stale] + [self.damaged / name for name in damaged]
 
     def manifest(self) -> dict[str, Any]:
         """Return what experiment.json holds; nothing where it is not there or is garbled."""
         try:
-            content = json.loads((self.folder / "experiment.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = json.loads(self._own.read("experiment.json", LARGEST_MANIFEST))
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
@@ -172,7 +174,7 @@ class Store:
 
         Rows stand in the experiment's order, whatever order the runs finished in.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._own.create()
         counts: dict[str, int] = {}
         names = sorted({name for s in experiment.optimizers for name in s.hyperparameters})
         settings = {s.label: s for s in experiment.optimizers}
@@ -197,73 +199,93 @@ class Store:
                     others = [_cell(setting.hyperparameters.get(name)) for name in names]
                     yield [*start, end.status, _cell(end.reason), end.steps, *finals, *others]
 
-        def write_runs(path: Path) -> None:
-            with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow([*RUN_COLUMNS, *names])
-                writer.writerows(rows())
-
-        write_atomically(self.folder / "runs.csv", write_runs)
-        write_atomically(
-            self.folder / "traces.parquet", lambda path: self._write_traces(experiment, index, path)
-        )
-        self._write_params(experiment, index, self.folder / "params.parquet")
+        with self._own.writing("runs.csv") as file:
+            text = codecs.getwriter("utf-8")(file, "backslashreplace")
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow([*RUN_COLUMNS, *names])
+            writer.writerows(rows())
+        with self._own.writing("traces.parquet") as file:
+            self._write_traces(experiment, index, file)
+        self._write_params(experiment, index)
         manifest = {**manifest, "runs_finished": sum(counts.values()), "statuses": counts}
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        write_bytes(self.folder / "experiment.json", f"{text}\n".encode())
+        about = json.dumps(manifest, indent=2, ensure_ascii=False)
+        self._own.write("experiment.json", f"{about}\n".encode())
         return counts
 
-    def _write_traces(self, experiment: Experiment, index: Index, path: Path) -> None:
+    def _write_traces(self, experiment: Experiment, index: Index, file: BinaryIO) -> None:
         names = [name for setting in experiment.problems for name in setting.problem.extra_metrics]
         extra = list(dict.fromkeys(names))
         schema = pa.schema([*TRACE_SCHEMA, *(pa.field(name, pa.float64()) for name in extra)])
         small = {"use_byte_stream_split": [*METRICS, *extra], "use_dictionary": WHOSE}  # by a third
-        with pq.ParquetWriter(path, schema, compression="zstd", **small) as writer:
+        with pq.ParquetWriter(file, schema, compression="zstd", **small) as writer:
             tables = (group.traces(schema) for group in self._groups(experiment, index))
             for table in _in_pieces(tables, ROWS_IN_A_GROUP):
                 writer.write_table(table)
 
-    def _write_params(self, experiment: Experiment, index: Index, path: Path) -> None:
+    def _write_params(self, experiment: Experiment, index: Index) -> None:
         """Write the parameters of the runs that record them; remove the file where none does."""
         if not experiment.record_params:
-            path.unlink(missing_ok=True)
+            if self._own.exists("params.parquet"):
+                self._own.delete("params.parquet")
             return
         dtype = np.result_type(*(setting.problem.dtype for setting in experiment.problems))
         params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
         schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*WHOSE, "step"]), params])
-
-        def write(path: Path) -> None:
-            with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=WHOSE) as writer:
-                groups = (
-                    group.only([run for run in group.runs if run.keeps_params])
-                    for group in self._groups(experiment, index)
-                )
-                tables = (group.traces(schema) for group in groups if group.runs)
-                for table in _in_pieces(tables, PARAMS_IN_A_GROUP):
-                    writer.write_table(table)
-
-        write_atomically(path, write)
+        with (
+            self._own.writing("params.parquet") as file,
+            pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=WHOSE) as writer,
+        ):
+            groups = (
+                group.only([run for run in group.runs if run.keeps_params])
+                for group in self._groups(experiment, index)
+            )
+            tables = (group.traces(schema) for group in groups if group.runs)
+            for table in _in_pieces(tables, PARAMS_IN_A_GROUP):
+                writer.write_table(table)
 
     def _groups(self, experiment: Experiment, index: Index) -> Iterator[Group]:
         """Yield the finished runs in the experiment's order, as many at once as share a part."""
         found = (run for run in experiment.runs() if run.run_id in index)
-        for path, runs in itertools.groupby(found, lambda run: index[run.run_id][0]):
-            ends, traces = self._read_part(path)
+        for name, runs in itertools.groupby(found, lambda run: index[run.run_id][0]):
+            ends, traces = self._read_part(name)
             yield Group(list(runs), ends, traces)
 
     def _index(self) -> Index:
         """Return run_id → (part, status), of the sound parts. A success beats a failure."""
         index: Index = {}
-        for path in sorted(self.parts.glob("*.parquet")):
+        for name in self._part_names():
             try:
-                ends = _ends(_read_sound(path))
+                ends = _ends(self._sound_part(name))
             except DamagedPartError:
                 continue
             for run in ends:
                 known = index.get(run.run_id)
                 if known is None or known[1] == "failed":
-                    index[run.run_id] = (path, run.status)
+                    index[run.run_id] = (name, run.status)
         return index
+
+    def _part_names(self) -> list[str]:
+        return self._parts.names("*.parquet")
+
+    def _stale_names(self, experiment: Experiment) -> list[str]:
+        """Return the names of the stale parts, in order."""
+        index = self._index()
+        used = {index[run.run_id][0] for run in experiment.runs() if run.run_id in index}
+        return [name for name in self._part_names() if name not in used]
+
+    def _sound_part(self, name: str) -> pa.BufferReader:
+        """Return the content of a part, once it is known to be what was written."""
+        try:
+            content = self._parts.read(name)
+        except (EntryError, FileNotFoundError):
+            raise DamagedPartError(self.parts / name) from None
+        if Path(name).stem.rpartition("-")[2] != _digest(content):
+            raise DamagedPartError(self.parts / name)
+        return pa.BufferReader(content)
+
+    def _decoded_part(self, name: str) -> tuple[list[FinishedRun], pa.Table]:
+        part = self._sound_part(name)
+        return _ends(part), pq.read_table(part)
 
 
 RUN_COLUMNS = [
@@ -327,25 +349,10 @@ class Group:
         return pa.table(columns, names=schema.names).cast(schema)
 
 
-def _read_sound(path: Path) -> pa.BufferReader:
-    """Return the content of a part, once it is known to be what was written."""
-    if not path.is_file():
-        raise DamagedPartError(path)
-    content = path.read_bytes()
-    if path.stem.rpartition("-")[2] != _digest(content):
-        raise DamagedPartError(path)
-    return pa.BufferReader(content)
-
-
 def _ends(part: pa.BufferReader) -> list[FinishedRun]:
     """Return how the runs of a part ended; none where a later version wrote it."""
     content = json.loads(pq.read_schema(part).metadata[METADATA_KEY])
     return [FinishedRun(**run) for run in content["runs"]] if content["format"] == FORMAT else []
-
-
-def _read_part(path: Path) -> tuple[list[FinishedRun], pa.Table]:
-    part = _read_sound(path)
-    return _ends(part), pq.read_table(part)
 
 
 def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
@@ -364,13 +371,6 @@ def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 def _digest(content: bytes) -> str:
     return sha256(content).hexdigest()[:24]
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def _cell(value: Any) -> Any:

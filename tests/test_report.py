@@ -16,7 +16,7 @@ from test_charts import HOSTILE, charts_of, unpacked, without_pictures, write_st
 
 from optimlab import plots
 from optimlab.errors import UserError
-from optimlab.files import only_writer
+from optimlab.files import Folder, only_writer
 from optimlab.report import page as page_module
 from optimlab.report.page import write_report
 from optimlab.report.tables import NothingToReport
@@ -311,7 +311,7 @@ def test_what_a_killed_report_left_is_tidied_up_and_nothing_else(tmp_path, quick
 
 def test_one_report_at_a_time(tmp_path, quick):
     write_tables(tmp_path / "one", labels=("SGD",), rates=(0.1,))
-    with only_writer(tmp_path), pytest.raises(UserError, match="is writing here"):
+    with only_writer(Folder(tmp_path)), pytest.raises(UserError, match="is writing here"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 

@@ -18,8 +18,9 @@ from sweeping import document, run, tiny
 
 import optimlab.store as store_module
 from optimlab.errors import UserError
+from optimlab.files import Folder
 from optimlab.stack import FinishedRun, FinishedStack
-from optimlab.store import Store, write_atomically
+from optimlab.store import Store
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 FINALS = [
@@ -478,10 +479,10 @@ def test_stale_parts_are_named_in_order(store, experiment, tmp_path, monkeypatch
     for each in other.runs():
         store.write_part(finished([each]))
     in_order = sorted(store.parts.iterdir())
-    backwards = type(store.parts).glob
-    monkeypatch.setattr(
-        type(store.parts), "glob", lambda *args: sorted(backwards(*args), reverse=True)
-    )  # as a file system may list them
+    listed = os.listdir
+    monkeypatch.setattr(  # as a file system may list them
+        os, "listdir", lambda folder: sorted(listed(folder), reverse=True)
+    )
     assert store.stale(experiment) == in_order
 
 
@@ -512,7 +513,7 @@ def test_a_part_of_a_later_format_is_left_alone(store, experiment, monkeypatch):
 def test_a_file_is_replaced_in_whole(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("old")
-    write_atomically(path, lambda temporary: temporary.write_text("new"))
+    Folder(tmp_path).write("a.csv", b"new")
     assert path.read_text() == "new"
     assert only_sound_files(tmp_path) == ["a.csv"]
 
@@ -521,21 +522,16 @@ def fail(*args, **kwargs):
     raise OSError(28, "No space left on device")
 
 
-def half(path):
-    path.write_text("ha")
-    fail()
-
-
 @pytest.mark.parametrize("broken", ["write", "fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, broken):
     path = tmp_path / "a.csv"
     path.write_text("old")
     if broken != "write":
         monkeypatch.setattr(os, broken, fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(
-            path, half if broken == "write" else lambda temporary: temporary.write_text("new")
-        )
+    with pytest.raises(OSError, match="No space left"), Folder(tmp_path).writing("a.csv") as file:  # noqa: PT012
+        file.write(b"ha")
+        if broken == "write":
+            fail()
     assert path.read_text() == "old"
     assert only_sound_files(tmp_path) == ["a.csv"]
 
@@ -543,13 +539,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, broken):
 def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("old")
-
-    def interrupted(temporary):
-        temporary.write_text("ne")
+    with pytest.raises(KeyboardInterrupt), Folder(tmp_path).writing("a.csv") as file:  # noqa: PT012
+        file.write(b"ne")
         raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, interrupted)
     assert path.read_text() == "old"
     assert only_sound_files(tmp_path) == ["a.csv"]
 

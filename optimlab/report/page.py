@@ -21,7 +21,8 @@ from joblib import Parallel, cpu_count, delayed
 from markupsafe import Markup
 
 from optimlab import looks, statistics
-from optimlab.files import only_writer, remove_temporaries, write_bytes
+from optimlab.config import PAGE
+from optimlab.files import Folder, only_writer
 from optimlab.messages import warn
 from optimlab.report.article import ArticleSection, article_section
 from optimlab.report.charts import Chart, draw_charts
@@ -67,16 +68,16 @@ def write_report(
         If another process writes a report there.
     """
     tables = [read_tables(folder) for folder in find_experiments(results, experiments)]
-    with only_writer(results):
+    folder = Folder(results)
+    with only_writer(folder):
         labels = [label for each in tables for label in _labels(each)]
         styles = looks.looks(list(dict.fromkeys(labels)))
         rows = sum(len(each.traces) for each in tables)
         workers = Parallel(min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER), return_as="generator")
         reports = _count(tables, styles, workers, follow)
-        _draw(reports, workers, follow)
-        page = results / "report.html"
-        _write({page: render([_section(each) for each in reports]).encode()})
-    return page
+        _draw(folder, reports, workers, follow)
+        _write(folder, {PAGE: render([_section(each) for each in reports]).encode()})
+    return results / PAGE
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _compare(
     return comparison, draw_charts(comparison, runs, traces, styles, _unit(experiment))
 
 
-def _draw(reports: list[Report], workers: Parallel, follow: Follow) -> None:
+def _draw(results: Folder, reports: list[Report], workers: Parallel, follow: Follow) -> None:
     """Write the tables and figures of all experiments into their folders."""
     calls = [_figures(report) for report in reports]
     every = [call for own in calls for call in own.values()]
@@ -141,16 +142,17 @@ def _draw(reports: list[Report], workers: Parallel, follow: Follow) -> None:
         pictures = {name: content for _ in own for name, content in next(drawn).items()}
         for figure in report.article.figures if report.article else []:
             pictures |= figure.files()
-        folder = report.tables.folder
-        figures = folder / "figures"
-        figures.mkdir(exist_ok=True)
-        remove_temporaries(figures, "*")
+        folder = results.folder(report.tables.folder.name)
+        figures = folder.folder("figures")
+        figures.create()
+        figures.remove_temporaries()
         numbers = report.numbers.items()
-        _write({folder / name: table.to_csv(index=False).encode() for name, table in numbers})
-        _write({figures / name: content for name, content in pictures.items()})
-        for path in [*figures.glob("rates-*"), *figures.glob("paths-*"), *figures.glob("plane.*")]:
-            if path.name not in pictures:  # of an optimizer that is no longer in the experiment
-                path.unlink()
+        _write(folder, {name: table.to_csv(index=False).encode() for name, table in numbers})
+        _write(figures, pictures)
+        for pattern in ("rates-*", "paths-*", "plane.*"):
+            for name in figures.names(pattern):
+                if name not in pictures:  # of an optimizer that is no longer in the experiment
+                    figures.delete(name)
 
 
 def _figures(report: Report) -> Calls:
@@ -230,11 +232,11 @@ def _problems(tables: Tables) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     }
 
 
-def _write(files: dict[Path, bytes]) -> None:
+def _write(folder: Folder, files: dict[str, bytes]) -> None:
     """Write files; what a process that was killed left of them is tidied up."""
-    for path, content in files.items():
-        remove_temporaries(path.parent, path.name)
-        write_bytes(path, content)
+    for name, content in files.items():
+        folder.remove_temporaries(name)
+        folder.write(name, content)
 
 
 def _defaults(experiment: dict[str, Any]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from optimlab import statistics
 from optimlab.errors import UserError
+from optimlab.files import Folder, experiment_folder
 from optimlab.messages import warn
+from optimlab.store import LARGEST_MANIFEST
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
 SPLITS = ("train", "validation", "test")
@@ -89,19 +92,25 @@ def find_experiments(results: Path, experiments: list[str] | None = None) -> lis
                     f"run `make sweep EXPERIMENT={name}`, then `make plots`"
                 )
         return [results / name for name in experiments]
-    folders = [path.parent for path in results.glob("*/runs.csv") if _holds_runs(path)]
+    root = Folder(results)
+    folders = [results / name for name in root.names() if _holds_runs(root, name)]
     if not folders:
         raise NothingToReport(f"no results in {results}: run `make sweep`, then `make plots`")
     return sorted(folders, key=lambda folder: (folder.name != "digits", folder.name))
 
 
-def _holds_runs(path: Path) -> bool:
-    """Return whether a table has a row; an experiment that was stopped at once has none."""
-    with path.open("rb") as file:
+def _holds_runs(results: Folder, name: str) -> bool:
+    """Return whether a folder has a table with a row: a sweep that was stopped at once has none."""
+    if (results.path / name).is_symlink() and (results.path / name / "runs.csv").exists():
+        warn(f"{results.path / name} is a link, which is not followed; left out")
+    folder = results.folder(name)
+    if not results.is_folder(name) or not folder.exists("runs.csv"):
+        return False
+    with folder.open("runs.csv") as file:
         lines = [line for line in itertools.islice(file, 2) if line.strip()]
     is_empty = len(lines) == 1 and lines[0].startswith(b"run_id,")
     if is_empty:
-        warn(f"{path.parent.name}: no run has finished yet; left out")
+        warn(f"{name}: no run has finished yet; left out")
     return not is_empty
 
 
@@ -131,17 +140,18 @@ def read_tables(folder: Path) -> Tables:
     strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
     if (strangers["_merge"] == "left_only").any():
         raise _garbled(folder / "traces.parquet", "it holds other runs than runs.csv")
-    path = folder / "params.parquet"
-    params = _read(path, [*KEYS, "step", "params"], []) if path.is_file() else None
+    has_params = experiment_folder(folder).exists("params.parquet")
+    params = _read(folder / "params.parquet", [*KEYS, "step", "params"], []) if has_params else None
     return Tables(folder, runs, traces, params, _read_about(folder / "experiment.json"))
 
 
 def _read_about(path: Path) -> dict[str, Any]:
     """Return what experiment.json says; nothing where there is none."""
-    if not path.is_file():
+    folder = experiment_folder(path.parent)
+    if not folder.exists(path.name):
         return {}
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(folder.read(path.name, LARGEST_MANIFEST))
         About.model_validate(about)
     except ValidationError as error:
         first = error.errors()[0]
@@ -154,11 +164,12 @@ def _read_about(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, required: list[str], metrics: list[str]) -> pd.DataFrame:
     try:
+        file = io.BytesIO(experiment_folder(path.parent).read(path.name))
         if path.suffix == ".csv":
             text = dict.fromkeys(("run_id", "optimizer", "rule", "role", "status", "reason"), str)
-            table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
+            table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
         else:
-            table = pd.read_parquet(path)
+            table = pd.read_parquet(file)
         missing = [column for column in required if column not in table]
         if missing:
             raise ValueError(f"it has no column {missing[0]!r}")
