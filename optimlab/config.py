@@ -12,7 +12,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,8 +31,9 @@ from optimlab.experiment import (
     OptimizerSetting,
     ProblemSetting,
 )
+from optimlab.mixing import ADVICE, mixes_runs
 from optimlab.optimizers import RULES
-from optimlab.plugins import hyperparameters, load_rule, mixes_runs
+from optimlab.plugins import hyperparameters, load_rule
 from optimlab.problems import PROBLEMS
 from optimlab.store import RUN_COLUMNS
 from optimlab.training import Problem
@@ -388,7 +389,7 @@ def _check_optimizer(
         if message:
             found.append(Mistake(f"{key}.{name_}", message))
     if not found:
-        message = _wrong_together(rule, given) or _wrong_stacked(rule, given)
+        message = _wrong_together(rule, given) or _wrong_stacked(rule, given, rates)
         if message:
             found.append(Mistake(key, message))
     mistakes += found
@@ -446,14 +447,11 @@ def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _wrong_stacked(rule: type, given: Mapping[str, Any]) -> str | None:
+def _wrong_stacked(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> str | None:
     """Return what is wrong with how a plug-in treats a stack of runs; None if nothing is."""
-    try:
-        is_wrong = rule not in RULES.values() and mixes_runs(rule, given)
-    except (Exception, SystemExit):  # it will fail in the sweep, with a reason kept
+    if rule in RULES.values() or not rates or not mixes_runs(rule, given, rates):
         return None
-    text = "its step mixes the runs of a stack: reduce over the last axis, with axis=-1, keepdims=True"
-    return text if is_wrong else None
+    return f"its step mixes the runs of a stack: {ADVICE}"
 
 
 def _check_rates(

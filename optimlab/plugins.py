@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from hashlib import sha256
@@ -12,8 +11,6 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import numpy as np
 
 from optimlab.optimizers import RULES
 
@@ -72,28 +69,6 @@ def _is_installed(folder: Path) -> bool:
         folder.resolve().is_relative_to(Path(prefix).resolve())
         for prefix in (sys.prefix, sys.base_prefix)
     )
-
-
-def mixes_runs(rule: type, given: Mapping[str, Any]) -> bool:
-    """Return whether a run's steps depend on the other rows of its stack, as no rule's may.
-
-    A norm or a mean over the whole array does that; over its last axis it does not.
-    """
-    rng = np.random.default_rng(0)
-    start, gradients = rng.normal(size=(3, 7)), rng.normal(size=(4, 3, 7))
-
-    def walk(rows: list[int]) -> np.ndarray:
-        params = start[rows]
-        optimizer = rule(learning_rate=np.full((len(rows), 1), 0.01), **given)
-        state = optimizer.init(params)
-        for gradient in gradients[:, rows]:
-            optimizer.gradient_point(params, state)
-            optimizer.step(params, gradient, state)
-        return params
-
-    with np.errstate(all="ignore"):
-        together = walk([0, 1, 2])
-        return any(not np.array_equal(together[[row]], walk([row]), equal_nan=True) for row in range(3))
 
 
 def hyperparameters(rule: type) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Stack:
     params_of : the run_ids of those whose parameters are recorded, too.
     code : the digest of the code that the runs are identified by.
     time_limit : seconds that a run may take; None for as long as it takes.
+    witness : the place of the run that is trained alone, too; see `optimlab.mixing`.
     """
 
     problem: Problem
@@ -48,6 +49,12 @@ class Stack:
     code: str
     params_of: frozenset[str] = frozenset()
     time_limit: float | None = None
+    witness: int | None = None
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What its runs share with those of other stacks: the problem and the optimizer."""
+        return repr(self.problem), self.rule, repr(self.hyperparameters)
 
     @property
     def places_of_params(self) -> list[int]:
@@ -61,6 +68,7 @@ class Stack:
             run_ids=(self.run_ids[place],),
             learning_rates=(self.learning_rates[place],),
             seeds=(self.seeds[place],),
+            witness=None,
         )
 
 

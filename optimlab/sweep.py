@@ -17,6 +17,7 @@ from joblib import effective_n_jobs
 
 from optimlab.environment import environment
 from optimlab.experiment import FOLDER, Experiment, ProblemSetting, Run
+from optimlab.mixing import believed, with_witnesses
 from optimlab.progress import Progress
 from optimlab.stack import Stack
 from optimlab.store import Store
@@ -98,7 +99,8 @@ def sweep(
         kept = experiment.count() - len(missing)
         try:
             with progress.over(len(missing), kept):
-                for stack in trained(stacks(experiment, missing, jobs, time_limit), jobs):
+                todo = with_witnesses(stacks(experiment, missing, jobs, time_limit))
+                for stack in believed(trained(todo, jobs), todo):
                     store.write_part(stack)
                     ran += len(stack.runs)
                     progress.advance(len(stack.runs))

@@ -18,7 +18,8 @@ from joblib import Parallel, delayed
 from optimlab.errors import UserError
 from optimlab.experiment import code_digest
 from optimlab.messages import warn
-from optimlab.stack import FinishedStack, Stack, failed, join, train_stack
+from optimlab.mixing import train_with_witness
+from optimlab.stack import FinishedStack, Stack, failed, join
 
 ATTEMPTS = 2
 DIED = "its worker process died whenever it ran: out of memory, or the optimizer crashed it"
@@ -92,7 +93,7 @@ def _pool(stacks: Iterator[Stack], jobs: int) -> Generator[FinishedStack]:
 def _work(stack: Stack) -> FinishedStack:
     """Train a stack, unless the code here is not the code that its runs are identified by."""
     with _ONE_AT_A_TIME:  # a process of several threads has one count of BLAS threads
-        finished = train_stack(stack)
+        finished = train_with_witness(stack)
     if code_digest(stack.problem, stack.rule, stack.folder) != stack.code:  # by now it has been loaded
         raise UserError(
             "the code changed while the sweep ran, or a worker has another version of it or of a "

@@ -1,0 +1,203 @@
+"""Rows that see each other are found out: when a file is loaded, and at the latest in the sweep."""
+
+import csv
+
+import pytest
+from sweeping import OWN, document, plugin, run, tiny
+
+from optimlab import mixing
+from optimlab.config import ExperimentError
+from optimlab.optimizers import RULES
+from optimlab.plugins import load_rule
+from optimlab.sweep import stacks
+
+DESCENT = "params -= self.learning_rate * gradient"
+
+
+def rule_of(folder, **statements):
+    (folder / "own.py").write_text(plugin(**statements))
+    return load_rule("own.py:Own", folder)
+
+
+CACHE = """
+class Cache:
+    momentum = {}
+"""
+MIXING = {
+    "the mean of the rates": {"step": "params -= float(np.mean(self.learning_rate)) * gradient"},
+    "the first rate": {"step": "params -= np.ravel(self.learning_rate)[0] * gradient"},
+    "the last rate": {"step": "params -= self.learning_rate[-1] * gradient"},
+    "the median rate": {"step": "params -= np.median(self.learning_rate) * gradient"},
+    "the stack's norm, clipped at 6": {
+        "step": "params -= gradient * min(1, 6 / np.linalg.norm(gradient))"
+    },
+    "the stack's norm, clipped at 1e7": {
+        "step": "params -= gradient * min(1, 1e7 / np.linalg.norm(gradient))"
+    },
+    "the stack's norm, clipped at 1e-7": {
+        "step": "params -= gradient * min(1, 1e-7 / np.linalg.norm(gradient))"
+    },
+    "a mean over rows from step 11 on": {
+        "step": "if state['steps'] >= 11: params -= gradient.mean(axis=0)"
+    },
+    "a mean over rows at step 50 alone": {
+        "step": "if state['steps'] == 50: params -= gradient.mean(axis=0)"
+    },
+    "large gradients": {"step": "if np.abs(gradient).max() > 1e5: params -= gradient.max()"},
+    "small gradients": {"step": "if np.abs(gradient).max() < 1e-5: params -= gradient.sum()"},
+    "through the state": {
+        "step": "m = state.setdefault('m', np.zeros_like(params)); m *= 0.9; m += gradient.mean(0)\n"
+        "        if state['steps'] > 5: params -= self.learning_rate * m"
+    },
+    "where the gradient is taken": {"gradient_point": "return params - 0.1 * params.mean(axis=0)"},
+    "the number of rows": {"step": "params -= self.learning_rate * gradient / len(params)"},
+    "when alone": {"step": "if len(params) == 1: params *= 0.5"},
+    "raises when alone": {"step": "if len(params) == 1: raise ValueError"},
+    "a cache of the class": {
+        "top": CACHE,
+        "step": "m = Cache.momentum.setdefault(params.shape, np.zeros_like(params)); m += gradient\n"
+        "        params -= self.learning_rate * m",
+    },
+    "a running sum down the rows": {"step": "params -= np.cumsum(gradient, axis=0)"},
+    "random numbers, row after row": {
+        "step": "params -= np.random.default_rng(0).normal(size=params.shape)"
+    },
+    "random numbers, one after the other": {"step": "params -= np.random.normal()"},
+    "the next row": {"step": "params -= 1e-9 * np.roll(gradient, 1, axis=0)"},
+}
+ROW_NORM = "norm = np.linalg.norm(gradient, axis=-1, keepdims=True); "
+HONEST = {
+    "plain": {"step": "pass"},
+    "a norm for each row": {"step": ROW_NORM + "params -= self.learning_rate * gradient / norm"},
+    "clipped row by row": {"step": ROW_NORM + "params -= gradient * np.minimum(1, 6 / norm)"},
+    "a branch for each row": {
+        "step": "loud = np.abs(gradient).max(axis=-1, keepdims=True) > 1\n"
+        "        params -= np.where(loud, self.learning_rate * np.sign(gradient), gradient)"
+    },
+    "a mean for each row": {"step": "params -= gradient.mean(axis=1)[:, None]"},
+    "an early end when nothing is left to do": {"step": "if not gradient.any(): return"},
+    "sorted along a row": {"step": "params -= 0.1 * np.sort(gradient, axis=-1)"},
+    "rows one by one": {
+        "step": "for row, g in zip(params, gradient): row -= 0.1 * g * (g @ g) / (1 + np.linalg.norm(g))"
+    },
+    "the same noise for each row": {
+        "step": "params -= np.random.default_rng(state['steps']).normal(size=params.shape[1])"
+    },
+    "a fresh point": {"gradient_point": "return params - 0.1 * self.learning_rate * params"},
+    "the gradient overwritten": {"step": "gradient *= 0"},
+    "nothing but infinity": {"step": "params /= 0"},
+    "it raises": {"step": "params[3, 3]"},
+    "it raises late": {"step": "if state['steps'] > 9: raise ValueError"},
+    "it raises at large rates": {"init": "if np.any(self.learning_rate > 0.2): raise ValueError"},
+    "it leaves": {"step": "raise SystemExit"},
+    "a sum of products": {"step": "params -= np.einsum('rp,rp->r', gradient, params)[:, None]"},
+    "a matrix for each row": {
+        "step": "g = gradient[:, :6].reshape(-1, 2, 3); params[:, :4] -= (g @ g.mT).reshape(-1, 4)"
+    },
+    "a line for each row": {
+        "step": "params -= gradient * np.vecdot(gradient, params)[:, None] / (1 + np.abs(gradient))"
+    },
+}
+
+
+@pytest.mark.parametrize("case", MIXING)
+@pytest.mark.parametrize("rates", [[1e-4, 0.1, 10], [0.1]], ids=["rates", "one rate"])
+def test_a_rule_that_mixes_rows_is_known(tmp_path, case, rates):
+    assert mixing.mixes_runs(rule_of(tmp_path, **MIXING[case]), {}, rates)
+
+
+@pytest.mark.parametrize("case", HONEST)
+@pytest.mark.parametrize("rates", [[1e-4, 0.1, 10], [0.1]], ids=["rates", "one rate"])
+def test_an_honest_rule_is_not_refused(tmp_path, case, rates):
+    assert not mixing.mixes_runs(rule_of(tmp_path, **HONEST[case]), {}, rates)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("rates", [[1e-30, 1e30], [1e-4, 10]], ids=["all", "usual"])
+def test_the_five_mix_nothing(name, rates):
+    assert not mixing.mixes_runs(RULES[name], {}, rates)
+
+
+def test_the_file_is_refused_with_what_would_be_right(tmp_path):
+    source = plugin(step="params -= float(np.mean(self.learning_rate)) * gradient")
+    told = r"optimizers\.Own: its step mixes the runs of a stack: reduce .* \(axis=-1, keepdims=True\)"
+    with pytest.raises(ExperimentError, match=told):
+        tiny(tmp_path, document(optimizers=OWN), own=source)
+
+
+LATE = "if state['steps'] > 70: params -= 1e-6 * params.mean(axis=0)"
+LONG = {"training": "steps = 80\nrecord_every = 80\n", "problem": "hidden = []\nbatch_size = 50\n"}
+
+
+def rows_of(results):
+    with (results / "tiny" / "runs.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_mixed_later_fails_in_the_sweep_with_the_reason(tmp_path, monkeypatch):
+    """Every run of it, in whatever stack, and no run of another rule."""
+    monkeypatch.setattr("optimlab.sweep.LARGEST_STACK", 2)
+    text = document(optimizers="[optimizers.SGD]\n" + OWN, **LONG)
+    outcome = run(tiny(tmp_path, text, own=plugin(step=LATE)), tmp_path / "results")
+    assert outcome.statuses == {"ok": 6, "failed": 6}
+    for row in rows_of(tmp_path / "results"):
+        assert row["status"] == ("failed" if row["optimizer"] == "Own" else "ok")
+        assert row["reason"] == (mixing.DIFFERS if row["optimizer"] == "Own" else "")
+
+
+def test_one_run_of_each_optimizer_is_trained_twice_and_no_other(tmp_path, monkeypatch):
+    trained = []
+
+    def count(stack):
+        trained.append(len(stack.run_ids))
+        return train_stack(stack)
+
+    train_stack = mixing.train_stack
+    monkeypatch.setattr(mixing, "train_stack", count)
+    monkeypatch.setattr("optimlab.sweep.LARGEST_STACK", 2)
+    optimizers = "[optimizers.SGD]\n[optimizers.Adam]\nlearning_rates = [0.1]\n"
+    optimizers += OWN + "learning_rates = [0.1]\n"
+    experiment = tiny(tmp_path, document(optimizers=optimizers), own=plugin())
+    assert run(experiment, tmp_path / "results").statuses == {"ok": 12}
+    assert sum(trained) == 12 + 3
+    assert sorted(trained)[:3] == [1, 1, 1]
+
+
+def test_a_run_that_has_no_neighbour_is_trained_once(tmp_path, monkeypatch):
+    experiment = tiny(tmp_path)
+    monkeypatch.setattr("optimlab.sweep.LARGEST_STACK", 1)
+    todo = mixing.with_witnesses(stacks(experiment, list(experiment.runs()), 1))
+    assert [stack.witness for stack in todo] == [None] * 6
+
+
+def test_no_stack_is_believed_before_its_witness_is_heard(tmp_path, monkeypatch):
+    monkeypatch.setattr("optimlab.sweep.LARGEST_STACK", 2)
+    optimizers = "[optimizers.SGD]\n[optimizers.Adam]\n"
+    experiment = tiny(tmp_path, document(optimizers=optimizers))
+    todo = mixing.with_witnesses(stacks(experiment, list(experiment.runs()), 1))
+    assert [(stack.rule, stack.witness is None) for stack in todo] == [
+        ("SGD", False), ("Adam", False), ("SGD", True), ("SGD", True), ("Adam", True), ("Adam", True)
+    ]  # fmt: skip
+    assert len(set(todo[0].learning_rates)) == 2  # rates that are mixed show where there are two
+    ends = [mixing.train_with_witness(stack) for stack in todo]
+    order = [2, 1, 5, 3, 0, 4]
+    said = list(mixing.believed((ends[place] for place in order), todo))
+    assert [one.runs for one in said] == [ends[place].runs for place in (1, 5, 2, 3, 0, 4)]
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 20])
+def test_a_witness_is_neither_first_nor_last_where_it_can_be(tmp_path, size):
+    text = document(seeds=f"tuning = {4 * size}\nreporting = 0", top="learning_rates = [0.1]\n")
+    experiment = tiny(tmp_path, text)
+    stack, *_ = mixing.with_witnesses(stacks(experiment, list(experiment.runs()), 1))
+    assert len(stack.run_ids) == size
+    assert 0 < stack.witness < max(2, size - 1)
+
+
+def test_the_check_takes_a_moment(tmp_path):
+    """Steps, not seconds: a rule is constructed and stepped four times over, once for each row alone."""
+    calls = []
+    rule = rule_of(tmp_path, step="self.count()")
+    rule.count = lambda self: calls.append(1)
+    mixing.mixes_runs(rule, {}, [0.1])
+    assert len(calls) == 4 * mixing.STEPS <= 240
