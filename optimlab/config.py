@@ -35,7 +35,7 @@ from optimlab.mixing import ADVICE, mixes_runs
 from optimlab.optimizers import RULES
 from optimlab.plugins import hyperparameters, load_rule
 from optimlab.problems import PROBLEMS
-from optimlab.store import RUN_COLUMNS
+from optimlab.tables import RUN_COLUMNS
 from optimlab.training import Problem
 from optimlab.validation import Mistake, show, unknown, validate
 

@@ -11,8 +11,9 @@ from joblib import effective_n_jobs
 
 from optimlab.experiment import Experiment
 from optimlab.stack import Stack, train_stack
-from optimlab.store import TRACE_SCHEMA, Store
+from optimlab.store import Store
 from optimlab.sweep import stacks
+from optimlab.tables import TRACE_SCHEMA
 
 SECONDS = 0.3  # to time each optimizer for, at least
 # What files take beside the traces, which are on disk twice: in the parts and in traces.parquet.

@@ -31,7 +31,8 @@ from optimlab.experiment import Experiment, Run
 from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
 from optimlab.messages import warn
 from optimlab.stack import FinishedRun, FinishedStack
-from optimlab.training import METRICS, PROBLEM_METRICS
+from optimlab.tables import RUN_COLUMNS, TRACE_SCHEMA, WHOSE
+from optimlab.training import PROBLEM_METRICS
 
 FORMAT = 2
 METADATA_KEY = b"optimlab"
@@ -216,8 +217,7 @@ class Store:
         names = [name for setting in experiment.problems for name in setting.problem.extra_metrics]
         extra = list(dict.fromkeys(names))
         schema = pa.schema([*TRACE_SCHEMA, *(pa.field(name, pa.float64()) for name in extra)])
-        small = {"use_byte_stream_split": [*METRICS, *extra], "use_dictionary": WHOSE}  # by a third
-        with pq.ParquetWriter(file, schema, compression="zstd", **small) as writer:
+        with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=WHOSE) as writer:
             tables = (group.traces(schema) for group in self._groups(experiment, index))
             for table in _in_pieces(tables, ROWS_IN_A_GROUP):
                 writer.write_table(table)
@@ -286,37 +286,6 @@ class Store:
     def _decoded_part(self, name: str) -> tuple[list[FinishedRun], pa.Table]:
         part = self._sound_part(name)
         return _ends(part), pq.read_table(part)
-
-
-RUN_COLUMNS = [
-    *(
-        "run_id",
-        "problem",
-        "optimizer",
-        "rule",
-        "learning_rate",
-        "seed",
-        "role",
-        "status",
-        "reason",
-        "steps",
-    ),
-    *(f"final_{name}" for name in PROBLEM_METRICS),
-]
-WHOSE = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role"]
-TRACE_SCHEMA = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("problem", pa.string()),
-        ("optimizer", pa.string()),
-        ("learning_rate", pa.float64()),
-        ("seed", pa.int64()),
-        ("role", pa.string()),
-        ("step", pa.int64()),
-        ("epoch", pa.float64()),
-        *((name, pa.float64()) for name in METRICS),
-    ]
-)
 
 
 class Group:

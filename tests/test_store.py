@@ -121,6 +121,18 @@ def test_numbers_come_back_bit_for_bit(store, experiment):
     assert read["epoch"].to_pylist() == [0.0, 0.5] * 12
 
 
+def test_files_are_in_encodings_that_every_reader_of_parquet_knows(tmp_path):
+    training = "epochs = 2\nrecord_params = 1\n"
+    run(tiny(tmp_path, document(training=training, seeds="tuning = 1\nreporting = 1\n")), tmp_path)
+    files = [*(tmp_path / "tiny/parts").iterdir()]
+    files += [tmp_path / "tiny" / name for name in ("traces.parquet", "params.parquet")]
+    for file in files:
+        group = pq.read_metadata(file).row_group(0)
+        for column in map(group.column, range(group.num_columns)):
+            assert column.compression == "ZSTD"
+            assert set(column.encodings) <= {"PLAIN", "RLE", "RLE_DICTIONARY", "PLAIN_DICTIONARY"}
+
+
 def test_runs_are_read_as_they_were_stored_and_those_that_were_not_are_left_out(store, experiment):
     runs = list(experiment.runs())
     stack = finished(runs[3:6])

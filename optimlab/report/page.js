@@ -3,13 +3,13 @@
 
 const ROOM_FOR_AXES = 105; // pixels beside a part of a chart, at first; a whole chart finds its width by itself
 
-// A table comes as a list a column, or as the places of a column's texts; Vega-Lite wants rows.
+// A table has a list for each column, of numbers, or of the places of its texts; Vega-Lite wants rows.
 function rowsOf(table) {
+  const endless = new Map([["Infinity", Infinity], ["-Infinity", -Infinity]]);
   const columns = Object.entries(table).map(([name, column]) =>
-    [name, column.texts ? column.places.map((place) => column.texts[place]) : column]);
-  const endless = { Infinity: Infinity, "-Infinity": -Infinity };
-  return columns[0][1].map((_, row) =>
-    Object.fromEntries(columns.map(([name, values]) => [name, endless[values[row]] ?? values[row]])));
+    [name, column.texts ? column.places.map((place) => column.texts[place])
+      : column.map((value) => endless.get(value) ?? value)]);
+  return columns[0][1].map((_, row) => Object.fromEntries(columns.map(([name, values]) => [name, values[row]])));
 }
 
 // A chart comes as JSON, compressed: gzip in base64.

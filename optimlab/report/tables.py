@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from optimlab.errors import UserError
 from optimlab.files import Folder, experiment_folder
 from optimlab.messages import warn
 from optimlab.store import LARGEST_MANIFEST
+from optimlab.tables import TEXTS, read_records, read_runs
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
 SPLITS = ("train", "validation", "test")
@@ -135,7 +135,7 @@ def read_tables(folder: Path) -> Tables:
                 folder / "runs.csv", f"{column} must be one of {', '.join(legal)}, got {unknown[0]!r}"
             )
     for column in ("rule", "reason"):
-        runs[column] = runs[column].fillna("") if column in runs else ""
+        runs[column] = runs.get(column, "")
     traces = _read(folder / "traces.parquet", [*KEYS, "step", "epoch"], METRICS)
     strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
     if (strangers["_merge"] == "left_only").any():
@@ -164,23 +164,16 @@ def _read_about(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, required: list[str], metrics: list[str]) -> pd.DataFrame:
     try:
-        file = io.BytesIO(experiment_folder(path.parent).read(path.name))
-        if path.suffix == ".csv":
-            text = dict.fromkeys(("run_id", "optimizer", "rule", "role", "status", "reason"), str)
-            table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
-        else:
-            table = pd.read_parquet(file)
+        content = experiment_folder(path.parent).read(path.name)
+        table = read_runs(content) if path.suffix == ".csv" else read_records(content)
         missing = [column for column in required if column not in table]
         if missing:
             raise ValueError(f"it has no column {missing[0]!r}")
-        table = table.reindex(columns=list(dict.fromkeys([*table.columns, *metrics])))
-        texts = [name for name in ("run_id", "optimizer", "role") if name in table]
-        table = table.astype(dict.fromkeys(texts, str))
-        numbers = [name for name in ("learning_rate", "step", "epoch", *metrics) if name in table]
-        table = table.astype(dict.fromkeys(numbers, float))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise _garbled(path, str(error)) from error
-    if table[required].isna().any(axis=None):
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *metrics])))
+    labels = [name for name in required if name in TEXTS]
+    if table[required].isna().any(axis=None) or (table[labels] == "").any(axis=None):
         raise _garbled(path, "a row has no " + ", ".join(required))
     if not (np.isfinite(table["learning_rate"]) & (table["learning_rate"] > 0)).all():
         raise _garbled(path, "a learning rate is no positive number")

@@ -1,0 +1,78 @@
+"""The tables of an experiment: their columns and types, declared once, and how each is read back.
+
+Labels, rules and reasons are text, whatever they look like: "1", "01", "nan" and "true" are labels.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from optimlab.training import METRICS, PROBLEM_METRICS
+
+RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow; they are read as text
+    "run_id": str,
+    "problem": str,
+    "optimizer": str,
+    "rule": str,
+    "learning_rate": float,
+    "seed": int,
+    "role": str,
+    "status": str,
+    "reason": str,
+    "steps": float,
+    **{f"final_{name}": float for name in PROBLEM_METRICS},
+}
+WHOSE = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role"]
+TRACE_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("problem", pa.string()),
+        ("optimizer", pa.string()),
+        ("learning_rate", pa.float64()),
+        ("seed", pa.int64()),
+        ("role", pa.string()),
+        ("step", pa.int64()),
+        ("epoch", pa.float64()),
+        *((name, pa.float64()) for name in METRICS),
+    ]
+)
+TEXTS = [name for name, kind in RUN_COLUMNS.items() if kind is str]
+
+
+def read_runs(content: bytes) -> pd.DataFrame:
+    """Return runs.csv as a table; a text that is not there is "", a number NaN.
+
+    Raises
+    ------
+    ValueError
+        If it is no CSV file, or a cell is not of the type of its column.
+    """
+    table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
+    for name, kind in RUN_COLUMNS.items():
+        if kind is not str and name in table:  # pandas' own conversion may be off by the last bit
+            cells = table[name].to_numpy(dtype=object)
+            table[name] = np.where(cells == "", "nan", cells).astype(kind)
+    return table
+
+
+def read_records(content: bytes) -> pd.DataFrame:
+    """Return traces.parquet or params.parquet as a table.
+
+    Raises
+    ------
+    ValueError
+        If it is no Parquet file, or a column is not of its type.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(content)).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(str(error)) from error
+    texts = dict.fromkeys(table.columns.intersection(TEXTS), str)
+    numbers = dict.fromkeys(table.columns.intersection([*TRACE_SCHEMA.names, *METRICS]), float)
+    integers = dict.fromkeys(table.columns.intersection(["seed"]), int)
+    return table.astype(numbers | integers | texts)
