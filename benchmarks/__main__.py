@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import figure, memory, startup, steps, sweep
 from optimlab.environment import environment
+from optimlab.files import Folder
 
 
 def main() -> None:
@@ -24,15 +25,16 @@ def main() -> None:
     def tell(what: str) -> None:
         print(f"{time.monotonic() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
 
-    folder = options.results / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Folder(options.results).folder("bench")
+    folder.create()
+    folder.refuse_links()
     _, missing = steps.installed()
     for line in missing:
         print(f"skipped: {line}", file=sys.stderr)
     rows = steps.measure(quick=options.quick, tell=tell)
-    rows.to_csv(folder / "steps.csv", index=False)
+    folder.write("steps.csv", rows.to_csv(index=False).encode())
     seconds = sweep.measure(rows, quick=options.quick, tell=tell)
-    seconds.to_csv(folder / "sweep.csv", index=False)
+    folder.write("sweep.csv", seconds.to_csv(index=False).encode())
     figure.draw(rows, folder)
     tell("start-up and memory")
     machine = environment()
@@ -49,7 +51,7 @@ def main() -> None:
     ]
     text = "\n\n".join(sections)
     print(text)
-    (folder / "benchmarks.md").write_text(text + "\n", encoding="utf-8")
+    folder.write("benchmarks.md", f"{text}\n".encode())
 
 
 if __name__ == "__main__":  # and not in the processes that it starts

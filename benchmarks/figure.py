@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import matplotlib as mpl
 import pandas as pd
 
 from benchmarks.contenders import ALONE, OURS
 from benchmarks.steps import BATCHES, best_stacks
+from optimlab.files import Folder
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -16,7 +17,7 @@ from matplotlib import pyplot as plt
 MINE, THEIRS, LIMIT = "#0072B2", "#7F7F7F", "#D55E00"
 
 
-def draw(rows: pd.DataFrame, folder: Path) -> None:
+def draw(rows: pd.DataFrame, folder: Folder) -> None:
     """Draw Adam's steps, at each contender's best stack size, to steps.png and steps.svg."""
     adam = best_stacks(rows)[lambda each: each["rule"] == "Adam"]
     order = adam[adam["batch"] == BATCHES[0]].sort_values("microseconds")["contender"].tolist()
@@ -44,5 +45,7 @@ def draw(rows: pd.DataFrame, folder: Path) -> None:
         "orange: the matrix products alone, at the machine's rate", color=LIMIT, fontsize="medium"
     )
     for ending in ("png", "svg"):
-        figure.savefig(folder / f"steps.{ending}", dpi=200)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=ending, dpi=200)
+        folder.write(f"steps.{ending}", buffer.getvalue())
     plt.close(figure)

@@ -172,8 +172,10 @@ def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS
 
 def _check_writable(folder: Path) -> None:
     """Refuse a folder that results cannot be written to, before anything runs."""
+    from optimlab.files import experiment_folder
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        experiment_folder(folder).create()
     except OSError as error:
         raise UserError(f"{folder}: the results cannot be there: {error.strerror}") from error
     if not os.access(folder, os.W_OK):

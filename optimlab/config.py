@@ -31,6 +31,7 @@ from optimlab.experiment import (
     OptimizerSetting,
     ProblemSetting,
 )
+from optimlab.files import read_regular
 from optimlab.mixing import ADVICE, mixes_runs
 from optimlab.optimizers import RULES
 from optimlab.plugins import hyperparameters, load_rule
@@ -193,12 +194,8 @@ def load(path: Path) -> Experiment:
 
 def _read(path: Path) -> str:
     """Return the text of a file that ends: a pipe may not, and a device neither."""
-    size = path.stat().st_size
-    if not path.is_file():
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    if size > LARGEST_FILE:
-        raise OSError(errno.EFBIG, f"it is larger than {LARGEST_FILE:,} bytes")
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_regular(path, LARGEST_FILE).decode("utf-8-sig")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
         raise OSError(errno.EFBIG, f"it has more than {MOST_DOTS:,} dots in a line")
     return text

@@ -263,13 +263,16 @@ def read_regular(path: Path, most: int) -> bytes:
         When it cannot be read, is a pipe or a device, or has more than `most` bytes.
     """
     descriptor = os.open(path, os.O_RDONLY | SAFELY & ~getattr(os, "O_NOFOLLOW", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
         if about.st_size > most:
             raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes")
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -285,7 +288,7 @@ def only_writer(folder: Folder) -> Iterator[None]:
         When another process holds the folder; the message says which, and on which machine.
     """
     folder.create()
-    folder.refuse_link(HOLDER)
+    folder._refuse_irregular(HOLDER, folder._mode(HOLDER))
     descriptor = folder._open(LOCK, os.O_RDWR | os.O_CREAT)
     try:
         try:

@@ -166,7 +166,7 @@ class Store:
         """Return what experiment.json holds; nothing where it is not there or is garbled."""
         try:
             content = json.loads(self._own.read("experiment.json", LARGEST_MANIFEST))
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError, RecursionError, EntryError):
             return {}
         return content if isinstance(content, dict) else {}
 

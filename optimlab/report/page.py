@@ -70,6 +70,9 @@ def write_report(
     tables = [read_tables(folder) for folder in find_experiments(results, experiments)]
     folder = Folder(results)
     with only_writer(folder):
+        folder.refuse_link(PAGE)
+        for each in tables:
+            folder.folder(each.folder.name).folder("figures").refuse_links()
         labels = [label for each in tables for label in _labels(each)]
         styles = looks.looks(list(dict.fromkeys(labels)))
         rows = sum(len(each.traces) for each in tables)
