@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import inspect
+import itertools
 import json
 import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -32,8 +34,9 @@ from optimlab.experiment import (
     ProblemSetting,
 )
 from optimlab.files import read_regular
+from optimlab.messages import warn
 from optimlab.mixing import ADVICE, mixes_runs
-from optimlab.optimizers import RULES
+from optimlab.optimizers import RANGES, RULES
 from optimlab.plugins import hyperparameters, load_rule
 from optimlab.problems import PROBLEMS
 from optimlab.tables import RUN_COLUMNS
@@ -214,6 +217,15 @@ def _too_large(experiment: Experiment) -> str:
     return ""
 
 
+def _cautions(problems: list[ProblemSetting], raw: Mapping[str, Any]) -> list[str]:
+    """Return what is allowed and seldom wanted, each with its key."""
+    return [
+        f"{'problem' if 'problem' in raw else f'problems.{setting.label}'}.{key}: {text}"
+        for setting in problems
+        for key, text in setting.problem.cautions().items()
+    ]
+
+
 def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
     mistakes: list[Mistake] = []
     document = validate(Document, raw, "", mistakes)
@@ -223,13 +235,18 @@ def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
         mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
     problems = _check_problems(raw, mistakes)
     problems = _check_training(raw.get("training"), problems, mistakes)
-    optimizers = _check_optimizers(raw, path.parent, mistakes)
+    with chdir("."):  # a plug-in may change the working directory, which relative paths start from
+        optimizers = _check_optimizers(raw, path.parent, mistakes)
+    for problem, setting in itertools.product(problems, optimizers):
+        mistakes += _lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
     training = _sound(Training, raw.get("training"))
     if training and training.record_params and seeds:
         wrong = _wrong_params(training.record_params, seeds.reporting, problems, optimizers)
         mistakes += [Mistake("training.record_params", wrong)] if wrong else []
     if mistakes:
         raise ExperimentError(path, mistakes)
+    for caution in _cautions(problems, raw):
+        warn(printable(f"{path}: {caution}"))
     return Experiment(
         name=path.stem,
         file=path,
@@ -376,6 +393,8 @@ def _check_optimizer(
         return None
     defaults = hyperparameters(rule)
     own_rate = defaults.pop("learning_rate")
+    if isinstance(own_rate, float) and not math.isfinite(own_rate):
+        found.append(Mistake(rule_key, f"the default of learning_rate must be finite, got {own_rate}"))
     given = {key: value for key, value in table.items() if key not in ("rule", "learning_rates")}
     for name_, default in defaults.items():
         message = _wrong_default(name_, default)
@@ -403,13 +422,15 @@ def _wrong_default(name: str, default: Any) -> str | None:
         return f"its hyper-parameter {name} has the name of a column of runs.csv"
     if default is inspect.Parameter.empty or _can_be_kept(default):
         return None
+    if isinstance(default, float):
+        return f"the default of {name} must be finite, got {default}; None may stand for no limit"
     return f"the default of {name} must be a number, a text, true, false or None"
 
 
 def _can_be_kept(value: Any) -> bool:
     """Return whether results can hold a value: no text that is not UTF-8, no number without end."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError):
         return False
     return isinstance(value, bool | int | float | str | None)
@@ -423,14 +444,15 @@ def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) ->
         return unknown(name, [*legal, "rule", "learning_rates"])
     if not isinstance(value, bool | int | float | str):
         return f"must be a number, a text, true or false, got {show(value)}"
+    is_endless = isinstance(value, float) and not math.isfinite(value)
+    message = f"must be finite, got {show(value)}" if is_endless else None
     try:
         rule(learning_rate=0.01, **{name: value})
     except ValueError as error:
         return str(error)
     except (Exception, SystemExit):  # a plug-in may raise anything, and may need what is not given here
-        return None
-    is_endless = isinstance(value, float) and not math.isfinite(value)
-    return f"must be finite, got {show(value)}" if is_endless else None
+        return message
+    return message
 
 
 def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
@@ -463,6 +485,31 @@ def _check_rates(
     else:
         mistakes.append(Mistake(key, "needs learning_rates, here or at the top of the file"))
     return tuple(sorted(set(rates or ())))
+
+
+def _lost_in_dtype(
+    problem: ProblemSetting, setting: OptimizerSetting, table: Mapping[str, Any]
+) -> list[Mistake]:
+    """Return which legal hyper-parameters are legal no more in the dtype of the problem."""
+    mistakes = []
+    dtype = np.dtype(problem.problem.dtype).type
+    for name, legal in RANGES.items():
+        value = setting.hyperparameters.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value not in legal:
+            continue
+        with np.errstate(all="ignore"):
+            held = dtype(value)
+            if held in legal:
+                continue
+            low, high = dtype(legal.low), dtype(legal.high)
+            most = np.nextafter(high, low) if held >= high else np.nextafter(low, high)
+        right = f"must be at {'most' if held >= high else 'least'} {most:.8g}"
+        key = f"optimizers.{setting.label}{f'.{name}' if name in table else ''}"
+        which = "" if name in table else f"{name} = "
+        mistakes.append(
+            Mistake(key, f"{which}{value!r} is {held:g} in {problem.problem.dtype}; {right}")
+        )
+    return mistakes
 
 
 def _share_runs(one: OptimizerSetting, other: OptimizerSetting) -> bool:

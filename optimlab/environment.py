@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info
 
 import optimlab
 
+PACKAGE = Path(__file__).parent
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "joblib")
 
 
@@ -59,8 +60,15 @@ def _cpu() -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the code, with "+ changes" where the work tree differs from it."""
+    """Return the commit of the code, with "+ changes" where the work tree differs from it.
+
+    That of the package's own repository: one in which it is installed, or lies untracked, says nothing
+    of it.
+    """
     try:
+        if _git("rev-parse", "--show-prefix") != f"{PACKAGE.name}/":
+            return "unknown"
+        _git("ls-files", "--error-unmatch", "__init__.py", "../pyproject.toml")
         commit = _git("rev-parse", "--short=12", "HEAD")
         changes = _git("status", "--porcelain", "--", ".")
     except (OSError, subprocess.CalledProcessError):
@@ -69,6 +77,8 @@ def _commit() -> str:
 
 
 def _git(*words: str) -> str:
-    """Return what git says of the folder of this package."""
-    command = ["git", "-C", str(Path(__file__).parent), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    """Return what git says of the folder of this package, whatever repository the environment names."""
+    command = ["git", "--no-optional-locks", "-C", str(PACKAGE), *words]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)  # noqa: S603
+    return done.stdout.strip()

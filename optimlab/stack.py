@@ -6,7 +6,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -111,9 +111,10 @@ class FinishedStack:
 def train_stack(stack: Stack) -> FinishedStack:
     """Train a stack on one thread. A run that raises fails alone: its neighbours are trained again.
 
-    A run's numbers do not depend on its neighbours, so nothing changes for those.
+    A run's numbers do not depend on its neighbours, so nothing changes for those. Nor does it depend on
+    a plug-in where this process goes on: that may change its working directory.
     """
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), chdir("."):
         try:
             return _finish(stack, _train(stack))
         except (Exception, SystemExit) as error:

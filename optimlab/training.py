@@ -19,6 +19,8 @@ Array = np.ndarray
 # numpy copies what it broadcasts into its buffer, if whole rows fit in there: that is for short rows.
 BUFFER = 512
 
+PROBES = 100  # steps of a rule that has moved nothing; it may not write at each of them
+
 PROBLEM_METRICS = (
     "train_loss",
     "train_accuracy",
@@ -60,6 +62,9 @@ class Problem(Protocol):
 
     def check(self) -> dict[str, str]:
         """Return what is wrong between the settings: key → message."""
+
+    def cautions(self) -> dict[str, str]:
+        """Return what the settings allow and is seldom wanted: key → message."""
 
     def initial_params(self, seeds: Sequence[int]) -> Array:
         """Return the start parameters (R, P) and begin a stack of these runs."""
@@ -111,10 +116,17 @@ def train(
     seeds : the seed of each run.
     record_at : the steps to record, ascending; the last one ends the training.
     params_of : the places of the runs whose parameters are recorded, too.
+
+    Raises
+    ------
+    TypeError
+        When a plug-in's `gradient_point` returns no array like the parameters, or when nothing has moved
+        because its `step` changes a copy.
     """
     with np.errstate(all="ignore"):  # a run may diverge; the recorder notices
         np.setbufsize(BUFFER)  # until the block ends
         params = problem.initial_params(seeds)
+        start = params.copy()
         state = optimizer.init(params)
         recorder = Recorder(record_at, params, problem.extra_metrics, params_of)
         recorder.record(0, params, problem.evaluate(params))
@@ -130,6 +142,8 @@ def train(
             recorder.after(step, params, loss)
             if recorder.wants(step):
                 recorder.record(step, params, problem.evaluate(params))
+        if np.array_equal(params, start):
+            _check_in_place(optimizer, params)
     return recorder.recording(params)
 
 
@@ -143,6 +157,27 @@ def _check_point(point: Any, params: Array) -> None:
         return
     right = f"{params.dtype} {params.shape}"
     raise TypeError(f"gradient_point must return an array like params, {right}; it returned {got}")
+
+
+def _check_in_place(optimizer: Optimizer, params: Array) -> None:
+    """Raise where `step` leaves params alone; an update of zero is none the less written to them.
+
+    It is given zeros that may not be written to, and a gradient of ones: what writes there by numpy
+    raises, and what does so in another way leaves a trace.
+    """
+    zeros, ones = np.zeros_like(params), np.ones_like(params)
+    zeros.flags.writeable = False
+    try:
+        state = optimizer.init(zeros)
+        for _ in range(PROBES):
+            optimizer.gradient_point(zeros, state)
+            optimizer.step(zeros, ones.copy(), state)
+    except (Exception, SystemExit):
+        return
+    if not zeros.any():
+        raise TypeError(
+            "step must change params in place: params -= update, not params = params - update"
+        )
 
 
 class Recorder:

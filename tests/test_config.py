@@ -5,11 +5,12 @@ import math
 from copy import deepcopy
 from dataclasses import fields
 from datetime import date, datetime, time
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sweeping import EXPERIMENTS, OWN, TINY_PROBLEM, document, optimlab, plugin, tiny, write
+from sweeping import EXPERIMENTS, OWN, TINY_PROBLEM, document, optimlab, plugin, run, tiny, write
 
 from optimlab.config import ExperimentError, find, load
 from optimlab.experiment import Experiment
@@ -348,11 +349,97 @@ def test_a_plugin_that_is_none(tmp_path, rule, source, message):
         (", reason=''", "", "optimizers.Own.rule: its hyper-parameter reason has the name of a column of runs.csv"),
         (", power=np.tanh", "", "optimizers.Own.rule: the default of power must be a number, a text, true, false or None"),
         (", power=np.float32(2)", "", "optimizers.Own.rule: the default of power must be a number, a text, true, false or None"),
+        (", clip=np.inf", "", "optimizers.Own.rule: the default of clip must be finite, got inf; None may stand for no limit"),
+        (", clip=-np.inf", "", "optimizers.Own.rule: the default of clip must be finite, got -inf; None may stand for no limit"),
+        (", clip=np.float64('nan')", "", "optimizers.Own.rule: the default of clip must be finite, got nan; None may stand for no limit"),
+        (", clip=1.0", "clip = inf", "optimizers.Own.clip: must be finite, got Infinity"),
+        (", clip=1.0, *, power", "clip = inf\npower = 1", "optimizers.Own.clip: must be finite, got Infinity"),
+        (", eps=1e-50", "", "optimizers.Own: eps = 1e-50 is 0 in float32; must be at least 1.4012985e-45"),
     ],
 )  # fmt: skip
 def test_a_plugin_whose_hyperparameters_cannot_be(tmp_path, settings, given, message):
     file = write(tmp_path, document(optimizers=OWN + given), own=plugin(settings=settings))
     assert mistakes_of(file) == [message]
+
+
+def test_a_default_learning_rate_without_end(tmp_path):
+    source = plugin().replace("learning_rate=0.1", "learning_rate=float('inf')")
+    file = write(tmp_path, document(optimizers=OWN), own=source)
+    assert mistakes_of(file) == [
+        "optimizers.Own.rule: the default of learning_rate must be finite, got inf"
+    ]
+
+
+LOST_IN_FLOAT32 = [
+    ("[optimizers.Adam]\neps = 1e-50", "eps: 1e-50 is 0 in float32; must be at least 1.4012985e-45"),
+    ("[optimizers.RMSprop]\neps = 1e39", "eps: 1e+39 is inf in float32; must be at most 3.4028235e+38"),
+    ("[optimizers.Adam]\nbeta2 = 0.999999999", "beta2: 0.999999999 is 1 in float32; must be at most 0.99999994"),
+    ("[optimizers.SGD]\nmomentum = 0.99999999", "momentum: 0.99999999 is 1 in float32; must be at most 0.99999994"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("optimizers", "message"), LOST_IN_FLOAT32)
+def test_a_hyperparameter_that_the_dtype_cannot_hold(tmp_path, optimizers, message):
+    """At ε = 0 a pixel that is always blank gives 0/0; a momentum of 1 never forgets."""
+    label = optimizers.partition("]")[0].removeprefix("[")
+    assert mistakes_of(write(tmp_path, document(optimizers=optimizers))) == [f"{label}.{message}"]
+    held = document(problem=TINY_PROBLEM + 'dtype = "float64"', optimizers=optimizers)
+    assert tiny(tmp_path, held).optimizers
+
+
+def test_the_dtypes_of_all_problems_count(tmp_path):
+    text = document(optimizers="[optimizers.Adam]\neps = 1e-50").replace("[problem]", "[problems.a]")
+    text += '[problems.b]\nname = "landscape"\n'
+    assert len(mistakes_of(write(tmp_path, text))) == 1
+    both = text + 'dtype = "float32"'
+    assert len(mistakes_of(write(tmp_path, both))) == 2
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images"),
+    [(1, "a batch has 1 image:"), (11, "the last batch of an epoch, 1,200 images, has 1 image:")],
+)
+def test_batch_norm_needs_two_images(tmp_path, batch_size, images):
+    problem = f"hidden = []\nbatch_size = {batch_size}\n"
+    [mistake] = mistakes_of(write(tmp_path, document(problem=problem)))
+    assert mistake.startswith(f"problem.batch_size: {images} batch norm needs 2 or more")
+    assert tiny(tmp_path, document(problem=problem + "batch_norm = false")).problems
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images"),
+    [
+        (2, "a batch has 2 images:"),
+        (399, "the last batch of an epoch, 1,200 images, has 3 images:"),
+        (4, "a batch has 4 images:"),
+        (5, None),
+        (64, None),
+    ],
+)
+def test_batch_norm_on_few_images_is_warned_of(tmp_path, capsys, batch_size, images):
+    problem = f"hidden = []\nbatch_size = {batch_size}\n"
+    tiny(tmp_path, document(problem=problem))
+    said = capsys.readouterr().err
+    assert (images is None) == (said == "")
+    assert f"tiny.toml: problem.batch_size: {images}" in said or not images
+    tiny(tmp_path, document(problem=problem + "batch_norm = false"))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("place", ["top", "constructor", "step"])
+def test_a_plugin_that_changes_the_working_directory_moves_nothing(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    leave = "__import__('os').chdir('/')"
+    source = plugin(**({place: leave} if place != "constructor" else {}))
+    if place == "constructor":
+        source = source.replace(
+            "self.learning_rate = learning_rate", f"{leave}; self.learning_rate = learning_rate"
+        )
+    experiment = load(write(Path("here"), document(optimizers=OWN), own=source))
+    assert Path.cwd() == tmp_path
+    run(experiment, Path("results"))
+    assert Path.cwd() == tmp_path
+    assert (tmp_path / "results/tiny/runs.csv").is_file()
 
 
 @pytest.mark.parametrize("settings", [", power=2.0", ", power=None", ", power='x'", ", power=True"])

@@ -296,3 +296,42 @@ def test_a_network_learns(batch_norm):
         assert (metrics[f"{role}_accuracy"][-1] > least).all()
         assert (metrics[f"{role}_loss"][-1] < metrics[f"{role}_loss"][0]).all()
     assert (metrics["train_loss"][-1] < 0.4).all()
+
+
+def trained(problem, rate, seeds=(1, 2, 3)):
+    recording = train(problem, SGD(learning_rate=rate), seeds, [30])
+    return recording.params, {name: values[-1] for name, values in recording.metrics.items()}
+
+
+def test_parameters_are_evaluated_with_the_averages_of_their_own_stack():
+    """A problem holds those of one stack: it gives the right numbers, or none."""
+    problem = Digits(hidden=())
+    first, numbers = trained(problem, 0.5)
+    assert problem.evaluate(first)["test_accuracy"].tolist() == numbers["test_accuracy"].tolist()
+    best = first.copy()
+    assert problem.evaluate(best)["test_loss"].tolist() == numbers["test_loss"].tolist()
+    second, later = trained(problem, 1e-3)
+    assert problem.evaluate(second)["test_accuracy"].tolist() == later["test_accuracy"].tolist()
+    for params in (first, best, second.copy()):  # of a copy nobody knows whose it is
+        with pytest.raises(ValueError, match="not of the stack that began last"):
+            problem.evaluate(params)
+    with pytest.raises(ValueError, match="not of the stack that began last"):
+        problem.loss_and_gradient(first, next(problem.batches([1, 2, 3])))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_another_number_of_rows_is_an_error(rows):
+    problem = Digits(hidden=())
+    params, _ = trained(problem, 0.5)
+    others = np.resize(params, (rows, problem.size))
+    for call in (problem.evaluate, lambda p: problem.loss_and_gradient(p, np.arange(1200))):
+        with pytest.raises(ValueError, match=f"params has {rows} rows, and the stack that has begun 3"):
+            call(others)
+
+
+@pytest.mark.parametrize("options", [{"batch_norm": False}, {"evaluate_with": "batch"}])
+def test_what_depends_on_the_parameters_alone_is_evaluated_at_any_time(options):
+    problem = Digits(hidden=(), **options)
+    first, numbers = trained(problem, 0.5)
+    trained(problem, 1e-3, seeds=[1])
+    assert problem.evaluate(first)["test_loss"].tolist() == numbers["test_loss"].tolist()

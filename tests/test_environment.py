@@ -72,6 +72,62 @@ def test_a_machine_that_does_not_name_its_processor(monkeypatch):
     ("changes", "expected"), [("", "0123456789ab"), (" M training.py", "0123456789ab + changes")]
 )
 def test_the_commit_says_whether_the_code_differs_from_it(monkeypatch, changes, expected):
-    answers = {"rev-parse": "0123456789ab", "status": changes}
-    monkeypatch.setattr(module, "_git", lambda *words: answers[words[0]])
+    answers = {"--show-prefix": "optimlab/", "HEAD": "0123456789ab", ".": changes}
+    monkeypatch.setattr(module, "_git", lambda *words: answers.get(words[-1], ""))
     assert environment()["commit"] == expected
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A stranger's repository."""
+    folder = tmp_path_factory.mktemp("foreign")
+    (folder / "optimlab").mkdir()
+    (folder / "optimlab/__init__.py").touch()
+    who = ["-c", "user.name=x", "-c", "user.email=x@x"]
+    for words in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "theirs"]):
+        subprocess.run(["git", "-C", folder, *words], check=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("place", "tracked"),
+    [
+        ("optimlab", False),  # `pip install --target .`
+        (".venv/lib/python3/site-packages/optimlab", False),
+        ("third_party/optimlab", True),
+    ],
+)
+def test_the_commit_is_the_package_s_own_or_none(monkeypatch, foreign, place, tracked):
+    package = foreign / place
+    package.mkdir(parents=True, exist_ok=True)
+    for file in (package / "__init__.py", package.parent / "pyproject.toml"):
+        file.touch()
+        if tracked:
+            subprocess.run(["git", "-C", foreign, "add", file], check=True)
+    monkeypatch.setattr(module, "PACKAGE", package)
+    assert environment()["commit"] == "unknown"
+
+
+def test_the_environment_names_no_other_repository(monkeypatch, foreign):
+    mine = environment()["commit"]
+    monkeypatch.setenv("GIT_DIR", str(foreign / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(foreign))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(foreign / "index"))
+    assert environment()["commit"] == mine
+
+
+def test_a_repository_of_its_own_is_named(monkeypatch, tmp_path):
+    package = tmp_path / "optimlab"
+    package.mkdir()
+    for file in (package / "__init__.py", tmp_path / "pyproject.toml"):
+        file.touch()
+    monkeypatch.setattr(module, "PACKAGE", package)
+    git = ["git", "-C", tmp_path, "-c", "user.name=x", "-c", "user.email=x@x"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "own"]):
+        subprocess.run([*git, *words], check=True)
+    (commit,) = subprocess.run(
+        [*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert environment()["commit"] == commit
+    (package / "__init__.py").write_text("changed = 1\n")
+    assert environment()["commit"] == f"{commit} + changes"

@@ -196,3 +196,49 @@ def test_training_leaves_the_number_of_threads_as_it_was(tmp_path):
     before = [pool["num_threads"] for pool in threadpool_info()]
     own(tmp_path, init="raise ValueError")
     assert [pool["num_threads"] for pool in threadpool_info()][: len(before)] == before
+
+
+NOT_IN_PLACE = {
+    "a new array under the old name": "params = params - self.learning_rate * gradient",
+    "a new array returned": "return params - self.learning_rate * gradient",
+    "a copy": "new = params.copy(); new -= self.learning_rate * gradient",
+    "the state alone": "state['w'] = state.get('w', 0) - self.learning_rate * gradient",
+    "nothing": "pass",
+}
+
+
+def with_step(step, init="pass"):
+    return plugin(init=init).replace("params -= self.learning_rate * gradient", step)
+
+
+@pytest.mark.parametrize("case", NOT_IN_PLACE)
+def test_a_step_that_is_not_in_place_fails(tmp_path, case):
+    source = with_step(NOT_IN_PLACE[case])
+    stack, _ = finished(tmp_path, document(optimizers=OWN), own=source)
+    assert [run.status for run in stack.runs] == ["failed"] * 6
+    assert {run.reason for run in stack.runs} == {
+        "TypeError: step must change params in place: params -= update, not params = params - update"
+    }
+
+
+NO_MOVE = {
+    "a gradient of zero": "params -= self.learning_rate * gradient * 0",
+    "steps lost in rounding": "params -= 1e-30 * self.learning_rate * gradient",
+    "at every fifth step": "if state['steps'] % 5 == 0: params -= 0 * gradient",
+    "to no parameter": "params[np.abs(gradient) > 1e9] -= 1",
+    "through a view of the start": "state['w'] = state.get('w', params[:]); state['w'] -= 0 * gradient",
+    "behind numpy's back": "import ctypes; address = ctypes.c_double if params.dtype == float else "
+    "ctypes.c_float; memory = address.from_address(params.ctypes.data); memory.value -= 1e-30",
+}
+
+
+@pytest.mark.parametrize("case", NO_MOVE)
+def test_a_step_in_place_that_moves_nothing_is_stuck(tmp_path, case):
+    stack, _ = finished(tmp_path, document(optimizers=OWN), own=with_step(NO_MOVE[case]))
+    assert [run.status for run in stack.runs] == ["stuck"] * 6
+
+
+def test_a_rule_that_waits_has_moved_in_the_end(tmp_path):
+    late = "if state['steps'] > 1: params -= self.learning_rate * gradient"
+    stack, _ = finished(tmp_path, document(optimizers=OWN), own=with_step(late))
+    assert [run.status for run in stack.runs] == ["ok"] * 6

@@ -6,6 +6,7 @@ and R gradients come out.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -90,6 +91,9 @@ class Network:
         self.size = self.layout.size
         self.workspace = Workspace(self.dtype)
         self._named: list[tuple[Array, Views]] = []
+        self._keeps_averages = batch_norm and evaluate_with == "running"
+        self._runs: int | None = None  # of the stack that has begun
+        self._starts: list[weakref.ref[Array]] = []  # by `initial_params`, the current one last
 
     def initial_params(self, generators: Sequence[np.random.Generator]) -> Array:
         """Return start parameters (R, P), row r drawn by generator r alone, and start a stack of R."""
@@ -103,14 +107,41 @@ class Network:
             elif isinstance(layer, BatchNorm):
                 views[layer.gamma][...] = 1
         self.start(len(generators))
+        self._starts.append(weakref.ref(params))
         return params
 
     def start(self, runs: int) -> None:
         """Begin with a new stack of `runs` runs: running averages are forgotten."""
         self.workspace.clear()
         self._named.clear()
+        self._runs = runs
         for layer in self.layers:
             layer.start(runs)
+
+    def check_stack(self, params: Array, *, is_final: bool = False) -> None:
+        """Raise where the running averages are those of other runs than `params`.
+
+        Parameters
+        ----------
+        params : where the network is to be trained or, `is_final`, evaluated. Once a second stack has
+            begun, copies of parameters may be of either: that stack's own array alone is evaluated.
+
+        Raises
+        ------
+        ValueError
+            When batch norm evaluates with running averages, and `params` has another number of rows than
+            the stack that has begun, or is not that stack's.
+        """
+        if not self._keeps_averages or self._runs is None:
+            return
+        if len(params) != self._runs:
+            raise ValueError(f"params has {len(params)} rows, and the stack that has begun {self._runs}")
+        is_earlier = any(start() is params for start in self._starts[:-1])
+        if is_earlier or (is_final and len(self._starts) > 1 and self._starts[-1]() is not params):
+            raise ValueError(
+                "params is not of the stack that began last, whose running averages batch norm holds: "
+                "evaluate a stack before the next begins, or give each a problem of its own"
+            )
 
     def samples_first(self, samples: int) -> bool:
         """Return whether inputs had better lie in memory sample by sample: see `optimlab.nn.layers`.

@@ -29,6 +29,8 @@ TRAIN_IMAGES = {"default": 1200, "article": 1500}
 # A run whose loss stays above this share of a guesser's has learnt nothing.
 STUCK_SHARE = 0.99
 
+FEW_IMAGES = 4  # in a batch, for batch norm
+
 
 class Data(NamedTuple):
     """Images (N, 64) with pixels in [0, 1], and their labels (N,)."""
@@ -108,7 +110,29 @@ class Digits:
         if self.batch_size > limit:
             text = f"must be at most {limit:,}, the size of the training set, got {self.batch_size:,}"
             return {"batch_size": text}
+        if self.batch_norm and self._smallest_batch == 1:
+            text = "batch norm needs 2 or more, and makes zeros of a single one"
+            return {"batch_size": f"{self._about_smallest_batch}: {text}"}
         return {}
+
+    def cautions(self) -> dict[str, str]:
+        """Return what is allowed, and seldom wanted: key → message."""
+        if self.batch_norm and self._smallest_batch <= FEW_IMAGES:
+            text = "batch norm takes mean and variance from these alone, which may cost much accuracy"
+            return {"batch_size": f"{self._about_smallest_batch}: {text}"}
+        return {}
+
+    @property
+    def _smallest_batch(self) -> int:
+        """The number of images in the last batch of an epoch."""
+        return TRAIN_IMAGES[self.split] % self.batch_size or self.batch_size
+
+    @property
+    def _about_smallest_batch(self) -> str:
+        images = "1 image" if self._smallest_batch == 1 else f"{self._smallest_batch} images"
+        if self._smallest_batch == self.batch_size:
+            return f"a batch has {images}"
+        return f"the last batch of an epoch, {TRAIN_IMAGES[self.split]:,} images, has {images}"
 
     @cached_property
     def network(self) -> Network:
@@ -188,6 +212,7 @@ class Digits:
 
     def loss_and_gradient(self, params: Array, batch: Array) -> tuple[Array, Array]:
         """Return the loss (R,) on the batch and its gradient (R, P), overwritten by the next call."""
+        self.network.check_stack(params)
         train = self.data["train"]
         labels = np.take(train.labels, batch, mode="clip")  # "clip" skips a copy
         if batch.ndim == 1:
@@ -201,7 +226,14 @@ class Digits:
         return self.network.loss_and_gradient(params, x, labels)
 
     def evaluate(self, params: Array) -> dict[str, Array]:
-        """Return loss and accuracy on all images of each role: name → (R,)."""
+        """Return loss and accuracy on all images of each role: name → (R,).
+
+        Raises
+        ------
+        ValueError
+            When batch norm's running averages are those of another stack: see `Network.check_stack`.
+        """
+        self.network.check_stack(params, is_final=True)
         metrics = {}
         for role, (images, labels) in self.data.items():
             loss, accuracy = self.network.loss_and_accuracy(params, images.T, labels)

@@ -181,6 +181,10 @@ class Landscape:
             return {"condition": f"is for {names} alone, got {self.condition:g} for {self.function}"}
         return {}
 
+    def cautions(self) -> dict[str, str]:
+        """Return what is allowed, and seldom wanted: key → message."""
+        return {}
+
     @property
     def _known(self) -> Function:
         return FUNCTIONS[self.function]
