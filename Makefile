@@ -1,13 +1,23 @@
 # optimlab: `make` lists what there is to do.
 
-PYTHON ?= python3
-VENV   := .venv
+override VENV := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+PYTHON     ?= python3
 EXPERIMENT ?= digits
 JOBS       ?=
 RESULTS    ?= results
+QUICK      ?=
+
+# A value reaches the commands by the environment and as it was given: make expands nothing in it, and the
+# shell runs nothing.
+override PYTHON     := $(value PYTHON)
+override EXPERIMENT := $(value EXPERIMENT)
+override JOBS       := $(value JOBS)
+override RESULTS    := $(value RESULTS)
+override QUICK      := $(value QUICK)
+export PYTHON EXPERIMENT JOBS RESULTS QUICK
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -18,24 +28,24 @@ help:  ## List the targets
 
 # The environment is made anew when pyproject.toml or the pinned versions are newer than it.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "optimlab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (once; a minute or two)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@"$$PYTHON" -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
 	@touch $@
 
 .PHONY: sweep
 sweep: $(READY)  ## Run what is missing of an experiment [EXPERIMENT=digits JOBS=2]
-	@$(BIN)/python -m optimlab sweep '$(EXPERIMENT)' $(if $(JOBS),--jobs $(JOBS)) --results '$(RESULTS)'
+	@$(BIN)/python -m optimlab sweep --results="$$RESULTS" $${JOBS:+--jobs="$$JOBS"} -- "$$EXPERIMENT"
 
 .PHONY: plots
 plots: $(READY)  ## Draw all figures and write results/report.html
-	@$(BIN)/python -m optimlab plots --results '$(RESULTS)'
+	@$(BIN)/python -m optimlab plots --results="$$RESULTS"
 
 .PHONY: verify
 verify: $(READY)  ## Train some of the stored runs again, and compare every bit
-	@$(BIN)/python -m optimlab verify '$(EXPERIMENT)' $(if $(JOBS),--jobs $(JOBS)) --results '$(RESULTS)'
+	@$(BIN)/python -m optimlab verify --results="$$RESULTS" $${JOBS:+--jobs="$$JOBS"} -- "$$EXPERIMENT"
 
 .PHONY: list
 list: $(READY)  ## Show experiments, optimizers and problems
@@ -75,16 +85,9 @@ $(VENV)/.bench: $(READY)
 
 .PHONY: bench
 bench: $(VENV)/.bench  ## Time optimlab beside PyTorch, JAX and scikit-learn (ten minutes) [QUICK=1]
-	@$(BIN)/python -m benchmarks --results '$(RESULTS)' $(if $(QUICK),--quick)
+	@$(BIN)/python -m benchmarks --results="$$RESULTS" $${QUICK:+--quick}
 
+# Only what carries optimlab's mark is deleted; an environment is made first only where there is none to ask.
 .PHONY: clean
-clean:  ## Delete the results and the environment, after asking
-	@printf 'Delete the results of all experiments in %s/, its report, and %s? [y/N] ' '$(RESULTS)' $(VENV); \
-	read answer; \
-	case "$$answer" in \
-	[yY]*) \
-		for parts in '$(RESULTS)'/*/parts; do test ! -d "$$parts" || rm -r "$${parts%/parts}"; done; \
-		rm -rf '$(RESULTS)/bench' '$(RESULTS)/report.html' '$(RESULTS)/.lock' $(VENV); \
-		echo 'Deleted.';; \
-	*) echo 'Nothing was deleted.';; \
-	esac
+clean: $(if $(wildcard $(BIN)/python),,$(READY))  ## Delete the results and the environment, after asking
+	@$(BIN)/python -m optimlab clean --environment=$(VENV) --results="$$RESULTS"

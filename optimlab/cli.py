@@ -1,4 +1,4 @@
-"""The command line: `optimlab sweep`, `plots`, `list`, `show`, `verify` and `prune`."""
+"""The command line: `optimlab sweep`, `plots`, `list`, `show`, `verify`, `prune` and `clean`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,7 +17,9 @@ from rich import filesize
 from rich.console import Console
 
 import optimlab
+from optimlab import hints
 from optimlab.errors import UserError
+from optimlab.hints import RESULTS
 from optimlab.wording import duration
 
 if TYPE_CHECKING:
@@ -34,16 +36,21 @@ app = typer.Typer(
 ExperimentName = Annotated[
     str, typer.Argument(help="A name in experiments/, or a path to a .toml file.")
 ]
-RESULTS = Path("results")
 JOBS_A_CORE = 4
 
 
-def _utf8(path: Path) -> Path:
-    """Refuse a path that Parquet's files cannot have."""
+def _results_folder(text: str | Path) -> Path:
+    """Refuse a path that is empty, that Parquet's files cannot have, or that is a file."""
+    path = Path(text)
+    if not str(text):
+        raise typer.BadParameter("the path is empty")
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise typer.BadParameter("the path is not UTF-8") from error
+    with suppress(OSError):  # whoever writes there will say what is wrong
+        if path.exists() and not path.is_dir():
+            raise typer.BadParameter(f"'{path}' is a file")
     return path
 
 
@@ -59,12 +66,16 @@ def _not_too_many(jobs: int | None) -> int | None:
 
 ResultsFolder = Annotated[
     Path,
-    typer.Option("--results", file_okay=False, callback=_utf8, help="The folder of all results."),
+    typer.Option(
+        "--results", metavar="FOLDER", parser=_results_folder, help="The folder of all results."
+    ),
 ]
 Jobs = Annotated[
     int | None,
     typer.Option(min=1, callback=_not_too_many, help="Worker processes; one a core if left out."),
 ]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
 
 # Heavy imports stand in the commands, so that --help answers at once.
 
@@ -92,8 +103,10 @@ def sweep(
     experiment: ExperimentName = "digits",
     jobs: Jobs = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete the experiment's results first.")
+        bool,
+        typer.Option("--fresh", help="Delete the experiment's results first; on a terminal, ask."),
     ] = False,
+    yes: Yes = False,
     backend: Annotated[
         Literal["local", "dask"], typer.Option(help="Where the workers are: here, or on a Dask cluster.")
     ] = "local",
@@ -125,6 +138,8 @@ def sweep(
         workers = _workers(backend, scheduler, jobs, time_limit)
         if not dry_run:
             _check_writable(folder)
+            if fresh:
+                _announce_deletion(console, folder, ask=not yes and _has_terminal())
         console.print(checked.title, style="bold", markup=False)
         try:
             with workers:
@@ -182,6 +197,30 @@ def _check_writable(folder: Path) -> None:
         raise UserError(f"{folder}: the results cannot be there: it may not be written to")
 
 
+def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:
+    """Print what --fresh deletes; where it is asked for and refused, end with 1."""
+    from optimlab.clean import described
+    from optimlab.store import Store
+
+    store = Store(folder)
+    if not store.is_marked():
+        return
+    console.print(f"Deletes {described(store)}", soft_wrap=True)
+    if ask and not _agreed("Go on?"):
+        console.print("Nothing was deleted.")
+        raise typer.Exit(1)
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _agreed(question: str) -> bool:
+    """Ask; whatever does not begin with y is a no, and so is the end of the input."""
+    typer.echo(f"{question} [y/N] ", nl=False)
+    return sys.stdin is not None and sys.stdin.readline().lower().startswith("y")
+
+
 @app.command()
 def verify(
     experiment: ExperimentName = "digits",
@@ -227,6 +266,37 @@ def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULT
     typer.echo(f"Deleted {len(gone):,} files from {store.parts}.")
 
 
+@app.command()
+def clean(
+    yes: Yes = False,
+    environment: Annotated[
+        Path | None, typer.Option(hidden=True, help="A virtual environment to delete, too.")
+    ] = None,
+    results: ResultsFolder = RESULTS,
+) -> None:
+    """Delete the results of all experiments, the page and the benchmarks, after asking.
+
+    Folders and files that optimlab did not write stay.
+    """
+    from optimlab.clean import delete, deletions, environments
+
+    with errors_for_people():
+        found = deletions(results)
+        environs = environments(environment)
+        for each in found + environs:
+            typer.echo(each.text)
+        if not found + environs:
+            typer.echo(f"There is nothing to delete in {results}.")
+        elif yes or _agreed("Delete all of this?"):
+            if found:
+                delete(results, found)
+            for each in environs:
+                each.delete()
+            typer.echo("Deleted.")
+        else:
+            typer.echo("Nothing was deleted.")
+
+
 def _workers(
     backend: str, scheduler: str | None, jobs: int | None, time_limit: float | None
 ) -> AbstractContextManager[None]:
@@ -262,8 +332,8 @@ def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Pa
     """Print how a sweep ended; exit 1 where runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
     console.print(f"{outcome.ran:,} runs in {duration(outcome.seconds)}; all in all {statuses}.")
-    elsewhere = "" if folder.parent == RESULTS else f" RESULTS={folder.parent}"
-    console.print(f"Tables are in {folder}; next: make plots{elsewhere}", soft_wrap=True)
+    plots = hints.make("plots", results=folder.parent)
+    console.print(f"Tables are in {folder}; next: {plots}", soft_wrap=True)
     missing = experiment.count() - sum(outcome.statuses.values())
     if missing:
         text = f"{missing:,} runs are missing from {folder}; the same command runs them."

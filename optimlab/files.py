@@ -163,6 +163,24 @@ class Folder:
             else:
                 os.unlink(self._spelt(name), dir_fd=at)
 
+    def remove_if_empty(self) -> None:
+        """Delete this folder, which is not the root, if nothing is in it."""
+        assert self.above is not None
+        with self.above._opened() as at, suppress(OSError):
+            os.rmdir(self.above._spelt(self.path.name), dir_fd=at)
+
+    def size(self) -> tuple[int, int]:
+        """Return how many files there are, here and further down, and their bytes."""
+        files = size = 0
+        for name in self.names():
+            inner = self.folder(name).size() if self.is_folder(name) else (1, self._size(name))
+            files, size = files + inner[0], size + inner[1]
+        return files, size
+
+    def _size(self, name: str) -> int:
+        with self._opened() as at:
+            return os.stat(self._spelt(name), dir_fd=at, follow_symlinks=False).st_size
+
     def remove_temporaries(self, pattern: str = "*") -> None:
         """Delete what a killed process left of files whose names match."""
         for name in self.names(f".{pattern}.*.tmp"):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from optimlab import hints
 from optimlab.config import ExperimentError, available, find, load
 from optimlab.optimizers import RANGES, RULES
 from optimlab.plugins import hyperparameters
@@ -48,7 +49,7 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
         size = sum(path.stat().st_size for path in stale)
         console.print(
             f"{len(stale):,} parts ({filesize.decimal(size)}) hold nothing that the experiment uses "
-            f"as it is now; optimlab prune {name} deletes them:",
+            f"as it is now; {hints.optimlab('prune', name, results)} deletes them:",
             markup=False,
         )
         for path in stale[:LISTED]:

@@ -13,6 +13,7 @@ import codecs
 import csv
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -40,6 +41,7 @@ PARTS_IN_MEMORY = 16
 ROWS_IN_A_GROUP = 1 << 17  # of traces.parquet: its bytes must not tell where parts begin and end
 PARAMS_IN_A_GROUP = 1 << 10  # of params.parquet, likewise
 
+PART_NAME = re.compile(r"[0-9a-f]{24}-[0-9a-f]{24}\.parquet")
 LARGEST_MANIFEST = 50_000_000  # bytes
 
 Index = dict[str, tuple[str, str]]  # run_id → the name of its part, and its status
@@ -76,22 +78,61 @@ class Store:
         Raises
         ------
         UserError
-            When another process holds them.
+            When another process holds them, or the folder holds files, but no results.
         """
+        self._refuse_foreign()
         with only_writer(self._own):
             self._parts.remove_temporaries()
             for name in ("runs.csv", "traces.parquet", "params.parquet", "experiment.json"):
                 self._own.remove_temporaries(name)
             yield
 
+    def is_marked(self) -> bool:
+        """Return whether the folder carries our mark: a whole experiment.json, or a sound part."""
+        about = self.manifest()
+        toml = str(about.get("toml")).encode("utf-8", "surrogatepass")
+        return about.get("toml_sha256") == sha256(toml).hexdigest() or any(
+            self._is_sound(name) for name in self._part_names()
+        )
+
+    def size(self) -> tuple[int, int]:
+        """Return how many files the results are, and their bytes."""
+        return self._own.size()
+
     def clear(self) -> None:
-        """Delete all results, if this is a folder of results."""
-        if not self._own.exists("parts"):
+        """Delete all results, if the folder carries our mark.
+
+        Raises
+        ------
+        UserError
+            When something in it is a link.
+        """
+        if not self.is_marked():
             return
         self._own.refuse_links()
         for name in self._own.names():
             if name not in (LOCK, HOLDER):
                 self._own.delete(name)
+
+    def delete(self) -> None:
+        """Delete all results and their folder; raise what `held` and `clear` raise."""
+        with self.held():
+            self.clear()
+            self._own.delete(LOCK)
+        self._own.remove_if_empty()
+
+    def _refuse_foreign(self) -> None:
+        """Raise when the folder holds files, but none of ours."""
+        ours = [name for name in self._parts.names() if PART_NAME.fullmatch(name) or name == "damaged"]
+        if ours or self.is_marked():
+            return
+        known = {LOCK, HOLDER} | ({"parts"} if not self._parts.names() else set())
+        others = [n for n in self._own.names() if n not in known and not n.endswith(".tmp")]
+        if others:
+            raise UserError(
+                f"{self.folder} holds files that are no results of optimlab, such as {others[0]}: "
+                "give another folder, --results FOLDER, or move them away"
+            )
 
     def write_part(self, stack: FinishedStack) -> None:
         """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
@@ -263,6 +304,13 @@ class Store:
                 if known is None or known[1] == "failed":
                     index[run.run_id] = (name, run.status)
         return index
+
+    def _is_sound(self, name: str) -> bool:
+        try:
+            self._sound_part(name)
+        except DamagedPartError:
+            return False
+        return True
 
     def _part_names(self) -> list[str]:
         return self._parts.names("*.parquet")

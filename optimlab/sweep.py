@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any
 
 from joblib import effective_n_jobs
 
+from optimlab import hints
 from optimlab.environment import environment
 from optimlab.experiment import FOLDER, Experiment, ProblemSetting, Run
 from optimlab.mixing import believed, with_witnesses
@@ -154,7 +154,7 @@ def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]
         "name": experiment.name,
         "title": experiment.title,
         "description": experiment.description,
-        "command": f"make sweep EXPERIMENT={_argument(experiment)}",
+        "command": hints.make("sweep", _argument(experiment)),
         **only,
         "problems": about,
         "optimizers": {s.label: asdict(s) for s in experiment.optimizers},
@@ -183,6 +183,5 @@ def _about(setting: ProblemSetting) -> dict[str, Any]:
 
 
 def _argument(experiment: Experiment) -> str:
-    """Return the experiment as a shell would have it: its name, or its file if that is elsewhere."""
-    is_usual = experiment.file.parent == FOLDER
-    return shlex.quote(experiment.name if is_usual else str(experiment.file))
+    """Return the experiment as commands take it: its name, or its file if that is elsewhere."""
+    return experiment.name if experiment.file.parent == FOLDER else str(experiment.file)

@@ -340,7 +340,7 @@ def test_workers_draw_the_same_and_progress_is_followed(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, r"no results in .*: run `make sweep`, then `make plots`"),
+        (None, r"no results in .*: run `make sweep RESULTS=\S+`, then `make plots RESULTS=\S+`"),
         ("", r"cannot read .*runs\.csv"),
         ("\x00\x01", r"cannot read .*runs\.csv"),
         ("run_id,optimizer\n1,SGD\n", r"cannot read .*runs\.csv: it has no column 'learning_rate'"),
@@ -364,7 +364,7 @@ def test_an_experiment_without_a_finished_run_is_left_out(tmp_path, quick, capsy
         write_report(tmp_path)
     assert "stopped: no run has finished yet" in capsys.readouterr().err
     with pytest.raises(
-        NothingToReport, match=r"runs\.csv holds no run: run `make sweep EXPERIMENT=stopped`"
+        NothingToReport, match=r"runs\.csv holds no run: run `make sweep EXPERIMENT=stopped RESULTS="
     ):
         write_report(tmp_path, ["stopped"])
     write_tables(tmp_path / "finished", labels=("SGD",), rates=(0.1,))
@@ -373,7 +373,7 @@ def test_an_experiment_without_a_finished_run_is_left_out(tmp_path, quick, capsy
 
 
 def test_a_named_experiment_must_have_run(tmp_path):
-    with pytest.raises(NothingToReport, match="run `make sweep EXPERIMENT=mine`, then `make plots`"):
+    with pytest.raises(NothingToReport, match=r"run `make sweep EXPERIMENT=mine RESULTS=\S+`, then"):
         write_report(tmp_path, ["mine"])
 
 

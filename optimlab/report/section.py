@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.markers import MarkerStyle
 
-from optimlab import statistics
+from optimlab import hints, statistics
 from optimlab.looks import Look
 from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
@@ -160,7 +160,7 @@ def write_section(
         hyperparameters=_hyperparameters(experiment),
         reasons=_reasons(runs),
         network=str(experiment.get("network") or ""),
-        command=str(experiment.get("command") or f"make sweep EXPERIMENT={name}"),
+        command=str(experiment.get("command") or hints.make("sweep", name)),
         toml=str(experiment.get("toml") or ""),
     )
 

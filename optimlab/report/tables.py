@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from optimlab import statistics
+from optimlab import hints, statistics
 from optimlab.errors import UserError
 from optimlab.files import Folder, experiment_folder
 from optimlab.messages import warn
@@ -88,14 +88,13 @@ def find_experiments(results: Path, experiments: list[str] | None = None) -> lis
         for name in experiments:
             if not (results / name / "runs.csv").is_file():
                 raise NothingToReport(
-                    f"{results / name / 'runs.csv'} does not exist: "
-                    f"run `make sweep EXPERIMENT={name}`, then `make plots`"
+                    f"{results / name / 'runs.csv'} does not exist: run {_commands(results, name)}"
                 )
         return [results / name for name in experiments]
     root = Folder(results)
     folders = [results / name for name in root.names() if _holds_runs(root, name)]
     if not folders:
-        raise NothingToReport(f"no results in {results}: run `make sweep`, then `make plots`")
+        raise NothingToReport(f"no results in {results}: run {_commands(results)}")
     return sorted(folders, key=lambda folder: (folder.name != "digits", folder.name))
 
 
@@ -125,8 +124,7 @@ def read_tables(folder: Path) -> Tables:
     runs = _read(folder / "runs.csv", [*KEYS, "status"], [f"final_{metric}" for metric in METRICS])
     if runs.empty:
         raise NothingToReport(
-            f"{folder / 'runs.csv'} holds no run: "
-            f"run `make sweep EXPERIMENT={folder.name}`, then `make plots`"
+            f"{folder / 'runs.csv'} holds no run: run {_commands(folder.parent, folder.name)}"
         )
     for column, legal in (("status", statistics.STATUSES), ("role", ROLES)):
         unknown = sorted(set(runs[column]) - set(legal))
@@ -181,6 +179,11 @@ def _read(path: Path, required: list[str], metrics: list[str]) -> pd.DataFrame:
 
 
 def _garbled(path: Path, why: str) -> NothingToReport:
-    return NothingToReport(
-        f"cannot read {path}: {why.strip()}. Remove it, run `make sweep`, then `make plots`"
-    )
+    commands = _commands(path.parent.parent, path.parent.name)
+    return NothingToReport(f"cannot read {path}: {why.strip()}. Remove it, run {commands}")
+
+
+def _commands(results: Path, experiment: str = "") -> str:
+    """Return what to run for tables and a page."""
+    sweep, plots = hints.make("sweep", experiment, results), hints.make("plots", results=results)
+    return f"`{sweep}`, then `{plots}`"

@@ -1,0 +1,39 @@
+"""Hints: commands for the user, spelt so that a shell takes them as they are."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+RESULTS = Path("results")  # where they are unless the user says otherwise
+
+
+def make(target: str, experiment: str = "", results: Path = RESULTS) -> str:
+    """Return a command of the Makefile, which takes its values literally, ``$`` too.
+
+    Examples
+    --------
+    >>> print(make("sweep", "my o'brien/x.toml"))
+    make sweep EXPERIMENT='my o'"'"'brien/x.toml'
+    >>> print(make("plots", results=Path("a b")))
+    make plots RESULTS='a b'
+    """
+    words = ["make", target]
+    if experiment:
+        words.append(f"EXPERIMENT={shlex.quote(experiment)}")
+    if results != RESULTS:
+        words.append(f"RESULTS={shlex.quote(str(results))}")
+    return " ".join(words)
+
+
+def optimlab(command: str, experiment: str, results: Path = RESULTS) -> str:
+    """Return a command of the package.
+
+    Examples
+    --------
+    >>> print(optimlab("prune", "-x y", Path("a b")))
+    optimlab prune --results='a b' -- '-x y'
+    """
+    elsewhere = [] if results == RESULTS else [f"--results={shlex.quote(str(results))}"]
+    dashes = ["--"] if experiment.startswith("-") else []
+    return " ".join(["optimlab", command, *elsewhere, *dashes, shlex.quote(experiment)])
