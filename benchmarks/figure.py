@@ -10,6 +10,7 @@ import pandas as pd
 from benchmarks.contenders import ALONE, OURS
 from benchmarks.steps import BATCHES, best_stacks
 from optimlab.files import Folder
+from optimlab.looks import DEFAULTS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -17,6 +18,7 @@ from matplotlib import pyplot as plt
 MINE, THEIRS, LIMIT = "#0072B2", "#7F7F7F", "#D55E00"
 
 
+@mpl.rc_context(DEFAULTS)
 def draw(rows: pd.DataFrame, folder: Folder) -> None:
     """Draw Adam's steps, at each contender's best stack size, to steps.png and steps.svg."""
     adam = best_stacks(rows)[lambda each: each["rule"] == "Adam"]

@@ -18,7 +18,7 @@ from rich.console import Console
 
 import optimlab
 from optimlab import hints
-from optimlab.errors import UserError
+from optimlab.errors import UserError, printable_lines
 from optimlab.hints import RESULTS
 from optimlab.wording import duration
 
@@ -96,6 +96,20 @@ def options(
     ] = False,
 ) -> None:
     """Compare optimizers by experiment: sweep, then plots, then open results/report.html."""
+    with errors_for_people():
+        _settle_environment()
+
+
+def _settle_environment() -> None:
+    """Refuse or mend variables that would end a library in the middle of something."""
+    cores = os.environ.get("LOKY_MAX_CPU_COUNT", "1")
+    if not cores.isdecimal() or int(cores) < 1:
+        raise UserError(f"the variable LOKY_MAX_CPU_COUNT must be a number of cores, got {cores}")
+    os.environ.pop("MPLBACKEND", None)  # no window is opened, and an unknown one ends matplotlib
+    try:
+        Path.home()
+    except RuntimeError:  # there is no HOME, and no user that it could be known from
+        os.environ["HOME"] = "/nonexistent"
 
 
 @app.command()
@@ -159,6 +173,9 @@ def sweep(
 @app.command()
 def plots(results: ResultsFolder = RESULTS) -> None:
     """Draw all figures, and write report.html, from the tables of every experiment."""
+    if sys.flags.optimize > 1:
+        with errors_for_people():
+            raise UserError("plots needs docstrings, for Altair: leave out -OO and PYTHONOPTIMIZE=2")
     from optimlab.progress import drawing_bar
     from optimlab.report.page import write_report
 
@@ -242,9 +259,10 @@ def verify(
         return
     console.print(f"{count}: {len(verdict.differences):,} came out differently.")
     for line in verdict.differences:
-        console.print(f"  {line}")
+        console.print(f"  {printable_lines(line)}")
     for name, (then, now) in sorted(verdict.changes.items()):
-        console.print(f"  {name} was {then} at the last sweep and is {now}")
+        text = f"  {name} was {then} at the last sweep and is {now}"
+        console.print(printable_lines(text))
     raise typer.Exit(1)
 
 
@@ -352,10 +370,11 @@ def errors_for_people() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        typer.echo(f"optimlab: {error}", err=True)
+        typer.echo(f"optimlab: {printable_lines(str(error))}", err=True)
         raise typer.Exit(2) from error
     except OSError as error:
-        typer.echo(f"optimlab: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        text = f"{error.filename or 'a file'}: {error.strerror or error}"
+        typer.echo(f"optimlab: {printable_lines(text)}", err=True)
         raise typer.Exit(1) from error
 
 

@@ -3,10 +3,15 @@
 LONGEST = 500
 
 
-def printable(text: str) -> str:
-    """Return a text from a file as one line for a terminal: what cannot be seen is spelt out."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:LONGEST])
-    return f"{line}…" if len(text) > LONGEST else line
+def printable(text: str, longest: int = LONGEST) -> str:
+    """Return a text from outside as one line for a terminal: what cannot be seen is spelt out."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])
+    return f"{line}…" if len(text) > longest else line
+
+
+def printable_lines(text: str) -> str:
+    """Return a message for a terminal, whole: its lines are kept, what cannot be seen is spelt out."""
+    return "\n".join(printable(line, len(line)) for line in text.split("\n"))
 
 
 class UserError(Exception):

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from optimlab import hints
 from optimlab.config import ExperimentError, available, find, load
+from optimlab.errors import printable
 from optimlab.optimizers import RANGES, RULES
 from optimlab.plugins import hyperparameters
 from optimlab.problems import PROBLEMS
@@ -53,7 +54,7 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
             markup=False,
         )
         for path in stale[:LISTED]:
-            console.print(f"  {path}", markup=False, soft_wrap=True)
+            console.print(f"  {printable(str(path))}", markup=False, soft_wrap=True)
         if len(stale) > LISTED:
             console.print(f"  and {len(stale) - LISTED:,} more")
     table = _table("optimizer", "rule", "hyper-parameters", "learning rates")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+import matplotlib as mpl
 import seaborn as sns
 
 INK, GREY = "#222222", "#8a8a8a"
@@ -49,7 +50,10 @@ VARIANTS: tuple[tuple[tuple[float, ...], str], ...] = (
     ((6, 1, 1, 1, 1, 1), "X"),
     ((9, 3), "*"),
 )
+# matplotlib's own defaults, whatever a user's matplotlibrc says; the backend is no matter of style.
+DEFAULTS: Any = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
 THEME: Any = {
+    **DEFAULTS,
     **sns.axes_style("ticks"),
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so a figure is the same everywhere
     "font.size": 9,

@@ -2,13 +2,15 @@
 
 import sys
 
+from optimlab.errors import printable_lines
+
 
 def warn(text: str) -> None:
     """Print a line for the user on stderr; where it is closed or full, do nothing."""
     if sys.stderr is None:  # closed before this process began
         return
     try:
-        sys.stderr.write(f"optimlab: warning: {text}\n")
+        sys.stderr.write(f"optimlab: warning: {printable_lines(text)}\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # ValueError: closed since
         pass

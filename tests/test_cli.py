@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from sweeping import OWN, document, plugin, write
+from sweeping import OWN, command, document, optimlab, plugin, write
 from typer.testing import CliRunner
 
-import optimlab
-from optimlab import cli
+from optimlab import __version__, cli
 from optimlab.store import Store
+
+PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def test_help_names_the_commands():
 
 def test_the_version_is_told():
     done = call("--version")
-    assert (done.exit_code, done.output) == (0, f"optimlab {optimlab.__version__}\n")
+    assert (done.exit_code, done.output) == (0, f"optimlab {__version__}\n")
 
 
 def test_plots_names_the_page(here):
@@ -234,6 +238,63 @@ def test_prune_deletes_what_the_experiment_no_longer_uses(here):
     assert (done.exit_code, done.output) == (0, f"Deleted {parts // 2} files from results/tiny/parts.\n")
     assert "0 runs to do, 6 finished before" in call("sweep", "tiny", "--jobs", 1).output
     assert call("prune", "tiny").output == "Deleted 0 files from results/tiny/parts.\n"
+
+
+@pytest.mark.parametrize("cores", ["abc", "", "0", "-1", "2.5"])
+def test_a_number_of_cores_that_is_none_is_told(here, monkeypatch, cores):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", cores)
+    done = call("sweep", "tiny")
+    assert done.exit_code == 2
+    told = f"the variable LOKY_MAX_CPU_COUNT must be a number of cores, got {cores}\n"
+    assert done.stderr == f"optimlab: {told}"
+
+
+def test_python_without_docstrings(here):
+    for words, status, told in [
+        (("plots",), 2, "optimlab: plots needs docstrings, for Altair: leave out -OO"),
+        (("sweep", "tiny", "--jobs", "1"), 0, ""),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-OO", *command(*words)[1:]],
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr.startswith(told)) == (status, True), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+NOBODY = """
+import os, pwd
+def getpwuid(user): raise KeyError(user)
+pwd.getpwuid = getpwuid
+os.environ.pop("HOME", None)
+"""
+
+
+def test_a_user_without_a_home_and_a_window_system_that_is_none(here):
+    (here / "nobody").mkdir()
+    (here / "nobody/sitecustomize.py").write_text(NOBODY)
+    path = os.pathsep.join([str(here / "nobody"), os.environ.get("PYTHONPATH", "")])
+    done = optimlab("plots", cwd=here, PYTHONPATH=f"{path}:{PROJECT}", MPLBACKEND="nonsense")
+    assert done.stderr == "optimlab: no results in results: run `make sweep`, then `make plots`\n"
+
+
+ESCAPE = "\x1b]0;owned\x07\x1b[31m"
+
+
+def test_no_name_of_a_file_reaches_the_terminal_raw(here):
+    call("sweep", "tiny", "--jobs", 1)
+    (here / f"results/tiny/parts/{ESCAPE}.parquet").write_text("x")
+    for words in (("show", "tiny"), ("sweep", "tiny", "--jobs", 1)):
+        done = call(*words)
+        assert r"\x1b]0;owned\x07\x1b[31m.parquet" in done.output.replace("\n", "")
+        assert done.output.replace("\n", "").isprintable()
+    (here / "results/tiny").rename(here / "aside")
+    (here / f"results/tiny/{ESCAPE}").mkdir(parents=True)
+    done = call("sweep", "tiny", "--jobs", 1)
+    assert (done.exit_code, r"such as \x1b]0;owned" in done.stderr) == (2, True)
 
 
 def test_terminate_is_an_interrupt():

@@ -3,6 +3,7 @@
 import io
 from functools import cache
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,6 +152,31 @@ def test_the_same_bytes_every_time(kind):
     assert b"<svg" in svg
     assert b"<dc:date>" not in svg
     assert plots.png(plots.pixels(first)) == plots.png(plots.pixels(second))
+
+
+def test_a_users_matplotlibrc_changes_nothing():
+    """Whatever is in force when a figure is drawn, its bytes are those of matplotlib's own defaults."""
+    expected = plots.svg(draw("traces")), plots.png(plots.pixels(draw("traces")))
+    foreign = {
+        "text.usetex": True,
+        "axes.facecolor": "red",
+        "savefig.transparent": True,
+        "font.size": 40,
+        "savefig.bbox": "tight",
+        "savefig.facecolor": "red",
+        "lines.linewidth": 9,
+        "figure.dpi": 7,
+        "axes.formatter.use_locale": True,
+        "axes.xmargin": 0.4,
+        "svg.fonttype": "none",
+        "patch.force_edgecolor": True,
+        "lines.antialiased": False,
+        "xtick.top": True,
+    }
+    with mpl.rc_context(foreign):
+        assert plots.svg(draw("traces")) == expected[0]
+        assert plots.png(plots.pixels(draw("traces"))) == expected[1]
+        assert mpl.rcParams["text.usetex"]  # and for others it is as it was
 
 
 def test_formats_and_the_narrow_form():
