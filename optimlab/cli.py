@@ -242,28 +242,36 @@ def _agreed(question: str) -> bool:
 def verify(
     experiment: ExperimentName = "digits",
     runs: Annotated[int, typer.Option(min=1, help="How many runs to train again.")] = 20,
-    seed: Annotated[int, typer.Option(help="Which runs: another seed, other runs.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Which runs: as printed by an earlier call; other ones if left out."),
+    ] = None,
     jobs: Jobs = None,
     results: ResultsFolder = RESULTS,
 ) -> None:
-    """Train some of the stored runs again, and compare every bit; exit 1 where one differs."""
+    """Train some of the stored runs and make the tables again; exit 1 where a bit differs."""
     from optimlab.config import find, load
     from optimlab.verify import verify as run_verify
 
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     with errors_for_people():
         verdict = run_verify(load(find(experiment)), results, runs, seed, jobs)
-    count = f"{verdict.runs:,} of {verdict.stored:,} runs trained again"
-    if not verdict.differences:
+    count = f"{verdict.runs:,} of {verdict.stored:,} runs trained again (--seed {verdict.seed})"
+    if verdict.differences:
+        console.print(f"{count}: {len(verdict.differences):,} came out differently.")
+        for line in verdict.differences:
+            console.print(f"  {printable_lines(line)}")
+        for name, (then, now) in sorted(verdict.changes.items()):
+            text = f"  {name} was {then} when they were computed and is {now}"
+            console.print(printable_lines(text))
+    else:
         console.print(f"{count}: every bit is the same.")
-        return
-    console.print(f"{count}: {len(verdict.differences):,} came out differently.")
-    for line in verdict.differences:
-        console.print(f"  {printable_lines(line)}")
-    for name, (then, now) in sorted(verdict.changes.items()):
-        text = f"  {name} was {then} at the last sweep and is {now}"
-        console.print(printable_lines(text))
-    raise typer.Exit(1)
+    if verdict.tables:
+        console.print("The page would not show what the runs and the experiment's file give:")
+        for line in verdict.tables:
+            console.print(f"  {printable_lines(line)}")
+    if verdict.differences or verdict.tables:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -278,6 +286,7 @@ def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULT
     with errors_for_people():
         checked = load(find(experiment))
         store, gone = Store(results / checked.name), []
+        store.refuse_other(checked)
         if store.parts.is_dir():
             with store.held():
                 gone = store.prune(checked)

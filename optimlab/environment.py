@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,12 +28,24 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         **{library: _version(library) for library in LIBRARIES},
-        "blas": _blas(),
+        **computing(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def describe_computing(by: Mapping[str, Any]) -> str:
+    """Return in words what computed a run."""
+    return ", ".join(f"{name} {value}" for name, value in by.items()) or "an unknown machine"
+
+
+@cache
+def computing() -> dict[str, str]:
+    """Return name → value of what decides the last bits of numbers: numpy, BLAS, and their kernels."""
+    vectors = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    return {"numpy": _version("numpy"), "blas": _blas(), "simd": " ".join(vectors[-1:])}
 
 
 def _version(library: str) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from optimlab.plugins import plugin_files
 from optimlab.training import Problem
@@ -91,6 +91,33 @@ class Run:
     keeps_params: bool = False
 
 
+class Cell(NamedTuple):
+    """The runs that differ by their seed alone. Their `identity` stands for all else they compute."""
+
+    problem: str
+    optimizer: str
+    learning_rate: float
+    identity: str
+
+
+def runs_of(
+    cells: Iterable[Cell], roles: Sequence[tuple[int, Role]], record_params: int
+) -> Iterator[Run]:
+    """Yield every run of the cells: one for each seed, with its role.
+
+    Parameters
+    ----------
+    cells : in order.
+    roles : every seed with its role.
+    record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
+    """
+    for problem, optimizer, rate, identity in cells:
+        for seed, role in roles:
+            keeps = 0 <= seed - FIRST_REPORTING_SEED < record_params
+            run_id = _digest(f"{identity} seed {seed}{' params' if keeps else ''}")
+            yield Run(run_id, problem, optimizer, rate, seed, role, keeps)
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A checked experiment.
@@ -125,15 +152,15 @@ class Experiment:
         for seed in range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.reporting_seeds):
             yield seed, "reporting"
 
-    def runs(self) -> Iterator[Run]:
-        """Yield every run, by problem, optimizer, learning rate and seed."""
+    def cells(self) -> Iterator[Cell]:
+        """Yield every cell, by problem, optimizer and learning rate."""
         for problem, setting in itertools.product(self.problems, self.optimizers):
             for rate in setting.learning_rates:
-                stem = self._identity(problem, setting, rate)
-                for seed, role in self.roles():
-                    keeps = 0 <= seed - FIRST_REPORTING_SEED < self.record_params
-                    run_id = _digest(f"{stem} seed {seed}{' params' if keeps else ''}")
-                    yield Run(run_id, problem.label, setting.label, rate, seed, role, keeps)
+                yield Cell(problem.label, setting.label, rate, self._identity(problem, setting, rate))
+
+    def runs(self) -> Iterator[Run]:
+        """Yield every run, by cell and seed."""
+        return runs_of(self.cells(), list(self.roles()), self.record_params)
 
     def count(self) -> int:
         """Return the number of runs."""

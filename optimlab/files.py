@@ -41,6 +41,10 @@ class EntryError(UserError):
         super().__init__(f"{path} {what}")
 
 
+class HeldError(UserError):
+    """A folder that another process is writing in; the message says which, and on which machine."""
+
+
 @dataclass(frozen=True)
 class Folder:
     """A folder whose entries are reached without following a link.
@@ -302,7 +306,7 @@ def only_writer(folder: Folder) -> Iterator[None]:
 
     Raises
     ------
-    UserError
+    HeldError
         When another process holds the folder; the message says which, and on which machine.
     """
     folder.create()
@@ -318,7 +322,7 @@ def only_writer(folder: Folder) -> Iterator[None]:
         else:
             if not is_free:
                 who = _holder(folder) or "another process"
-                raise UserError(f"{folder.path}: {who} is writing here; wait for it, or stop it")
+                raise HeldError(f"{folder.path}: {who} is writing here; wait for it, or stop it")
             if folder.exists(HOLDER):  # of one that was killed
                 folder.delete(HOLDER)
         _sign(folder)
@@ -355,9 +359,9 @@ def _take_place_of_dead_holder(folder: Folder) -> None:
                 folder.move(aside, folder, HOLDER)
 
 
-def _held_without_lock(folder: Folder) -> UserError:
+def _held_without_lock(folder: Folder) -> HeldError:
     who = _holder(folder) or "another process"
-    return UserError(
+    return HeldError(
         f"{folder.path}: {who} is writing here; wait for it, or stop it. "
         f"This file system has no locks: if that process is dead, remove {folder.path / HOLDER}"
     )

@@ -32,6 +32,7 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
     """Print what an experiment runs, and how many of its runs are on disk."""
     experiment = load(find(name))
     store = Store(results / experiment.name)
+    store.refuse_other(experiment)
     finished = store.finished()
     done = sum(run.run_id in finished for run in experiment.runs())
     console.print(experiment.title, style="bold", markup=False)

@@ -43,9 +43,17 @@ class Plan:
 
 
 def plan(experiment: Experiment, results: Path, jobs: int | None, *, fresh: bool = False) -> Plan:
-    """Return what a sweep of these parameters would do. Nothing is written."""
+    """Return what a sweep of these parameters would do. Nothing is written.
+
+    Raises
+    ------
+    UserError
+        When the results are those of another file.
+    """
     jobs = jobs or effective_n_jobs(-1)
-    finished = {} if fresh else Store(results / experiment.name).finished()
+    store = Store(results / experiment.name)
+    store.refuse_other(experiment)
+    finished = {} if fresh else store.finished()
     missing = [run for run in experiment.runs() if run.run_id not in finished]
     kept = experiment.count() - len(missing)
     all_stacks = list(stacks(experiment, missing, jobs))

@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -102,10 +102,12 @@ class FinishedStack:
     runs : how each run ended.
     traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column. Where
         parameters are recorded, "params" has rows of them (P,), and None for the other runs.
+    computed_by : the libraries and kernels that computed it, which decide the last bits.
     """
 
     runs: list[FinishedRun]
     traces: dict[str, np.ndarray]
+    computed_by: dict[str, str] = field(default_factory=dict)
 
 
 def train_stack(stack: Stack) -> FinishedStack:
@@ -200,4 +202,6 @@ def join(parts: list[FinishedStack]) -> FinishedStack:
     starts = np.cumsum([0] + [len(part.runs) for part in parts[:-1]])
     places = [part.traces["run"] + start for part, start in zip(parts, starts, strict=True)]
     traces = {name: np.concatenate([part.traces[name] for part in parts]) for name in parts[0].traces}
-    return FinishedStack(runs, traces | {"run": np.concatenate(places).astype(np.int32)})
+    computed_by = next((part.computed_by for part in parts if part.computed_by), {})
+    traces["run"] = np.concatenate(places).astype(np.int32)
+    return FinishedStack(runs, traces, computed_by)

@@ -11,29 +11,35 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import itertools
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
-from optimlab.errors import UserError
+from optimlab.environment import computing, describe_computing
+from optimlab.errors import UserError, printable
 from optimlab.experiment import Experiment, Run
 from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
+from optimlab.manifest import MANIFEST, Computed, Manifest, read_manifest
 from optimlab.messages import warn
 from optimlab.stack import FinishedRun, FinishedStack
-from optimlab.tables import RUN_COLUMNS, TRACE_SCHEMA, WHOSE
-from optimlab.training import PROBLEM_METRICS
+from optimlab.tables import RUN_COLUMNS, TRACE_SCHEMA, WHOSE, as_cell
+from optimlab.training import METRICS, PROBLEM_METRICS
 
 FORMAT = 2
 METADATA_KEY = b"optimlab"
@@ -43,8 +49,9 @@ PARAMS_IN_A_GROUP = 1 << 10  # of params.parquet, likewise
 
 PART_NAME = re.compile(r"[0-9a-f]{24}-[0-9a-f]{24}\.parquet")
 LARGEST_MANIFEST = 50_000_000  # bytes
+LONGEST_REASON = 500  # characters
 
-Index = dict[str, tuple[str, str]]  # run_id → the name of its part, and its status
+Index = dict[str, "Place"]  # run_id → where it is, and how it ended
 
 
 class DamagedPartError(UserError):
@@ -83,17 +90,15 @@ class Store:
         self._refuse_foreign()
         with only_writer(self._own):
             self._parts.remove_temporaries()
-            for name in ("runs.csv", "traces.parquet", "params.parquet", "experiment.json"):
+            for name in (*TABLES, MANIFEST):
                 self._own.remove_temporaries(name)
             yield
 
     def is_marked(self) -> bool:
         """Return whether the folder carries our mark: a whole experiment.json, or a sound part."""
-        about = self.manifest()
-        toml = str(about.get("toml")).encode("utf-8", "surrogatepass")
-        return about.get("toml_sha256") == sha256(toml).hexdigest() or any(
-            self._is_sound(name) for name in self._part_names()
-        )
+        manifest = self.manifest()
+        is_ours = manifest is not None and manifest.is_whole()
+        return is_ours or any(self._is_sound(name) for name in self._part_names())
 
     def size(self) -> tuple[int, int]:
         """Return how many files the results are, and their bytes."""
@@ -137,8 +142,9 @@ class Store:
     def write_part(self, stack: FinishedStack) -> None:
         """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
         self._parts.create()
-        runs = {"format": FORMAT, "runs": [asdict(run) for run in stack.runs]}
-        metadata = {METADATA_KEY: json.dumps(runs).encode()}
+        runs = [asdict(replace(run, reason=_shortened(run.reason))) for run in stack.runs]
+        notes = {"format": FORMAT, "runs": runs, "computed_by": stack.computed_by}
+        metadata = {METADATA_KEY: json.dumps(notes).encode()}
         table = pa.table(stack.traces).replace_schema_metadata(metadata)
         buffer = pa.BufferOutputStream()
         pq.write_table(table, buffer, compression="zstd")
@@ -160,7 +166,7 @@ class Store:
         """
         for name in self._part_names():
             try:
-                self._sound_part(name)
+                self._decoded_part(name)
             except DamagedPartError:
                 self._damaged.create()
                 names = (f"{name}{f'.{n}' if n else ''}" for n in itertools.count())
@@ -175,20 +181,23 @@ class Store:
     def finished(self) -> dict[str, Path]:
         """Return run_id → part of every run on disk that need not run again: all but failed ones."""
         return {
-            run_id: self.parts / name
-            for run_id, (name, status) in self._index().items()
-            if status != "failed"
+            run_id: self.parts / place.part
+            for run_id, place in self._index().items()
+            if place.status != "failed"
         }
 
-    def read(self, runs: Iterable[Run]) -> Iterator[tuple[Run, FinishedRun, dict[str, Any]]]:
-        """Yield each of these runs that is on disk: how it ended, and its traces, name → column."""
+    def read(
+        self, runs: Iterable[Run]
+    ) -> Iterator[tuple[Run, FinishedRun, dict[str, Any], dict[str, str]]]:
+        """Yield each of these runs that is on disk: how it ended, its traces, and what computed it."""
         index = self._index()
         for run in runs:
             if run.run_id in index:
-                ends, traces = self._read_part(index[run.run_id][0])
-                place = next(n for n, end in enumerate(ends) if end.run_id == run.run_id)
+                notes, traces = self._read_part(index[run.run_id].part)
+                place = next(n for n, end in enumerate(notes.runs) if end.run_id == run.run_id)
                 rows = traces.filter(pc.equal(traces["run"], place)).drop_columns("run")
-                yield run, ends[place], {name: rows[name].to_numpy() for name in rows.column_names}
+                columns = {name: rows[name].to_numpy() for name in rows.column_names}
+                yield run, notes.runs[place], columns, notes.computed_by
 
     def stale(self, experiment: Experiment) -> list[Path]:
         """Return the parts that no table of the experiment, as it is now, is made from."""
@@ -203,112 +212,119 @@ class Store:
             self._parts.delete(self._damaged.path.name)
         return [self.parts / name for name in stale] + [self.damaged / name for name in damaged]
 
-    def manifest(self) -> dict[str, Any]:
-        """Return what experiment.json holds; nothing where it is not there or is garbled."""
+    def manifest(self) -> Manifest | None:
+        """Return what experiment.json holds; None where it is not there or is garbled."""
         try:
-            content = json.loads(self._own.read("experiment.json", LARGEST_MANIFEST))
-        except (OSError, ValueError, RecursionError, EntryError):
-            return {}
-        return content if isinstance(content, dict) else {}
+            return read_manifest(self._own.read(MANIFEST, LARGEST_MANIFEST))
+        except (OSError, ValueError, EntryError):
+            return None
 
-    def write_tables(self, experiment: Experiment, manifest: dict[str, Any]) -> dict[str, int]:
-        """Make runs.csv, traces.parquet and experiment.json from the parts; return runs by status.
+    def refuse_other(self, experiment: Experiment) -> None:
+        """Raise UserError when the results are those of another file, which still exists."""
+        manifest = self.manifest()
+        if manifest is None or not manifest.file:
+            return
+        other = Path(os.path.normpath(self.folder.resolve() / manifest.file))
+        try:
+            is_other = other.is_file() and not other.samefile(experiment.file)
+        except (OSError, ValueError):  # nor is it one that could be looked for
+            return
+        if is_other:
+            raise UserError(
+                printable(
+                    f"{self.folder} holds the results of {other}, and {experiment.file.resolve()} is "
+                    "another file. Rename one of the two, or give one a folder of its own: --results"
+                )
+            )
 
-        Rows stand in the experiment's order, whatever order the runs finished in.
+    def moment(self) -> str:
+        """Return a digest of all parts, by their names, which hold the digests of their contents."""
+        return _digest("\n".join(self._part_names()).encode())
+
+    def tables(self) -> dict[str, bytes]:
+        """Return the tables as they are on disk: name → content."""
+        return {name: self._own.read(name) for name in TABLES if self._own.exists(name)}
+
+    def computed_otherwise(self, experiment: Experiment) -> Counter[str]:
+        """Return what computed the finished runs, in words, where it is not what is here → how many."""
+        index, here = self._index(), computing()
+        places = [index[run.run_id] for run in experiment.runs() if run.run_id in index]
+        others = [place.computed_by for place in places if place.computed_by not in ({}, here)]
+        return Counter(map(describe_computing, others))
+
+    def count_finished(self, manifest: Manifest) -> int:
+        """Return how many of the runs that a manifest lists are in the parts."""
+        index = self._index()
+        return sum(run.run_id in index for run in manifest.runs())
+
+    def write_tables(self, manifest: Manifest) -> Manifest:
+        """Make the tables and experiment.json from the parts, and return the latter.
+
+        Rows are in the experiment's order, whatever order the runs finished in. experiment.json comes
+        last, with a digest of each table: until then, tables of two moments are known by theirs.
         """
         self._own.create()
-        counts: dict[str, int] = {}
-        names = sorted({name for s in experiment.optimizers for name in s.hyperparameters})
-        settings = {s.label: s for s in experiment.optimizers}
+        index, moment = self._index(), self.moment()
+        digests = {}
+        for name, fill in TABLES.items():
+            if name == "params.parquet" and not manifest.record_params:
+                if self._own.exists(name):
+                    self._own.delete(name)
+                continue
+            with self._own.writing(name) as file:
+                fill(manifest, self._groups(manifest, index), file)
+            with self._own.open(name) as file:
+                digests[name] = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        ends = [index[run.run_id] for run in manifest.runs() if run.run_id in index]
+        statuses = Counter(end.status for end in ends)
+        computed = Counter(tuple(end.computed_by.items()) for end in ends)
+        manifest = manifest.model_copy(
+            update={
+                "runs_finished": len(ends),
+                "statuses": dict(statuses),
+                "computed": [Computed(by=dict(by), runs=runs) for by, runs in computed.items()],
+                "parts": moment,
+                "tables": digests,
+            }
+        )
+        self._own.write(MANIFEST, manifest.content())
+        return manifest
 
-        index = self._index()
+    def made_again(self, manifest: Manifest) -> dict[str, bytes]:
+        """Return the tables as they are made from the parts: name → content."""
+        index, made = self._index(), {}
+        for name, fill in TABLES.items():
+            if name != "params.parquet" or manifest.record_params:
+                file = io.BytesIO()
+                fill(manifest, self._groups(manifest, index), file)
+                made[name] = file.getvalue()
+        return made
 
-        def rows() -> Iterator[list[Any]]:
-            for group in self._groups(experiment, index):
-                for run, end in group.ends:
-                    counts[end.status] = counts.get(end.status, 0) + 1
-                    setting = settings[run.optimizer]
-                    start = [
-                        run.run_id,
-                        run.problem,
-                        run.optimizer,
-                        setting.rule,
-                        run.learning_rate,
-                        run.seed,
-                        run.role,
-                    ]
-                    finals = [_cell(end.final[name]) for name in PROBLEM_METRICS]
-                    others = [_cell(setting.hyperparameters.get(name)) for name in names]
-                    yield [*start, end.status, _cell(end.reason), end.steps, *finals, *others]
-
-        with self._own.writing("runs.csv") as file:
-            text = codecs.getwriter("utf-8")(file, "backslashreplace")
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow([*RUN_COLUMNS, *names])
-            writer.writerows(rows())
-        with self._own.writing("traces.parquet") as file:
-            self._write_traces(experiment, index, file)
-        self._write_params(experiment, index)
-        manifest = {**manifest, "runs_finished": sum(counts.values()), "statuses": counts}
-        about = json.dumps(manifest, indent=2, ensure_ascii=False)
-        self._own.write("experiment.json", f"{about}\n".encode())
-        return counts
-
-    def _write_traces(self, experiment: Experiment, index: Index, file: BinaryIO) -> None:
-        names = [name for setting in experiment.problems for name in setting.problem.extra_metrics]
-        extra = list(dict.fromkeys(names))
-        schema = pa.schema([*TRACE_SCHEMA, *(pa.field(name, pa.float64()) for name in extra)])
-        with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=WHOSE) as writer:
-            tables = (group.traces(schema) for group in self._groups(experiment, index))
-            for table in _in_pieces(tables, ROWS_IN_A_GROUP):
-                writer.write_table(table)
-
-    def _write_params(self, experiment: Experiment, index: Index) -> None:
-        """Write the parameters of the runs that record them; remove the file where none does."""
-        if not experiment.record_params:
-            if self._own.exists("params.parquet"):
-                self._own.delete("params.parquet")
-            return
-        dtype = np.result_type(*(setting.problem.dtype for setting in experiment.problems))
-        params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
-        schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*WHOSE, "step"]), params])
-        with (
-            self._own.writing("params.parquet") as file,
-            pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=WHOSE) as writer,
-        ):
-            groups = (
-                group.only([run for run in group.runs if run.keeps_params])
-                for group in self._groups(experiment, index)
-            )
-            tables = (group.traces(schema) for group in groups if group.runs)
-            for table in _in_pieces(tables, PARAMS_IN_A_GROUP):
-                writer.write_table(table)
-
-    def _groups(self, experiment: Experiment, index: Index) -> Iterator[Group]:
+    def _groups(self, manifest: Manifest, index: Index) -> Iterator[Group]:
         """Yield the finished runs in the experiment's order, as many at once as share a part."""
-        found = (run for run in experiment.runs() if run.run_id in index)
-        for name, runs in itertools.groupby(found, lambda run: index[run.run_id][0]):
-            ends, traces = self._read_part(name)
-            yield Group(list(runs), ends, traces)
+        found = (run for run in manifest.runs() if run.run_id in index)
+        for name, runs in itertools.groupby(found, lambda run: index[run.run_id].part):
+            notes, traces = self._read_part(name)
+            yield Group(list(runs), notes.runs, traces)
 
     def _index(self) -> Index:
         """Return run_id → (part, status), of the sound parts. A success beats a failure."""
         index: Index = {}
         for name in self._part_names():
             try:
-                ends = _ends(self._sound_part(name))
-            except DamagedPartError:
+                notes = _notes(self._sound_part(name))
+            except ValueError:
                 continue
-            for run in ends:
+            for run in notes.runs:
                 known = index.get(run.run_id)
-                if known is None or known[1] == "failed":
-                    index[run.run_id] = (name, run.status)
+                if known is None or known.status == "failed":
+                    index[run.run_id] = Place(name, run.status, notes.computed_by)
         return index
 
     def _is_sound(self, name: str) -> bool:
         try:
             self._sound_part(name)
-        except DamagedPartError:
+        except ValueError:
             return False
         return True
 
@@ -318,22 +334,62 @@ class Store:
     def _stale_names(self, experiment: Experiment) -> list[str]:
         """Return the names of the stale parts, in order."""
         index = self._index()
-        used = {index[run.run_id][0] for run in experiment.runs() if run.run_id in index}
+        used = {index[run.run_id].part for run in experiment.runs() if run.run_id in index}
         return [name for name in self._part_names() if name not in used]
 
     def _sound_part(self, name: str) -> pa.BufferReader:
-        """Return the content of a part, once it is known to be what was written."""
+        """Return the content of a part, once it is known to be what was written.
+
+        Raises
+        ------
+        ValueError
+            When it is not.
+        """
         try:
             content = self._parts.read(name)
-        except (EntryError, FileNotFoundError):
-            raise DamagedPartError(self.parts / name) from None
+        except (EntryError, FileNotFoundError) as error:
+            raise ValueError(str(error)) from None
         if Path(name).stem.rpartition("-")[2] != _digest(content):
-            raise DamagedPartError(self.parts / name)
+            raise ValueError("its digest is another")
         return pa.BufferReader(content)
 
-    def _decoded_part(self, name: str) -> tuple[list[FinishedRun], pa.Table]:
-        part = self._sound_part(name)
-        return _ends(part), pq.read_table(part)
+    def _decoded_part(self, name: str) -> tuple[Notes, pa.Table]:
+        """Return what a part says of its runs, and their traces.
+
+        Raises
+        ------
+        DamagedPartError
+            When it is not what a sweep wrote.
+        """
+        try:
+            part = self._sound_part(name)
+            notes = _notes(part)
+            return notes, _traces(part, notes)
+        except ValueError:
+            raise DamagedPartError(self.parts / name) from None
+
+
+class Notes(BaseModel):
+    """What a part says of its runs, beside their traces.
+
+    Attributes
+    ----------
+    format : of the part; one of another format has no runs that this version knows.
+    runs : how each ended.
+    computed_by : the libraries and kernels that decide the last bits.
+    """
+
+    format: int
+    runs: list[FinishedRun] = []
+    computed_by: dict[str, str] = {}
+
+
+class Place(NamedTuple):
+    """Of a run on disk: the name of its part, how it ended, and what computed it."""
+
+    part: str
+    status: str
+    computed_by: dict[str, str]
 
 
 class Group:
@@ -366,10 +422,91 @@ class Group:
         return pa.table(columns, names=schema.names).cast(schema)
 
 
-def _ends(part: pa.BufferReader) -> list[FinishedRun]:
-    """Return how the runs of a part ended; none where a later version wrote it."""
-    content = json.loads(pq.read_schema(part).metadata[METADATA_KEY])
-    return [FinishedRun(**run) for run in content["runs"]] if content["format"] == FORMAT else []
+def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+    """Write runs.csv."""
+    optimizers = manifest.optimizers
+    others = {name for each in optimizers.values() for name in each.hyperparameters}
+    names = sorted(others - RUN_COLUMNS.keys())
+    text = codecs.getwriter("utf-8")(file, "backslashreplace")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*RUN_COLUMNS, *names])
+    for group in groups:
+        for run, end in group.ends:
+            about = optimizers[run.optimizer]
+            values = {
+                **about.hyperparameters,
+                **{name: getattr(run, name) for name in WHOSE},
+                "rule": about.rule,
+                **{name: getattr(end, name) for name in ("status", "reason", "steps")},
+                **{f"final_{name}": end.final[name] for name in PROBLEM_METRICS},
+            }
+            writer.writerow([as_cell(values.get(name)) for name in (*RUN_COLUMNS, *names)])
+
+
+def _fill_traces(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+    """Write traces.parquet."""
+    names = [name for about in manifest.problems.values() for name in about.extra_metrics]
+    extra = (pa.field(name, pa.float64()) for name in dict.fromkeys(names))
+    schema = pa.schema([*TRACE_SCHEMA, *extra])
+    _fill_records(schema, groups, ROWS_IN_A_GROUP, file)
+
+
+def _fill_params(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+    """Write params.parquet, of the runs that record their parameters."""
+    dtype = np.result_type(*(about.dtype for about in manifest.problems.values()))
+    params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
+    schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*WHOSE, "step"]), params])
+    kept = (group.only([run for run in group.runs if run.keeps_params]) for group in groups)
+    _fill_records(schema, (group for group in kept if group.runs), PARAMS_IN_A_GROUP, file)
+
+
+def _fill_records(schema: pa.Schema, groups: Iterator[Group], rows: int, file: IO[bytes]) -> None:
+    """Write a Parquet file in groups of so many rows, in encodings that every reader knows."""
+    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=WHOSE) as writer:
+        for table in _in_pieces((group.traces(schema) for group in groups), rows):
+            writer.write_table(table)
+
+
+TABLES = {"runs.csv": _fill_runs, "traces.parquet": _fill_traces, "params.parquet": _fill_params}
+
+
+def _notes(part: pa.BufferReader) -> Notes:
+    """Return what a part says of its runs; of none where another version wrote it.
+
+    Raises
+    ------
+    ValueError
+        When it says nothing, or nonsense.
+    """
+    try:
+        raw = json.loads(pq.read_schema(part).metadata[METADATA_KEY])
+        if isinstance(raw["format"], int) and raw["format"] != FORMAT:
+            return Notes(format=raw["format"])
+        notes = Notes.model_validate(raw)
+    except (pa.ArrowException, OSError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    if any(run.final.keys() < set(PROBLEM_METRICS) for run in notes.runs):
+        raise ValueError("a final metric is missing")
+    return notes
+
+
+def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:
+    """Return the traces of a part: the columns that a stack's have, run after run."""
+    try:
+        traces = pq.read_table(part)
+        if notes.format != FORMAT:
+            return traces
+        runs = traces["run"].cast(pa.int32()).to_numpy()
+        numbers = traces.select(["step", "epoch", *METRICS])
+        if not all(
+            pa.types.is_integer(each) or pa.types.is_floating(each) for each in numbers.schema.types
+        ):
+            raise ValueError("a metric is no number")
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ValueError(str(error)) from error
+    if len(runs) and not (runs[0] >= 0 and runs[-1] < len(notes.runs) and (np.diff(runs) >= 0).all()):
+        raise ValueError("its rows are of other runs")
+    return traces
 
 
 def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
@@ -386,15 +523,10 @@ def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting).combine_chunks()
 
 
+def _shortened(reason: str) -> str:
+    """Return a reason of at most so many characters as anyone reads."""
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
+
+
 def _digest(content: bytes) -> str:
     return sha256(content).hexdigest()[:24]
-
-
-def _cell(value: Any) -> Any:
-    """Return a value as it stands in a CSV file: nothing for None and NaN, no lone carriage return.
-
-    Python writes that without quotes, and other programs take it for the end of the line.
-    """
-    if isinstance(value, str):
-        return value.replace("\r", "\\r")
-    return "" if value is None or value != value else value

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from joblib import effective_n_jobs
 
-from optimlab import hints
-from optimlab.environment import environment
-from optimlab.experiment import FOLDER, Experiment, ProblemSetting, Run
+from optimlab.environment import computing, describe_computing, environment
+from optimlab.experiment import Experiment, Run
+from optimlab.manifest import LastSweep, Manifest, describe, differing
+from optimlab.messages import warn
 from optimlab.mixing import believed, with_witnesses
 from optimlab.progress import Progress
 from optimlab.stack import Stack
@@ -26,8 +24,6 @@ from optimlab.workers import trained
 # A stack's working memory should stay within the cache that a core can call its own, more or less.
 STACK_BYTES = 6_000_000
 LARGEST_STACK = 60
-
-ABOUT_PROBLEM = ("problem", "network", "steps", "steps_per_epoch", "stuck_loss")
 
 
 @dataclass(frozen=True)
@@ -84,19 +80,33 @@ def sweep(
     ran = 0
 
     def write_tables() -> dict[str, int]:
-        about = manifest(experiment, time.monotonic() - start, ran)
-        if ran == 0:  # the numbers are still those of the sweep before
-            before = store.manifest()
-            about |= {key: before[key] for key in ("environment", "last_sweep") if key in before}
-        return store.write_tables(experiment, about)
+        before = store.manifest() or Manifest()
+        last, where = before.last_sweep, before.environment
+        if ran:
+            last = LastSweep(runs=ran, seconds=round(time.monotonic() - start, 1))
+        if ran or not where:
+            where = environment()
+        about = describe(experiment, store.folder)
+        about = about.model_copy(update={"last_sweep": last or LastSweep(), "environment": where})
+        return store.write_tables(about).statuses
 
     with store.held():
+        store.refuse_other(experiment)
         if fresh:
             store.clear()
         store.set_aside_damaged()
+        before = store.manifest()
+        if before is None or not before.tables or differing(before, store.tables()):
+            write_tables()  # of one moment, and with a word on whose they are, whatever comes
         finished = store.finished()
         missing = [run for run in experiment.runs() if run.run_id not in finished]
         kept = experiment.count() - len(missing)
+        for by, runs in (store.computed_otherwise(experiment) if missing else {}).items():
+            warn(
+                f"{runs:,} of the runs that are kept were computed by {by}, and this machine has "
+                f"{describe_computing(computing())}: the last bits of the runs to come may differ; "
+                "--fresh does all of them here"
+            )
         try:
             with progress.over(len(missing), kept):
                 todo = with_witnesses(stacks(experiment, missing, jobs, time_limit))
@@ -141,47 +151,3 @@ def stacks(
                 code=experiment.codes[problem_label, optimizers[label].rule],
                 time_limit=time_limit,
             )
-
-
-def manifest(experiment: Experiment, seconds: float, ran: int) -> dict[str, Any]:
-    """Return what a reader of the results must know of the experiment and its environment."""
-    seeds: dict[str, list[int]] = {"tuning": [], "reporting": []}
-    for seed, role in experiment.roles():
-        seeds[role].append(seed)
-    about = {setting.label: _about(setting) for setting in experiment.problems}
-    only = next(iter(about.values())) if len(about) == 1 else dict.fromkeys(ABOUT_PROBLEM)
-    return {
-        "name": experiment.name,
-        "title": experiment.title,
-        "description": experiment.description,
-        "command": hints.make("sweep", _argument(experiment)),
-        **only,
-        "problems": about,
-        "optimizers": {s.label: asdict(s) for s in experiment.optimizers},
-        "seeds": seeds,
-        "runs_expected": experiment.count(),
-        "last_sweep": {"runs": ran, "seconds": round(seconds, 1)},
-        "environment": environment(),
-        "code": {f"{label}, {rule}": code for (label, rule), code in experiment.codes.items()},
-        "toml": experiment.toml,
-        "toml_sha256": sha256(experiment.toml.encode()).hexdigest(),
-    }
-
-
-def _about(setting: ProblemSetting) -> dict[str, Any]:
-    """Return what is to be known of a problem."""
-    problem = setting.problem
-    network = getattr(problem, "network", None)
-    values = (
-        {"name": setting.name, **setting.settings},
-        network.summary() if network else None,
-        setting.steps,
-        problem.steps_per_epoch,
-        problem.stuck_loss if math.isfinite(problem.stuck_loss) else None,  # JSON has no infinity
-    )
-    return dict(zip(ABOUT_PROBLEM, values, strict=True))
-
-
-def _argument(experiment: Experiment) -> str:
-    """Return the experiment as commands take it: its name, or its file if that is elsewhere."""
-    return experiment.name if experiment.file.parent == FOLDER else str(experiment.file)

@@ -6,6 +6,7 @@ Labels, rules and reasons are text, whatever they look like: "1", "01", "nan" an
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,27 @@ TRACE_SCHEMA = pa.schema(
     ]
 )
 TEXTS = [name for name, kind in RUN_COLUMNS.items() if kind is str]
+LABELS = ["run_id", "problem", "optimizer", "role", "status"]  # they never begin with a sign
+NUMBERS = {name: kind for name, kind in RUN_COLUMNS.items() if kind is not str}
+QUOTE = "'"
+SIGNS = ("=", "+", "-", "@", "\t", QUOTE)  # a spreadsheet would compute what begins with one
+
+
+def as_cell(value: Any) -> Any:
+    """Return a value as it stands in a CSV file, from which `read_runs` gives it back.
+
+    Nothing for None and NaN; an apostrophe before a text that a spreadsheet would take for a formula;
+    and no lone carriage return, which Python writes without quotes and others take for a line's end.
+    """
+    if isinstance(value, str):
+        return (QUOTE if value.startswith(SIGNS) else "") + value.replace("\r", "\\r")
+    return "" if value is None or value != value else value
+
+
+def write_csv(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV, its texts safe from spreadsheets."""
+    texts = {str(name): table[name].map(as_cell) for name in table.select_dtypes(["object", "str"])}
+    return table.assign(**texts).to_csv(index=False).encode()
 
 
 def read_runs(content: bytes) -> pd.DataFrame:
@@ -53,8 +75,10 @@ def read_runs(content: bytes) -> pd.DataFrame:
         If it is no CSV file, or a cell is not of the type of its column.
     """
     table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
-    for name, kind in RUN_COLUMNS.items():
-        if kind is not str and name in table:  # pandas' own conversion may be off by the last bit
+    for name in table.columns.difference([*LABELS, *NUMBERS]):
+        table[name] = table[name].str.removeprefix(QUOTE)
+    for name, kind in NUMBERS.items():
+        if name in table:  # pandas' own conversion may be off by the last bit
             cells = table[name].to_numpy(dtype=object)
             table[name] = np.where(cells == "", "nan", cells).astype(kind)
     return table

@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from multiprocessing import current_process
 
 from joblib import Parallel, delayed
 
+from optimlab.environment import computing
 from optimlab.errors import UserError
 from optimlab.experiment import code_digest
 from optimlab.messages import warn
@@ -99,7 +101,7 @@ def _work(stack: Stack) -> FinishedStack:
             "the code changed while the sweep ran, or a worker has another version of it or of a "
             "library; sweep again to use the new one"
         )
-    return finished
+    return replace(finished, computed_by=computing())
 
 
 def _leave_with(driver: int) -> None:

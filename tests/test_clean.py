@@ -277,14 +277,15 @@ def test_a_hint_can_be_pasted(project):
     done = call("sweep", file, "--results", folder, "--jobs", 1)
     plots = done.output.splitlines()[-1].partition("next: ")[2]
     again = json.loads((folder / "tiny/experiment.json").read_text())["command"]
-    (folder / "tiny/runs.csv").write_text("garbled")
+    (folder / "tiny/experiment.json").write_text("garbled")
     garbled = call("plots", "--results", folder).stderr
-    (folder / "tiny/runs.csv").unlink()
+    (folder / "tiny").rename(project / "aside")
     missing = call("plots", "--results", folder).stderr
+    (project / "aside").rename(folder / "tiny")
     sweep, results = ["-m", "optimlab", "sweep"], f"--results={folder}"
     for hint, expected in [
         (plots, ["-m", "optimlab", "plots", results]),
-        (again, [*sweep, "--results=results", "--", str(file)]),
+        (again, [*sweep, results, "--", str(file)]),
         (garbled.partition("run `")[2].partition("`")[0], [*sweep, results, "--", "tiny"]),
         (missing.partition("run `")[2].partition("`")[0], [*sweep, results, "--", "digits"]),
     ]:

@@ -48,7 +48,7 @@ def test_the_version_is_told():
 def test_plots_names_the_page(here):
     assert call("sweep", "tiny", "--jobs", 1).exit_code == 0
     done = call("plots")
-    assert (done.exit_code, done.output) == (0, "Open results/report.html\n")
+    assert (done.exit_code, done.stdout) == (0, "Open results/report.html\n")
     assert (here / "results/report.html").is_file()
 
 

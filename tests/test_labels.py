@@ -12,6 +12,7 @@ from sweeping import document, plugin, run, tiny
 from test_charts import unpacked, without_pictures
 from test_store import finished
 
+from optimlab.manifest import describe
 from optimlab.report.page import write_report
 from optimlab.store import Store
 from optimlab.tables import read_records, read_runs
@@ -99,7 +100,7 @@ def test_a_label_is_read_as_it_was_written(tmp_path, label):
     experiment = tiny(tmp_path, text, own=plugin(settings=", text=''"))
     store = Store(tmp_path / "results/digits")
     store.write_part(finished(list(experiment.runs())))
-    store.write_tables(experiment, {})
+    store.write_tables(describe(experiment, store.folder))
     runs = read_runs((store.folder / "runs.csv").read_bytes())
     traces = read_records((store.folder / "traces.parquet").read_bytes())
     for table in (runs, traces):

@@ -19,6 +19,7 @@ from sweeping import document, run, tiny
 import optimlab.store as store_module
 from optimlab.errors import UserError
 from optimlab.files import Folder
+from optimlab.manifest import describe
 from optimlab.stack import FinishedRun, FinishedStack
 from optimlab.store import Store
 from optimlab.training import METRICS, PROBLEM_METRICS
@@ -83,6 +84,11 @@ def finished(runs, status="ok", seed=0):
     return FinishedStack(ends, traces)
 
 
+def make_tables(store, experiment):
+    """Make the tables from the parts, and return the number of runs by status."""
+    return store.write_tables(describe(experiment, store.folder)).statuses
+
+
 def table(store):
     with (store.folder / "runs.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -109,7 +115,7 @@ def test_numbers_come_back_bit_for_bit(store, experiment):
     for place, name in enumerate(METRICS):
         stack.traces[name] = np.resize(np.roll(AWKWARD, place), 24)
     store.write_part(stack)
-    store.write_tables(experiment, {})
+    make_tables(store, experiment)
     for row, end in zip(table(store), stack.runs, strict=True):
         for name in PROBLEM_METRICS:
             cell = row[f"final_{name}"]
@@ -138,8 +144,9 @@ def test_runs_are_read_as_they_were_stored_and_those_that_were_not_are_left_out(
     stack = finished(runs[3:6])
     store.write_part(stack)
     read = list(store.read(reversed(runs)))
-    assert [(run, end) for run, end, _ in read] == list(zip(runs[5:2:-1], stack.runs[::-1], strict=True))
-    for place, (_, _, traces) in zip((2, 1, 0), read, strict=True):
+    ends = [(run, end) for run, end, *_ in read]
+    assert ends == list(zip(runs[5:2:-1], stack.runs[::-1], strict=True))
+    for place, (_, _, traces, _) in zip((2, 1, 0), read, strict=True):
         assert traces["step"].tolist() == [0, 7]
         assert traces["train_loss"].tolist() == stack.traces["train_loss"].tolist()[2 * place :][:2]
 
@@ -166,7 +173,7 @@ def test_rows_stand_in_the_experiments_order(store, experiment, seed):
     cut = int(rng.integers(1, len(runs)))
     store.write_part(finished(shuffled[:cut], seed=1))
     store.write_part(finished(shuffled[cut:], seed=2))
-    counts = store.write_tables(experiment, {"name": "tiny"})
+    counts = make_tables(store, experiment)
     assert counts == {"ok": 12}
     whose = [(r.run_id, r.optimizer, str(r.learning_rate), str(r.seed), r.role) for r in runs]
     keys = ("run_id", "optimizer", "learning_rate", "seed", "role")
@@ -187,7 +194,7 @@ def test_rows_stand_in_the_experiments_order(store, experiment, seed):
 
 def test_tables_have_the_fixed_columns(store, experiment):
     store.write_part(finished(list(experiment.runs())))
-    store.write_tables(experiment, {})
+    make_tables(store, experiment)
     columns = list(table(store)[0])
     assert [name for name in columns if name in RUNS] == RUNS
     assert columns[-4:] == ["beta1", "beta2", "eps", "momentum"]
@@ -207,7 +214,7 @@ def test_tables_have_the_fixed_columns(store, experiment):
 
 def test_cells_of_hyperparameters(store, experiment):
     store.write_part(finished(list(experiment.runs())))
-    store.write_tables(experiment, {})
+    make_tables(store, experiment)
     cells = {(r["optimizer"], r["momentum"], r["beta1"], r["beta2"], r["eps"]) for r in table(store)}
     assert cells == {("SGD", "0.9", "", "", ""), ("Adam", "", "0.1", "0.999", "1e-08")}
 
@@ -217,17 +224,17 @@ def test_a_metric_that_a_run_does_not_have_is_an_empty_cell(store, experiment):
     for end in stack.runs:
         end.final["test_loss"] = float("nan")
     store.write_part(stack)
-    store.write_tables(experiment, {})
+    make_tables(store, experiment)
     assert {row["final_test_loss"] for row in table(store)} == {""}
     assert all(float(row["final_train_loss"]) >= 0 for row in table(store))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"5", b"\xff", b'{"name": '])
-def test_a_manifest_that_is_none_is_empty(store, content):
+def test_a_manifest_that_cannot_be_read_is_none(store, content):
     if content is not None:
         store.folder.mkdir(parents=True)
         (store.folder / "experiment.json").write_bytes(content)
-    assert store.manifest() == {}
+    assert store.manifest() is None
 
 
 def test_any_other_end_beats_a_failure_that_came_later(store, experiment):
@@ -237,28 +244,30 @@ def test_any_other_end_beats_a_failure_that_came_later(store, experiment):
         for place, end in enumerate((status, "failed")):
             one.write_part(finished(runs[place:], end))
             another.write_part(finished(runs[1 - place :], end))
-        assert one.write_tables(experiment, {})[status] == len(runs)
-        assert another.write_tables(experiment, {})[status] == len(runs) - 1
+        assert make_tables(one, experiment)[status] == len(runs)
+        assert make_tables(another, experiment)[status] == len(runs) - 1
 
 
 def test_nothing_finished_gives_empty_tables(store, experiment):
     assert store.finished() == {}
-    assert store.write_tables(experiment, {"name": "tiny"}) == {}
+    assert make_tables(store, experiment) == {}
     assert table(store) == []
     assert pq.read_table(store.folder / "traces.parquet").schema.names == TRACES
     manifest = json.loads((store.folder / "experiment.json").read_text())
-    assert manifest == {"name": "tiny", "runs_finished": 0, "statuses": {}}
+    assert (manifest["name"], manifest["runs_finished"], manifest["statuses"]) == ("tiny", 0, {})
 
 
 def test_the_manifest_counts_the_runs_by_status(store, experiment):
     runs = list(experiment.runs())
     for place, status in enumerate(["ok", "stuck", "diverged", "failed"]):
         store.write_part(finished(runs[3 * place : 3 * place + 3 - (place > 1)], status))
-    counts = store.write_tables(experiment, {"title": "Größe"})
+    counts = make_tables(store, replace(experiment, title="Größe"))
     assert counts == {"ok": 3, "stuck": 3, "diverged": 2, "failed": 2}
     text = (store.folder / "experiment.json").read_text(encoding="utf-8")
     assert "Größe" in text
-    assert json.loads(text) == {"title": "Größe", "runs_finished": 10, "statuses": counts}
+    manifest = json.loads(text)
+    assert (manifest["title"], manifest["runs_finished"]) == ("Größe", 10)
+    assert manifest["statuses"] == counts
 
 
 def test_failed_runs_run_again_and_a_success_beats_a_failure(store, experiment):
@@ -267,12 +276,12 @@ def test_failed_runs_run_again_and_a_success_beats_a_failure(store, experiment):
     store.write_part(finished(runs[:4], "failed"))
     store.write_part(finished(runs[6:8], "diverged"))
     assert set(store.finished()) == set(ids[6:8])
-    assert store.write_tables(experiment, {}) == {"failed": 4, "diverged": 2}
+    assert make_tables(store, experiment) == {"failed": 4, "diverged": 2}
     store.write_part(finished(runs[1:3] + runs[10:]))
     assert set(store.finished()) == {*ids[6:8], *ids[1:3], *ids[10:]}
-    assert store.write_tables(experiment, {}) == {"failed": 2, "ok": 4, "diverged": 2}
+    assert make_tables(store, experiment) == {"failed": 2, "ok": 4, "diverged": 2}
     store.write_part(finished(runs[:3], "failed"))
-    assert store.write_tables(experiment, {}) == {"failed": 2, "ok": 4, "diverged": 2}
+    assert make_tables(store, experiment) == {"failed": 2, "ok": 4, "diverged": 2}
     traces = pd.read_parquet(store.folder / "traces.parquet")
     assert traces["run_id"].unique().tolist() == [ids[p] for p in (1, 2, 6, 7, 10, 11)]
 
@@ -280,10 +289,10 @@ def test_failed_runs_run_again_and_a_success_beats_a_failure(store, experiment):
 def test_a_failed_stack_that_succeeds_takes_the_place_of_its_part(store, experiment):
     runs = list(experiment.runs())
     store.write_part(finished(runs, "failed"))
-    assert store.write_tables(experiment, {}) == {"failed": 12}
+    assert make_tables(store, experiment) == {"failed": 12}
     store.write_part(finished(runs, "ok"))
     assert len(list(store.parts.iterdir())) == 1
-    assert store.write_tables(experiment, {}) == {"ok": 12}
+    assert make_tables(store, experiment) == {"ok": 12}
 
 
 def test_a_stack_of_many_runs_has_a_name_that_a_file_system_takes(store, tmp_path):
@@ -296,9 +305,9 @@ def test_runs_of_another_version_are_left_out(store, experiment, tmp_path):
     other = tiny(tmp_path / "other", document(training="epochs = 2"))
     store.write_part(finished(list(other.runs())))
     store.write_part(finished(list(experiment.runs())[:2] + list(other.runs())[:1], seed=3))
-    assert store.write_tables(experiment, {}) == {"ok": 2}
+    assert make_tables(store, experiment) == {"ok": 2}
     assert [row["run_id"] for row in table(store)] == [r.run_id for r in experiment.runs()][:2]
-    assert store.write_tables(other, {}) == {"ok": 6}
+    assert make_tables(store, other) == {"ok": 6}
 
 
 def foreign(path):
@@ -345,7 +354,7 @@ def test_a_damaged_part_is_not_read(store, experiment, damage):
     store.write_part(finished(runs[6:]))
     DAMAGES[damage](path)
     assert set(store.finished()) == {r.run_id for r in runs[6:]}
-    assert store.write_tables(experiment, {}) == {"ok": 6}
+    assert make_tables(store, experiment) == {"ok": 6}
     assert len(table(store)) == 6
     assert pq.read_table(store.folder / "traces.parquet").num_rows == 12
 
@@ -420,7 +429,7 @@ def test_traces_are_the_same_bytes_however_the_runs_share_parts(store, experimen
             traces = {name: column[rows] for name, column in whole.traces.items()}
             traces["run"] -= np.int32(start)
             store.write_part(FinishedStack(whole.runs[start:end], traces))
-        store.write_tables(experiment, {})
+        make_tables(store, experiment)
         contents.add((store.folder / "traces.parquet").read_bytes())
     assert len(contents) == 1
     read = pq.ParquetFile(store.folder / "traces.parquet")
@@ -505,7 +514,7 @@ def test_all_results_are_cleared_but_the_lock_and_nothing_that_is_no_results(sto
     store.clear()  # there are no parts: it may be any folder
     assert (store.folder / "notes.txt").exists()
     store.write_part(finished(runs))
-    store.write_tables(experiment, {})
+    make_tables(store, experiment)
     with store.held():
         before = {path.name for path in store.folder.iterdir()}
         store.clear()
@@ -562,13 +571,13 @@ def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path):
 def test_a_part_that_cannot_be_written_is_not_there(store, experiment, monkeypatch, broken):
     runs = list(experiment.runs())
     store.write_part(finished(runs[:3]))
-    store.write_tables(experiment, {})
+    make_tables(store, experiment)
     before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
     monkeypatch.setattr(os, broken, fail)
     with pytest.raises(OSError, match="No space left"):
         store.write_part(finished(runs[3:]))
     with pytest.raises(OSError, match="No space left"):
-        store.write_tables(experiment, {})
+        make_tables(store, experiment)
     assert {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()} == before
 
 
@@ -578,7 +587,7 @@ def test_a_reason_of_any_characters_fits_the_table(store, experiment):
     stack = finished(runs, "failed")
     stack.runs[0] = replace(stack.runs[0], reason=reason)
     store.write_part(stack)
-    store.write_tables(experiment, {})
+    make_tables(store, experiment)
     rows = table(store)
     assert len(rows) == 12
     assert rows[0]["reason"].startswith('a\nb, "c" \u20ac ')
@@ -588,6 +597,6 @@ def test_a_carriage_return_does_not_end_a_line_of_the_table(store, experiment):
     stack = finished(list(experiment.runs()), "failed")
     stack.runs[0] = replace(stack.runs[0], reason="a\rb")
     store.write_part(stack)
-    store.write_tables(experiment, {})
+    make_tables(store, experiment)
     assert b"\r" not in (store.folder / "runs.csv").read_bytes()
     assert pd.read_csv(store.folder / "runs.csv")["reason"][0] == r"a\rb"

@@ -29,7 +29,8 @@ from optimlab.report.charts import Chart, draw_charts
 from optimlab.report.figures import Calls, figure_calls
 from optimlab.report.paths import PathsReport, report_paths
 from optimlab.report.section import Contest, Section, write_section
-from optimlab.report.tables import Tables, find_experiments, read_tables
+from optimlab.report.tables import Tables, read_experiments
+from optimlab.tables import write_csv
 from optimlab.wording import join_words
 
 ROWS_WORTH_A_WORKER = 20_000  # of traces: counting fewer takes less time than starting a process
@@ -53,7 +54,7 @@ def write_report(
     Parameters
     ----------
     results : the folder of results, one folder an experiment in it.
-    experiments : which ones; without, every one that has a runs.csv.
+    experiments : which ones; without, every one that can be read.
     follow : is given what is to be done, one by one, and passes it on: a progress bar's ``track``.
 
     Returns
@@ -67,7 +68,7 @@ def write_report(
     UserError
         If another process writes a report there.
     """
-    tables = [read_tables(folder) for folder in find_experiments(results, experiments)]
+    tables = read_experiments(results, experiments)
     folder = Folder(results)
     with only_writer(folder):
         folder.refuse_link(PAGE)
@@ -150,7 +151,7 @@ def _draw(results: Folder, reports: list[Report], workers: Parallel, follow: Fol
         figures.create()
         figures.remove_temporaries()
         numbers = report.numbers.items()
-        _write(folder, {name: table.to_csv(index=False).encode() for name, table in numbers})
+        _write(folder, {name: write_csv(table) for name, table in numbers})
         _write(figures, pictures)
         for pattern in ("rates-*", "paths-*", "plane.*"):
             for name in figures.names(pattern):

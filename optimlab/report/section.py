@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.markers import MarkerStyle
 
 from optimlab import hints, statistics
+from optimlab.environment import describe_computing
 from optimlab.looks import Look
 from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
@@ -155,7 +156,7 @@ def write_section(
         files=files,
         article=article,
         paths=paths,
-        caveats=_caveats(contests),
+        caveats=[*_caveats(contests), *_mixed(experiment)],
         facts=_facts(experiment, runs),
         hyperparameters=_hyperparameters(experiment),
         reasons=_reasons(runs),
@@ -390,6 +391,15 @@ def _unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
     return f"Unfinished: {finished:,} of {expected:,} runs. Every number below may change.{none}"
 
 
+def _mixed(experiment: dict[str, Any]) -> list[str]:
+    """Return what is to be said of results that were computed on different machines."""
+    parts = {describe_computing(part["by"]): part["runs"] for part in experiment.get("computed", [])}
+    if len(parts) < 2:
+        return []
+    counts = "; ".join(f"{runs:,} runs by {by}" for by, runs in parts.items())
+    return [f"These results are mixed, so their last bits may differ where they need not: {counts}."]
+
+
 def _caveats(contests: dict[str, Contest]) -> list[str]:
     """Return what a careful reader should know before quoting the tables."""
     known = {problem: _caveats_of(contest) for problem, contest in contests.items()}
@@ -503,7 +513,7 @@ def _hyperparameters(experiment: dict[str, Any]) -> dict[str, str]:
             f"{name} {number(value) if isinstance(value, float) else value}"
             for name, value in (optimizer.get("hyperparameters") or {}).items()
         ]
-        rule = optimizer.get("rule", label)
+        rule = optimizer.get("rule") or label
         described[label] = ", ".join(([rule] if rule != label else []) + values) or "none"
     return described
 

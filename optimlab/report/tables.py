@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ValidationError
 
 from optimlab import hints, statistics
-from optimlab.errors import UserError
-from optimlab.files import Folder, experiment_folder
+from optimlab.errors import UserError, printable
+from optimlab.files import Folder, HeldError, experiment_folder
+from optimlab.manifest import MANIFEST, Manifest, differing, read_manifest
 from optimlab.messages import warn
-from optimlab.store import LARGEST_MANIFEST
+from optimlab.store import LARGEST_MANIFEST, Store
 from optimlab.tables import TEXTS, read_records, read_runs
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
@@ -43,89 +41,73 @@ class Tables:
     experiment: dict[str, Any]
 
 
-class Sweep(BaseModel):
-    """Of the last sweep: how many runs it did, in how many seconds."""
+def read_experiments(results: Path, experiments: list[str] | None = None) -> list[Tables]:
+    """Return the tables of all experiments, `digits` first, then by name; or of those named, in order.
 
-    runs: int = 0
-    seconds: float = 0
-
-
-class AboutProblem(BaseModel):
-    """Of one of the problems: its name and settings."""
-
-    problem: dict[str, Any]
-
-
-class About(BaseModel):
-    """What experiment.json says, as far as the page uses it; all of it may be missing."""
-
-    title: str | None = None
-    description: str | None = None
-    problem: dict[str, Any] | None = None
-    problems: dict[str, AboutProblem] | None = None
-    steps: int | None = None
-    steps_per_epoch: float | None = None
-    stuck_loss: float | None = None
-    optimizers: dict[str, dict[str, Any]] | None = None
-    runs_expected: int | None = None
-    runs_finished: int | None = None
-    last_sweep: Sweep | None = None
-    environment: dict[str, Any] | None = None
-    network: str | None = None
-    command: str | None = None
-    toml: str | None = None
-
-
-def find_experiments(results: Path, experiments: list[str] | None = None) -> list[Path]:
-    """Return the folders to report, `digits` first, then by name; or the named ones in their order.
+    What cannot be read is left out with a line on stderr, unless it is named.
 
     Raises
     ------
     NothingToReport
-        If there is none, or a named one has no runs.csv.
+        If there is none, or a named one cannot be read.
     """
     if experiments:
-        for name in experiments:
-            if not (results / name / "runs.csv").is_file():
-                raise NothingToReport(
-                    f"{results / name / 'runs.csv'} does not exist: run {_commands(results, name)}"
-                )
-        return [results / name for name in experiments]
-    root = Folder(results)
-    folders = [results / name for name in root.names() if _holds_runs(root, name)]
-    if not folders:
-        raise NothingToReport(f"no results in {results}: run {_commands(results)}")
-    return sorted(folders, key=lambda folder: (folder.name != "digits", folder.name))
+        return [read_tables(results / name) for name in experiments]
+    found, errors = [], []
+    for name in sorted(Folder(results).names(), key=lambda name: (name != "digits", name)):
+        try:
+            if _holds_results(results, name):
+                found.append(read_tables(results / name))
+        except UserError as error:
+            errors.append(str(error))
+    if not found:
+        nothing = f"no results in {results}: {_sweep_and_plot(results)}"
+        raise NothingToReport("\n  ".join(errors) or nothing)
+    for text in errors:
+        warn(f"left out: {text}")
+    return found
 
 
-def _holds_runs(results: Folder, name: str) -> bool:
-    """Return whether a folder has a table with a row: a sweep that was stopped at once has none."""
-    if (results.path / name).is_symlink() and (results.path / name / "runs.csv").exists():
-        warn(f"{results.path / name} is a link, which is not followed; left out")
-    folder = results.folder(name)
-    if not results.is_folder(name) or not folder.exists("runs.csv"):
+def _holds_results(results: Path, name: str) -> bool:
+    """Return whether an entry of the folder of results is one of results, and no link."""
+    names = ("runs.csv", MANIFEST, "parts")
+    if (results / name).is_symlink():
+        if any((results / name / each).exists() for each in names):
+            warn(f"{results / name} is a link, which is not followed; left out")
         return False
-    with folder.open("runs.csv") as file:
-        lines = [line for line in itertools.islice(file, 2) if line.strip()]
-    is_empty = len(lines) == 1 and lines[0].startswith(b"run_id,")
-    if is_empty:
-        warn(f"{name}: no run has finished yet; left out")
-    return not is_empty
+    folder = Folder(results).folder(name)
+    return Folder(results).is_folder(name) and any(folder.exists(each) for each in names)
 
 
 def read_tables(folder: Path) -> Tables:
     """Return the tables of an experiment; columns of metrics that it does not have are empty.
+
+    They are of one moment: where they are not those that experiment.json names, or are older than the
+    parts, they are made again first, unless a sweep is writing there. A sweep is never waited for.
 
     Raises
     ------
     NothingToReport
         If a table is missing, empty or garbled; the message names the file.
     """
-    runs = _read(folder / "runs.csv", [*KEYS, "status"], [f"final_{metric}" for metric in METRICS])
-    if runs.empty:
+    store = Store(folder)
+    try:
+        manifest, contents = _of_one_moment(store)
+    except OSError as error:
+        raise _garbled(Path(error.filename or folder), error.strerror or str(error)) from error
+    if "runs.csv" not in contents:
         raise NothingToReport(
-            f"{folder / 'runs.csv'} holds no run: run {_commands(folder.parent, folder.name)}"
+            f"{folder / 'runs.csv'} does not exist: {_sweep_and_plot(folder.parent, folder.name)}"
         )
+    runs = _checked(
+        folder / "runs.csv",
+        contents,
+        [*KEYS, "status"],
+        [f"final_{metric}" for metric in METRICS],
+    )
+    if runs.empty:
+        nothing = f"no run has finished yet: {folder / 'runs.csv'} holds no run"
+        raise NothingToReport(f"{folder.name}: {nothing}: {_sweep_and_plot(folder.parent, folder.name)}")
     for column, legal in (("status", statistics.STATUSES), ("role", ROLES)):
         unknown = sorted(set(runs[column]) - set(legal))
         if unknown:
@@ -134,40 +116,89 @@ def read_tables(folder: Path) -> Tables:
             )
     for column in ("rule", "reason"):
         runs[column] = runs.get(column, "")
-    traces = _read(folder / "traces.parquet", [*KEYS, "step", "epoch"], METRICS)
+    traces = _checked(folder / "traces.parquet", contents, [*KEYS, "step", "epoch"], METRICS)
     strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
     if (strangers["_merge"] == "left_only").any():
         raise _garbled(folder / "traces.parquet", "it holds other runs than runs.csv")
-    has_params = experiment_folder(folder).exists("params.parquet")
-    params = _read(folder / "params.parquet", [*KEYS, "step", "params"], []) if has_params else None
-    return Tables(folder, runs, traces, params, _read_about(folder / "experiment.json"))
+    params = None
+    if "params.parquet" in contents:
+        params = _checked(folder / "params.parquet", contents, [*KEYS, "step", "params"], [])
+    return Tables(folder, runs, traces, params, manifest.known())
 
 
-def _read_about(path: Path) -> dict[str, Any]:
+def _of_one_moment(store: Store) -> tuple[Manifest, dict[str, bytes]]:
+    """Return experiment.json and the tables; made again where they are not of one moment."""
+    manifest, contents = _read_about(store.folder), store.tables()
+    if _is_current(store, manifest, contents):
+        return manifest, contents
+    try:
+        with store.held():
+            manifest, contents = _read_about(store.folder), store.tables()
+            if not _is_current(store, manifest, contents):
+                manifest, contents = _made_again(store, manifest, contents)
+    except (HeldError, OSError) as error:
+        plots = hints.make("plots", results=store.folder.parent)
+        if differing(manifest, contents):
+            raise NothingToReport(f"{error}; then run `{plots}` again") from error
+        warn(f"{store.folder.name}: the tables are those of the last sweep: {error}")
+    return manifest, contents
+
+
+def _is_current(store: Store, manifest: Manifest, contents: dict[str, bytes]) -> bool:
+    """Return whether the tables are those of the manifest, and as new as the parts."""
+    if not manifest.tables:  # made by an older version, or by others: there is nothing to compare with
+        return "runs.csv" in contents or not manifest.cells
+    return not differing(manifest, contents) and manifest.parts == store.moment()
+
+
+def _made_again(
+    store: Store, manifest: Manifest, contents: dict[str, bytes]
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Make the tables from the parts, unless those lack runs that the tables had."""
+    wrong = [store.folder / name for name in differing(manifest, contents)]
+    count, before = store.count_finished(manifest), manifest.runs_finished or 0
+    if wrong and (count < before or not count):
+        raise NothingToReport(
+            f"{wrong[0]} is not what was written, and the parts hold {count:,} of its {before:,} runs: "
+            f"{_sweep_and_plot(store.folder.parent, store.folder.name)}"
+        )
+    if count < before:  # what the parts lack was pruned since
+        return manifest, contents
+    manifest = store.write_tables(manifest)
+    if wrong:
+        warn(f"{wrong[0]} was not what was written: all tables are made from the parts again")
+    elif count > before:
+        warn(f"{store.folder.name}: its tables are made again, with {count - before:,} runs more")
+    return manifest, store.tables()
+
+
+def _read_about(folder: Path) -> Manifest:
     """Return what experiment.json says; nothing where there is none."""
-    folder = experiment_folder(path.parent)
-    if not folder.exists(path.name):
-        return {}
+    own = experiment_folder(folder)
+    if not own.exists(MANIFEST):
+        if own.exists("parts") and not own.exists("runs.csv"):
+            hint = _sweep_and_plot(folder.parent, folder.name)
+            raise NothingToReport(f"{folder} has finished runs and no tables: {hint}")
+        return Manifest()
     try:
-        about = json.loads(folder.read(path.name, LARGEST_MANIFEST))
-        About.model_validate(about)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise _garbled(path, f"{key}: {first['msg']}" if key else first["msg"]) from error
-    except (ValueError, RecursionError) as error:
-        raise _garbled(path, str(error)) from error
-    return dict(about)
+        return read_manifest(own.read(MANIFEST, LARGEST_MANIFEST))
+    except ValueError as error:
+        raise _garbled(folder / MANIFEST, str(error)) from error
 
 
-def _read(path: Path, required: list[str], metrics: list[str]) -> pd.DataFrame:
+def _checked(
+    path: Path, contents: dict[str, bytes], required: list[str], metrics: list[str]
+) -> pd.DataFrame:
+    """Return a table, read from its bytes, once it has what it must have."""
     try:
-        content = experiment_folder(path.parent).read(path.name)
-        table = read_runs(content) if path.suffix == ".csv" else read_records(content)
+        if path.name not in contents:
+            raise ValueError("it does not exist")
+        read = read_runs if path.suffix == ".csv" else read_records
+        table = read(contents[path.name])
         missing = [column for column in required if column not in table]
         if missing:
             raise ValueError(f"it has no column {missing[0]!r}")
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise _garbled(path, str(error)) from error
     table = table.reindex(columns=list(dict.fromkeys([*table.columns, *metrics])))
     labels = [name for name in required if name in TEXTS]
@@ -179,11 +210,11 @@ def _read(path: Path, required: list[str], metrics: list[str]) -> pd.DataFrame:
 
 
 def _garbled(path: Path, why: str) -> NothingToReport:
-    commands = _commands(path.parent.parent, path.parent.name)
-    return NothingToReport(f"cannot read {path}: {why.strip()}. Remove it, run {commands}")
+    hint = f"Remove it, {_sweep_and_plot(path.parent.parent, path.parent.name)}"
+    return NothingToReport(printable(f"cannot read {path}: {why.strip()}. {hint}"))
 
 
-def _commands(results: Path, experiment: str = "") -> str:
+def _sweep_and_plot(results: Path, experiment: str = "") -> str:
     """Return what to run for tables and a page."""
     sweep, plots = hints.make("sweep", experiment, results), hints.make("plots", results=results)
-    return f"`{sweep}`, then `{plots}`"
+    return f"run `{sweep}`, then `{plots}`"
