@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,19 @@ PACKAGE = Path(__file__).parent
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "joblib")
 
 
-def environment() -> dict[str, Any]:
-    """Return name → value, for people: versions, BLAS, processor, system, commit and date."""
+def environment(packages: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """Return name → value, for people: versions, BLAS, processor, system, commit and date.
+
+    Parameters
+    ----------
+    packages : name → version of others that decided numbers.
+    """
     return {
         "optimlab": optimlab.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
         **{library: _version(library) for library in LIBRARIES},
+        **packages,
         **computing(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),

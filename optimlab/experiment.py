@@ -11,20 +11,18 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from optimlab.plugins import plugin_files
+from optimlab.identity import digest, joint_digest, problem_code, script_digest
+from optimlab.imports import Code
+from optimlab.plugins import plugin_code
 from optimlab.training import Problem
 
 Role = Literal["tuning", "reporting"]
 
 FIRST_REPORTING_SEED = 1000  # far from the tuning seeds, so that neither kind ever becomes the other
-PACKAGE = Path(__file__).parent
 FOLDER = Path("experiments")
-COMPUTING = ("numpy", "scikit-learn")  # the libraries whose versions decide numbers
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def runs_of(
     for problem, optimizer, rate, identity in cells:
         for seed, role in roles:
             keeps = 0 <= seed - FIRST_REPORTING_SEED < record_params
-            run_id = _digest(f"{identity} seed {seed}{' params' if keeps else ''}")
+            run_id = digest(f"{identity} seed {seed}{' params' if keeps else ''}")
             yield Run(run_id, problem, optimizer, rate, seed, role, keeps)
 
 
@@ -170,14 +168,14 @@ class Experiment:
     def _identity(self, problem: ProblemSetting, setting: OptimizerSetting, rate: float) -> str:
         """Return a digest of everything but the seed that decides a run's numbers."""
         parts = {
-            "problem": [problem.name, problem.settings],
+            "problem": [problem.name, problem.settings, self._scripts[problem.label]],
             "rule": setting.rule,
             "hyperparameters": setting.hyperparameters,
             "learning_rate": rate,
-            "record_at": _digest(repr(problem.record_at)),
+            "record_at": digest(repr(problem.record_at)),
             "code": self.codes[problem.label, setting.rule],
         }
-        return _digest(json.dumps(parts, sort_keys=True))
+        return digest(json.dumps(parts, sort_keys=True))
 
     @cached_property
     def codes(self) -> dict[tuple[str, str], str]:
@@ -185,26 +183,26 @@ class Experiment:
 
         It is of the code as it was when the first run was identified.
         """
+        problems, rules = self._code
         return {
-            (each.label, setting.rule): code_digest(each.problem, setting.rule, self.file.parent)
-            for each, setting in itertools.product(self.problems, self.optimizers)
+            (label, rule): joint_digest(problems[label], rules[rule])
+            for label, rule in itertools.product(problems, rules)
         }
 
+    @property
+    def packages(self) -> dict[str, str]:
+        """Name → version of the installed packages that decide numbers, by name."""
+        codes = [code for kind in self._code for code in kind.values()]
+        return dict(sorted(item for code in codes for item in code.packages.items()))
 
-def code_digest(problem: Problem, rule: str, folder: Path) -> str:
-    """Return a digest of the code that computes: what is not in it decides no number.
+    @cached_property
+    def _code(self) -> tuple[dict[str, Code], dict[str, Code]]:
+        """The code of the problems by label, and that of the rules."""
+        return (
+            {setting.label: problem_code(setting.problem) for setting in self.problems},
+            {setting.rule: plugin_code(setting.rule, self.file.parent) for setting in self.optimizers},
+        )
 
-    It is of the sources of this package that a run goes through, of the plug-in's file and what that
-    imports from outside the installed packages, and of the versions of the libraries.
-    """
-    module = type(problem).__module__.rpartition(".")[2]
-    files = ["optimizers.py", "training.py", "stack.py", "problems/seeds.py", f"problems/{module}.py"]
-    sources = [*(PACKAGE / file for file in files), *sorted(PACKAGE.glob("nn/*.py"))]
-    sources += plugin_files(rule, folder)
-    parts = [_digest(path.read_bytes() if path.exists() else b"") for path in sources]
-    return _digest(json.dumps([parts, [version(library) for library in COMPUTING]]))
-
-
-def _digest(content: str | bytes) -> str:
-    data = content.encode() if isinstance(content, str) else content
-    return sha256(data).hexdigest()[:16]
+    @cached_property
+    def _scripts(self) -> dict[str, str]:
+        return {setting.label: script_digest(setting.problem) for setting in self.problems}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import sys
-from contextlib import suppress
+from collections.abc import Sequence
 from difflib import get_close_matches
-from hashlib import sha256
-from modulefinder import ModuleFinder
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from optimlab.imports import Code, Module, follow
 from optimlab.optimizers import RULES
+
+PREFIX = "optimlab_plugin_"
 
 
 def load_rule(name: str, folder: Path) -> type:
@@ -47,28 +52,21 @@ def load_rule(name: str, folder: Path) -> type:
     return rule
 
 
-def plugin_files(name: str, folder: Path) -> list[Path]:
-    """Return the file of a rule ``"file.py:ClassName"`` and what it imports; nothing for the five.
+def plugin_code(name: str, folder: Path) -> Code:
+    """Return what a rule ``"file.py:ClassName"`` consists of; nothing for the five.
 
-    What is installed, and optimlab itself, are left out: their versions and sources are known otherwise.
-    So is what a plug-in finds by other means than import statements.
+    That is its file and what it imports; what it finds by other means than import statements is not.
+
+    Raises
+    ------
+    ImportError, OSError, SyntaxError
+        As `optimlab.imports.follow` does.
     """
     if name in RULES:
-        return []
-    file = folder / name.partition(":")[0]
-    places = [path for path in sys.path if not _is_installed(Path(path or "."))]
-    finder = ModuleFinder(places, excludes=["optimlab"])
-    with suppress(OSError, SyntaxError, ValueError):  # gone or broken since it was checked
-        finder.run_script(str(file))
-    imported = {Path(getattr(module, "__file__", None) or file) for module in finder.modules.values()}
-    return [file, *sorted(imported - {file})]
-
-
-def _is_installed(folder: Path) -> bool:
-    return "site-packages" in folder.parts or any(
-        folder.resolve().is_relative_to(Path(prefix).resolve())
-        for prefix in (sys.prefix, sys.base_prefix)
-    )
+        return Code()
+    file = (folder / name.partition(":")[0]).resolve()
+    beside = tuple(dict.fromkeys((file.parent, folder.resolve())))
+    return follow(Module("", file), beside=beside)
 
 
 def hyperparameters(rule: type) -> dict[str, Any]:
@@ -88,17 +86,86 @@ def _load_plugin(file: str, folder: Path) -> ModuleType:
         raise ValueError(f'"{file}" is not a .py file in the folder of the experiment')
     if not is_there:
         raise ValueError(f"there is no file {folder / file}")
-    source = path.read_bytes()
-    module_name = f"optimlab_plugin_{sha256(source).hexdigest()[:16]}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    module = ModuleType(module_name)
-    module.__file__ = str(path)
-    sys.modules[module_name] = module  # dataclasses look their module up while it is being run
     try:
-        # Not by importlib: it may run bytecode of the file as it was a moment before.
-        exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102
+        return _run(plugin_code(file, folder), path)
     except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
         raise ValueError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
-    return module
+
+
+def _run(code: Code, path: Path) -> ModuleType:
+    """Return a plug-in as a module, named for all of its code; the modules beside it are below it.
+
+    Those are its own: another plug-in may have others of the same names, and nothing else sees them.
+    """
+    name = f"{PREFIX}{code.digest()}"
+    if name in sys.modules:
+        return sys.modules[name]
+    beside = {key: module for key, module in code.modules.items() if module.is_beside}
+    for key, module in beside.items():
+        BESIDE.known[f"{name}.{key}"] = module, code.sources.get(key), frozenset(beside)
+    plugin = ModuleType(name)
+    plugin.__file__, plugin.__path__ = str(path), []
+    sys.modules[name] = plugin  # dataclasses look their module up while it is being run
+    try:
+        _execute(plugin, code.sources[""], name, frozenset(beside))
+    except BaseException:
+        for key in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
+            del sys.modules[key]
+        raise
+    return plugin
+
+
+def _execute(module: ModuleType, source: bytes, plugin: str, beside: frozenset[str]) -> None:
+    """Run a module's source, whose import statements find what is beside the plug-in, too.
+
+    Not as Python loads modules: it may run bytecode of the file as it was a moment before.
+    """
+
+    def import_(
+        name: str,
+        globals: Any = None,  # noqa: A002  # as Python calls them
+        locals: Any = None,  # noqa: A002
+        fromlist: Sequence[str] = (),
+        level: int = 0,
+    ) -> Any:
+        if level or name not in beside:
+            return __import__(name, globals, locals, fromlist, level)
+        found = __import__(f"{plugin}.{name}", globals, locals, fromlist)
+        return found if fromlist else getattr(found, name.partition(".")[0])
+
+    module.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_}
+    exec(compile(source, str(module.__file__), "exec"), module.__dict__)  # noqa: S102
+
+
+class Beside(MetaPathFinder, Loader):
+    """Finds and loads the modules beside plug-ins, for Python's import machinery.
+
+    Attributes
+    ----------
+    known : full name → the module, its source, and the names of all modules beside the plug-in.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[Module, bytes | None, frozenset[str]]] = {}
+
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self.known:
+            return None
+        module, _, _ = self.known[fullname]
+        if module.file and module.file.suffix != ".py":
+            return spec_from_file_location(fullname, module.file)  # compiled
+        origin = str(module.file) if module.file else None
+        spec = ModuleSpec(fullname, self, origin=origin, is_package=bool(module.folders))
+        spec.has_location = origin is not None
+        return spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        _, source, beside = self.known[module.__name__]
+        if source is not None:  # of a folder there is none
+            _execute(module, source, module.__name__.partition(".")[0], beside)
+
+
+BESIDE = Beside()
+sys.meta_path.append(BESIDE)

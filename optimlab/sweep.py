@@ -85,7 +85,7 @@ def sweep(
         if ran:
             last = LastSweep(runs=ran, seconds=round(time.monotonic() - start, 1))
         if ran or not where:
-            where = environment()
+            where = environment(experiment.packages)
         about = describe(experiment, store.folder)
         about = about.model_copy(update={"last_sweep": last or LastSweep(), "environment": where})
         return store.write_tables(about).statuses

@@ -98,7 +98,7 @@ def verify(
             whose = f"{run.optimizer}, learning rate {run.learning_rate:g}, seed {run.seed}"
             differences.append(f"{whose}: {found[0]}{more}")
             then |= computed_by
-    now = environment() | computing()
+    now = environment(experiment.packages) | computing()
     changes = {
         key: (then[key], now[key])
         for key in now.keys() & then.keys() - {"date"}

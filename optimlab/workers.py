@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 
 from optimlab.environment import computing
 from optimlab.errors import UserError
-from optimlab.experiment import code_digest
+from optimlab.identity import code_digest
 from optimlab.messages import warn
 from optimlab.mixing import train_with_witness
 from optimlab.stack import FinishedStack, Stack, failed, join

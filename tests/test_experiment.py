@@ -3,14 +3,14 @@
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
 from itertools import groupby
 
 import pytest
 from sweeping import EXPERIMENTS, OWN, document, plugin, tiny
 
-import optimlab.experiment
+from optimlab import imports
 from optimlab.config import load
+from optimlab.errors import UserError
 from optimlab.experiment import FIRST_REPORTING_SEED
 
 BASE = {
@@ -158,7 +158,7 @@ SOURCES = [
     ("problems/seeds.py", True),
     ("nn/layers.py", True),
     ("nn/network.py", True),
-    ("nn/added.py", True),
+    ("nn/added.py", False),
     ("plots.py", False),
     ("statistics.py", False),
     ("store.py", False),
@@ -173,13 +173,13 @@ SOURCES = [
 def package(tmp_path_factory):
     """A copy of the package's sources."""
     copy = tmp_path_factory.mktemp("package") / "optimlab"
-    shutil.copytree(optimlab.experiment.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(imports.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
 
 
 @pytest.mark.parametrize(("file", "decides"), SOURCES)
 def test_the_source_of_what_computes_is_in_the_run_id(tmp_path, monkeypatch, package, file, decides):
-    monkeypatch.setattr(optimlab.experiment, "PACKAGE", package)
+    monkeypatch.setattr(imports, "PACKAGE", package)
     before = ids(base(tmp_path))
     path = package / file
     old = path.read_bytes() if path.exists() else None
@@ -196,15 +196,21 @@ def test_the_source_of_what_computes_is_in_the_run_id(tmp_path, monkeypatch, pac
 
 def test_what_moves_between_two_sources_changes_the_run_id(tmp_path, monkeypatch, package):
     """A digest of all sources one after the other would not notice."""
-    monkeypatch.setattr(optimlab.experiment, "PACKAGE", package)
+    monkeypatch.setattr(imports, "PACKAGE", package)
     one, two = package / "nn/aa.py", package / "nn/ab.py"
+    layers = package / "nn/layers.py"
+    before = layers.read_bytes()
+    layers.write_bytes(before + b"\nimport optimlab.nn.aa, optimlab.nn.ab\n")
     seen = set()
-    for first, second in ((b"xy", b"z"), (b"x", b"yz")):
+    for first, second in ((b"#xy", b"#z"), (b"#x", b"#yz")):
         one.write_bytes(first)
         two.write_bytes(second)
         seen.add(next(base(tmp_path).runs()).run_id)
     one.unlink()
+    with pytest.raises(UserError, match=r"No module named .optimlab\.nn\.aa."):
+        base(tmp_path)._code  # noqa: B018  # a source that is gone is no empty one
     two.unlink()
+    layers.write_bytes(before)
     assert len(seen) == 2
 
 
@@ -229,9 +235,13 @@ def test_an_experiment_whose_optimizer_is_a_plugin(tmp_path):
 
 def test_a_new_version_of_numpy_changes_every_run_id(tmp_path, monkeypatch):
     before = {run.run_id for run in tiny(tmp_path).runs()}
-    monkeypatch.setattr(
-        optimlab.experiment, "version", lambda library: "99" if library == "numpy" else version(library)
-    )
+    about = imports._about
+
+    def newer(text):
+        name, version, needs = about(text)
+        return name, "99" if name == "numpy" else version, needs
+
+    monkeypatch.setattr(imports, "_about", newer)
     assert before.isdisjoint(run.run_id for run in tiny(tmp_path).runs())
 
 

@@ -10,7 +10,7 @@ from sweeping import EXPERIMENTS, OWN, document, plugin, run, tiny
 
 from optimlab.config import ExperimentError
 from optimlab.optimizers import RULES, SGD
-from optimlab.plugins import hyperparameters, load_rule, plugin_files
+from optimlab.plugins import hyperparameters, load_rule, plugin_code
 
 FUTURE = """
 from __future__ import annotations
@@ -49,7 +49,7 @@ def write(folder, source, name="own"):
 @pytest.mark.parametrize("name", RULES)
 def test_the_five_need_no_file(tmp_path, name):
     assert load_rule(name, tmp_path / "nowhere") is RULES[name]
-    assert plugin_files(name, tmp_path) == []
+    assert plugin_code(name, tmp_path).sources == {}
 
 
 def test_sign_descent_takes_steps_of_one_size():
@@ -78,7 +78,7 @@ def test_sign_descent_takes_steps_of_one_size():
 def test_a_class_of_any_kind(tmp_path, source, parameters):
     rule = load_rule("own.py:Own", write(tmp_path, source))
     assert hyperparameters(rule) == parameters
-    assert plugin_files("own.py:Own", tmp_path) == [tmp_path / "own.py"]
+    assert plugin_code("own.py:Own", tmp_path).sources[""] == source.encode()
     gradient = np.ones((2, 2))
     params, expected = np.zeros((2, 2)), np.zeros((2, 2))
     for optimizer, place in ((rule(learning_rate=0.5), params), (SGD(learning_rate=0.5), expected)):

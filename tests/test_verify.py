@@ -111,7 +111,7 @@ def test_the_command(tmp_path, monkeypatch):
     code = Experiment.codes.func
     with monkeypatch.context() as patch:
         patch.setattr("optimlab.training.norms", lambda values: np.ones(len(values)))
-        patch.setattr(module, "environment", lambda: environment() | {"cpu": "another"})
+        patch.setattr(module, "environment", lambda packages: environment() | {"cpu": "another"})
         patch.setattr(Experiment, "codes", property(code))
         done = call("verify", "tiny", "--jobs", 1, "--seed", 0)
     assert done.exit_code == 1
