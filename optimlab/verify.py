@@ -90,6 +90,7 @@ def verify(
         for place, end in enumerate(stack.runs):
             rows = stack.traces["run"] == place
             again[end.run_id] = end, {name: column[rows] for name, column in stack.traces.items()}
+    now = environment(experiment.packages) | computing()
     differences, then = [], dict((store.manifest() or Manifest()).environment)
     for run, end, traces, computed_by in store.read(sample):
         found = list(_differences((end, traces), again[run.run_id]))
@@ -97,8 +98,7 @@ def verify(
             more = f", and {len(found) - 1} other numbers" if len(found) > 1 else ""
             whose = f"{run.optimizer}, learning rate {run.learning_rate:g}, seed {run.seed}"
             differences.append(f"{whose}: {found[0]}{more}")
-            then |= computed_by
-    now = environment(experiment.packages) | computing()
+            then |= {name: value for name, value in computed_by.items() if value != now.get(name)}
     changes = {
         key: (then[key], now[key])
         for key in now.keys() & then.keys() - {"date"}
