@@ -418,6 +418,8 @@ def _check_optimizer(
 
 def _wrong_default(name: str, default: Any) -> str | None:
     """Return why a table cannot hold a hyper-parameter of a plug-in; None if it can."""
+    if name == "learning_rates":
+        return "its hyper-parameter learning_rates has the name of a key of the optimizer's table"
     if name in RUN_COLUMNS:
         return f"its hyper-parameter {name} has the name of a column of runs.csv"
     if default is inspect.Parameter.empty or _can_be_kept(default):

@@ -347,6 +347,7 @@ def test_a_plugin_that_is_none(tmp_path, rule, source, message):
         (", power=2.0", "powr = 3", "optimizers.Own.powr: unknown key; did you mean power?"),
         (", seed=2", "", "optimizers.Own.rule: its hyper-parameter seed has the name of a column of runs.csv"),
         (", reason=''", "", "optimizers.Own.rule: its hyper-parameter reason has the name of a column of runs.csv"),
+        (", learning_rates=2", "", "optimizers.Own.rule: its hyper-parameter learning_rates has the name of a key of the optimizer's table"),
         (", power=np.tanh", "", "optimizers.Own.rule: the default of power must be a number, a text, true, false or None"),
         (", power=np.float32(2)", "", "optimizers.Own.rule: the default of power must be a number, a text, true, false or None"),
         (", clip=np.inf", "", "optimizers.Own.rule: the default of clip must be finite, got inf; None may stand for no limit"),

@@ -14,6 +14,14 @@ from optimlab import environment as module
 from optimlab.environment import LIBRARIES, environment
 
 
+@pytest.fixture(autouse=True)
+def afresh():
+    """What computes is looked up once a process."""
+    module.computing.cache_clear()
+    yield
+    module.computing.cache_clear()
+
+
 def test_it_tells_versions_machine_and_date():
     told = environment()
     assert list(told)[:3] == ["optimlab", "commit", "python"]
@@ -33,6 +41,7 @@ def test_the_kernels_of_the_blas_are_told(monkeypatch):
     )
     assert environment()["blas"].endswith(", SkylakeX kernels")
     monkeypatch.setattr(module, "threadpool_info", lambda: [{"user_api": "openmp"}])
+    module.computing.cache_clear()
     assert "kernels" not in environment()["blas"]
 
 

@@ -272,7 +272,7 @@ def test_a_sweep_from_elsewhere_with_workers(experiments):
     top = "from experiments.helpers import factor\nimport relay"
     file = write(experiments, document(optimizers=OWN), own=plugin(top=top, step="relay.factor()"))
     elsewhere = experiments.parent / "elsewhere"
-    files(elsewhere, experiments__helpers="1 / 0")
+    files(elsewhere, experiments__helpers="1 / 0", pandas__init="1 / 0")  # python -m looks there first
     done = optimlab("sweep", file, "--jobs", 2, cwd=elsewhere)
     assert (done.returncode, done.stderr) == (0, "")
     assert "6 runs" in done.stdout

@@ -11,6 +11,8 @@ from sweeping import EXPERIMENTS, OWN, document, plugin, run, tiny
 from optimlab.config import ExperimentError
 from optimlab.optimizers import RULES, SGD
 from optimlab.plugins import hyperparameters, load_rule, plugin_code
+from optimlab.report.tables import read_tables
+from optimlab.statistics import compare_optimizers
 
 FUTURE = """
 from __future__ import annotations
@@ -141,6 +143,33 @@ def test_hyperparameters_of_a_plugin_are_columns(tmp_path):
     }
     assert cells == {"Own": ["3", "fast", "", ""], "Adam": ["", "", "", "0.9"]}
     assert {row["rule"] for row in rows} == {"own.py:Own", "Adam"}
+
+
+INTERNAL = [
+    "setting",
+    "candidate",
+    "step",
+    "epoch",
+    "loss",
+    "score",
+    "accuracy",
+    "train_loss",
+    "_merge",
+    "index",
+]
+
+
+def test_a_hyperparameter_may_have_any_name_that_is_no_column(tmp_path):
+    settings = "".join(f", {name}={place}.5" for place, name in enumerate(INTERNAL))
+    seeds = "tuning = 1\nreporting = 2\n"
+    for name, given in (("named", settings), ("plain", "")):
+        own = {"own": plugin(settings=given)}
+        run(tiny(tmp_path / name, document(seeds=seeds, optimizers=OWN), **own), tmp_path / name)
+    assert rows_of(tmp_path / "named")[0]["setting"] == "0.5"
+    named, plain = (read_tables(tmp_path / name / "tiny") for name in ("named", "plain"))
+    assert list(named.runs) == list(plain.runs)
+    tables = [compare_optimizers(each.runs, each.traces).summary for each in (named, plain)]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_a_plugin_computes_what_the_same_built_in_rule_does(tmp_path):

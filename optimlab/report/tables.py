@@ -15,7 +15,7 @@ from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.manifest import MANIFEST, Manifest, differing, read_manifest
 from optimlab.messages import warn
 from optimlab.store import LARGEST_MANIFEST, Store
-from optimlab.tables import TEXTS, read_records, read_runs
+from optimlab.tables import RUN_COLUMNS, TEXTS, read_records, read_runs
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
 SPLITS = ("train", "validation", "test")
@@ -105,6 +105,7 @@ def read_tables(folder: Path) -> Tables:
         [*KEYS, "status"],
         [f"final_{metric}" for metric in METRICS],
     )
+    runs = runs[[name for name in runs if name in RUN_COLUMNS]]  # a hyper-parameter has any name
     if runs.empty:
         nothing = f"no run has finished yet: {folder / 'runs.csv'} holds no run"
         raise NothingToReport(f"{folder.name}: {nothing}: {_sweep_and_plot(folder.parent, folder.name)}")
