@@ -6,10 +6,12 @@ sweep, where one run of each optimizer and problem is trained alone, too, before
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,9 @@ STEPS = 60
 DECADES = 9  # to either side of one: how small and how large the made-up gradients are
 
 
-def mixes_runs(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> bool:
+def mixes_runs(
+    rule: type, given: Mapping[str, Any], rates: Sequence[float], seconds: float = 0.05
+) -> bool:
     """Return whether a run's steps depend on the other rows of its stack, as no rule's may.
 
     Three rows of different learning rates, with gradients of all sizes, are stepped together and each
@@ -37,6 +41,7 @@ def mixes_runs(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> 
     rule : the class of the optimizer.
     given : hyper-parameters, all but the learning rate.
     rates : the experiment's, one or more.
+    seconds : how long the steps together may take after the first; a slow rule takes fewer of them.
     """
     low, high = min(rates), max(rates)
     column = np.array([low / 2, low, low / 4] if low == high else [(low * high) ** 0.5, high, low])
@@ -45,21 +50,25 @@ def mixes_runs(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> 
     points, gradients = rng.normal(size=(2, STEPS, 3, 7))
     gradients *= 10**exponents
 
-    def walk(rows: list[int]) -> Iterator[np.ndarray]:
+    def walk(rows: list[int], seconds: float) -> Iterator[np.ndarray]:
         """Yield where each step took the gradient, and where it led: an array (R, 2, 7)."""
         optimizer = rule(learning_rate=column[rows, None], **given)
         params = points[0, rows]
         state = optimizer.init(params)
+        begun = 0.0
         for point, gradient in zip(points[:, rows], gradients[:, rows], strict=True):
             params[...] = point  # anew, so that no step is lost in the rounding of those before
             looked_at = np.array(optimizer.gradient_point(params, state))
             optimizer.step(params, gradient.copy(), state)
             yield np.stack([looked_at, params], axis=1)
+            begun = begun or time.perf_counter()
+            if time.perf_counter() - begun > seconds:
+                return
 
     with np.errstate(all="ignore"):
-        together = _until_it_raises(walk([0, 1, 2]))
+        together = _until_it_raises(walk([0, 1, 2], seconds))
         for row in range(3):
-            alone = _until_it_raises(walk([row]))[: len(together)]
+            alone = _until_it_raises(islice(walk([row], np.inf), len(together)))
             if len(alone) < len(together) or any(
                 not np.array_equal(one[0], several[row], equal_nan=True)
                 for one, several in zip(alone, together, strict=True)

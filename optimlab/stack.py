@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -51,9 +52,9 @@ class Stack:
     time_limit: float | None = None
     witness: int | None = None
 
-    @property
+    @cached_property
     def kind(self) -> tuple[str, ...]:
-        """What its runs share with those of other stacks: the problem and the optimizer."""
+        """Return what its runs share with those of other stacks: the problem and the optimizer."""
         return repr(self.problem), self.rule, repr(self.hyperparameters)
 
     @property

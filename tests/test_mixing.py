@@ -1,6 +1,7 @@
 """Rows that see each other are found out: when a file is loaded, and at the latest in the sweep."""
 
 import csv
+import math
 
 import pytest
 from sweeping import OWN, document, plugin, run, tiny
@@ -194,10 +195,11 @@ def test_a_witness_is_neither_first_nor_last_where_it_can_be(tmp_path, size):
     assert 0 < stack.witness < max(2, size - 1)
 
 
-def test_the_check_takes_a_moment(tmp_path):
-    """Steps, not seconds: a rule is constructed and stepped four times over, once for each row alone."""
+@pytest.mark.parametrize(("seconds", "steps"), [(math.inf, mixing.STEPS), (0, 1)])
+def test_the_check_takes_a_moment(tmp_path, seconds, steps):
+    """Few steps of a slow rule: the rows together, and each alone as many."""
     calls = []
     rule = rule_of(tmp_path, step="self.count()")
     rule.count = lambda self: calls.append(1)
-    mixing.mixes_runs(rule, {}, [0.1])
-    assert len(calls) == 4 * mixing.STEPS <= 240
+    assert not mixing.mixes_runs(rule, {}, [0.1], seconds)
+    assert len(calls) == 4 * steps
