@@ -12,13 +12,13 @@ from statistics import median
 TO_THE_FIRST_TRAINING = """\
 import sys
 from pathlib import Path
-from optimlab import cli, stack, sweep, workers
+from optimlab import cli, workers
 from optimlab.config import find, load
 
 def first(*arguments, **options):
     sys.exit(0)
 
-stack.train_stack = workers.train_stack = first
+workers.train_with_witness = first
 cli.app(["sweep", "digits", "--jobs", "1", "--results", sys.argv[1]])
 """
 

@@ -1,14 +1,101 @@
-"""`python -m optimlab` is the `optimlab` command."""
+"""The command `optimlab`, and `python -m optimlab`.
 
+Nothing but Python's own is imported until signals and streams are as they should be: Ctrl-C ends the
+command from its first moment on without a traceback, and output that cannot be written ends nothing.
+"""
+
+import errno
+import io
 import os
+import signal
 import sys
+from pathlib import Path
+from types import FrameType
 
 import optimlab
 
-# Python looks in the working directory first, where a folder seaborn/ would hide the library.
-if sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(optimlab.__file__)):  # noqa: PTH109, PTH120
-    sys.path.append(sys.path.pop(0))
+STOP_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
-from optimlab.cli import main  # what it imports is looked for in that order
 
-main()
+def main() -> None:
+    """Run the command line; exit 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C.
+
+    A command whose output cannot be written does its work all the same, and then exits with 1.
+    """
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it, and a shell's `&`
+            signal.signal(number, _leave)
+    out = _streams()
+    # Python looks in the working directory first, where a folder seaborn/ would hide the library.
+    if Path(sys.path[0]) == Path.cwd() != Path(optimlab.__file__).parents[1]:
+        sys.path.append(sys.path.pop(0))
+    from optimlab.cli import app
+
+    status: object = 0
+    try:
+        app()
+    except SystemExit as ended:
+        status = ended.code
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    if out.error and not status:
+        if out.error.errno != errno.EPIPE:  # a reader such as `head` may have had enough
+            sys.stderr.write(f"optimlab: the output could not be written: {out.error.strerror}\n")
+            sys.stderr.flush()
+        status = 1
+    sys.exit(status)  # type: ignore[arg-type]
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Exit at once: no command has begun to do anything."""
+    os._exit(130)
+
+
+class Output(io.FileIO):
+    """A stream of this process. That it cannot be written to is remembered, and raised nowhere."""
+
+    error: OSError | None = None
+
+    def write(self, content: object) -> int:
+        """Write what can be written of some bytes; return their number."""
+        try:
+            return super().write(content) or 0  # type: ignore[arg-type]
+        except OSError as error:
+            self.error = self.error or error
+            return len(content)  # type: ignore[arg-type]
+
+
+def _streams() -> Output:
+    """Make stdout and stderr of `Output`; return the former. A letter that one lacks is spelt out."""
+    closed = [number for number in range(3) if _is_closed(number)]
+    for _ in closed:  # lest another file be opened in its place
+        os.open(os.devnull, os.O_RDWR)
+    outputs = []
+    for number, before in ((1, sys.stdout), (2, sys.stderr)):
+        output = Output(number, "w", closefd=False)
+        if number in closed:
+            output.error = OSError(errno.EBADF, os.strerror(errno.EBADF))
+        encoding = before.encoding if before else "utf-8"
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(output),
+            encoding=encoding,
+            errors="backslashreplace",
+            line_buffering=number == 2 or output.isatty(),
+        )
+        outputs.append(output)
+        setattr(sys, "stdout" if number == 1 else "stderr", stream)
+    return outputs[0]
+
+
+def _is_closed(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -18,7 +17,8 @@ from rich.console import Console
 
 import optimlab
 from optimlab import hints
-from optimlab.errors import UserError, printable_lines
+from optimlab.__main__ import STOP_SIGNALS
+from optimlab.errors import Interrupted, UserError, printable_lines
 from optimlab.hints import RESULTS
 from optimlab.wording import duration
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from optimlab.experiment import Experiment
     from optimlab.plan import Plan
     from optimlab.sweep import Outcome
+    from optimlab.workers import Workers
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +38,7 @@ ExperimentName = Annotated[
     str, typer.Argument(help="A name in experiments/, or a path to a .toml file.")
 ]
 JOBS_A_CORE = 4
+WITHOUT_END = 10**6  # letters, more than any line has
 
 
 def _results_folder(text: str | Path) -> Path:
@@ -62,6 +64,14 @@ def _not_too_many(jobs: int | None) -> int | None:
         most = f"must be at most {JOBS_A_CORE * cpu_count()}, {JOBS_A_CORE} for each core here"
         raise typer.BadParameter(f"{most}, got {jobs:,}")
     return jobs
+
+
+def _console(*, markup: bool = False) -> Console:
+    """Return where a command prints. What is no terminal has no width: nothing is cut or wrapped."""
+    console = Console(highlight=False, markup=markup, emoji=False)
+    if not console.is_terminal:
+        console.width = WITHOUT_END
+    return console
 
 
 ResultsFolder = Annotated[
@@ -145,23 +155,29 @@ def sweep(
     from optimlab.progress import Progress
     from optimlab.sweep import sweep as run_sweep
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _console()
     with errors_for_people():
         checked = load(find(experiment))
         folder = results / checked.name
-        workers = _workers(backend, scheduler, jobs, time_limit)
+        cluster = _cluster(backend, scheduler, jobs, time_limit)
         if not dry_run:
             _check_writable(folder)
             if fresh:
                 _announce_deletion(console, folder, ask=not yes and _has_terminal())
         console.print(checked.title, style="bold", markup=False)
         try:
-            with workers:
+            with cluster as workers:
                 if dry_run:
                     _tell_plan(console, plan(checked, results, jobs, fresh=fresh))
                     return
                 outcome = run_sweep(
-                    checked, results, jobs, Progress(console), fresh=fresh, time_limit=time_limit
+                    checked,
+                    results,
+                    jobs,
+                    Progress(console),
+                    fresh=fresh,
+                    time_limit=time_limit,
+                    workers=workers,
                 )
         except KeyboardInterrupt:
             text = f"Interrupted. What had finished is in {folder}; the same command goes on."
@@ -179,7 +195,7 @@ def plots(results: ResultsFolder = RESULTS) -> None:
     from optimlab.progress import drawing_bar
     from optimlab.report.page import write_report
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _console()
     with errors_for_people(), drawing_bar(console) as bar:
         page = write_report(results, follow=bar.track)
     console.print(f"Open {page}", soft_wrap=True)
@@ -190,7 +206,8 @@ def list_all() -> None:
     """Show the experiments, the optimizers with defaults and legal ranges, and the problems."""
     from optimlab.listing import print_listing
 
-    print_listing(Console(highlight=False))
+    with errors_for_people():
+        print_listing(_console(markup=True))
 
 
 @app.command()
@@ -199,7 +216,7 @@ def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS
     from optimlab.listing import print_experiment
 
     with errors_for_people():
-        print_experiment(Console(highlight=False), experiment, results)
+        print_experiment(_console(markup=True), experiment, results)
 
 
 def _check_writable(folder: Path) -> None:
@@ -253,7 +270,7 @@ def verify(
     from optimlab.config import find, load
     from optimlab.verify import verify as run_verify
 
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = _console()
     with errors_for_people():
         verdict = run_verify(load(find(experiment)), results, runs, seed, jobs)
     count = f"{verdict.runs:,} of {verdict.stored:,} runs trained again (--seed {verdict.seed})"
@@ -324,12 +341,10 @@ def clean(
             typer.echo("Nothing was deleted.")
 
 
-def _workers(
+def _cluster(
     backend: str, scheduler: str | None, jobs: int | None, time_limit: float | None
-) -> AbstractContextManager[None]:
-    """Return the block in which joblib's workers are those that the options ask for."""
-    if time_limit and not hasattr(signal, "setitimer"):
-        raise UserError("--time-limit needs signals, which this system does not have")
+) -> AbstractContextManager[Workers | None]:
+    """Return a block that is connected to a cluster's workers, if the options ask for them."""
     if (backend == "dask") != (scheduler is not None):
         raise UserError("--backend dask and --scheduler ADDRESS belong together")
     if scheduler is None:
@@ -375,8 +390,15 @@ def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Pa
 
 @contextmanager
 def errors_for_people() -> Iterator[None]:
-    """Print what the user can put right, without a traceback: exit 2 for a mistake, else 1."""
+    """Print what the user can put right, without a traceback: exit 2 for a mistake, else 1.
+
+    Ctrl-C gives 130: while the block runs, signals to stop raise `Interrupted`, if none ignores them.
+    """
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    heard = [number for number in STOP_SIGNALS if before[number] is not signal.SIG_IGN]
     try:
+        for number in heard:
+            signal.signal(number, _interrupt)
         yield
     except UserError as error:
         typer.echo(f"optimlab: {printable_lines(str(error))}", err=True)
@@ -385,18 +407,13 @@ def errors_for_people() -> Iterator[None]:
         text = f"{error.filename or 'a file'}: {error.strerror or error}"
         typer.echo(f"optimlab: {printable_lines(text)}", err=True)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        typer.echo("optimlab: interrupted", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
-def main() -> None:
-    """Run the command line; exit 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C."""
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _terminate)
-    for stream in (sys.stdout, sys.stderr):  # a title may hold what this terminal has no letter for
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    app()
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted

@@ -1,25 +1,29 @@
-"""A cluster: the same sweep on the workers of a Dask scheduler, through joblib's backend for it."""
+"""A cluster: the same sweep on the workers of a Dask scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import time
+from asyncio import CancelledError
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from distributed import Client
+from distributed import Client, wait
 from distributed.comm.addressing import get_address_host
 from distributed.scheduler import KilledWorker
-from joblib import parallel_config
-from joblib._dask import DaskDistributedBackend
 
 from optimlab.errors import UserError
+from optimlab.pool import Event
+from optimlab.stack import Stack
+from optimlab.workers import NextStack, event
+
+SECONDS_BETWEEN_LOOKS = 1.0
+GOES_ON = "what had finished is kept, and the same command goes on"
 
 
 @contextmanager
-def dask(scheduler: str) -> Iterator[None]:
-    """Have joblib run what this block gives it on the workers of a scheduler.
+def dask(scheduler: str) -> Iterator[Dask]:
+    """Connect to a scheduler; give its workers.
 
     Parameters
     ----------
@@ -28,44 +32,81 @@ def dask(scheduler: str) -> Iterator[None]:
     Raises
     ------
     UserError
-        When nothing answers at the address, there are no workers, or they lack optimlab.
+        When nothing answers at the address, or its workers lack optimlab.
     """
     try:
         get_address_host(scheduler)  # before a client waits for what is no address at all
         client: Any = Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from None
-    with client, parallel_config(backend=Backend(client=client)):
+    try:
+        yield Dask(client, scheduler)
+    except ModuleNotFoundError as error:
+        raise UserError(f"a worker of {scheduler} cannot run optimlab: {error}") from None
+    finally:
+        with suppress(OSError, TimeoutError, CancelledError):
+            client.close(timeout=5)
+
+
+class Dask:
+    """The workers of a Dask cluster.
+
+    Parameters
+    ----------
+    client : connected to the scheduler.
+    address : the scheduler's.
+    patience : for so many seconds, the cluster may have no worker.
+    """
+
+    def __init__(self, client: Any, address: str, patience: float = 30.0) -> None:
+        self.client, self.address, self.patience = client, address, patience
+        self.cores = self.at_once = max(1, len(client.scheduler_info()["workers"]))
+
+    def run(
+        self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
+    ) -> Generator[Event]:
+        """Train stacks, so many at once, and two to a worker where there are several.
+
+        Raises
+        ------
+        UserError
+            When there has been no worker for too long, or the connection to the scheduler is lost.
+        """
+        in_hand: dict[Any, Stack] = {}
+        most = at_once if at_once == 1 else 2 * at_once
+        last_sound = time.monotonic()
         try:
-            yield
-        except ModuleNotFoundError as error:
-            raise UserError(f"a worker of {scheduler} cannot run optimlab: {error}") from None
-        except TimeoutError as error:
-            raise UserError(f"the scheduler at {scheduler} has no workers") from error
+            while True:
+                while len(in_hand) < most and (stack := next_stack()) is not None:
+                    in_hand[self.client.submit(event, stack, pure=False)] = stack
+                if not in_hand:
+                    return
+                with suppress(TimeoutError, CancelledError):
+                    wait(list(in_hand), timeout=SECONDS_BETWEEN_LOOKS, return_when="FIRST_COMPLETED")
+                ended = [future for future in in_hand if future.status != "pending"]
+                for future in ended:
+                    yield self._end(future, in_hand.pop(future))
+                if ended or self.client.scheduler_info()["workers"]:
+                    last_sound = time.monotonic()
+                elif time.monotonic() - last_sound > self.patience:
+                    raise UserError(f"the scheduler at {self.address} has no workers; {GOES_ON}")
+        except (OSError, TimeoutError) as error:
+            raise self._lost() from error
+        finally:
+            with suppress(OSError, TimeoutError, CancelledError):
+                self.client.cancel(list(in_hand))
 
+    def _end(self, future: Any, stack: Stack) -> Event:
+        """Return how a stack ended; raise what its training raised."""
+        if future.status == "finished":
+            result: Event = future.result()
+            return result
+        if future.status != "error":  # it is lost, with the connection
+            raise self._lost()
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            return Event(stack, "died")
+        raise error
 
-class Backend(DaskDistributedBackend):  # type: ignore[misc]
-    """joblib's, mended in two places."""
-
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        """Return the number of workers; were it one, joblib would do the work in this process."""
-        return max(2, super().effective_n_jobs(n_jobs))
-
-    def submit(self, func: Any, callback: Callable[[Any], None]) -> Future:
-        """Submit, and tell joblib of a failure, too: it waits for ever for what killed its workers."""
-
-        def tell(done: Future) -> None:
-            if done.exception():
-                callback(done.exception())
-
-        future = super().submit(func, callback)
-        future.add_done_callback(tell)
-        return future
-
-    def retrieve_result_callback(self, out: Any) -> Any:
-        """Return a result, or raise what stands for it."""
-        if isinstance(out, KilledWorker):
-            raise BrokenProcessPool(str(out))
-        if isinstance(out, Exception):
-            raise out
-        return super().retrieve_result_callback(out)
+    def _lost(self) -> UserError:
+        return UserError(f"the scheduler at {self.address} does not answer any more; {GOES_ON}")

@@ -25,7 +25,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
 
-from optimlab.errors import UserError, printable
+from optimlab.errors import Interrupted, UserError, printable
 from optimlab.experiment import (
     FIRST_REPORTING_SEED,
     FOLDER,
@@ -452,7 +452,9 @@ def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) ->
         rule(learning_rate=0.01, **{name: value})
     except ValueError as error:
         return str(error)
-    except (Exception, SystemExit):  # a plug-in may raise anything, and may need what is not given here
+    except Interrupted:
+        raise
+    except BaseException:  # a plug-in may raise anything, and may need what is not given here
         return message
     return message
 
@@ -463,7 +465,9 @@ def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
         rule(learning_rate=0.01, **given)
     except ValueError as error:
         return str(error)
-    except (Exception, SystemExit) as error:  # a plug-in may raise anything
+    except Interrupted:
+        raise
+    except BaseException as error:  # a plug-in may raise anything
         return f"{type(error).__name__}: {error}"
     return None
 

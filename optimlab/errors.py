@@ -16,3 +16,7 @@ def printable_lines(text: str) -> str:
 
 class UserError(Exception):
     """Something that the user can put right; the message says what and where."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or another signal to stop, as the command line raises it: a plug-in may raise the other."""

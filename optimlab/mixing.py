@@ -6,17 +6,15 @@ sweep, where one run of each optimizer and problem is trained alone, too, before
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from optimlab.stack import FinishedRun, FinishedStack, Stack, failed, train_stack
+from optimlab.errors import Interrupted
+from optimlab.stack import FinishedRun, FinishedStack, Follow, Stack, failed, train_stack
 
 ADVICE = (
     "reduce over the last axis alone (axis=-1, keepdims=True), take learning_rate for the column (R, 1) "
@@ -28,9 +26,7 @@ STEPS = 60
 DECADES = 9  # to either side of one: how small and how large the made-up gradients are
 
 
-def mixes_runs(
-    rule: type, given: Mapping[str, Any], rates: Sequence[float], seconds: float = 0.05
-) -> bool:
+def mixes_runs(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> bool:
     """Return whether a run's steps depend on the other rows of its stack, as no rule's may.
 
     Three rows of different learning rates, with gradients of all sizes, are stepped together and each
@@ -41,7 +37,6 @@ def mixes_runs(
     rule : the class of the optimizer.
     given : hyper-parameters, all but the learning rate.
     rates : the experiment's, one or more.
-    seconds : how long the steps together may take after the first; a slow rule takes fewer of them.
     """
     low, high = min(rates), max(rates)
     column = np.array([low / 2, low, low / 4] if low == high else [(low * high) ** 0.5, high, low])
@@ -50,25 +45,21 @@ def mixes_runs(
     points, gradients = rng.normal(size=(2, STEPS, 3, 7))
     gradients *= 10**exponents
 
-    def walk(rows: list[int], seconds: float) -> Iterator[np.ndarray]:
+    def walk(rows: list[int]) -> Iterator[np.ndarray]:
         """Yield where each step took the gradient, and where it led: an array (R, 2, 7)."""
         optimizer = rule(learning_rate=column[rows, None], **given)
         params = points[0, rows]
         state = optimizer.init(params)
-        begun = 0.0
         for point, gradient in zip(points[:, rows], gradients[:, rows], strict=True):
             params[...] = point  # anew, so that no step is lost in the rounding of those before
             looked_at = np.array(optimizer.gradient_point(params, state))
             optimizer.step(params, gradient.copy(), state)
             yield np.stack([looked_at, params], axis=1)
-            begun = begun or time.perf_counter()
-            if time.perf_counter() - begun > seconds:
-                return
 
     with np.errstate(all="ignore"):
-        together = _until_it_raises(walk([0, 1, 2], seconds))
+        together = _until_it_raises(walk([0, 1, 2]))
         for row in range(3):
-            alone = _until_it_raises(islice(walk([row], np.inf), len(together)))
+            alone = _until_it_raises(walk([row]))[: len(together)]
             if len(alone) < len(together) or any(
                 not np.array_equal(one[0], several[row], equal_nan=True)
                 for one, several in zip(alone, together, strict=True)
@@ -79,9 +70,13 @@ def mixes_runs(
 
 def _until_it_raises(steps: Iterator[np.ndarray]) -> list[np.ndarray]:
     seen = []
-    with suppress(Exception, SystemExit):
+    try:
         for step in steps:
             seen.append(step)  # noqa: PERF402  # what there was before it raised
+    except Interrupted:
+        raise
+    except BaseException:  # noqa: S110
+        pass
     return seen
 
 
@@ -103,32 +98,43 @@ def with_witnesses(stacks: Iterable[Stack]) -> list[Stack]:
     return first + rest
 
 
-def train_with_witness(stack: Stack) -> FinishedStack:
-    """Train a stack and, alone, its witness, if it has one; fail all of it where bits differ."""
-    together = train_stack(stack)
+def train_with_witness(
+    stack: Stack,
+    follow: Follow = lambda stack, step: None,
+    failures: type[BaseException] = BaseException,
+) -> FinishedStack:
+    """Train a stack and, alone, its witness, if it has one; fail all of it where bits differ.
+
+    See `train_stack`: where it returns the first runs alone, one of those is the witness.
+    """
+    together = train_stack(stack, follow, failures)
     if stack.witness is None:
         return together
-    run = together.runs[stack.witness]
-    alone = train_stack(stack.only(stack.witness))
-    if "failed" in (run.status, alone.runs[0].status) or _bits(together, stack.witness) == _bits(
-        alone, 0
-    ):
+    witness = min(stack.witness, len(together.runs) - 1)
+    run = together.runs[witness]
+    alone = train_stack(stack.only(witness), follow, failures)
+    if "failed" in (run.status, alone.runs[0].status) or _bits(together, witness) == _bits(alone, 0):
         return together
-    return failed(stack, DIFFERS)
+    return failed(stack.part(slice(len(together.runs))), DIFFERS)
 
 
 def believed(finished: Iterable[FinishedStack], stacks: Iterable[Stack]) -> Iterator[FinishedStack]:
-    """Yield finished stacks, each once the witness of its kind has been heard: failed where runs mix."""
+    """Yield finished stacks, each once the witness of its kind has been heard: failed where runs mix.
+
+    The witness is heard with the first part of its stack that is finished: it is in there, unless a run
+    of the stack has ended its process, and then each is trained alone.
+    """
     kinds = {run_id: stack.kind for stack in stacks for run_id in stack.run_ids}
-    awaited = {stack.kind: stack.run_ids[stack.witness] for stack in stacks if stack.witness is not None}
+    awaited = {stack.kind: set(stack.run_ids) for stack in stacks if stack.witness is not None}
     waiting: dict[tuple[str, ...], list[FinishedStack]] = defaultdict(list)
     mixed = set()
     for stack in finished:
         kind = kinds[stack.runs[0].run_id]
         waiting[kind].append(stack)
-        reasons = {run.run_id: run.reason for run in stack.runs}
-        if awaited.get(kind) in reasons and reasons[awaited.pop(kind)] == DIFFERS:
-            mixed.add(kind)
+        if stack.runs[0].run_id in awaited.get(kind, ()):
+            del awaited[kind]
+            if stack.runs[0].reason == DIFFERS:
+                mixed.add(kind)
         if kind not in awaited:
             for one in waiting.pop(kind):
                 yield _as_failed(one) if kind in mixed else one

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from optimlab.errors import Interrupted
 from optimlab.imports import Code, Module, follow
 from optimlab.optimizers import RULES
 
@@ -88,7 +89,9 @@ def _load_plugin(file: str, folder: Path) -> ModuleType:
         raise ValueError(f"there is no file {folder / file}")
     try:
         return _run(plugin_code(file, folder), path)
-    except (Exception, SystemExit) as error:
+    except Interrupted:
+        raise
+    except BaseException as error:
         raise ValueError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
 
 

@@ -27,7 +27,7 @@ class RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the rate, nothing before it is known."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} runs/s", style="cyan")
+        return Text("" if speed is None else rate_text(speed), style="cyan")
 
 
 def drawing_bar(console: Console) -> Bar:
@@ -65,7 +65,7 @@ class Progress:
     @contextmanager
     def over(self, missing: int, kept: int) -> Iterator[None]:
         """Show the progress of `missing` runs while the block runs; `kept` have finished before."""
-        self.total, self.done = missing, 0
+        self.total, self.done, self.in_progress = missing, 0, 0.0
         self.started = self.last_line = time.monotonic()
         kept_text = f", {kept:,} finished before" if kept else ""
         self.console.print(f"{missing:,} runs to do{kept_text}")
@@ -76,13 +76,26 @@ class Progress:
     def advance(self, runs: int) -> None:
         """Note that so many more runs are on disk."""
         self.done += runs
-        self.bar.advance(self.task, runs)
+        self._show()
+
+    def follow(self, runs: float) -> None:
+        """Note how many runs are done of those in progress: a half of a stack of ten counts as five."""
+        self.in_progress = runs
+        self._show()
+
+    def _show(self) -> None:
+        done = min(self.done + self.in_progress, self.total)
+        self.bar.update(self.task, completed=done)
         now = time.monotonic()
         is_due = now - self.last_line >= SECONDS_BETWEEN_LINES or self.done == self.total
         if is_due and not self.console.is_terminal:
             self.last_line = now
-            rate = self.done / max(now - self.started, 1e-9)
-            left = (self.total - self.done) / rate
-            self.console.print(
-                f"{self.done:,} of {self.total:,} runs, {rate:,.0f} runs/s, {left:,.0f} s left"
-            )
+            rate = done / max(now - self.started, 1e-9)
+            left = f", {rate_text(rate)}, {(self.total - done) / rate:,.0f} s left" if done else ""
+            so_far = f"{done:,.0f}" if done == self.done else f"{done:,.1f}"
+            self.console.print(f"{so_far} of {self.total:,} runs{left}")
+
+
+def rate_text(rate: float) -> str:
+    """Return a rate, in runs per second, as text: per minute where that reads better."""
+    return f"{rate:,.0f} runs/s" if rate >= 1 else f"{60 * rate:.2g} runs/min"

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import time
 import traceback
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from optimlab.optimizers import RULES
 from optimlab.plugins import load_rule
 from optimlab.training import METRICS, PROBLEM_METRICS, Problem, Recording, train
 
 Status = Literal["ok", "diverged", "stuck", "failed"]
+LONGEST = 20.0  # seconds that a stack should take: a sweep that is killed loses what is in progress
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Stack:
     run_ids, learning_rates, seeds : one each for each run.
     params_of : the run_ids of those whose parameters are recorded, too.
     code : the digest of the code that the runs are identified by.
-    time_limit : seconds that a run may take; None for as long as it takes.
+    time_limit : seconds that a run may take, and a stack in proportion; None: as long as it takes.
     witness : the place of the run that is trained alone, too; see `optimlab.mixing`.
     """
 
@@ -52,9 +51,9 @@ class Stack:
     time_limit: float | None = None
     witness: int | None = None
 
-    @cached_property
+    @property
     def kind(self) -> tuple[str, ...]:
-        """Return what its runs share with those of other stacks: the problem and the optimizer."""
+        """What its runs share with those of other stacks: the problem and the optimizer."""
         return repr(self.problem), self.rule, repr(self.hyperparameters)
 
     @property
@@ -64,13 +63,21 @@ class Stack:
 
     def only(self, place: int) -> Stack:
         """Return the stack of the run at this place alone."""
+        return self.part(slice(place, place + 1))
+
+    def part(self, places: slice) -> Stack:
+        """Return the stack of the runs at these places."""
         return replace(
             self,
-            run_ids=(self.run_ids[place],),
-            learning_rates=(self.learning_rates[place],),
-            seeds=(self.seeds[place],),
+            run_ids=self.run_ids[places],
+            learning_rates=self.learning_rates[places],
+            seeds=self.seeds[places],
             witness=None,
         )
+
+    def pieces(self, size: int, start: int = 0) -> list[Stack]:
+        """Return the runs from a place on in stacks of at most this size."""
+        return [self.part(slice(place, place + size)) for place in range(start, len(self.run_ids), size)]
 
 
 @dataclass(frozen=True)
@@ -111,48 +118,75 @@ class FinishedStack:
     computed_by: dict[str, str] = field(default_factory=dict)
 
 
-def train_stack(stack: Stack) -> FinishedStack:
+Follow = Callable[[Stack, int], None]
+
+
+class TooLong(Exception):  # noqa: N818 - a request, not an error
+    """Raised by what follows a training: train only the first so many runs of the stack."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__(runs)
+        self.runs = runs
+
+
+def train_stack(
+    stack: Stack,
+    follow: Follow = lambda stack, step: None,
+    failures: type[BaseException] = BaseException,
+) -> FinishedStack:
     """Train a stack on one thread. A run that raises fails alone: its neighbours are trained again.
 
     A run's numbers do not depend on its neighbours, so nothing changes for those. Nor does it depend on
     a plug-in where this process goes on: that may change its working directory.
+
+    Parameters
+    ----------
+    stack : what to train.
+    follow : called with what is being trained, the stack or a part of it, and the number of steps
+        taken; 0 when all is loaded and the training begins. It may raise `TooLong`.
+    failures : what a run may raise without ending more than itself.
+
+    Returns
+    -------
+    The stack, or its first runs, where `follow` wanted that or its runs had to be trained one by one
+    and that took longer than `LONGEST`.
     """
     with threadpool_limits(limits=1), chdir("."):
-        try:
-            return _finish(stack, _train(stack))
-        except (Exception, SystemExit) as error:
-            if len(stack.run_ids) == 1:
-                return failed(stack, traceback.format_exception_only(error)[-1].strip())
-        return join([train_stack(stack.only(place)) for place in range(len(stack.run_ids))])
+        return _train_stack(stack, follow, failures)
 
 
-def _train(stack: Stack) -> Recording:
-    with _at_most(stack.time_limit and stack.time_limit * len(stack.run_ids)):
-        rule = load_rule(stack.rule, stack.folder)
-        column = np.array(stack.learning_rates, stack.problem.dtype)[:, None]
-        optimizer = rule(learning_rate=column, **stack.hyperparameters)
-        return train(
-            stack.problem, optimizer, stack.seeds, stack.record_at, params_of=stack.places_of_params
-        )
-
-
-@contextmanager
-def _at_most(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError in the block when it takes longer; only the main thread can be told to."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"took longer than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def _train_stack(stack: Stack, follow: Follow, failures: type[BaseException]) -> FinishedStack:
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        return _finish(stack, _train(stack, follow))
+    except TooLong as cut:
+        return _train_stack(stack.part(slice(cut.runs)), follow, failures)
+    except failures as error:
+        if len(stack.run_ids) == 1:
+            return failed(stack, traceback.format_exception_only(error)[-1].strip())
+    parts, end = [], time.monotonic() + LONGEST
+    for alone in stack.pieces(1):
+        parts.append(_train_stack(alone, follow, failures))
+        if time.monotonic() > end:
+            break
+    return join(parts)
+
+
+def _train(stack: Stack, follow: Follow) -> Recording:
+    problem, seeds = stack.problem, stack.seeds
+    rule = load_rule(stack.rule, stack.folder)
+    column = np.array(stack.learning_rates, problem.dtype)[:, None]
+    if stack.time_limit:  # what the problem imports and loads is no run's time
+        train(problem, RULES["SGD"](learning_rate=column[:1]), seeds[:1], (1,))
+    follow(stack, 0)
+    optimizer = rule(learning_rate=column, **stack.hyperparameters)
+    return train(
+        problem,
+        optimizer,
+        seeds,
+        stack.record_at,
+        stack.places_of_params,
+        lambda step: follow(stack, step),
+    )
 
 
 def _finish(stack: Stack, recording: Recording) -> FinishedStack:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from joblib import effective_n_jobs
 
 from optimlab.environment import computing, describe_computing, environment
 from optimlab.experiment import Experiment, Run
@@ -19,7 +17,7 @@ from optimlab.mixing import believed, with_witnesses
 from optimlab.progress import Progress
 from optimlab.stack import Stack
 from optimlab.store import Store
-from optimlab.workers import trained
+from optimlab.workers import Workers, local_workers, trained
 
 # A stack's working memory should stay within the cache that a core can call its own, more or less.
 STACK_BYTES = 6_000_000
@@ -52,11 +50,13 @@ def sweep(
     *,
     fresh: bool = False,
     time_limit: float | None = None,
+    workers: Workers | None = None,
 ) -> Outcome:
     """Run what is missing of an experiment and make its tables.
 
-    Every stack is on disk as soon as it has finished. When the sweep is interrupted, the workers are
-    stopped, the tables are made from what has finished, and the interrupt goes on to the caller.
+    Every stack is on disk as soon as it has finished, and takes about 20 s at most. When the sweep is
+    interrupted, the workers are stopped, the tables are made from what has finished, and the
+    interrupt goes on to the caller.
 
     Parameters
     ----------
@@ -66,6 +66,7 @@ def sweep(
     progress : is told how far the sweep is.
     fresh : whether to delete the experiment's results first.
     time_limit : seconds that a run may take; one that takes longer is failed.
+    workers : other workers than local processes, such as a cluster's; `jobs` then says nothing.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def sweep(
     """
     start = time.monotonic()
     store = Store(results / experiment.name)
-    jobs = jobs or effective_n_jobs(-1)
+    workers = workers or local_workers(experiment, jobs, time_limit)
     ran = 0
 
     def write_tables() -> dict[str, int]:
@@ -108,9 +109,12 @@ def sweep(
                 "--fresh does all of them here"
             )
         try:
-            with progress.over(len(missing), kept):
-                todo = with_witnesses(stacks(experiment, missing, jobs, time_limit))
-                for stack in believed(trained(todo, jobs), todo):
+            todo = with_witnesses(stacks(experiment, missing, workers.cores, time_limit))
+            with (
+                progress.over(len(missing), kept),
+                closing(trained(todo, workers, progress.follow)) as finished_stacks,
+            ):
+                for stack in believed(finished_stacks, todo):
                     store.write_part(stack)
                     ran += len(stack.runs)
                     progress.advance(len(stack.runs))
@@ -123,12 +127,12 @@ def sweep(
 
 
 def stacks(
-    experiment: Experiment, runs: list[Run], jobs: int, time_limit: float | None = None
+    experiment: Experiment, runs: list[Run], cores: int, time_limit: float | None = None
 ) -> Iterator[Stack]:
-    """Yield the runs in stacks: of one problem and optimizer each, and enough for all workers."""
+    """Yield the runs in stacks: of one problem and optimizer each, and enough for all cores."""
     optimizers = {setting.label: setting for setting in experiment.optimizers}
     problems = {setting.label: setting for setting in experiment.problems}
-    by_workers = -(-len(runs) // (4 * min(jobs, effective_n_jobs(-1))))
+    by_workers = -(-len(runs) // (4 * cores))
     for (problem_label, label), group in itertools.groupby(
         runs, lambda run: (run.problem, run.optimizer)
     ):

@@ -6,7 +6,7 @@ hyper-parameters that are columns (R, 1). Nothing that a run computes depends on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -106,6 +106,7 @@ def train(
     seeds: Sequence[int],
     record_at: Sequence[int],
     params_of: Sequence[int] = (),
+    follow: Callable[[int], None] = lambda step: None,
 ) -> Recording:
     """Train one run a seed and return what was recorded.
 
@@ -116,6 +117,7 @@ def train(
     seeds : the seed of each run.
     record_at : the steps to record, ascending; the last one ends the training.
     params_of : the places of the runs whose parameters are recorded, too.
+    follow : called with the number of steps taken, after each; what it raises ends the training.
 
     Raises
     ------
@@ -142,6 +144,7 @@ def train(
             recorder.after(step, params, loss)
             if recorder.wants(step):
                 recorder.record(step, params, problem.evaluate(params))
+            follow(step)
         if np.array_equal(params, start):
             _check_in_place(optimizer, params)
     return recorder.recording(params)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import effective_n_jobs
 
 from optimlab.environment import computing, environment
 from optimlab.errors import UserError
@@ -20,7 +19,7 @@ from optimlab.stack import FinishedRun
 from optimlab.store import Store
 from optimlab.sweep import stacks
 from optimlab.tables import read_records, read_runs
-from optimlab.workers import trained
+from optimlab.workers import local_workers, trained
 
 SEEDS = 10**6  # of samples, to draw one from
 SAME_FOR_ONE_FILE = (
@@ -81,12 +80,12 @@ def verify(
     stored = [run for run in experiment.runs() if run.run_id in finished]
     if not stored:
         raise UserError(f"{store.folder} holds no run of {experiment.file} as it is now; sweep first")
-    jobs = jobs or effective_n_jobs(-1)
+    workers = local_workers(experiment, jobs)
     seed = secrets.randbelow(SEEDS) if seed is None else seed
     places = random.Random(seed).sample(range(len(stored)), min(runs, len(stored)))  # noqa: S311
     sample = [stored[place] for place in sorted(places)]
     again: dict[str, Numbers] = {}
-    for stack in trained(stacks(experiment, sample, jobs), jobs):
+    for stack in trained(stacks(experiment, sample, workers.cores), workers):
         for place, end in enumerate(stack.runs):
             rows = stack.traces["run"] == place
             again[end.run_id] = end, {name: column[rows] for name, column in stack.traces.items()}

@@ -11,6 +11,7 @@ from rich.console import Console
 from optimlab.config import load
 from optimlab.progress import Progress
 from optimlab.sweep import sweep
+from optimlab.workers import ThisProcess
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 TINY_PROBLEM = "hidden = []\nbatch_size = 600\n"  # softmax regression, two steps an epoch
@@ -76,7 +77,9 @@ def silent():
 
 
 def run(experiment, results, jobs=1, **options):
-    """Sweep without a sound."""
+    """Sweep without a sound, in this process if it is one job without a time limit."""
+    if jobs == 1 and "time_limit" not in options:
+        options = {"workers": ThisProcess(), **options}
     return sweep(experiment, results, jobs, silent(), **options)
 
 
@@ -95,6 +98,6 @@ def optimlab(*words, cwd, **environment):
         env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )

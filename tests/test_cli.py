@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from sweeping import OWN, command, document, optimlab, plugin, write
 from typer.testing import CliRunner
 
-from optimlab import __version__, cli
+from optimlab import __version__, cli, pool
+from optimlab.__main__ import STOP_SIGNALS
 from optimlab.store import Store
 
 PROJECT = Path(__file__).parents[1]
@@ -100,12 +102,12 @@ def test_fresh_deletes_nothing_when_the_experiment_has_a_mistake(here):
 def test_jobs_is_the_number_of_workers(here, monkeypatch):
     seen = []
 
-    def trained(todo, jobs):
-        seen.append(jobs)
-        return iter(())
+    def trained(todo, workers, follow):
+        seen.append(workers.at_once)
+        yield from ()
 
     monkeypatch.setattr("optimlab.sweep.trained", trained)
-    monkeypatch.setattr("optimlab.sweep.effective_n_jobs", lambda jobs: 5)
+    monkeypatch.setattr("optimlab.workers.effective_n_jobs", lambda jobs: 5)
     call("sweep", "tiny", "--jobs", 3)
     call("sweep", "tiny")
     assert seen == [3, 5]
@@ -180,7 +182,7 @@ def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("optimlab.workers.train_stack", interrupted)
+    monkeypatch.setattr("optimlab.workers.train_with_witness", interrupted)
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 130
     assert "Interrupted. What had finished is in results/tiny; the same command goes on." in done.output
@@ -297,6 +299,49 @@ def test_no_name_of_a_file_reaches_the_terminal_raw(here):
     assert (done.exit_code, r"such as \x1b]0;owned" in done.stderr) == (2, True)
 
 
-def test_terminate_is_an_interrupt():
-    with pytest.raises(KeyboardInterrupt):
-        cli._terminate(signal.SIGTERM, None)
+def test_ctrl_c_while_the_workers_start_is_heard(here, monkeypatch):
+    start = pool._start
+
+    def interrupting():
+        os.kill(os.getpid(), signal.SIGINT)
+        return start()
+
+    monkeypatch.setattr(pool, "_start", interrupting)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        done = call("sweep", "tiny", "--jobs", 2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.exit_code == 130
+    assert "Interrupted. What had finished is in results/tiny" in done.output
+
+
+@pytest.mark.parametrize("command", ["list", "show"])
+def test_nothing_is_cut_or_wrapped_where_there_is_no_terminal(here, command):
+    title, value = "a long title " * 12, "x" * 200
+    text_of(
+        here,
+        document(optimizers=f"{OWN}text = '{value}'").replace("Tiny", title),
+        own=plugin(settings=", text=''"),
+    )
+    lines = call(command, *["tiny"] * (command == "show")).output.splitlines()
+    assert any(title.strip() in line for line in lines)
+    assert "…" not in "".join(lines)
+    if command == "show":
+        assert any(value in line for line in lines)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=str)
+def test_signals_to_stop_interrupt_a_command_but_for_those_that_are_ignored(number):
+    before = signal.getsignal(number)
+    try:
+        signal.signal(number, signal.default_int_handler)
+        with pytest.raises(typer.Exit) as ended, cli.errors_for_people():
+            signal.raise_signal(number)
+        assert ended.value.exit_code == 130
+        assert signal.getsignal(number) is signal.default_int_handler
+        signal.signal(number, signal.SIG_IGN)
+        with cli.errors_for_people():
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)

@@ -1,6 +1,7 @@
 """The plan: what a dry run tells is what the sweep then does, and it writes nothing."""
 
 import re
+from contextlib import nullcontext
 
 import pytest
 from sweeping import document, plugin, run, tiny
@@ -16,7 +17,7 @@ TEXT = document(
 
 
 def test_it_counts_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("optimlab.sweep.effective_n_jobs", lambda jobs: 4)
+    monkeypatch.setattr("optimlab.workers.effective_n_jobs", lambda jobs: 4)
     experiment = tiny(tmp_path, TEXT)
     todo = plan(experiment, tmp_path / "results", 3)
     assert (todo.missing, todo.kept, todo.jobs) == (9, 0, 3)
@@ -45,13 +46,13 @@ def test_time_is_measured_by_optimizer(tmp_path, monkeypatch):
     """Twice the steps take twice as long, and a slow optimizer is slow."""
     clock = [0.0]
 
-    def train_stack(stack):
+    def train_stack(stack, failures):
         clock[0] += stack.record_at[-1] * (0.5 if stack.rule == "Adam" else 0.1)
 
     monkeypatch.setattr(module, "train_stack", train_stack)
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(module, "effective_n_jobs", lambda jobs: 2)
-    monkeypatch.setattr("optimlab.sweep.effective_n_jobs", lambda jobs: 2)
+    monkeypatch.setattr("optimlab.workers.effective_n_jobs", lambda jobs: 2)
+    monkeypatch.setattr(module, "Pool", lambda work, jobs: nullcontext())  # a clock of this process
     experiment = tiny(tmp_path, TEXT)
     for jobs, workers in ((1, 1), (2, 2), (50, 2)):
         stacks = {"SGD": 3, "Adam": 1.5} if jobs > 1 else {"SGD": 2, "Adam": 1}

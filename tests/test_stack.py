@@ -14,7 +14,7 @@ def finished(folder, text=None, **plugins):
     """Train all runs of an experiment of one optimizer in one stack; return it, and the stack."""
     experiment = tiny(folder, text or document(), **plugins)
     runs = list(experiment.runs())
-    stack = next(stacks(experiment, runs, jobs=1))
+    stack = next(stacks(experiment, runs, cores=1))
     whole = replace(stack, **column_wise(runs))
     return train_stack(whole), whole
 
@@ -78,6 +78,18 @@ RAISING = {
     "always": ({"init": "raise RuntimeError('never')"}, [0, 1, 2, 3, 4, 5], "RuntimeError: never"),
     "out of memory": ({"init": f"if {BAD_RATE}: raise MemoryError"}, [3, 4, 5], "MemoryError"),
     "leaves": ({"step": f"if {BAD_RATE}: raise SystemExit(0)"}, [3, 4, 5], "SystemExit: 0"),
+    "says Ctrl-C": ({"step": f"if {BAD_RATE}: raise KeyboardInterrupt"}, [3, 4, 5], "KeyboardInterrupt"),
+    "ends a generator": ({"init": f"if {BAD_RATE}: raise GeneratorExit"}, [3, 4, 5], "GeneratorExit"),
+    "cancels": (
+        {"top": "import asyncio", "step": f"if {BAD_RATE}: raise asyncio.CancelledError('x')"},
+        [3, 4, 5],
+        "asyncio.exceptions.CancelledError: x",
+    ),
+    "an exception of the base kind": (
+        {"top": "class Odd(BaseException): pass\n", "step": f"if {BAD_RATE}: raise Odd('x')"},
+        [3, 4, 5],
+        "optimlab_plugin_",
+    ),
     "no end of calls": (
         {"step": f"if {BAD_RATE}: self.step(params, gradient, state)"},
         [3, 4, 5],

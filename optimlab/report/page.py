@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -17,13 +18,14 @@ import numpy as np
 import pandas as pd
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count, delayed
 from markupsafe import Markup
 
 from optimlab import looks, statistics
 from optimlab.config import PAGE
 from optimlab.files import Folder, only_writer
 from optimlab.messages import warn
+from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report.article import ArticleSection, article_section
 from optimlab.report.charts import Chart, draw_charts
 from optimlab.report.figures import Calls, figure_calls
@@ -77,9 +79,10 @@ def write_report(
         labels = [label for each in tables for label in _labels(each)]
         styles = looks.looks(list(dict.fromkeys(labels)))
         rows = sum(len(each.traces) for each in tables)
-        workers = Parallel(min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER), return_as="generator")
-        reports = _count(tables, styles, workers, follow)
-        _draw(folder, reports, workers, follow)
+        jobs = min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER)
+        with nullcontext() if jobs == 1 else Pool(numbered_call, jobs) as pool:
+            reports = _count(tables, styles, pool, follow)
+            _draw(folder, reports, pool, follow)
         _write(folder, {PAGE: render([_section(each) for each in reports]).encode()})
     return results / PAGE
 
@@ -101,7 +104,7 @@ class Report:
 
 
 def _count(
-    tables: list[Tables], styles: dict[str, looks.Look], workers: Parallel, follow: Follow
+    tables: list[Tables], styles: dict[str, looks.Look], pool: Pool | None, follow: Follow
 ) -> list[Report]:
     """Compare the optimizers on every problem of every experiment, and describe their paths."""
     own = [{label: styles[label] for label in _labels(each)} for each in tables]
@@ -115,7 +118,7 @@ def _count(
         for each, labels, found in zip(tables, own, problems, strict=True)
         for parts in found.values()
     ]
-    done = iter(list(follow(workers(calls), total=len(calls), description="counting")))
+    done = iter(list(follow(in_order(calls, pool), total=len(calls), description="counting")))
     paths = [next(done) for _ in tables]
     return [
         Report(
@@ -137,11 +140,11 @@ def _compare(
     return comparison, draw_charts(comparison, runs, traces, styles, _unit(experiment))
 
 
-def _draw(results: Folder, reports: list[Report], workers: Parallel, follow: Follow) -> None:
+def _draw(results: Folder, reports: list[Report], pool: Pool | None, follow: Follow) -> None:
     """Write the tables and figures of all experiments into their folders."""
     calls = [_figures(report) for report in reports]
     every = [call for own in calls for call in own.values()]
-    drawn = iter(follow(workers(every), total=len(every), description="drawing"))
+    drawn = iter(follow(in_order(every, pool), total=len(every), description="drawing"))
     for report, own in zip(reports, calls, strict=True):
         pictures = {name: content for _ in own for name, content in next(drawn).items()}
         for figure in report.article.figures if report.article else []:

@@ -1,0 +1,78 @@
+"""What the workers of tests/test_pool.py do: they import this module alone."""
+
+import os
+import re
+import signal
+import time
+
+from optimlab.pool import Clock, Pool, Progress
+
+
+def loop_in_c():
+    """Let no other thread of Python run."""
+    re.match("(a+)+b", "a" * 40)
+
+
+def deaf():
+    """Hear no signal and no exception."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            continue
+
+
+def in_another_group():
+    """Leave the group of processes that the parent made."""
+    os.setpgid(0, os.getpgid(os.getppid()))
+    time.sleep(60)
+
+
+ENDLESS = (loop_in_c, deaf, in_another_group)
+
+
+def work(task, tell):
+    """Do what a task says, and return this process."""
+    kind, value = task
+    if kind == "in time":
+        tell(Clock(value))
+        tell(Clock(None))
+        time.sleep(2 * value)
+    elif kind == "half":
+        tell(Progress(0.5))
+    elif kind == "cannot travel":
+        return lambda: None
+    elif kind == "raise":
+        raise value
+    elif kind == "overdue":
+        tell(Clock(0.1))
+        ENDLESS[value]()
+    elif kind == "endless":
+        tell(Progress(0))
+        ENDLESS[value]()
+    elif kind == "print":
+        print("no answer", flush=True)
+    elif kind == "die":
+        os._exit(value)
+    return os.getpid()
+
+
+class Odd(BaseException):
+    """An exception that few expect, and that cannot be unpickled."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first}, {second}")
+
+
+def be_a_parent():
+    """Have an idle worker, and one for each endless task; say when each has begun."""
+    tasks = iter([("half", 0), *(("endless", place) for place in range(len(ENDLESS)))])
+
+    def follow(task, amount):
+        print(task[0], flush=True)
+
+    with Pool(work, 1 + len(ENDLESS)) as pool:
+        for _ in pool.run(lambda: next(tasks, None), follow):
+            pass

@@ -1,0 +1,123 @@
+"""The command as a process: signals from its first moment on, and streams that take nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sweeping import command, write
+from sweeping import run as sweep
+
+from optimlab.config import load
+
+PACKAGE = str(Path(__file__).parents[1])
+
+# Has this process get a signal when it begins to import a module, whose name is in MODULE.
+SIGNALLING = """
+import os, sys
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == os.environ.get("MODULE"):
+            os.kill(os.getpid(), int(os.environ["NUMBER"]))
+sys.meta_path.insert(0, Finder)
+"""
+
+
+def run(words, folder, shell="", first="trap - INT TERM HUP; ", **environment):
+    """Run `optimlab` in a folder, its streams as a shell's words have them, after the `first` ones."""
+    line = f'{first}exec "$@" {shell}'
+    return subprocess.run(
+        ["bash", "-c", line, "bash", *command(*words)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), PACKAGE]), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "module"),
+    [
+        (signal.SIGINT, "typer"),
+        (signal.SIGINT, "numpy._core.numeric"),
+        (signal.SIGINT, "optimlab.sweep"),
+        (signal.SIGTERM, "typer"),
+        (signal.SIGHUP, "pyarrow"),
+    ],
+    ids=str,
+)
+def test_signals_end_the_command_while_it_is_starting(tmp_path, number, module):
+    (tmp_path / "sitecustomize.py").write_text(SIGNALLING)
+    write(tmp_path / "experiments")
+    done = run(["sweep", "tiny"], tmp_path, MODULE=module, NUMBER=str(int(number)))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=str)
+def test_signals_that_are_ignored_stay_ignored(tmp_path, number):
+    """As by nohup, and by a shell that has started the command with `&`."""
+    (tmp_path / "sitecustomize.py").write_text(SIGNALLING)
+    signal_at = {"MODULE": "typer", "NUMBER": str(int(number))}
+    done = run(["--version"], tmp_path, first="trap '' INT HUP; ", **signal_at)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("optimlab ")
+
+
+NO_ROOM = "optimlab: the output could not be written: No space left on device\n"
+CLOSED = "optimlab: the output could not be written: Bad file descriptor\n"
+STREAMS = {
+    "full": (">/dev/full", "--version", 1, NO_ROOM),
+    "full, for another kind of output": (">/dev/full", "--help", 1, NO_ROOM),
+    "closed": (
+        ">&-",
+        "--version",
+        1,
+        "optimlab: the output could not be written: Bad file descriptor\n",
+    ),
+    "no reader": (">&${PIPE}", "--version", 1, ""),
+    "no stderr": ("2>&-", "--nonsense", 2, ""),
+    "no stream at all": ("<&- >&- 2>&-", "--version", 1, ""),
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("case", STREAMS)
+def test_output_that_cannot_be_written_is_no_traceback(tmp_path, case):
+    shell, word, status, told = STREAMS[case]
+    pipe = "exec {PIPE}> >(:); wait $!; " if case == "no reader" else ""
+    done = run([word], tmp_path, shell, first=pipe)
+    assert (done.returncode, done.stderr) == (status, told)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", [">/dev/full 2>&1", ">&- 2>&-"])
+def test_a_sweep_goes_on_where_its_progress_cannot_be_written(tmp_path, shell):
+    """The exit code tells of the output; the results are all there."""
+    write(tmp_path / "experiments")
+    done = run(["sweep", "tiny", "--jobs", 1], tmp_path, shell)
+    assert done.returncode == 1
+    assert len((tmp_path / "results/tiny/runs.csv").read_text().splitlines()) == 1 + 6
+    assert (tmp_path / "results/tiny/experiment.json").exists()
+
+
+@pytest.mark.slow
+def test_warnings_as_errors_change_nothing(tmp_path):
+    """What is said of a damaged part is no warning of Python, and a worker has none either."""
+    sweep(load(write(tmp_path / "experiments")), tmp_path / "results")
+    next((tmp_path / "results/tiny/parts").iterdir()).write_text("garbled")
+    again = run(["sweep", "tiny", "--jobs", 2], tmp_path, PYTHONWARNINGS="error")
+    assert (again.returncode, "Traceback" in again.stderr) == (0, False), again.stderr
+    assert again.stderr.startswith("optimlab: warning: ")
+
+
+def test_the_package_offers_the_optimizers_without_importing_them_at_once():
+    code = "import sys, optimlab; assert 'numpy' not in sys.modules; print(optimlab.Adam().beta1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0.9\n", "")
