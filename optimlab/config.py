@@ -297,13 +297,20 @@ def _check_problem(
         return None
     settings = dict(table)
     name = settings.pop("name", None)
-    if not isinstance(name, str) or name not in PROBLEMS:
+    known_name = isinstance(name, str) and name in PROBLEMS
+    kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
+    legal = {field.name for kind in kinds for field in fields(kind)}
+    split = _split_labels(key, table, legal) if label else []
+    if split:
+        mistakes += split
+        return None
+    if not known_name:
         names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
         mistakes.append(Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}"))
         return None
     found: list[Mistake] = []
     problem: Problem | None = validate(PROBLEMS[name], settings, key, found)
-    known = settings.keys() & {field.name for field in fields(PROBLEMS[name])}
+    known = settings.keys() & legal
     sound = {one: settings[one] for one in known if _sound(PROBLEMS[name], {one: settings[one]})}
     conflicts = _sound(PROBLEMS[name], sound).check()
     found += [Mistake(f"{key}.{one}", message) for one, message in conflicts.items()]
@@ -312,6 +319,22 @@ def _check_problem(
         found.append(Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
     mistakes += found
     return None if problem is None or found else ProblemSetting(label or name, name, problem, ())
+
+
+def _split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mistake]:
+    """Return the mistakes in a label's table that is the first half of a label with a dot."""
+    mistakes = []
+    kind, _, label = key.partition(".")
+    for name, value in table.items():
+        whole = [label]
+        while isinstance(value, dict) and name not in legal:
+            whole.append(name)
+            name, value = next(((k, v) for k, v in value.items() if isinstance(v, dict)), ("", None))
+        if len(whole) > 1:
+            quoted = json.dumps(".".join(whole), ensure_ascii=False)
+            text = f"a dot splits a key in TOML; quote the label: [{kind}.{quoted}]"
+            mistakes.append(Mistake(key, printable(text)))
+    return mistakes
 
 
 def _check_training(
@@ -389,21 +412,20 @@ def _check_optimizer(
     try:
         rule = load_rule(str(name), folder)
     except (ValueError, OSError) as error:
-        mistakes += [*found, Mistake(rule_key, str(error))]
+        mistakes += _split_labels(key, table, {"rule"}) or [*found, Mistake(rule_key, str(error))]
         return None
     defaults = hyperparameters(rule)
+    split = _split_labels(key, table, {*defaults, "rule", "learning_rates"})
+    if split:
+        mistakes += split
+        return None
     own_rate = defaults.pop("learning_rate")
     if isinstance(own_rate, float) and not math.isfinite(own_rate):
         found.append(Mistake(rule_key, f"the default of learning_rate must be finite, got {own_rate}"))
     given = {key: value for key, value in table.items() if key not in ("rule", "learning_rates")}
-    for name_, default in defaults.items():
-        message = _wrong_default(name_, default)
-        if message:
-            found.append(Mistake(rule_key, message))
-    for name_, value in given.items():
-        message = _wrong_value(rule, defaults, name_, value)
-        if message:
-            found.append(Mistake(f"{key}.{name_}", message))
+    told = [(rule_key, _wrong_default(name_, default)) for name_, default in defaults.items()]
+    told += [(f"{key}.{name_}", _wrong_value(rule, defaults, name_, v)) for name_, v in given.items()]
+    found += [Mistake(where, message) for where, message in told if message]
     if not found:
         message = _wrong_together(rule, given) or _wrong_stacked(rule, given, rates)
         if message:

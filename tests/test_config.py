@@ -180,6 +180,10 @@ ONE_MISTAKE = [
     ({"optimizers": "[optimizers.Adm]"}, 'optimizers.Adm: unknown optimizer "Adm"; did you mean Adam? (your own is "file.py:ClassName")'),
     ({"optimizers": SGD + 'rule = "zzz"'}, f'optimizers.SGD.rule: unknown optimizer "zzz"; known are {FIVE} (your own is "file.py:ClassName")'),
     ({"optimizers": SGD + "rule = 3"}, f'optimizers.SGD.rule: unknown optimizer "3"; known are {FIVE} (your own is "file.py:ClassName")'),
+    ({"optimizers": "[optimizers.SGD0.5]\nmomentum = 0.5"}, 'optimizers.SGD0: a dot splits a key in TOML; quote the label: [optimizers."SGD0.5"]'),
+    ({"optimizers": "[optimizers]\nSGD0.5.momentum = 0.5"}, 'optimizers.SGD0: a dot splits a key in TOML; quote the label: [optimizers."SGD0.5"]'),
+    ({"optimizers": SGD + "[optimizers.SGD.0.9]\nrule = 'SGD'"}, 'optimizers.SGD: a dot splits a key in TOML; quote the label: [optimizers."SGD.0.9"]'),
+    ({"optimizers": "[optimizers.Adam.beta1]\nx = 1"}, 'optimizers.Adam.beta1: must be a number, a text, true or false, got {"x": 1}'),
     # what is missing or empty
     ({"top": "learning_rates = []\n"}, "learning_rates: must not be empty, got []"),
     ({"optimizers": SGD + "learning_rates = []"}, "optimizers.SGD.learning_rates: must not be empty, got []"),
@@ -230,6 +234,14 @@ ONE_PROBLEM_MISTAKE = [
     (('[problems]\nname = "landscape"',), 'problems.name: must be a table, got "landscape"'),
     (("[[problems.a]]",), "problems.a: must be a table, got [{}]"),
     (("[problems.a]",), 'problems.a.name: must be one of "digits", "landscape", got null'),
+    (
+        ('[problems.a.b]\nname = "landscape"',),
+        'problems.a: a dot splits a key in TOML; quote the label: [problems."a.b"]',
+    ),
+    (
+        (LANDSCAPE, '[problems.a.5]\nname = "digits"'),
+        'problems.a: a dot splits a key in TOML; quote the label: [problems."a.5"]',
+    ),
     (('[problems."[red]"]\nname = "landscape"',), f"problems.[red]: a label is {NAME_RULE}"),
     (('[problems.""]\nname = "landscape"',), f"problems.: a label is {NAME_RULE}"),
     ((LANDSCAPE + "nois = 1",), "problems.a.nois: unknown key; did you mean noise?"),

@@ -79,7 +79,7 @@ def processes(results):
     return {pid: line for pid, line in found.items() if line}  # a zombie has none
 
 
-def wait_for(condition, what, seconds=60):
+def wait_for(condition, what, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited too long for {what}"
