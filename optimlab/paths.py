@@ -20,7 +20,8 @@ from optimlab.statistics import (
     quantile,
     signed_rank_p_value,
 )
-from optimlab.statistics.intervals import LEVEL, SEED
+from optimlab.statistics.intervals import SEED
+from optimlab.statistics.resampling import LEVEL
 from optimlab.wording import join_words, number, p_value_text
 
 Array = np.ndarray

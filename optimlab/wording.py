@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -62,5 +63,15 @@ def toml_value(value: Any) -> str:
 
 
 def p_value_text(p_value: float) -> str:
-    """Return a p-value in words and figures."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    """Return a p-value in words and figures, never smaller than it is."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {rounded_up(p_value)}"
+
+
+def rounded_up(p_value: float, level: float = 0.05) -> str:
+    """Return a p-value with two digits, rounded up; with three where two would be the level itself."""
+    for digits in (2, 3):
+        unit = 10.0 ** (math.floor(math.log10(p_value)) + 1 - digits)
+        text = f"{math.ceil(p_value / unit - 1e-9) * unit:.{digits}g}"
+        if float(text) != level:
+            break
+    return text

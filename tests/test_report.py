@@ -250,13 +250,13 @@ def test_every_cell_of_the_table_is_the_summarys(tmp_path, quick):
     body = html.partition("<tbody")[2].partition("</tbody>")[0]
     values = [re.findall(r'data-value="([^"]*)"', row) for row in body.split("<tr")[1:]]
     names = {0: "rank", 2: "learning_rate", 3: "final_loss_median", 5: "default_loss_median"}
-    names |= {6: "final_accuracy_median", 7: "epochs_to_95_median"}
+    names |= {6: "test_loss_median", 7: "final_accuracy_median", 8: "epochs_to_95_median"}
     for row, cells in zip(summary.to_dict("records"), values, strict=True):
         for place, name in names.items():
             expected = row[name] * (100 if "accuracy" in name else 1)
             assert float(cells[place]) == pytest.approx(expected), name
         bad = sum(row[f"runs_{status}"] for status in ("stuck", "diverged", "failed"))
-        assert float(cells[8]) == bad
+        assert float(cells[9]) == bad
     assert "2 diverged, 1 failed of 9" in Page(html).text
 
 

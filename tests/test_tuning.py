@@ -9,14 +9,9 @@ from reference import statistics as reference
 from reference.statistics import table, traces_of
 from scipy import stats
 
-from optimlab.statistics import intervals, tuning
+from optimlab.statistics import tuning
 
 INF, NAN = np.inf, np.nan
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    monkeypatch.setattr(intervals, "DRAWS", 300)
 
 
 @pytest.mark.parametrize(
@@ -106,14 +101,13 @@ def test_budget_by_hand():
     assert found.iloc[3][["interval_low", "interval_high"]].tolist() == [1, 1]  # rate 2 does not scatter
 
 
-def test_interval_of_a_budget_by_the_binomial_distribution(monkeypatch):
+def test_interval_of_a_budget_by_the_binomial_distribution():
     """A resampled median of 19 is at most the k-th when ten or more of 19 draws are among the first k.
 
     The chance of that is 1.3 % for k = 5, and 4.6 % for k = 6: there are 2.5 % of the medians passed.
     """
     assert [stats.binom.sf(9, 19, k / 19) < 0.025 for k in (5, 6)] == [True, False]
-    monkeypatch.setattr(intervals, "DRAWS", 4000)
-    found = tuning.budget(table(*sweep([1.0], [range(1, 20)])), start_at(INF), {})
+    found = tuning.budget(table(*sweep([1.0], [range(1, 20)])), start_at(INF), {}, draws=4000)
     assert found[["expected_loss", "interval_low", "interval_high"]].to_numpy().tolist() == [[10, 6, 14]]
 
 
@@ -133,7 +127,9 @@ def test_budget_is_the_mean_over_all_draws(rates, random):
     tuned, fresh = ([float(rate[0]) for rate in rates], [rate[1] for rate in rates])
     runs = table(*sweep(tuned, fresh))
     shuffled = runs.iloc[random.sample(range(len(runs)), len(runs))]
-    found, again = (tuning.budget(rows, start_at(15.0), {"A": 1.0}) for rows in (runs, shuffled))
+    found, again = (
+        tuning.budget(rows, start_at(15.0), {"A": 1.0}, draws=50) for rows in (runs, shuffled)
+    )
     pd.testing.assert_frame_equal(found, again)
     losses = [reference.median([min(loss, 15.0) for loss in column]) for column in fresh]
     expected = [losses[0]]
@@ -188,7 +184,7 @@ def test_intervals_of_the_budget_cover_what_they_should():
         seeds = rng.normal(size=30)  # what the seeds do to every rate alike
         noise = 0.7 * rng.normal(size=(3, 30)) + 0.7 * seeds
         runs.loc[fresh, "final_validation_loss"] = (scales[:, None] * np.exp(0.5 * noise)).ravel()
-        found = tuning.budget(runs, start_at(INF), {})
+        found = tuning.budget(runs, start_at(INF), {}, draws=300)
         covered.append((found["interval_low"] <= expected) & (expected <= found["interval_high"]))
     share = np.mean(covered, axis=0)
     assert (share > 0.93 - 0.031).all(), share

@@ -70,7 +70,7 @@ def write_report(
     UserError
         If another process writes a report there.
     """
-    tables = read_experiments(results, experiments)
+    tables = [_with_finals(each) for each in read_experiments(results, experiments)]
     folder = Folder(results)
     with only_writer(folder):
         folder.refuse_link(PAGE)
@@ -136,7 +136,14 @@ def _compare(
     runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any], styles: dict[str, looks.Look]
 ) -> tuple[statistics.Comparison, list[Chart]]:
     """Return what the optimizers are worth on one problem, and the charts of it."""
-    comparison = statistics.compare_optimizers(runs, traces, _defaults(experiment))
+    comparison = statistics.compare_optimizers(
+        runs,
+        traces,
+        _defaults(experiment),
+        final=_final(experiment),
+        equal_within=experiment.get("equal_within") or statistics.EQUAL_WITHIN,
+        resolution=_resolution(experiment),
+    )
     return comparison, draw_charts(comparison, runs, traces, styles, _unit(experiment))
 
 
@@ -251,6 +258,24 @@ def _defaults(experiment: dict[str, Any]) -> dict[str, float]:
     optimizers = experiment.get("optimizers") or {}
     rates = {label: (about or {}).get("default_learning_rate") for label, about in optimizers.items()}
     return {label: float(rate) for label, rate in rates.items() if isinstance(rate, int | float)}
+
+
+def _final(experiment: dict[str, Any]) -> str:
+    """Return what a run ends with: as the experiment's file says, or else as usual."""
+    final = str(experiment.get("final") or statistics.FINAL)
+    return final if statistics.LEGAL_FINAL.fullmatch(final) else statistics.FINAL
+
+
+def _with_finals(tables: Tables) -> Tables:
+    """Return the tables with each run's final metrics as the experiment's file wants them."""
+    runs = statistics.with_finals(tables.runs, tables.traces, _final(tables.experiment))
+    return replace(tables, runs=runs)
+
+
+def _resolution(experiment: dict[str, Any]) -> float:
+    """Return the resolution of the losses' arithmetic: that of the parameters' type."""
+    dtype = (experiment.get("problem") or {}).get("dtype")
+    return float(np.finfo(np.float32 if dtype == "float32" else np.float64).eps)
 
 
 def _unit(experiment: dict[str, Any]) -> str:

@@ -20,6 +20,8 @@ from optimlab.report.paths import PathsReport
 from optimlab.statistics import STATUSES, Comparison
 from optimlab.wording import duration, join_words, number, p_value_text, split_name
 
+FEW_SEEDS = 6  # with fewer, the bootstrap's intervals are too narrow
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -223,10 +225,11 @@ def _table_caption(comparison: Comparison) -> str:
     seeds = "fresh" if rests_on.reporting == "reporting" else "the tuning"
     return (
         f"Each optimizer at its chosen learning rate, over {seeds} seeds: medians with their 95 % "
-        "bootstrap intervals, and IQM, the interquartile mean, with its own. Ranked by median final "
-        f"{split_name(rests_on.loss)} loss. p-values: paired Wilcoxon signed-rank tests, Holm-corrected "
-        "over all pairs. Good rates: over how many decades of learning rates the loss stays within "
-        "twice the best."
+        "bootstrap intervals, and IQM, the interquartile mean. Ranked by median final "
+        f"{split_name(rests_on.loss)} loss. Tuned again: the loss to expect if the learning rate is "
+        "chosen anew on other seeds, with a 95 % interval. p-values: of the difference in that, "
+        "adjusted for all claims of this table. Good rates: over how many decades of learning rates "
+        "the loss stays within twice the best."
     )
 
 
@@ -241,6 +244,8 @@ def _columns(comparison: Comparison) -> list[Column]:
     ]
     if _has_defaults(summary):
         columns.append(Column("Untuned, at its textbook rate"))
+    if _is_tested(summary):
+        columns.append(Column("Final test loss"))
     if rests_on.accuracy:
         columns.append(Column(f"Final {split_name(rests_on.accuracy)} accuracy", "descending"))
     if _is_timed(summary):
@@ -261,11 +266,11 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
         Cell(str(record["rank"]) if is_ranked else "–", value=record["rank"] if is_ranked else np.inf),
         Cell(
             number(record["learning_rate"]),
-            (wide,) if wide else (),
+            tuple(line for line in (_chosen(record), wide) if line),
             record["learning_rate"],
             edge.get(record["learning_rate_edge"], ""),
         ),
-        _spread_cell(record, "final_loss"),
+        _spread_cell(record, "final_loss", again=_tuned_again(record)),
         Cell(
             _against_best(record) or "–",
             (_p_value(record),),
@@ -278,6 +283,8 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
         cells.append(
             _spread_cell(record, "default_loss", f"at {number(rate)}" if np.isfinite(rate) else "", note)
         )
+    if _is_tested(summary):
+        cells.append(_spread_cell(record, "test_loss", again=_on_test(record)))
     if comparison.basis.accuracy:
         low, high = (100 * record[f"final_accuracy_interval_{end}"] for end in ("low", "high"))
         median = 100 * record["final_accuracy_median"]
@@ -292,7 +299,33 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
     return cells
 
 
-def _spread_cell(record: dict[Any, Any], name: str, note: str = "", missing: str = "") -> Cell:
+def _chosen(record: dict[Any, Any]) -> str:
+    """Return how often tuning again chooses this learning rate, and which others it does."""
+    share, others = record["chosen_share"], record["other_choices"]
+    if pd.isna(share) or record["learning_rate_edge"] == "only":
+        return ""
+    return f"chosen in {100 * share:.0f} % of resamples" + (f", also {others}" if others else "")
+
+
+def _tuned_again(record: dict[Any, Any]) -> str:
+    """Return the loss to expect if the learning rate is chosen anew."""
+    if record["learning_rate_edge"] == "only" or not np.isfinite(record["retuned_loss"]):
+        return ""
+    value, low, high = (number(record[f"retuned_loss{end}"], 3) for end in ("", "_low", "_high"))
+    return f"tuned again: {value} ({_between(low, high)})"
+
+
+def _on_test(record: dict[Any, Any]) -> str:
+    """Return whether the test loss is shown to be worse than that of the first."""
+    if pd.isna(record["test_p_value_to_best"]):
+        return ""
+    differs = "worse" if record["test_worse_than_best"] else "not shown to be worse"
+    return f"{differs}, {p_value_text(record['test_p_value_to_best'])}"
+
+
+def _spread_cell(
+    record: dict[Any, Any], name: str, note: str = "", missing: str = "", again: str = ""
+) -> Cell:
     """Return a loss with its interval and its interquartile mean."""
 
     def text(key: str) -> str:
@@ -301,7 +334,10 @@ def _spread_cell(record: dict[Any, Any], name: str, note: str = "", missing: str
     if missing:
         return Cell("–", (missing,), np.inf)
     mean = f"IQM {text('iqm')}" if np.isfinite(record[f"{name}_iqm"]) else ""
-    below = (note, _between(text("interval_low"), text("interval_high")), mean)
+    interval = _between(text("interval_low"), text("interval_high"))
+    if interval and record["seeds"] < FEW_SEEDS:
+        interval += f", too narrow: {record['seeds']} seeds"
+    below = (note, interval, mean, again)
     return Cell(text("median"), tuple(line for line in below if line), record[f"{name}_median"])
 
 
@@ -313,6 +349,10 @@ def _epochs_cell(record: dict[Any, Any]) -> Cell:
     missed = "" if pd.isna(never) or not never else f"{never} of {record['seeds']} never"
     text = "never" if np.isinf(median) else number(median)
     return Cell(text, tuple(line for line in (interval, missed) if line), median)
+
+
+def _is_tested(summary: pd.DataFrame) -> bool:
+    return bool(np.isfinite(summary["test_loss_median"]).any())
 
 
 def _has_defaults(summary: pd.DataFrame) -> bool:
@@ -369,9 +409,10 @@ def _against_best(record: dict[Any, Any]) -> str:
         return "the median run learnt nothing"
     if pd.isna(record["p_value_to_best"]):
         return "" if record["rank"] != 1 else "lowest median"
-    if record["worse_than_best"]:
-        return f"worse by {number(record['difference_to_best'], 2)}"
-    return "not distinguishable"
+    if record["standing"] == "worse":
+        return f"worse by {number(record['difference_iqm_to_best'], 2)}"
+    says = {"undecided": "not distinguishable", "better": "better, if tuned again"}
+    return says.get(record["standing"], str(record["standing"]))
 
 
 def _p_value(record: dict[Any, Any]) -> str:
@@ -454,14 +495,14 @@ def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
 def _evidence_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     """Return what the numbers cannot show."""
     rests_on = statistics.basis(runs)
-    seeds, needed = int(summary["seeds"].max()), statistics.fewest_seeds(len(summary))
+    seeds, needed = len(runs["seed"].unique()), statistics.fewest_seeds(len(summary))
     accuracy = summary["final_accuracy_median"]
     caveats = []
-    if seeds < 2:
+    if summary["seeds"].max() < 2:
         caveats.append("One seed shows no spread: there are no intervals and there is no test.")
     elif seeds < needed and len(summary) > 1:
         caveats.append(
-            f"With {seeds} seeds no test among {len(summary)} optimizers can reject at 5 %, "
+            f"On {seeds} seeds nothing can be claimed of {len(summary)} optimizers, "
             f"however large the differences; it takes {needed}."
         )
     if rests_on.loss == "train":

@@ -1,13 +1,15 @@
 """Numbers from tables: which learning rate, how good, how soon, how sure. No files and no plots.
 
 `compare_optimizers` makes them all and `verdict` puts them in words. Beneath them: `ranking` (what a
-run is worth, and which runs are reported), `intervals` (resampling), `pairs` (tests), `targets` (time
-to a target), `tuning` (robustness and budget) and `bands` (for figures).
+run is worth, and which runs are reported), `finals` (what a run ends with), `resampling` and
+`retuning` (how sure, the luck of tuning included), `pairs` (claims), `intervals`, `targets` (time to a
+target), `tuning` (robustness and budget) and `bands` (for figures).
 """
 
 from optimlab.statistics.bands import final_bands, trace_bands
-from optimlab.statistics.intervals import bca_interval, interquartile_mean, median, percentile_interval
-from optimlab.statistics.pairs import differences, fewest_seeds, holm, share_won, signed_rank_p_value
+from optimlab.statistics.finals import FINAL, LEGAL_FINAL, with_finals
+from optimlab.statistics.intervals import interquartile_mean, median, percentile_interval
+from optimlab.statistics.pairs import EQUAL_WITHIN, differences, fewest_seeds
 from optimlab.statistics.ranking import (
     STATUSES,
     Basis,
@@ -18,16 +20,19 @@ from optimlab.statistics.ranking import (
     widened_grid,
 )
 from optimlab.statistics.sentences import typical_run_learnt, verdict
+from optimlab.statistics.signed_rank import holm, signed_rank_p_value
 from optimlab.statistics.summary import Comparison, compare_optimizers
 from optimlab.statistics.targets import TARGET_ACCURACY
 
 __all__ = [
+    "EQUAL_WITHIN",
+    "FINAL",
+    "LEGAL_FINAL",
     "STATUSES",
     "TARGET_ACCURACY",
     "Basis",
     "Comparison",
     "basis",
-    "bca_interval",
     "choose_learning_rates",
     "compare_optimizers",
     "differences",
@@ -39,10 +44,10 @@ __all__ = [
     "percentile_interval",
     "quantile",
     "reported_runs",
-    "share_won",
     "signed_rank_p_value",
     "trace_bands",
     "typical_run_learnt",
     "verdict",
     "widened_grid",
+    "with_finals",
 ]

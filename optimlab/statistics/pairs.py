@@ -1,22 +1,49 @@
-"""Every two optimizers, seed by seed: how far apart, how sure, and what it would take to be surer."""
+"""Every two optimizers: how far apart, how sure, and what it would take to be surer.
+
+All claims of a comparison, of the final loss, of the test loss and of the time to the target, at the
+chosen and at the textbook rates, are one family and share one error rate.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.intervals import LEVEL, SEED, bca_interval, interquartile_mean
+from optimlab.statistics.intervals import SEED
 from optimlab.statistics.ranking import by_seed, quantile
+from optimlab.statistics.resampling import (
+    LEVEL,
+    Estimate,
+    Family,
+    family,
+    leave_one_out,
+    mean_weights,
+)
+from optimlab.statistics.retuning import Retuned, Retuning
 
 Array = np.ndarray
 
-MOST_EXACT = 100  # seeds: with more, the normal approximation is as good and faster
 POWER = 0.8  # with which a test should find what is there
+EQUAL_WITHIN = 0.05  # of the better one's loss: a smaller difference does not matter
+MOSTLY = 0.25  # beyond this share of infinite differences, their interquartile mean is infinite
+CLAIMS = {"loss": "", "test_loss": "test_", "epochs": "epochs_"}  # and the prefix of their columns
+
+PAIR_COLUMNS = [
+    *("setting", "better", "worse", "seeds", "difference_median"),
+    *("difference_iqm", "difference_low", "difference_high"),
+    *("share_won", "share_won_low", "share_won_high"),
+    *("p_value", "p_value_adjusted", "favours", "different", "outcome", "equal_within"),
+    *("smallest_difference", "seeds_to_settle", "seeds_to_settle_low", "seeds_to_settle_high"),
+    *("epochs_median", "epochs_share_won", "epochs_share_won_low", "epochs_share_won_high"),
+    *("epochs_p_value", "epochs_p_value_adjusted", "epochs_favour", "epochs_different"),
+    *("test_difference_iqm", "test_difference_low", "test_difference_high"),
+    *("test_p_value", "test_p_value_adjusted", "test_favours", "test_different"),
+]
 
 
 def differences(first: Any, second: Any) -> Array:
@@ -27,238 +54,193 @@ def differences(first: Any, second: Any) -> Array:
         return np.nan_to_num(second[both] - first[both], nan=0, posinf=np.inf, neginf=-np.inf)
 
 
-def share_won(difference: Array) -> float:
-    """Return the share of the seeds on which the first is better (a positive difference); ties half.
+def fewest_seeds(optimizers: int) -> int:
+    """Return how many seeds it takes to claim anything about so many optimizers.
 
-    It estimates the probability that the first beats the second on a new seed.
+    If the sign of a difference were the toss of a coin, all of N seeds would agree with a chance of
+    2/2ᴺ: a claim needs that to be below the level, for all pairs together.
     """
-    return float(np.mean((difference > 0) + 0.5 * (difference == 0))) if len(difference) else np.nan
+    pairs = max(optimizers * (optimizers - 1) // 2, 1)
+    return int(np.floor(np.log2(2 * pairs / LEVEL))) + 1
 
 
-def signed_rank_p_value(difference: Array) -> float:
-    """Return the two-sided p-value of the signed-rank test, zeros ranked as Pratt has it.
+@dataclass(frozen=True)
+class Pair:
+    """Two optimizers in one setting.
 
-    1 where nothing differs, NaN where there is nothing.
-
-    References
+    Attributes
     ----------
-    Wilcoxon (1945), Individual comparisons by ranking methods. Pratt (1959), Remarks on zeros and
-    ties in the Wilcoxon signed rank procedures.
+    row : their numbers, to which more are added.
+    seeds : the seeds that both have, copies once.
+    rivals : how many pairs the setting has.
+    ahead : what → by how much the first is ahead in it, tuned again and again.
     """
-    difference = np.asarray(difference, dtype=float)
-    if not len(difference):
-        return np.nan
-    if len(difference) > MOST_EXACT:
-        from scipy.stats import wilcoxon  # half a second to import
 
-        finite = np.clip(difference, -1e300, 1e300)  # ranks are all that counts
-        return float(wilcoxon(finite, zero_method="pratt").pvalue) if finite.any() else 1.0
-    ranks = (2 * pd.Series(np.abs(difference)).rank().to_numpy()).astype(
-        int
-    )  # ties share a mean: doubled
-    less = min(ranks[difference > 0].sum(), ranks[difference < 0].sum())
-    return min(1.0, 2 * float(_chances(ranks[difference != 0])[: less + 1].sum()))
+    row: dict[str, Any]
+    seeds: tuple[int, ...]
+    rivals: int
+    ahead: dict[str, Estimate]
 
 
-def _chances(ranks: Array) -> Array:
-    """Return the chance of each sum, 0, 1, 2, …, of the ranks that the toss of a coin lets count."""
-    chances = np.ones(1)
-    for rank in ranks:
-        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
-    return chances
-
-
-def direction(difference: Array) -> float:
-    """Return the ranks of positive differences, summed, less those of negative ones: the test's sign."""
-    ranks = pd.Series(np.abs(difference)).rank().to_numpy()
-    return float((ranks * np.sign(difference)).sum())
-
-
-def holm(p_values: Sequence[float]) -> Array:
-    """Return the p-values adjusted for their number.
-
-    References
-    ----------
-    Holm (1979), A simple sequentially rejective multiple test procedure.
-    """
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return np.minimum(adjusted, 1)
-
-
-def friedman_p_value(paired: pd.DataFrame) -> float:
-    """Return the p-value of the test that no optimizer differs; NaN for fewer than three, or two seeds.
+def compare(
+    retunings: Mapping[str, Retuning],
+    reported: Mapping[str, pd.DataFrame],
+    orders: Mapping[str, Sequence[str]],
+    *,
+    equal_within: float = EQUAL_WITHIN,
+    floor: float = 0.0,
+) -> pd.DataFrame:
+    """Compare every two optimizers of every setting.
 
     Parameters
     ----------
-    paired : one row a seed, one column an optimizer; only seeds that all have are used.
-
-    References
-    ----------
-    Friedman (1937), The use of ranks to avoid the assumption of normality.
-    """
-    from scipy.stats import friedmanchisquare
-
-    whole = paired.dropna().to_numpy()
-    if whole.shape[1] < 3 or len(whole) < 2:
-        return np.nan
-    if (whole == whole[:, :1]).all():
-        return 1.0
-    return float(friedmanchisquare(*whole.T).pvalue)
-
-
-def smallest_difference(difference: Array, level: float) -> float:
-    """Return the smallest shift that so many seeds would have shown, with a power of about 80 %.
-
-    The differences are taken as they scatter about their own centre. Infinite where no shift would do.
-
-    Parameters
-    ----------
-    difference : per seed (N,).
-    level : of the signed-rank test, two-sided.
-    """
-    if len(difference) < 2:
-        return np.nan
-    can_reject = 2 * 0.5 ** len(difference) <= level
-    return _reach(level) * standard_error(difference, level) if can_reject else np.inf
-
-
-def seeds_to_settle(difference: Array, level: float) -> float:
-    """Return how many seeds would show a shift as large as the one seen, with a power of about 80 %.
-
-    Errors shrink with the square root of the number of seeds. Infinite where nothing was seen.
-
-    Parameters
-    ----------
-    difference : per seed (N,).
-    level : of the signed-rank test, two-sided.
-    """
-    if len(difference) < 2:
-        return np.nan
-    least = math.ceil(math.log2(2 / level))  # the fewest with which the test can reject
-    shift = abs(quantile(_walsh_averages(difference), 0.5))
-    if np.isinf(shift):
-        return least
-    error = _reach(level) * standard_error(difference, level)
-    if not shift or np.isinf(error):
-        return np.inf
-    return max(least, math.ceil(len(difference) * (error / shift) ** 2))
-
-
-def standard_error(difference: Array, level: float) -> float:
-    """Return the standard error of the shift, from the width of its signed-rank interval.
-
-    The interval runs from the (c + 1)-th lowest to the (c + 1)-th highest Walsh average, c being the
-    largest sum of ranks against the shift at which the test still rejects. It is as wide as a normal
-    one of that level would be with this error.
-
-    Parameters
-    ----------
-    difference : per seed (N,).
-    level : of the interval: it covers at least 1 − level, or as much as N seeds can.
-
-    References
-    ----------
-    Hollander, Wolfe & Chicken (2014), Nonparametric statistical methods, sections 3.2 and 3.3.
-    """
-    from scipy.special import ndtr, ndtri
-
-    size = len(difference)
-    if size <= MOST_EXACT:
-        tails = 2 * np.cumsum(_chances(np.arange(1, size + 1)))
-        against = max(int(np.searchsorted(tails, level, side="right")) - 1, 0)
-        attained = min(float(tails[against]), 0.999)
-    else:
-        mean, spread = size * (size + 1) / 4, math.sqrt(size * (size + 1) * (2 * size + 1) / 24)
-        against = int(mean + spread * ndtri(level / 2))
-        attained = 2 * float(ndtr((against - mean) / spread))
-    averages = np.sort(_walsh_averages(difference))
-    low, high = averages[against], averages[-1 - against]
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return np.inf
-    return float((high - low) / (2 * ndtri(1 - attained / 2)))
-
-
-def _walsh_averages(difference: Array) -> Array:
-    """Return the mean of every two differences, one and itself too; two infinite ones may cancel."""
-    first, second = np.triu_indices(len(difference))
-    with np.errstate(invalid="ignore"):
-        averages = (difference[first] + difference[second]) / 2
-    return np.where(np.isnan(averages), 0, averages)
-
-
-def _reach(level: float) -> float:
-    """Return how many standard errors a shift must be away to be found at this level, mostly."""
-    from scipy.special import ndtri
-
-    return float(ndtri(1 - level / 2) + ndtri(POWER))
-
-
-def compare(reported: pd.DataFrame, optimizers: Sequence[str]) -> pd.DataFrame:
-    """Compare every two optimizers by their scores, and by their epochs to the target, if there are any.
-
-    Holm's correction is over all pairs, since which are worth a look is known only after looking. And
-    no pair counts as different unless Friedman's test finds that any is.
-
-    Parameters
-    ----------
-    reported : the runs that numbers come from, with their ``score`` and their ``epochs`` to the target.
-    optimizers : their labels, the best first.
+    retunings : setting → what the optimizers may choose from.
+    reported : setting → the runs at the chosen candidates, with their ``score`` and ``epochs``.
+    orders : setting → the optimizers, the best first.
+    equal_within : the share of the better one's loss that a difference must exceed to matter.
+    floor : up to which a difference of losses is rounding noise.
 
     Returns
     -------
-    One row a pair, with the columns that results/README.md describes.
+    One row per setting and pair, with the columns that results/README.md describes.
     """
-    paired, timed = by_seed(reported, "score"), by_seed(reported, "epochs")
-    paired, timed = (table.reindex(columns=list(optimizers)) for table in (paired, timed))
-    friedman = friedman_p_value(paired)
-    rows: list[dict[str, Any]] = []
-    pairs = list(combinations(optimizers, 2))
-    for better, worse in pairs:
-        difference = differences(paired[better], paired[worse])
-        epochs = differences(timed[better], timed[worse])
-        low, high = bca_interval(difference, interquartile_mean, np.random.default_rng(SEED))
-        rows.append(
-            {
+    pairs = []
+    for setting, order in orders.items():
+        rivals = list(combinations(order, 2))
+        scores, epochs = (
+            by_seed(reported[setting], name).reindex(columns=list(order)) for name in ("score", "epochs")
+        )
+        for better, worse in rivals:
+            seeds = retunings[setting].seeds(better, worse)
+            gaps = differences(scores[better], scores[worse])
+            row: dict[str, Any] = {
+                "setting": setting,
                 "better": better,
                 "worse": worse,
-                "seeds": len(difference),
-                "difference_median": quantile(difference, 0.5),
-                "difference_iqm": _iqm(difference),
-                "difference_low": low,
-                "difference_high": high,
-                "share_won": share_won(difference),
-                "p_value": signed_rank_p_value(difference),
-                "favours": _favoured(difference, better, worse),
-                "smallest_difference": smallest_difference(difference, LEVEL / len(pairs)),
-                "seeds_to_settle": seeds_to_settle(difference, LEVEL / len(pairs)),
-                "epochs_median": quantile(epochs, 0.5),
-                "epochs_share_won": share_won(epochs),
-                "epochs_p_value": signed_rank_p_value(epochs),
-                "epochs_favour": _favoured(epochs, better, worse),
+                "seeds": len(seeds),
+                "difference_median": quantile(gaps, 0.5),
+                "epochs_median": quantile(differences(epochs[better], epochs[worse]), 0.5),
+                "seeds_to_settle": np.inf if len(gaps) and np.isinf(gaps).mean() > MOSTLY else np.nan,
             }
-        )
-    table = pd.DataFrame(rows, columns=list(rows[0]) if rows else PAIR_COLUMNS)
-    for name in ("p_value", "epochs_p_value"):
-        place = list(table.columns).index(name) + 1
-        table.insert(place, f"{name}_adjusted", _adjusted(table[name]))
-    table["friedman_p_value"] = friedman
-    is_open = len(optimizers) == 2 or friedman < LEVEL
-    table["different"] = is_open & (table["p_value_adjusted"] < LEVEL)
-    return table
+            ahead: dict[str, Estimate] = {}
+            if len(seeds) > 1:
+                first, second = (retunings[setting].of(label, seeds) for label in (better, worse))
+                ahead = _ahead(first, second, floor)
+                least = abs(min(first.loss.value, second.loss.value))
+                row["equal_within"] = max(equal_within * least, floor)
+            pairs.append(Pair(row, seeds, len(rivals), ahead))
+    _claim(pairs)
+    return pd.DataFrame([pair.row for pair in pairs], columns=PAIR_COLUMNS)
 
 
-def _iqm(difference: Array) -> float:
-    mean = float(interquartile_mean(np.sort(difference))) if len(difference) else np.nan
-    return 0.0 if len(difference) and np.isnan(mean) else mean  # the two infinities cancel
+def _ahead(first: Retuned, second: Retuned, floor: float) -> dict[str, Estimate]:
+    """Return by how much the first is ahead of the second: in losses, and in seeds won.
+
+    A share of seeds won counts from a half and twice: 1 is all of them, −1 none.
+    """
+
+    def won(name: str, least: float = 0.0) -> Estimate:
+        with np.errstate(invalid="ignore"):
+            gaps = np.nan_to_num(second.values(name) - first.values(name), posinf=np.inf, neginf=-np.inf)
+        signs = np.where(np.abs(gaps) <= least, 0, np.sign(gaps))
+        return leave_one_out(signs, first.reports, mean_weights)
+
+    ahead = {"loss": second.loss - first.loss, "share": won("worth", floor)}
+    if first.has("test_worth") and second.has("test_worth"):
+        ahead["test_loss"] = second.test_loss - first.test_loss
+    if first.has("epochs") and second.has("epochs"):
+        ahead["epochs"] = won("epochs")
+    return ahead
 
 
-def _favoured(difference: Array, better: str, worse: str) -> str:
-    """Return which of a pair the signed ranks favour, "" where neither."""
-    sign = direction(difference)
-    return better if sign > 0 else worse if sign < 0 else ""
+def _claim(pairs: list[Pair]) -> None:
+    """Add to every pair's row what can be claimed of it, with one error rate for all claims."""
+    every = [(pair, name) for pair in pairs for name in CLAIMS if name in pair.ahead]
+    claims = [(pair, name) for pair, name in every if not np.isnan(pair.ahead[name].without).any()]
+    union = sorted({seed for pair in pairs for seed in pair.seeds})
+    sure = family(
+        [_spread_over(union, pair.seeds, pair.ahead[name]) for pair, name in claims],
+        np.random.default_rng(SEED),
+    )
+    for pair in pairs:
+        row = pair.row
+        for prefix in CLAIMS.values():
+            row |= {f"{prefix}{_favours(prefix)}": "", f"{prefix}different": False}
+        row["outcome"] = "undecided"
+        for name, column in (("share", "share_won"), ("epochs", "epochs_share_won")):
+            row |= _share(pair.ahead[name], column) if name in pair.ahead else {}
+    for place, (pair, name) in enumerate(claims):
+        _conclude(pair, name, sure, place)
+
+
+def _conclude(pair: Pair, name: str, sure: Family, place: int) -> None:
+    """Add to a pair's row what follows from one estimate."""
+    row, prefix, seeds = pair.row, CLAIMS[name], len(pair.seeds)
+    value, error = pair.ahead[name].value, sure.standard_errors[place]
+    least = 2.0 ** (1 - seeds)  # the chance that all seeds agree, if each tosses a coin
+    adjusted = min(max(sure.adjusted[place], least * pair.rivals), 1)
+    row[f"{prefix}p_value"] = max(sure.p_values[place], least)
+    row[f"{prefix}p_value_adjusted"] = adjusted
+    row[f"{prefix}{_favours(prefix)}"] = row["better"] if value > 0 else row["worse"] if value else ""
+    row[f"{prefix}different"] = bool(adjusted < LEVEL)
+    if name == "epochs":
+        return
+    names = ("difference_iqm", "difference_low", "difference_high")
+    row |= dict(zip((prefix + each for each in names), pair.ahead[name].interval(), strict=True))
+    if name == "test_loss":
+        return
+    is_equal = abs(value) + sure.reach * error <= row["equal_within"]
+    if is_equal and (seeds >= fewest_seeds(2) or not value):
+        row |= {"outcome": "practically equal", "different": False}
+    elif row["different"]:
+        row["outcome"] = "better"
+    row["smallest_difference"] = _smallest_difference(error, sure.reach, seeds)
+    if row["different"]:
+        row["seeds_to_settle"] = np.nan
+    elif np.isnan(row["seeds_to_settle"]):
+        row |= _seeds_to_settle(value, error, row["smallest_difference"], seeds)
+
+
+def _smallest_difference(error: float, reach: float, seeds: int) -> float:
+    """Return the difference that so many seeds would have shown, with a power of about 80 %."""
+    from scipy.stats import t as student
+
+    return float((reach + student.ppf(POWER, seeds - 1)) * error)
+
+
+def _seeds_to_settle(value: float, error: float, smallest: float, seeds: int) -> dict[str, float]:
+    """Return how many seeds would show a difference as large as the one seen, with its 95 % interval.
+
+    Errors shrink with the square root of the number of seeds.
+    """
+    from scipy.stats import t as student
+
+    reach = student.isf(LEVEL / 2, seeds - 1) * error
+    near = max(abs(value) - reach, 0.0)
+
+    def needed(shift: float) -> float:
+        return np.ceil(seeds * (smallest / shift) ** 2) if shift else np.inf
+
+    names = ("seeds_to_settle", "seeds_to_settle_low", "seeds_to_settle_high")
+    return dict(zip(names, map(needed, (abs(value), abs(value) + reach, near)), strict=True))
+
+
+def _favours(prefix: str) -> str:
+    """Return the end of the column's name that says whom a claim favours."""
+    return "favour" if prefix == "epochs_" else "favours"
+
+
+def _spread_over(union: list[int], seeds: tuple[int, ...], estimate: Estimate) -> Estimate:
+    """Return an estimate over the union of all seeds; NaN for those that do not enter."""
+    without = np.full(len(union), np.nan)
+    without[np.searchsorted(union, seeds)] = estimate.without
+    return Estimate(estimate.value, without, estimate.freedom)
+
+
+def _share(ahead: Estimate, name: str) -> dict[str, float]:
+    """Return a share of seeds won, and its 95 % interval."""
+    numbers = (1 + np.clip(ahead.interval(LEVEL), -1, 1)) / 2
+    return dict(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
 
 
 def seed_differences(reported: pd.DataFrame, optimizers: Sequence[str]) -> pd.DataFrame:
@@ -266,7 +248,7 @@ def seed_differences(reported: pd.DataFrame, optimizers: Sequence[str]) -> pd.Da
 
     Returns
     -------
-    One row a pair and seed: better, worse, seed, difference.
+    One row per pair and seed: better, worse, seed, difference.
     """
     paired = by_seed(reported, "score")
     pieces = []
@@ -280,24 +262,3 @@ def seed_differences(reported: pd.DataFrame, optimizers: Sequence[str]) -> pd.Da
     if not pieces:
         return pd.DataFrame(columns=columns).astype({"difference": float})
     return pd.concat(pieces, ignore_index=True)
-
-
-def _adjusted(p_values: pd.Series) -> Array:
-    """Return Holm's p-values; a pair that has none is none of the family."""
-    adjusted = np.full(len(p_values), np.nan)
-    known = p_values.notna().to_numpy()
-    adjusted[known] = holm(p_values[known].to_list())
-    return adjusted
-
-
-PAIR_COLUMNS = [
-    *("better", "worse", "seeds", "difference_median", "difference_iqm", "difference_low"),
-    *("difference_high", "share_won", "p_value", "favours", "smallest_difference", "seeds_to_settle"),
-    *("epochs_median", "epochs_share_won", "epochs_p_value", "epochs_favour"),
-]
-
-
-def fewest_seeds(optimizers: int) -> int:
-    """Return how many paired seeds it takes for a test among so many optimizers to reject at all."""
-    pairs = optimizers * (optimizers - 1) // 2
-    return int(np.floor(np.log2(2 * max(pairs, 1) / LEVEL))) + 1

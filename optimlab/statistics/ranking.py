@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 STATUSES = ("ok", "stuck", "diverged", "failed")
-CELL = ["optimizer", "learning_rate"]
+CANDIDATE = "learning_rate"  # what tells the candidates of an optimizer apart
+CELL = ["optimizer", CANDIDATE]
 SETTINGS = ("tuned", "default")  # how the learning rate was come by
 
 

@@ -8,28 +8,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.intervals import LEVEL
 from optimlab.statistics.pairs import fewest_seeds
-from optimlab.statistics.summary import Comparison
+from optimlab.statistics.ranking import STATUSES
+from optimlab.statistics.resampling import LEVEL
+from optimlab.statistics.summary import STANDINGS, Comparison
 from optimlab.statistics.targets import TARGET_ACCURACY
-from optimlab.wording import join_words, number, split_name
+from optimlab.wording import join_words, number, rounded_up, split_name
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Return what the evidence says, and does not say: the final loss, the speed, and the defaults.
+    """Return what the evidence says, and does not say.
 
     Returns
     -------
-    One to three short texts. The first is about the final loss at the chosen learning rates; the others
-    are there where there is something to say.
+    One to four short texts. The first is about the final loss at the chosen learning rates; the others,
+    about the test set, the speed and the textbook rates, are there where there is something to say.
     """
     finished = comparison.summary[typical_run_learnt(comparison.summary)]
     if finished.empty:
         return ["No optimizer can be recommended: at no learning rate did the typical run learn."]
-    said = [_on_final_loss(comparison, finished.iloc[0].to_dict())]
+    texts = [_on_final_loss(comparison, finished.iloc[0].to_dict())]
     if len(comparison.summary) > 1 and finished["seeds"].iloc[0] > 1:
-        said += [text for text in (_on_speed(comparison), _on_defaults(comparison)) if text]
-    return said
+        texts += [_on_test_loss(comparison), _on_speed(comparison), _on_defaults(comparison)]
+    return [text for text in texts if text]
 
 
 def typical_run_learnt(summary: pd.DataFrame) -> pd.Series:
@@ -38,84 +39,112 @@ def typical_run_learnt(summary: pd.DataFrame) -> pd.Series:
 
 
 def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
-    """Say who ends lowest, and who is shown to end higher."""
+    """Say which optimizer ends lowest, and which are shown to end higher."""
     summary = comparison.summary
     rest = summary[summary["rank"].notna() & (summary["optimizer"] != best["optimizer"])]
     pairs = comparison.pairs[comparison.pairs["setting"] == "tuned"]
-    of_pairs = pairs.loc[pairs["better"] == best["optimizer"], "seeds"]
-    seeds = int(min(best["seeds"], of_pairs.min() if len(of_pairs) else best["seeds"]))
+    own = pairs[(pairs["better"] == best["optimizer"]) | (pairs["worse"] == best["optimizer"])]
     loss, value = f"final {split_name(best['loss'])} loss", _loss(best["final_loss_median"])
+    name = _with_failures(best)
     if best["seeds"] == 1:
-        text = f"{best['optimizer']} ends with a {loss} of {value}"
         lowest = ", the lowest," if len(rest) else ","
-        return f"{text}{lowest} but on one seed: that does not tell an optimizer from luck."
-    counted = f"{seeds} {'fresh ' if best['reported_on'] == 'reporting' else ''}seed{'s' * (seeds != 1)}"
+        return (
+            f"{name} ends with a {loss} of {value}{lowest} but on one seed: "
+            "that does not tell an optimizer from luck."
+        )
+    counted = _counted(int(best["seeds"]), best["reported_on"])
     if rest.empty:
-        return (
-            f"{best['optimizer']} reaches a median {loss} of {value} ({counted}); it has no rival here."
-        )
-    lowest = f"{best['optimizer']} ends with the lowest median {loss}, {value}"
-    needed = fewest_seeds(len(rest) + 1)
+        return f"{name} reaches a median {loss} of {value} ({counted}); it has no rival here."
+    lowest = f"{name} ends with the lowest median {loss}, {value}"
+    seeds, needed = int(min(own["seeds"], default=0)), fewest_seeds(len(rest) + 1)
     if seeds < needed:
-        few = (
-            f"{counted} {'is' if seeds == 1 else 'are'} too few to tell {len(rest) + 1} optimizers apart"
-        )
-        return f"{lowest}, but {few}: it takes {needed}."
-    if (
-        comparison.differences.loc[comparison.differences["setting"] == "tuned", "difference"]
-        .eq(0)
-        .all()
-    ):
-        who = "Both optimizers" if len(rest) == 1 else f"All {len(rest) + 1} optimizers"
-        return f"{who} tie: on {counted} none differs from another in {loss}."
-    worse = rest["worse_than_best"].fillna(value=False).astype(bool)
-    if worse.all():
-        second = rest.iloc[0].to_dict()
-        p_value = _at_most(rest["p_value_to_best"])
+        few = f"{seeds} seed{'s' * (seeds != 1)} {'is' if seeds == 1 else 'are'} too few"
+        return f"{lowest}, but {few} to tell {len(rest) + 1} optimizers apart: it takes {needed}."
+    gaps = comparison.differences
+    if gaps.loc[gaps["setting"] == "tuned", "difference"].eq(0).all():
+        all_of_them = "Both optimizers" if len(rest) == 1 else f"All {len(rest) + 1} optimizers"
+        return f"{all_of_them} tie: on {counted} none differs from another in {loss}."
+    groups = {standing: rest[rest["standing"] == standing] for standing in STANDINGS}
+    worse = groups["worse"]
+    luck = ", the luck of tuning included" if (summary["learning_rate_edge"] != "only").any() else ""
+    shown = ""
+    if len(worse):
+        is_hidden = worse["final_loss_median"].map(_loss).eq(value).any()
+        by = ", if by less than is shown here" if is_hidden else ""
+        shown = f"(adjusted {_at_most(worse['p_value_to_best'])}{by})"
+    if len(worse) == len(rest):
         return (
-            f"{best['optimizer']} is the best here: on {counted} its median {loss} is {value}, "
-            f"the next is {_named(second)}, and the paired tests find every other worse "
-            f"(adjusted {p_value})."
+            f"{name} is the best here: on {counted} its median {loss} is {value}, "
+            f"the next is {_named(rest.iloc[0].to_dict())}, and every other is worse{luck} {shown}."
         )
-    equal = [_named(row) for row in rest[~worse].to_dict("records")]
-    higher = [_named(row) for row in rest[worse].to_dict("records")]
-    text = f"{lowest}, but on {counted} {join_words(equal)} {_are(equal)} not distinguishable from it."
-    if higher:
-        p_value = _at_most(rest.loc[worse, "p_value_to_best"])
-        shown = [
-            row for row in rest[worse].to_dict("records") if _loss(row["final_loss_median"]) == value
-        ]
-        by = ", if by less than is shown here" if shown else ""
-        text += f" {join_words(higher)} {_are(higher)} worse (adjusted {p_value}{by})."
+    names = [_named(row) for row in groups["undecided"].to_dict("records")]
+    text = f"{lowest}, on {counted}."
+    if names:
+        text = (
+            f"{lowest}, but on {counted} {join_words(names)} {_are(names)} not distinguishable from it."
+        )
+    for standing, says in (
+        ("practically equal", "practically equal to it"),
+        ("worse", f"worse{luck} {shown}"),
+    ):
+        names = [_named(row) for row in groups[standing].to_dict("records")]
+        text += f" {join_words(names)} {_are(names)} {says}." if names else ""
+    names = [_named(row) for row in groups["better"].to_dict("records")]
+    if names:
+        p_value = _at_most(groups["better"]["p_value_to_best"])
+        text += (
+            f" Yet {join_words(names)} {_are(names)} shown to be better, if the learning rate is chosen "
+            f"again and again (adjusted {p_value}): {best['optimizer']} was lucky here."
+        )
     return text
 
 
+def _on_test_loss(comparison: Comparison) -> str:
+    """Say where the test set, which chose nothing, orders the optimizers otherwise."""
+    summary = comparison.summary
+    tested = summary[np.isfinite(summary["test_loss_median"])]
+    if len(tested) < 2:
+        return ""
+    pairs = comparison.pairs[comparison.pairs["setting"] == "tuned"]
+    turned = pairs[pairs["test_different"] & (pairs["test_favours"] == pairs["worse"])]
+    if len(turned):
+        texts = [f"{row['worse']} ends lower than {row['better']}" for row in turned.to_dict("records")]
+        p_value = _at_most(turned["test_p_value_adjusted"])
+        return f"On the test set the order is another: {join_words(texts)} (adjusted {p_value})."
+    first = tested.sort_values("test_loss_median", kind="stable").iloc[0]
+    if first["optimizer"] == summary["optimizer"].iloc[0]:
+        return ""
+    return (
+        f"On the test set, which chose nothing, {first['optimizer']} has the lowest median loss "
+        f"({_loss(first['test_loss_median'])}), but no order is shown that differs from the one above."
+    )
+
+
 def _on_speed(comparison: Comparison) -> str:
-    """Say who gets to the target accuracy in fewer epochs than whom, if that is shown of any."""
+    """Say which optimizer gets to the target accuracy sooner than which, if that is shown of any."""
     medians = comparison.summary.set_index("optimizer")["epochs_to_95_median"]
     pairs = comparison.pairs[comparison.pairs["setting"] == "tuned"]
     if not np.isfinite(medians).any():
         return ""
     what = f"{100 * TARGET_ACCURACY:g} % validation accuracy"
-    slower: dict[str, dict[str, float]] = {}
-    for row in pairs[pairs["epochs_p_value_adjusted"] < LEVEL].to_dict("records"):
-        faster = row["epochs_favour"]
-        other = row["worse"] if faster == row["better"] else row["better"]
-        slower.setdefault(faster, {})[other] = row["epochs_p_value_adjusted"]
+    slower: dict[str, dict[str, tuple[float, float]]] = {}
+    for row in pairs[pairs["epochs_different"]].to_dict("records"):
+        faster, share = row["epochs_favour"], row["epochs_share_won"]
+        other, share = (row["worse"], share) if faster == row["better"] else (row["better"], 1 - share)
+        slower.setdefault(faster, {})[other] = share, row["epochs_p_value_adjusted"]
     if not slower:
-        return f"No optimizer is shown to reach {what} in fewer epochs than another."
+        return f"No optimizer is shown to reach {what} sooner than another."
     leader = min(slower, key=lambda name: (-len(slower[name]), medians[name]))
     others = sorted(slower[leader], key=lambda name: medians[name])
-    named = join_words([f"{name} ({_epochs(medians[name])})" for name in others])
-    p_value = _at_most(list(slower[leader].values()))
-    return (
-        f"At those learning rates, {leader} reaches {what}, and stays there, in fewer "
-        f"epochs than {named}: in a median of {_epochs(medians[leader])} (adjusted {p_value})."
+    named = join_words(
+        [f"{name} (on {100 * slower[leader][name][0]:.0f} % of the seeds)" for name in others]
     )
+    p_value = _at_most([p_value for _, p_value in slower[leader].values()])
+    return f"{leader} reaches {what}, and stays there, sooner than {named} (adjusted {p_value})."
 
 
 def _on_defaults(comparison: Comparison) -> str:
-    """Say who ends lowest with the textbook learning rates, and whether others are shown to be worse."""
+    """Say which optimizer ends lowest at the textbook rates, and which are shown to be worse."""
     summary = comparison.summary
     tried = summary[summary["default_seeds"] > 0]
     learnt = np.isfinite(tried["default_loss_median"]) & (
@@ -128,7 +157,9 @@ def _on_defaults(comparison: Comparison) -> str:
     mine = pairs[(pairs["better"] == best["optimizer"]) | (pairs["worse"] == best["optimizer"])]
     beaten = mine[mine["different"] & (mine["favours"] == best["optimizer"])]
     of = "" if len(tried) == len(summary) else f", of the {len(tried)} whose rate is on the grid,"
-    text = f"Untuned, at textbook learning rates, {best['optimizer']}{of} ends lowest "
+    bad = {status: best[f"default_{status}"] for status in STATUSES[1:]}
+    failures = f" ({_bad_runs(bad, best['default_seeds'])})" if any(bad.values()) else ""
+    text = f"Untuned, at textbook learning rates, {best['optimizer']}{failures}{of} ends lowest "
     text += f"({_loss(best['default_loss_median'])})"
     if beaten.empty:
         return f"{text}, but none is shown to be worse."
@@ -156,8 +187,26 @@ def _loss(value: float) -> str:
     return number(value, 3)
 
 
-def _epochs(value: float) -> str:
-    return f"{value:.3g}" if np.isfinite(value) else "not in half of the runs"
+def _counted(seeds: int, role: str) -> str:
+    return f"{seeds} {'fresh ' if role == 'reporting' else ''}seed{'s' * (seeds != 1)}"
+
+
+def _with_failures(row: dict[Any, Any]) -> str:
+    """Return an optimizer and how many of its runs went wrong: no praise without that."""
+    bad = {status: int(row[f"runs_{status}"]) for status in STATUSES[1:]}
+    return (
+        f"{row['optimizer']} ({_bad_runs(bad, row['seeds'])})" if any(bad.values()) else row["optimizer"]
+    )
+
+
+def _bad_runs(counts: dict[str, int], of: int) -> str:
+    """Return "7 of 18 runs diverged"."""
+    texts = [
+        f"{count} {'were ' if status == 'stuck' and count > 1 else 'was ' * (status == 'stuck')}{status}"
+        for status, count in counts.items()
+        if count
+    ]
+    return f"of {of} runs {join_words(texts)}"
 
 
 def _at_most(p_values: Sequence[float] | pd.Series) -> str:
@@ -165,5 +214,4 @@ def _at_most(p_values: Sequence[float] | pd.Series) -> str:
     largest = max(p_values)
     if largest < 0.001:
         return "p < 0.001"
-    digits = f"{largest:.2g}" if f"{largest:.2g}" != f"{LEVEL:.2g}" else f"{largest:.3g}"
-    return f"p {'=' if len(p_values) == 1 else '≤'} {digits}"
+    return f"p {'=' if len(p_values) == 1 else '≤'} {rounded_up(largest, LEVEL)}"

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.statistics.finals import FINAL, with_finals
 from optimlab.statistics.intervals import (
+    DRAWS,
     SEED,
     interquartile_mean,
     median,
     percentile_interval,
 )
-from optimlab.statistics.pairs import compare, seed_differences
+from optimlab.statistics.pairs import EQUAL_WITHIN, compare, seed_differences
 from optimlab.statistics.ranking import (
+    CANDIDATE,
     SETTINGS,
     STATUSES,
     Basis,
@@ -28,6 +31,8 @@ from optimlab.statistics.ranking import (
     reported_runs,
     scores,
 )
+from optimlab.statistics.resampling import LEVEL, SPLITS
+from optimlab.statistics.retuning import Retuning
 from optimlab.statistics.targets import (
     TARGET_ACCURACY,
     median_time,
@@ -39,6 +44,9 @@ from optimlab.statistics.targets import (
     times_to_targets,
 )
 from optimlab.statistics.tuning import budget, robustness
+
+STANDINGS = ("worse", "better", "practically equal", "undecided")  # of an optimizer beside the first
+RETUNED = ("retuned_loss", "retuned_loss_low", "retuned_loss_high")
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,15 @@ class Comparison:
 
 
 def compare_optimizers(
-    runs: pd.DataFrame, traces: pd.DataFrame, defaults: Mapping[str, float] | None = None
+    runs: pd.DataFrame,
+    traces: pd.DataFrame,
+    defaults: Mapping[str, float] | None = None,
+    *,
+    final: str = FINAL,
+    equal_within: float = EQUAL_WITHIN,
+    resolution: float = np.finfo(float).eps,
+    splits: int = SPLITS,
+    draws: int = DRAWS,
 ) -> Comparison:
     """Return all numbers of an experiment.
 
@@ -77,35 +93,124 @@ def compare_optimizers(
     ----------
     runs, traces : its tables.
     defaults : optimizer → its rule's default learning rate, where it has one.
+    final : what a run ends with, as `optimlab.statistics.with_finals` has it.
+    equal_within : the share of the better one's loss that a difference must exceed to matter.
+    resolution : of the losses' arithmetic: a difference of that share of the starting loss is noise.
+    splits : of the seeds, into tuning and reporting ones: each tunes all optimizers again.
+    draws : of the bootstrap, for the intervals of one optimizer's numbers.
     """
-    runs = runs.assign(loss=final_losses(runs), score=scores(runs), accuracy=accuracies(runs))
+    runs = judged(with_finals(runs, traces, final), traces)
     defaults = defaults or {}
-    reported = {
-        setting: _with_epochs(reported_runs(runs, setting, defaults), traces) for setting in SETTINGS
+    reported = {setting: reported_runs(runs, setting, defaults) for setting in SETTINGS}
+    retunings = {setting: _retuning(runs, setting, defaults, splits) for setting in SETTINGS}
+    summary = _summarize(runs, reported, defaults, draws)
+    orders = {
+        setting: _by_median_score(mine, list(summary["optimizer"])) for setting, mine in reported.items()
     }
-    summary = _summarize(runs, reported, defaults)
+    start = runs["start"].max()
+    pairs = compare(
+        retunings,
+        reported,
+        orders,
+        equal_within=equal_within,
+        floor=float(resolution * start) if np.isfinite(start) else 0.0,
+    )
     goals = {
         metric: targets_of(reported["tuned"], traces, metric)
         for metric in metrics_to_time(basis(runs), traces)
     }
-    pairs, gaps, targets, profiles = [], [], [], []
+    gaps, targets, profiles = [], [], []
     for setting, mine in reported.items():
-        order = _by_median_score(mine, list(summary["optimizer"]))
-        pairs.append(_of(setting, compare(mine, order)))
-        gaps.append(_of(setting, seed_differences(mine, order)))
+        gaps.append(_of(setting, seed_differences(mine, orders[setting])))
         times = _times(mine, traces, goals)
         targets.append(_of(setting, summarize_times(times, _steps_per_epoch(traces))))
         profiles.append(_of(setting, profile(times)))
     return Comparison(
         basis=basis(runs),
-        summary=_against_best(summary, pairs[0]),
+        summary=_against_best(_with_retuned(summary, retunings["tuned"]), pairs),
         reported=_join([_of(setting, mine) for setting, mine in reported.items()]),
-        pairs=_join(pairs),
+        pairs=pairs,
         differences=_join(gaps),
         targets=_join(targets),
         profiles=_join(profiles),
-        budget=budget(runs, traces, defaults),
+        budget=budget(runs, traces, defaults, draws),
     )
+
+
+def judged(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with what each is worth.
+
+    Returns
+    -------
+    The table with ``loss``, ``score`` and ``accuracy``, as `optimlab.statistics.ranking` has them;
+    ``start``, the loss of the seed's start; ``worth``, the score, but no higher than the start; ``bad``,
+    1 for a run that is not ok; ``test_loss`` and ``test_worth``, the same of the test set, NaN unless a
+    validation loss decides; ``epochs`` to the target accuracy, NaN where there is none; and
+    ``fingerprint``, a number that two runs share if their records are the same.
+    """
+    rests_on = basis(runs)
+    runs = runs.assign(loss=final_losses(runs), score=scores(runs), accuracy=accuracies(runs))
+    runs["bad"] = (runs["status"] != "ok").astype(float)
+    runs["epochs"] = _epochs_to_target(runs, traces)
+    runs["start"] = _starts(runs, traces, f"{rests_on.loss}_loss")
+    runs["worth"] = _capped(runs["score"], runs["start"])
+    runs["test_loss"] = runs["test_worth"] = np.nan
+    if rests_on.loss == "validation" and runs.get("final_test_loss", pd.Series(np.nan)).notna().any():
+        runs["test_loss"] = runs["final_test_loss"].where(np.isfinite(runs["loss"])).fillna(np.inf)
+        runs["test_worth"] = _capped(runs["test_loss"], _starts(runs, traces, "test_loss"))
+    runs["fingerprint"] = _fingerprints(runs, traces)
+    return runs
+
+
+def _starts(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Series:
+    """Return the loss at the start of each run's seed; infinite where it was not recorded."""
+    if metric not in traces:
+        return pd.Series(np.inf, runs.index)
+    first = traces[traces["step"] == 0]
+    return runs["seed"].map(first.groupby("seed")[metric].max()).astype(float).fillna(np.inf)
+
+
+def _capped(losses: pd.Series, start: pd.Series) -> pd.Series:
+    """Return losses no higher than the start; one that is infinite still is as bad as the worst."""
+    capped = losses.clip(upper=start)
+    finite = capped[np.isfinite(capped)]
+    return capped.replace([np.inf, -np.inf], finite.max() if len(finite) else 0.0)
+
+
+def _epochs_to_target(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
+    """Return the epochs to the one target accuracy: NaN where there is no validation accuracy."""
+    metric = "validation_accuracy"
+    if metric not in traces or not traces[metric].notna().any():
+        return pd.Series(np.nan, runs.index)
+    steps = steps_to_target(runs, traces, metric, TARGET_ACCURACY)
+    return runs["run_id"].map(steps) / _steps_per_epoch(traces)
+
+
+def _fingerprints(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
+    """Return a number for each run; two runs of an optimizer share one if all their losses are equal.
+
+    It is of the losses on the way, or else at the end. A run without any is like no other.
+    """
+    losses = [name for name in map(str, traces) if name.endswith("_loss")]
+    rows = pd.util.hash_pandas_object(traces[["step", *losses]], index=False)
+    found = runs["run_id"].map(rows.groupby(traces["run_id"]).sum())
+    ends = [
+        name for name in map(str, runs) if name.startswith("final_") and runs[name].dtype.kind == "f"
+    ]
+    last = pd.util.hash_pandas_object(runs[ends], index=False).astype(float)
+    own = pd.util.hash_pandas_object(runs["run_id"], index=False).astype(float)
+    return found.astype(float).fillna(last.where(runs[ends].notna().any(axis=1), own))
+
+
+def _retuning(runs: pd.DataFrame, setting: str, defaults: Mapping[str, float], splits: int) -> Retuning:
+    """Return the optimizers with all that they may choose from: their own default rate, or any."""
+    if setting == "default":
+        own = runs["optimizer"].map(dict(defaults)).astype(float)
+        runs = runs[np.isclose(runs[CANDIDATE], own, rtol=1e-9, atol=0)]
+    groups = {str(label): group for label, group in runs.groupby("optimizer", sort=False)}
+    is_tuned = any(len(group[CANDIDATE].unique()) > 1 for group in groups.values())
+    tuning = runs.loc[runs["role"] == basis(runs).tuning, "seed"].nunique() if is_tuned else 0
+    return Retuning(groups, tuning, splits)
 
 
 def _of(setting: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -129,14 +234,6 @@ def _steps_per_epoch(traces: pd.DataFrame) -> float:
     return float(last["step"] / last["epoch"]) if last["epoch"] else 1.0
 
 
-def _with_epochs(reported: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
-    """Add the epochs to the one target accuracy: NaN where there is no validation accuracy."""
-    if not traces["validation_accuracy"].notna().any() or reported.empty:
-        return reported.assign(epochs=np.nan)
-    steps = steps_to_target(reported, traces, "validation_accuracy", TARGET_ACCURACY)
-    return reported.assign(epochs=reported["run_id"].map(steps) / _steps_per_epoch(traces))
-
-
 def _times(
     reported: pd.DataFrame, traces: pd.DataFrame, goals: Mapping[str, Iterable[float]]
 ) -> pd.DataFrame:
@@ -150,7 +247,7 @@ def _times(
 
 
 def _summarize(
-    runs: pd.DataFrame, reported: dict[str, pd.DataFrame], defaults: Mapping[str, float]
+    runs: pd.DataFrame, reported: dict[str, pd.DataFrame], defaults: Mapping[str, float], draws: int
 ) -> pd.DataFrame:
     """Return one row an optimizer, the best first; ranks go by the median score."""
     rests_on = basis(runs)
@@ -163,12 +260,13 @@ def _summarize(
         grid = runs[runs["optimizer"] == optimizer]
         row: dict[Any, Any] = {**choice, "rule": grid["rule"].iloc[0], "seeds": len(mine)}
         row |= {"reported_on": rests_on.reporting, "loss": rests_on.loss}
-        row |= _spread(mine["loss"], "final_loss")
-        row |= {"accuracy": rests_on.accuracy, **_spread(mine["accuracy"], "final_accuracy")}
+        row |= _spread(mine["loss"], "final_loss", draws)
+        row |= {"accuracy": rests_on.accuracy, **_spread(mine["accuracy"], "final_accuracy", draws)}
         row |= _epochs(mine)
+        row |= _spread(mine["test_loss"], "test_loss", draws)
         row |= {"default_learning_rate": defaults.get(optimizer, np.nan), "default_seeds": len(own)}
-        row |= _spread(own["loss"], "default_loss")
-        row |= _spread(own["accuracy"], "default_accuracy")
+        row |= _spread(own["loss"], "default_loss", draws)
+        row |= _spread(own["accuracy"], "default_accuracy", draws)
         row |= {f"runs_{status}": (mine["status"] == status).sum() for status in STATUSES}
         row |= {f"default_{status}": (own["status"] == status).sum() for status in STATUSES}
         row |= {f"grid_{status}": (grid["status"] == status).sum() for status in STATUSES}
@@ -179,11 +277,13 @@ def _summarize(
     return summary.sort_values("rank", kind="stable", ignore_index=True)
 
 
-def _spread(values: pd.Series, name: str) -> dict[str, float]:
+def _spread(values: pd.Series, name: str, draws: int) -> dict[str, float]:
     """Return median, quartiles, interquartile mean and intervals, as columns named after `name`."""
     ordered = np.sort(values.to_numpy(dtype=float))
-    low, high = percentile_interval(values, median, np.random.default_rng(SEED))
-    mean_low, mean_high = percentile_interval(values, interquartile_mean, np.random.default_rng(SEED))
+    (low, high), (mean_low, mean_high) = (
+        percentile_interval(values, statistic, np.random.default_rng(SEED), draws)
+        for statistic in (median, interquartile_mean)
+    )
     return {
         f"{name}_median": quantile(values, 0.5),
         f"{name}_quartile_1": quantile(values, 0.25),
@@ -209,17 +309,45 @@ def _epochs(mine: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _with_retuned(summary: pd.DataFrame, retuning: Retuning) -> pd.DataFrame:
+    """Add how often each optimizer's candidate is chosen, which others are, and the loss to expect."""
+    rows = []
+    for label, rate in zip(summary["optimizer"], summary[CANDIDATE], strict=True):
+        seeds = retuning.seeds(label)
+        row: dict[str, Any] = {"optimizer": label, "other_choices": ""}
+        if len(seeds) > 1:
+            again = retuning.of(label, seeds)
+            shares = again.shares()
+            others = [
+                f"{other:g} ({_percent(share)})" for other, share in shares.items() if other != rate
+            ]
+            row |= {"chosen_share": shares.get(rate, 0.0), "other_choices": ", ".join(others)}
+            row |= dict(zip(RETUNED, again.loss.interval(LEVEL), strict=True))
+        rows.append(row)
+    columns = ["optimizer", "chosen_share", "other_choices", *RETUNED]
+    return summary.merge(pd.DataFrame(rows, columns=columns), on="optimizer", how="left")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.005 else "< 1 %"
+
+
 def _against_best(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Add how each optimizer differs from the best one."""
+    """Add how each optimizer differs from the first."""
     best = summary["optimizer"].iloc[0]
-    mine = pairs[(pairs["setting"] == "tuned") & (pairs["better"] == best)]
+    own = pairs[(pairs["setting"] == "tuned") & (pairs["better"] == best)]
+    is_worse, is_better = (own["different"] & (own["favours"] == who) for who in (best, own["worse"]))
     columns = pd.DataFrame(
         {
-            "optimizer": mine["worse"],
-            "difference_to_best": mine["difference_median"],
-            "p_value_to_best": mine["p_value_adjusted"],
-            "worse_than_best": mine["different"] & (mine["favours"] == best),
+            "optimizer": own["worse"],
+            "difference_to_best": own["difference_median"],
+            "difference_iqm_to_best": own["difference_iqm"],
+            "p_value_to_best": own["p_value_adjusted"],
+            "worse_than_best": is_worse,
+            "standing": own["outcome"].mask(is_worse, "worse").mask(is_better, "better"),
+            "test_worse_than_best": own["test_different"] & (own["test_favours"] == best),
+            "test_p_value_to_best": own["test_p_value_adjusted"],
         }
     )
     summary = summary.merge(columns, on="optimizer", how="left")
-    return summary.astype({"worse_than_best": "boolean"})
+    return summary.astype({"worse_than_best": "boolean", "test_worse_than_best": "boolean"})

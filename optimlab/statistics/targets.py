@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.intervals import LEVEL
 from optimlab.statistics.ranking import Basis
+from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
 

@@ -8,8 +8,9 @@ from math import comb
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.intervals import LEVEL, SEED, draws, median
+from optimlab.statistics.intervals import DRAWS, SEED, median
 from optimlab.statistics.ranking import basis, quantile, scores, tuning_order
+from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
 
@@ -71,7 +72,9 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["optimizer", "decades_within_2", "decades_end_at_grid"])
 
 
-def budget(runs: pd.DataFrame, traces: pd.DataFrame, defaults: Mapping[str, float]) -> pd.DataFrame:
+def budget(
+    runs: pd.DataFrame, traces: pd.DataFrame, defaults: Mapping[str, float], draws: int = DRAWS
+) -> pd.DataFrame:
     """Return the loss to be expected after k random trials of the grid, k = 1 … N; k = 0: the default.
 
     A trial is a learning rate of the grid, tried on the tuning seeds; rates are drawn without
@@ -84,6 +87,7 @@ def budget(runs: pd.DataFrame, traces: pd.DataFrame, defaults: Mapping[str, floa
     ----------
     runs, traces : the tables of the experiment.
     defaults : optimizer → its rule's default learning rate; one that is not on the grid has no k = 0.
+    draws : of the bootstrap.
 
     Returns
     -------
@@ -108,7 +112,8 @@ def budget(runs: pd.DataFrame, traces: pd.DataFrame, defaults: Mapping[str, floa
         chances = {0: is_default} if is_default.any() else {}
         chances |= {trials: chances_of_best(len(order), trials) for trials in range(1, len(order) + 1)}
         losses = np.minimum(table.to_numpy(), start)
-        sample = draws(losses.shape[1], np.random.default_rng(SEED))
+        seeds = losses.shape[1]
+        sample = np.random.default_rng(SEED).integers(seeds, size=(draws, seeds))
         drawn = np.array([median(np.sort(of_rate[sample], axis=1)) for of_rate in losses])
         found = median(np.sort(losses, axis=1))
         for trials, chance in chances.items():

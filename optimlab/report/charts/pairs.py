@@ -15,6 +15,7 @@ from optimlab.report.charts.vega import METRICS, Chart
 from optimlab.statistics import Comparison
 from optimlab.wording import p_value_text
 
+DECADE = 10  # a number of seeds that is less certain than this is not told
 LETTER = 6.5  # pixels, about, of a letter of an axis
 
 
@@ -66,9 +67,8 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         name="wins",
         heading="Who beats whom",
         caption="The share of the seeds on which the optimizer of the row ends with a lower loss than "
-        "that of the column, ties half: an estimate of the probability that it does so on a new seed. "
-        "A star: the pair differs, by the signed-rank test with Holm’s correction over all pairs, "
-        "after Friedman’s test.",
+        "that of the column, ties half, if both are tuned again: an estimate of the probability that "
+        "it does so once it is tuned anew, on a new seed. A star: one of the two is shown to be better.",
         alt=f"Table of shares of the seeds: {'; '.join(said)}.",
         spec=vega.finish(chart, vega.title("'share of seeds that the row wins'"), 38 * len(order)),
         tables={"wins": table},
@@ -124,15 +124,16 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         .encode(x=alt.value(alt.ExprRef("width")), y=y, text="said:N"),
     ).add_params(vega.constant("ends", _ends(points)), vega.setting_choice(pairs))
     shown = ["difference_iqm", "difference_low", "difference_high", "smallest_difference"]
-    still_open = pairs[(pairs["setting"] == "tuned") & ~pairs["different"]]
+    still_open = pairs[(pairs["setting"] == "tuned") & (pairs["outcome"] == "undecided")]
     yield Chart(
         name="pairs",
         heading="Every pair, seed by seed",
         caption="Dots: how much higher the second optimizer of the pair ends than the first, one dot "
-        f"a seed ({vega.seeds_shown(comparison.differences)}). Diamonds: the interquartile mean, with "
-        "its 95 % bootstrap interval (BCa). At the "
-        "right: the share of the seeds on which the first wins, and the adjusted "
-        f"p-value.{_what_it_takes(still_open)}",
+        f"a seed ({vega.seeds_shown(comparison.differences)}), both at their chosen learning rates. "
+        "Diamonds: the difference between their interquartile means if both are tuned again and again, "
+        "with its 95 % interval, of each pair by itself. At the right: the share of the seeds on which "
+        "the first wins, and the p-value, adjusted for all claims of this page."
+        f"{_what_it_takes(still_open)}",
         alt="Strip chart of differences, one row a pair.",
         spec=vega.finish(
             chart, vega.title(f"'differences in final {loss}'"), 34 * pairs["pair"].nunique()
@@ -162,16 +163,19 @@ def _result(row: dict[Any, Any]) -> str:
 
 
 def _what_it_takes(still_open: pd.DataFrame) -> str:
-    """Return how many seeds the open pairs would take."""
+    """Return how many seeds the open pairs would take, where that is known to within a decade."""
     needed = {
         row["pair"]: float(f"{row['seeds_to_settle']:.2g}")  # it is no more exact than that
         for row in still_open.to_dict("records")
-        if np.isfinite(row["seeds_to_settle"])
+        if row["seeds_to_settle_high"] <= DECADE * row["seeds_to_settle_low"]
     }
     if not needed:
         return ""
-    said = "; ".join(
+    texts = "; ".join(
         f"{pair} {f'about {seeds:,.0f}' if seeds < 1e6 else 'over a million'}"
         for pair, seeds in needed.items()
     )
-    return f" Were their differences to stay, settling the open pairs would take seeds: {said}."
+    return (
+        " If the observed differences hold, separating the open pairs would need this many seeds: "
+        f"{texts}."
+    )

@@ -1,0 +1,79 @@
+"""What a run ends with: the mean of its last records, the last one alone, or the best by validation.
+
+One record is as noisy as one seed, so by default the last five are averaged.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+Array = np.ndarray
+
+FINAL = "mean:5"
+LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
+METRIC = re.compile("_(loss|accuracy)$")
+SHARE = 3  # at most the last third of a run is averaged: what comes before is no end
+
+
+def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) -> pd.DataFrame:
+    """Return the runs with their final metrics taken from the traces.
+
+    A run that the traces lack keeps what it has; one that is neither ok nor stuck has no end, and keeps
+    it, too.
+
+    Parameters
+    ----------
+    runs, traces : the tables of an experiment; step 0 is the start, and no end of a run.
+    final : "last", the last record; "mean:5", the mean of the last five, but of no more than the last
+        third of the records; or "best_validation", the record with the lowest validation loss (the
+        training loss where there is none), which stands for early stopping.
+
+    Raises
+    ------
+    ValueError
+        If `final` is none of these.
+    """
+    if not LEGAL_FINAL.fullmatch(final):
+        raise ValueError(f'final must be "last", "mean:5" or "best_validation", got {final!r}')
+    known = {name for name in runs if runs[name].notna().any()}
+    metrics = [name for name in map(str, traces) if f"final_{name}" in known and METRIC.search(name)]
+    ended = runs.loc[runs["status"].isin(["ok", "stuck"]), "run_id"]
+    is_end = (traces["step"] > 0) & traces["run_id"].isin(ended)
+    records = traces.loc[is_end, ["run_id", "step", *metrics]]
+    if final == "last" or records.empty or not metrics:
+        return runs
+    records = records.sort_values(["run_id", "step"], kind="stable")
+    if final == "best_validation":
+        kept = _lowest(records, metrics)
+    else:
+        kept = _last(records, int(final.removeprefix("mean:")))
+    of_run = kept.groupby("run_id")[metrics]
+    found = of_run.mean().where(of_run.count().eq(of_run.size(), axis=0))  # none is left out
+    runs = runs.copy()
+    for name in metrics:
+        own = runs["run_id"].map(found[name])
+        runs[f"final_{name}"] = own.where(own.notna(), runs[f"final_{name}"])
+    return runs
+
+
+def _last(records: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the last records of each run: so many, or a third of them, but one at least."""
+    from_end = records.groupby("run_id").cumcount(ascending=False)
+    of_run = records.groupby("run_id")["step"].transform("size")
+    return records[from_end < np.clip(of_run // SHARE, 1, most)]
+
+
+def _lowest(records: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """Return the record of each run with the lowest validation loss, the first of several."""
+    by = next(
+        (
+            name
+            for name in ("validation_loss", "train_loss")
+            if name in metrics and records[name].notna().any()
+        ),
+        metrics[0],
+    )
+    return records.sort_values(by, kind="stable").drop_duplicates("run_id")

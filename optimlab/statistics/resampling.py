@@ -1,0 +1,209 @@
+"""How sure a comparison is, the luck of tuning included.
+
+What is compared is how an optimizer is used: a few tuning seeds choose one of its candidates, and that
+candidate trains from fresh seeds. Every candidate has run with every seed, so this can be repeated
+without a new run. The seeds are split at random, many times, into as many tuning seeds as the
+experiment has, and the rest; each split chooses anew on the ones and reports on the others, and the
+average over the splits is the estimate (cross-fitting). Its standard error comes from leaving out one
+seed after another, which changes the choices as well as the numbers (jackknife). A family of such
+estimates shares its error rate by the distribution of the largest of their t-values.
+
+References
+----------
+Bouthillier et al. (2021), Accounting for variance in machine learning benchmarks: choosing
+hyper-parameters is a source of variance like the seed. Efron (2014), Estimation and accuracy after
+model selection: smooth over the choice, and take the error from the seeds' influence. Efron & Stein
+(1981), The jackknife estimate of variance: it is not too small, on average. Romano &
+Wolf (2005), Exact and approximate stepdown methods for multiple hypothesis testing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+
+LEVEL = 0.05  # of all claims together; intervals cover 1 − LEVEL
+SPLITS = 1000  # of the seeds, into tuning and reporting ones
+FEWEST_SEEDS = 6  # with fewer, nothing is claimed
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number over the splits, and what it would have been without each of the seeds.
+
+    Attributes
+    ----------
+    value : the number.
+    without : the number with one seed left out (seeds,).
+    freedom : the degrees of freedom of its error: one less than the seeds that report in a split.
+    """
+
+    value: float
+    without: Array
+    freedom: int
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        freedom = min(self.freedom, other.freedom)
+        return Estimate(self.value - other.value, self.without - other.without, freedom)
+
+    @property
+    def standard_error(self) -> float:
+        """The jackknife's (Efron & Tibshirani 1993, An introduction to the bootstrap, section 11.5)."""
+        if self.freedom < 1:
+            return np.nan
+        return float(_jackknife(self.without[None])[0][0])
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float, float]:
+        """Return the number, and the ends of its interval, by Student's t."""
+        from scipy.stats import t as student
+
+        reach = student.isf(level / 2, max(self.freedom, 1)) * self.standard_error
+        return self.value, self.value - reach, self.value + reach
+
+
+def interquartile_weights(size: int) -> Array:
+    """Return the weights (size,) of sorted numbers in their interquartile mean."""
+    place = np.arange(size)
+    weights = np.clip(np.minimum(place + 1 - size / 4, 3 * size / 4 - place), 0, 1)
+    return weights / weights.sum()
+
+
+def mean_weights(size: int) -> Array:
+    """Return the weights (size,) of numbers in their mean."""
+    return np.full(size, 1 / size)
+
+
+def split_seeds(seeds: int, tuning: int, splits: int, rng: np.random.Generator) -> Array:
+    """Return random splits (splits, seeds): True where a seed reports, False where it tunes.
+
+    Parameters
+    ----------
+    seeds, tuning : how many there are, and how many of them choose. 0: nothing is to be chosen, and
+        one split is enough.
+    """
+    if not tuning:
+        return np.ones((1, seeds), dtype=bool)
+    return rng.random((splits, seeds)).argsort(axis=1) >= tuning
+
+
+def choose(scores: Array, bad: Array, reports: Array) -> Array:
+    """Return which candidate each split chooses (splits,): the least median over its tuning seeds.
+
+    A tie goes to the candidate with fewer bad runs, then to the first.
+
+    Parameters
+    ----------
+    scores, bad : of each candidate and seed (candidates, seeds), the lower the better.
+    reports : the splits (splits, seeds).
+    """
+    if len(scores) == 1:
+        return np.zeros(len(reports), dtype=int)
+    tunes = np.nonzero(~reports)[1].reshape(len(reports), -1)
+    medians = np.array([np.median(row[tunes], axis=1) for row in scores])
+    shares = np.array([row[tunes].sum(axis=1) for row in bad])
+    return np.lexsort((shares, medians), axis=0)[0]
+
+
+def leave_one_out(values: Array, reports: Array, weigh: Callable[[int], Array]) -> Estimate:
+    """Return the average over the splits of a weighted mean of their reporting seeds' sorted numbers.
+
+    Leaving out a seed leaves out the splits that it tunes, and its number from all the others.
+
+    Parameters
+    ----------
+    values : the finite number of each seed in each split (splits, seeds).
+    reports : the splits (splits, seeds), all with as many reporting seeds.
+    weigh : how many numbers → their weights, such as `interquartile_weights`.
+    """
+    splits, seeds = reports.shape
+    size = int(reports[0].sum())
+    if not size:
+        return Estimate(np.nan, np.full(seeds, np.nan), 0)
+    order = np.where(reports, values, np.inf).argsort(axis=1, kind="stable")[:, :size]
+    ordered = np.take_along_axis(values, order, axis=1)
+    estimate = float((ordered @ weigh(size)).mean())
+    if size < 2:
+        return Estimate(estimate, np.full(seeds, np.nan), 0)
+    weights = weigh(size - 1)
+    none = np.zeros((splits, 1))
+    below = np.hstack([none, (ordered[:, :-1] * weights).cumsum(axis=1)])
+    above = np.hstack([(ordered[:, 1:] * weights)[:, ::-1].cumsum(axis=1)[:, ::-1], none])
+    without = np.bincount(order.ravel(), (below + above).ravel(), minlength=seeds)
+    return Estimate(estimate, without / np.maximum(reports.sum(axis=0), 1), size - 1)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Estimates that share one error rate.
+
+    Attributes
+    ----------
+    standard_errors : of each estimate (estimates,).
+    p_values : two-sided, of each by itself, by Student's t.
+    adjusted : of each among all; the chance that any true zero falls below a level is that level.
+    reach : how many standard errors an interval goes to either side, so that all hold together.
+    """
+
+    standard_errors: Array
+    p_values: Array
+    adjusted: Array
+    reach: float
+
+
+def family(
+    estimates: list[Estimate], rng: np.random.Generator, level: float = LEVEL, draws: int = 10_000
+) -> Family:
+    """Return how sure each of several estimates is, and all of them together.
+
+    The largest of all |t| is drawn from normal errors that are correlated as the estimates' are. One
+    estimate after another, from the largest |t| on, is held against the largest of those that are left
+    (step-down).
+
+    Parameters
+    ----------
+    estimates : over the same seeds; NaN in `without` where a seed does not enter.
+    rng, draws : of the largest |t|.
+    level : of `reach`.
+    """
+    from scipy.stats import t as student
+
+    if not estimates:
+        return Family(np.empty(0), np.empty(0), np.empty(0), np.nan)
+    value = np.array([each.value for each in estimates])
+    without = np.array([each.without for each in estimates])
+    freedom = np.maximum([each.freedom for each in estimates], 1)
+    error, direction = _jackknife(without)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(value == 0, 0, np.abs(value) / error)
+    order = np.argsort(-t, kind="stable")
+    beyond, largest = np.zeros(len(t)), []
+    for done in range(0, draws, 1000):
+        errors = rng.standard_normal((min(1000, draws - done), direction.shape[1])) @ direction[order].T
+        scale = np.sqrt(rng.chisquare(freedom.min(), len(errors)) / freedom.min())
+        of_rest = np.maximum.accumulate((np.abs(errors) / scale[:, None])[:, ::-1], axis=1)[:, ::-1]
+        beyond[order] += (of_rest >= t[order]).sum(axis=0)
+        largest.append(of_rest[:, 0])
+    own = 2 * student.sf(t, freedom)
+    adjusted = np.maximum((1 + beyond) / (1 + draws), own)
+    adjusted[order] = np.minimum(np.maximum.accumulate(adjusted[order]), 1)
+    reach = float(np.quantile(np.concatenate(largest), 1 - level))
+    return Family(error, own, adjusted, max(reach, float(student.isf(level / 2, freedom.min()))))
+
+
+def _jackknife(without: Array) -> tuple[Array, Array]:
+    """Return the standard errors (estimates,), and their shares by seed, squares of sum 1.
+
+    The usual factor, one less than the seeds over the seeds, is left out: the error rather errs on the
+    safe side. NaN in `without` (estimates, seeds) stands for a seed that does not enter.
+    """
+    counted = ~np.isnan(without)
+    seeds = counted.sum(axis=1, keepdims=True)
+    centre = np.where(counted, without, 0).sum(axis=1, keepdims=True) / seeds
+    spread = np.where(counted, without - centre, 0)
+    size = np.sqrt((spread**2).sum(axis=1, keepdims=True))
+    direction = np.divide(spread, size, out=np.zeros_like(spread), where=size > 0)
+    return size[:, 0], direction

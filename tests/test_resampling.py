@@ -1,0 +1,179 @@
+"""Tuned again and again: splits, choices and errors against loops, and how often a claim is false."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from reference import statistics as reference
+from scipy import stats
+
+from optimlab.statistics import holm, signed_rank_p_value
+from optimlab.statistics.resampling import (
+    Estimate,
+    choose,
+    family,
+    interquartile_weights,
+    leave_one_out,
+    mean_weights,
+    split_seeds,
+)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def none_bad(scores):
+    return np.zeros_like(scores)
+
+
+def test_splits_have_so_many_tuning_seeds_and_differ():
+    reports = split_seeds(9, 4, 50, rng())
+    assert reports.shape == (50, 9)
+    assert (reports.sum(axis=1) == 5).all()
+    assert len(np.unique(reports, axis=0)) > 30
+    assert (reports.sum(axis=0) > 15).all()
+    assert split_seeds(9, 0, 50, rng()).tolist() == [[True] * 9]
+
+
+def test_the_least_median_of_the_tuning_seeds_is_chosen():
+    scores = np.array([[1.0, 9, 9, 9], [2, 2, 2, 9], [3, 3, 0, 0]])
+    reports = np.array([[False, False, False, True], [True, False, False, False]])
+    assert choose(scores, none_bad(scores), reports).tolist() == [1, 2]
+
+
+def test_a_tie_goes_to_fewer_bad_runs_and_then_to_the_first():
+    scores, reports = np.ones((3, 4)), np.array([[True, False, False, False]])
+    bad = np.array([[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0.0]])
+    assert choose(scores, bad, reports).tolist() == [1]
+    assert choose(scores, none_bad(scores), reports).tolist() == [0]
+
+
+@pytest.mark.parametrize("weigh", [interquartile_weights, mean_weights])
+def test_leaving_out_a_seed_is_leaving_it_out(weigh):
+    values, reports = rng().normal(size=(40, 11)), split_seeds(11, 3, 40, rng(1))
+    middle = reference.interquartile_mean if weigh is interquartile_weights else np.mean
+    found = leave_one_out(values, reports, weigh)
+    kept = [row[held].tolist() for row, held in zip(values, reports, strict=True)]
+    assert found.value == pytest.approx(np.mean([middle(row) for row in kept]))
+    assert found.freedom == 7
+    for seed in range(11):
+        without = [
+            middle([row[k] for k in range(11) if held[k] and k != seed])
+            for row, held in zip(values, reports, strict=True)
+            if held[seed]
+        ]
+        assert found.without[seed] == pytest.approx(np.mean(without))
+
+
+def test_the_error_of_a_mean_is_its_standard_error():
+    values = rng().normal(size=30)
+    found = leave_one_out(values[None], split_seeds(30, 0, 1, rng()), mean_weights)
+    assert found.standard_error == pytest.approx(stats.sem(values), rel=0.02)
+    value, low, high = found.interval()
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, 29, value, stats.sem(values)), rel=0.03)
+
+
+def estimates(*columns):
+    """Return the means of columns of numbers, one number per seed."""
+    return [
+        leave_one_out(np.array(c)[None], split_seeds(len(c), 0, 1, rng()), mean_weights) for c in columns
+    ]
+
+
+def test_one_claim_is_a_t_test_and_copies_of_it_cost_nothing():
+    values = rng(3).normal(0.4, 1, size=30)
+    p_value = stats.ttest_1samp(values, 0).pvalue
+    one, ten = family(estimates(values), rng()), family(estimates(*10 * [values]), rng())
+    assert one.p_values[0] == pytest.approx(p_value, rel=0.15)
+    assert one.adjusted[0] == pytest.approx(p_value, rel=0.2)
+    assert ten.adjusted[0] == pytest.approx(one.adjusted[0], abs=0.01)
+    assert ten.reach == pytest.approx(stats.t.isf(0.025, 29), rel=0.03)
+
+
+def test_many_claims_are_adjusted_step_by_step():
+    columns = rng(4).normal(size=(8, 40))
+    columns -= columns.mean(axis=1, keepdims=True)
+    columns += np.array([1, 0.45, *6 * [0.01]])[:, None]
+    found = family(estimates(*columns), rng())
+    assert (found.adjusted >= found.p_values).all()
+    assert found.adjusted[0] < 0.001
+    by_holm = holm(found.p_values)
+    assert found.adjusted[:2] == pytest.approx(by_holm[:2], rel=0.25, abs=0.002)
+    assert found.adjusted[1] < 8 * found.p_values[1]
+    assert found.reach > 2.6
+
+
+def test_nothing_differs_from_itself_and_a_constant_is_certain():
+    same, shifted = Estimate(0.0, np.zeros(9), 8), Estimate(2.0, np.full(9, 2.0), 8)
+    found = family([same, shifted], rng())
+    assert found.adjusted.tolist() == [1, pytest.approx(1 / 10_001)]
+    assert family([], rng()).adjusted.tolist() == []
+
+
+def copies(source, of, seeds):
+    """Return scores (candidates, seeds) of copies of an optimizer with two rates that nearly tie."""
+    wide = source.standard_t(4, size=(of, 3, seeds))
+    return np.array([0.070, 0.064, 0.1])[:, None] + np.array([0.01, 0.025, 0.01])[:, None] * wide
+
+
+def differ(scores, tuning):
+    """Return whether any two of the optimizers are called different."""
+    reports = split_seeds(scores[0].shape[1], tuning, 40, rng())
+    ends = [
+        leave_one_out(own[choose(own, none_bad(own), reports)], reports, interquartile_weights)
+        for own in scores
+    ]
+    claims = [b - a for a, b in combinations(ends, 2)]
+    return (family(claims, rng(), draws=400).adjusted < 0.05).any()
+
+
+def differed_formerly(scores, tuning):
+    """Return the same of the signed-rank test at rates that are chosen once."""
+    fixed = [own[np.median(own[:, :tuning], axis=1).argmin(), tuning:] for own in scores]
+    p_values = [signed_rank_p_value(b - a) for a, b in combinations(fixed, 2)]
+    return (holm(p_values) < 0.05).any()
+
+
+def at_most(level, times):
+    """Return how often a claim of that level is made at most, but once in a thousand times."""
+    return stats.binom.isf(0.001, times, level)
+
+
+@pytest.mark.parametrize("of", [2, 5])
+def test_copies_of_one_optimizer_are_called_different_in_five_percent(of):
+    source = rng(1)
+    worlds = [copies(source, of, 110) for _ in range(150)]
+    assert sum(differ(scores, tuning=10) for scores in worlds) <= at_most(0.05, 150)
+    formerly = sum(differed_formerly(scores, tuning=10) for scores in worlds[:50])
+    assert formerly > at_most(0.05, 50)  # so many that this test can tell
+
+
+def test_real_differences_are_found():
+    source = rng(2)
+    worlds = [copies(source, 2, 40) + np.array([0, 0.02])[:, None, None] for _ in range(40)]
+    assert sum(differ(scores, tuning=10) for scores in worlds) > 26
+
+
+def noisy_tail(source, size):
+    """Return two optimizers with the same median: above it, the second is three times as noisy."""
+    values = source.normal(size=size)
+    values[1] = np.where(values[1] > 0, 3 * values[1], values[1])
+    return values
+
+
+WORLDS = {
+    "heavy tails": lambda source, size: source.standard_t(1.5, size),
+    "ties": lambda source, size: source.integers(0, 3, size) / 10,
+    "half diverge": lambda source, size: np.where(
+        source.random(size) < 0.5, 50, source.normal(size=size)
+    ),
+    "lognormal": lambda source, size: source.lognormal(0, 1, size),
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_worlds_without_a_difference_are_called_different_rarely(world):
+    source = rng(7)
+    claims = sum(differ(WORLDS[world](source, (2, 3, 40)), tuning=10) for _ in range(100))
+    assert claims <= at_most(0.05, 100)
