@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).parent
+READ_FIRST: dict[Path, bytes] = {}  # of modules that this process has imported
 CATCHES_IT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -88,7 +89,8 @@ def follow(*roots: Module, beside: Sequence[Path] = ()) -> Code:
     ModuleNotFoundError
         When an import that is not in ``try`` … ``except ImportError`` finds nothing.
     ImportError
-        When a file beside the plug-in has the name of an installed package that is imported.
+        When a file beside the plug-in has the name of an installed package that is imported, or a source
+        is not any more what this process imported.
     OSError, SyntaxError
         When a source cannot be read.
     """
@@ -102,7 +104,7 @@ def follow(*roots: Module, beside: Sequence[Path] = ()) -> Code:
         code.modules[module.name] = module
         if module.file is None:
             continue
-        source = code.sources[module.name] = module.file.read_bytes()
+        source = code.sources[module.name] = _source(module.name, module.file)
         if module.file.suffix != ".py":
             continue
         for wanted in _imports(source, str(module.file)):
@@ -124,6 +126,15 @@ def module_file(name: str) -> Path:
     """Return the file of a module of optimlab."""
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _source(name: str, file: Path) -> bytes:
+    """Return the content of a module's file, which must be what this process runs, if it does."""
+    source = file.read_bytes()
+    imported = getattr(sys.modules.get(name), "__file__", None)
+    if imported == str(file) and READ_FIRST.setdefault(file, source) != source:
+        raise ImportError(f"{file} has changed since this process imported it; begin a new one")
+    return source
 
 
 @lru_cache(1000)

@@ -1,5 +1,6 @@
 """What code imports is found by reading it: sources by content, installed packages by version."""
 
+import importlib
 import json
 import sys
 import types
@@ -247,6 +248,21 @@ def test_loose_and_editable_modules_count_by_content(tmp_path, monkeypatch, way)
     assert (before.packages, set(before.sources)) == ({}, {"", "fake_lib"})
     (place / "fake_lib.py").write_text("changed = 1")
     assert code_of(folder, "import fake_lib").digest() != before.digest()
+
+
+def test_a_loose_module_that_this_process_runs_must_not_change(tmp_path, monkeypatch):
+    """In a notebook the old one would go on to run, under the identity of the new."""
+    files(tmp_path / "src", fake_loose="")
+    monkeypatch.syspath_prepend(tmp_path / "src")
+    importlib.import_module("fake_loose")
+    assert (
+        code_of(tmp_path, "import fake_loose").digest()
+        == code_of(tmp_path, "import fake_loose").digest()
+    )
+    files(tmp_path / "src", fake_loose="changed = 1")
+    with pytest.raises(ImportError, match=r"fake_loose\.py has changed since this process imported it"):
+        code_of(tmp_path, "import fake_loose")
+    sys.modules.pop("fake_loose")
 
 
 def test_where_it_is_does_not_count(tmp_path):
