@@ -97,8 +97,12 @@ class Store:
     def is_marked(self) -> bool:
         """Return whether the folder carries our mark: a whole experiment.json, or a sound part."""
         manifest = self.manifest()
-        is_ours = manifest is not None and manifest.is_whole()
-        return is_ours or any(self._is_sound(name) for name in self._part_names())
+        if manifest is not None and manifest.is_whole():
+            return True
+        try:
+            return any(self._is_sound(name) for name in self._part_names())
+        except (EntryError, PermissionError):  # "parts" is a link or a file, or somebody else's
+            return False
 
     def size(self) -> tuple[int, int]:
         """Return how many files the results are, and their bytes."""
