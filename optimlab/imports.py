@@ -66,7 +66,7 @@ class Code:
 
 
 class _Import(NamedTuple):
-    """One import statement: ``import name``, or ``from name import names``, `level` dots before it."""
+    """One import: ``import name``, or ``from name import names``, `level` dots before it."""
 
     name: str
     names: tuple[str, ...]
@@ -143,7 +143,10 @@ def _imports(source: bytes, file: str) -> tuple[_Import, ...]:
 
 
 def _statements(node: ast.AST, *, is_optional: bool) -> Iterator[_Import]:
-    """Yield the import statements below a node, but for those that only type checkers see."""
+    """Yield the imports below a node, those by functions with a literal name included.
+
+    Those that only type checkers see are left out.
+    """
     children: list[tuple[ast.AST, bool]] = [(each, is_optional) for each in ast.iter_child_nodes(node)]
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -151,6 +154,9 @@ def _statements(node: ast.AST, *, is_optional: bool) -> Iterator[_Import]:
     elif isinstance(node, ast.ImportFrom):
         names = tuple(alias.name for alias in node.names)
         yield _Import(node.module or "", names, node.level, node.lineno, is_optional)
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+        if node.args and isinstance(node.args[0], ast.Constant):
+            yield _Import(str(node.args[0].value), (), 0, node.lineno, is_optional=True)
     elif isinstance(node, ast.If) and "TYPE_CHECKING" in (
         getattr(node.test, "id", None),  # a name, or the attribute of typing
         getattr(node.test, "attr", None),

@@ -56,7 +56,7 @@ def load_rule(name: str, folder: Path) -> type:
 def plugin_code(name: str, folder: Path) -> Code:
     """Return what a rule ``"file.py:ClassName"`` consists of; nothing for the five.
 
-    That is its file and what it imports; what it finds by other means than import statements is not.
+    That is its file and what it imports; what it finds by other means than by name is not.
 
     Raises
     ------

@@ -225,6 +225,19 @@ def test_installed_packages_count_by_version_with_all_that_they_require(tmp_path
     assert seen[3].packages == {"fake_optax": "1.1", "fake_jax": "2.0"}
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import importlib\nimportlib.import_module('PIL.Image')",
+        "from importlib import import_module as load\nfrom importlib import import_module\n"
+        "def late():\n    return import_module('PIL')",
+        "__import__('PIL')",
+    ],
+)
+def test_an_import_by_a_function_counts_where_it_names_the_module(tmp_path, source):
+    assert "pillow" in code_of(tmp_path, source).packages
+
+
 def test_a_package_is_known_by_its_module_s_name(tmp_path):
     assert code_of(tmp_path, "import sklearn.datasets, PIL").packages.keys() >= {
         "scikit-learn",
