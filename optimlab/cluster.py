@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import queue
 import time
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from distributed import Client, wait
+from distributed import Client
 from distributed.comm.addressing import get_address_host
 from distributed.scheduler import KilledWorker
 
 from optimlab.errors import UserError
 from optimlab.pool import Event
 from optimlab.stack import Stack
-from optimlab.workers import NextStack, event
+from optimlab.workers import NextStack, train_elsewhere
 
 SECONDS_BETWEEN_LOOKS = 1.0
 GOES_ON = "what had finished is kept, and the same command goes on"
@@ -34,6 +36,7 @@ def dask(scheduler: str) -> Iterator[Dask]:
     UserError
         When nothing answers at the address, or its workers lack optimlab.
     """
+    logging.disable(logging.CRITICAL)  # Dask's words on a lost connection, tracebacks among them
     try:
         get_address_host(scheduler)  # before a client waits for what is no address at all
         client: Any = Client(scheduler, timeout=10, set_as_default=False)
@@ -46,6 +49,7 @@ def dask(scheduler: str) -> Iterator[Dask]:
     finally:
         with suppress(OSError, TimeoutError, CancelledError):
             client.close(timeout=5)
+        logging.disable(logging.NOTSET)
 
 
 class Dask:
@@ -73,34 +77,42 @@ class Dask:
             When there has been no worker for too long, or the connection to the scheduler is lost.
         """
         in_hand: dict[Any, Stack] = {}
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         most = at_once if at_once == 1 else 2 * at_once
         last_sound = time.monotonic()
         try:
             while True:
                 while len(in_hand) < most and (stack := next_stack()) is not None:
-                    in_hand[self.client.submit(event, stack, pure=False)] = stack
+                    future = self.client.submit(train_elsewhere, stack, pure=False)
+                    in_hand[future] = stack
+                    future.add_done_callback(ended.put)
                 if not in_hand:
                     return
-                with suppress(TimeoutError, CancelledError):
-                    wait(list(in_hand), timeout=SECONDS_BETWEEN_LOOKS, return_when="FIRST_COMPLETED")
-                ended = [future for future in in_hand if future.status != "pending"]
-                for future in ended:
-                    yield self._end(future, in_hand.pop(future))
-                if ended or self.client.scheduler_info()["workers"]:
-                    last_sound = time.monotonic()
-                elif time.monotonic() - last_sound > self.patience:
-                    raise UserError(f"the scheduler at {self.address} has no workers; {GOES_ON}")
-        except (OSError, TimeoutError) as error:
-            raise self._lost() from error
+                try:
+                    future = ended.get(timeout=SECONDS_BETWEEN_LOOKS)
+                except queue.Empty:
+                    if self._has_workers():
+                        last_sound = time.monotonic()
+                    elif time.monotonic() - last_sound > self.patience:
+                        text = f"the scheduler at {self.address} has no workers; {GOES_ON}"
+                        raise UserError(text) from None
+                    continue
+                last_sound = time.monotonic()
+                yield self._end(future, in_hand.pop(future))
         finally:
             with suppress(OSError, TimeoutError, CancelledError):
                 self.client.cancel(list(in_hand))
 
+    def _has_workers(self) -> bool:
+        try:
+            return self.client.status == "running" and bool(self.client.scheduler_info()["workers"])
+        except (OSError, TimeoutError):
+            raise self._lost() from None
+
     def _end(self, future: Any, stack: Stack) -> Event:
         """Return how a stack ended; raise what its training raised."""
         if future.status == "finished":
-            result: Event = future.result()
-            return result
+            return Event(stack, "done", future.result())
         if future.status != "error":  # it is lost, with the connection
             raise self._lost()
         error = future.exception()

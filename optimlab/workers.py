@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from joblib import Parallel, delayed, effective_n_jobs
 
@@ -111,7 +111,15 @@ class Joblib:
     ) -> Generator[Event]:
         """Train stacks, so many at once."""
         parallel = Parallel(at_once, return_as="generator_unordered", batch_size=1)
-        yield from parallel(delayed(event)(stack) for stack in iter(next_stack, None))
+        in_hand: dict[str, Stack] = {}
+
+        def calls() -> Iterator[Any]:
+            while (stack := next_stack()) is not None:
+                in_hand[stack.run_ids[0]] = stack
+                yield delayed(train_elsewhere)(stack)
+
+        for finished in parallel(calls()):
+            yield Event(in_hand.pop(finished.runs[0].run_id), "done", finished)
 
 
 def trained(
@@ -163,9 +171,9 @@ def trained(
                     again.extend(stack.pieces(1))
 
 
-def event(stack: Stack) -> Event:
+def train_elsewhere(stack: Stack) -> FinishedStack:
     """Train a stack where nobody follows, such as on another machine."""
-    return Event(stack, "done", work(stack, lambda message: None))
+    return work(stack, lambda message: None)
 
 
 def work(stack: Stack, tell: Tell, failures: type[BaseException] = BaseException) -> FinishedStack:

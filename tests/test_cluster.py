@@ -1,5 +1,6 @@
 """A Dask cluster of several worker processes: the same bits as here, even when workers are killed."""
 
+import io
 import json
 import os
 import signal
@@ -10,11 +11,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sweeping import OWN, document, optimlab, plugin, run, tiny, write
+from rich.console import Console
+from sweeping import OWN, document, optimlab, plugin, run, silent, tiny, write
 from test_cli import call
 from test_faults import LINUX, MARK, processes, rows, tables, wait_for
 
+from optimlab.config import load
+from optimlab.errors import UserError
+from optimlab.progress import Progress
+from optimlab.store import Store
+from optimlab.sweep import sweep
+
 pytest.importorskip("distributed")
+dask = pytest.importorskip("optimlab.cluster").dask
 
 PACKAGE = str(Path(__file__).parents[1])
 SETTINGS_OF_DASK = {"DASK_PARENT": "1", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
@@ -23,12 +32,12 @@ TEXT = document(optimizers=LABELS, seeds="tuning = 0\nreporting = 5")
 RUNS = 4 * 2 * 5
 SETTINGS = {"settings": ", number=0", "top": "import os, time"}
 SLOW = plugin(
-    **SETTINGS, step="time.sleep(0.2 * (params.shape[1] > 50 and 'DASK_PARENT' in os.environ))"
+    **SETTINGS, step="time.sleep(0.1 * (params.shape[1] > 50 and 'DASK_PARENT' in os.environ))"
 )
 
 
 @contextmanager
-def cluster(folder, workers=3):
+def cluster(folder, workers=2):
     """Run a scheduler and its workers, processes of their own; give its address."""
     file = folder / "scheduler.json"
     about = {
@@ -95,6 +104,48 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
         assert (healthy["learning_rate"], healthy["status"]) == ("0.1", "ok")
         assert (deadly["learning_rate"], deadly["status"]) == ("0.3", "failed")
         assert deadly["reason"].startswith("its worker process died")
+
+        # Without workers, and then without a scheduler, a sweep ends with a message; another goes on.
+        experiment, results = load(file), tmp_path / "later"
+        with dask(address) as workers:
+            workers.patience = 0.5
+            with pytest.raises(UserError, match="has no workers; what had finished is kept"):
+                sweep(
+                    experiment,
+                    results,
+                    None,
+                    Killing(tmp_path, "dask_worker", "spawn_main"),
+                    workers=workers,
+                )
+        kept = len(Store(results / "tiny").finished())
+        assert 0 < kept < RUNS
+        with dask(address) as workers:
+            kill(tmp_path, "dask_scheduler")
+            with pytest.raises(UserError, match="does not answer any more; what had finished is kept"):
+                sweep(experiment, results, None, silent(), workers=workers)
+    assert run(experiment, results).kept == kept
+    assert tables(results) == tables(tmp_path / "whole")
+
+
+class Killing(Progress):
+    """Kills processes of a cluster as soon as a run has finished."""
+
+    def __init__(self, *whose):
+        super().__init__(Console(file=io.StringIO()))
+        self.whose = whose
+
+    def advance(self, runs):
+        super().advance(runs)
+        kill(*self.whose)
+
+
+def kill(folder, *kinds):
+    """Kill all processes of these kinds: the first first, which would start others."""
+    for kind in kinds:
+        for pid, line in processes(folder).items():
+            if kind in line:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
