@@ -450,7 +450,8 @@ def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> 
 def _fill_traces(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
     """Write traces.parquet."""
     names = [name for about in manifest.problems.values() for name in about.extra_metrics]
-    extra = (pa.field(name, pa.float64()) for name in dict.fromkeys(names))
+    new = dict.fromkeys(name for name in names if name not in TRACE_SCHEMA.names)
+    extra = (pa.field(name, pa.float64()) for name in new)
     schema = pa.schema([*TRACE_SCHEMA, *extra])
     _fill_records(schema, groups, ROWS_IN_A_GROUP, file)
 

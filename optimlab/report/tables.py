@@ -14,7 +14,7 @@ from optimlab.errors import UserError, printable
 from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.manifest import MANIFEST, Manifest, differing, read_manifest
 from optimlab.messages import warn
-from optimlab.store import LARGEST_MANIFEST, Store
+from optimlab.store import LARGEST_MANIFEST, DamagedPartError, Store
 from optimlab.tables import RUN_COLUMNS, TEXTS, read_records, read_runs
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
@@ -137,7 +137,7 @@ def _of_one_moment(store: Store) -> tuple[Manifest, dict[str, bytes]]:
             manifest, contents = _read_about(store.folder), store.tables()
             if not _is_current(store, manifest, contents):
                 manifest, contents = _made_again(store, manifest, contents)
-    except (HeldError, OSError) as error:
+    except (HeldError, DamagedPartError, OSError) as error:
         plots = hints.make("plots", results=store.folder.parent)
         if differing(manifest, contents):
             raise NothingToReport(f"{error}; then run `{plots}` again") from error
