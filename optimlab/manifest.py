@@ -122,6 +122,18 @@ class Manifest(BaseModel):
         roles = [(seed, role) for role, seeds in self.seeds.items() for seed in seeds]
         return runs_of(self.cells, roles, self.record_params)
 
+    def numbers(self) -> set[str]:
+        """Return the hyper-parameters that are numbers, wherever an optimizer has them."""
+        values: dict[str, list[JsonValue]] = {}
+        for optimizer in self.optimizers.values():
+            for name, value in optimizer.hyperparameters.items():
+                values.setdefault(name, []).append(value)
+        return {
+            name
+            for name, found in values.items()
+            if all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+        }
+
     def is_whole(self) -> bool:
         """Return whether it has the text of an experiment's file, and that text's digest."""
         return self.toml_sha256 == sha256((self.toml or "").encode()).hexdigest()

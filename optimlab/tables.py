@@ -5,6 +5,7 @@ Labels, rules and reasons are text, whatever they look like: "1", "01", "nan" an
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from io import BytesIO
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from optimlab.training import METRICS, PROBLEM_METRICS
 
-RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow; they are read as text
+RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
     "run_id": str,
     "problem": str,
     "optimizer": str,
@@ -66,8 +67,13 @@ def write_csv(table: pd.DataFrame) -> bytes:
     return table.assign(**texts).to_csv(index=False).encode()
 
 
-def read_runs(content: bytes) -> pd.DataFrame:
+def read_runs(content: bytes, numbers: Collection[str] = ()) -> pd.DataFrame:
     """Return runs.csv as a table; a text that is not there is "", a number NaN.
+
+    Parameters
+    ----------
+    content : of the file.
+    numbers : the hyper-parameters that are numbers; others are text.
 
     Raises
     ------
@@ -75,9 +81,10 @@ def read_runs(content: bytes) -> pd.DataFrame:
         If it is no CSV file, or a cell is not of the type of its column.
     """
     table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
-    for name in table.columns.difference([*LABELS, *NUMBERS]):
+    types = dict.fromkeys(numbers, float) | NUMBERS
+    for name in table.columns.difference([*LABELS, *types]):
         table[name] = table[name].str.removeprefix(QUOTE)
-    for name, kind in NUMBERS.items():
+    for name, kind in types.items():
         if name in table:  # pandas' own conversion may be off by the last bit
             cells = table[name].to_numpy(dtype=object)
             table[name] = np.where(cells == "", "nan", cells).astype(kind)

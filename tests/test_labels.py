@@ -97,7 +97,7 @@ def test_a_label_is_read_as_it_was_written(tmp_path, label):
         top="learning_rates = [0.30000000000000004]\n",
         optimizers=f'[optimizers."{label}"]\nrule = "own.py:Own"\ntext = "{label}"',
     ).replace("[problem]", f'[problems."{label}"]')
-    experiment = tiny(tmp_path, text, own=plugin(settings=", text=''"))
+    experiment = tiny(tmp_path, text, own=plugin(settings=", text='', power=2.5"))
     store = Store(tmp_path / "results/digits")
     store.write_part(finished(list(experiment.runs())))
     store.write_tables(describe(experiment, store.folder))
@@ -107,6 +107,11 @@ def test_a_label_is_read_as_it_was_written(tmp_path, label):
         assert set(table["problem"]) == set(table["optimizer"]) == {label}
         assert set(table["learning_rate"]) == {0.30000000000000004}
     assert set(runs["text"]) == {label}
+    with_numbers = read_runs(
+        (store.folder / "runs.csv").read_bytes(), describe(experiment, store.folder).numbers()
+    )
+    assert set(with_numbers["text"]) == {label}
+    assert set(with_numbers["power"]) == {2.5}
     assert set(runs["reason"]) == {""}
     assert set(runs["rule"]) == {"own.py:Own"}
     with (store.folder / "runs.csv").open(newline="", encoding="utf-8") as file:

@@ -434,7 +434,8 @@ def _unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
 
 def _mixed(experiment: dict[str, Any]) -> list[str]:
     """Return what is to be said of results that were computed on different machines."""
-    parts = {describe_computing(part["by"]): part["runs"] for part in experiment.get("computed", [])}
+    computed = experiment.get("computed", [])
+    parts = {describe_computing(part.get("by", {})): part.get("runs", 0) for part in computed}
     if len(parts) < 2:
         return []
     counts = "; ".join(f"{runs:,} runs by {by}" for by, runs in parts.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from optimlab.errors import UserError, printable
 from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.manifest import MANIFEST, Manifest, differing, read_manifest
 from optimlab.messages import warn
+from optimlab.optimizers import RANGES
 from optimlab.store import LARGEST_MANIFEST, DamagedPartError, Store
 from optimlab.tables import RUN_COLUMNS, TEXTS, read_records, read_runs
 
@@ -104,8 +106,10 @@ def read_tables(folder: Path) -> Tables:
         contents,
         [*KEYS, "status"],
         [f"final_{metric}" for metric in METRICS],
+        manifest.numbers(),
     )
-    runs = runs[[name for name in runs if name in RUN_COLUMNS]]  # a hyper-parameter has any name
+    known = RUN_COLUMNS.keys() | RANGES.keys()  # a plug-in's hyper-parameters have any names
+    runs = runs[[name for name in runs if name in known]]
     if runs.empty:
         nothing = f"no run has finished yet: {folder / 'runs.csv'} holds no run"
         raise NothingToReport(f"{folder.name}: {nothing}: {_sweep_and_plot(folder.parent, folder.name)}")
@@ -188,14 +192,18 @@ def _read_about(folder: Path) -> Manifest:
 
 
 def _checked(
-    path: Path, contents: dict[str, bytes], required: list[str], metrics: list[str]
+    path: Path,
+    contents: dict[str, bytes],
+    required: list[str],
+    metrics: list[str],
+    numbers: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return a table, read from its bytes, once it has what it must have."""
     try:
         if path.name not in contents:
             raise ValueError("it does not exist")
-        read = read_runs if path.suffix == ".csv" else read_records
-        table = read(contents[path.name])
+        content = contents[path.name]
+        table = read_runs(content, numbers) if path.suffix == ".csv" else read_records(content)
         missing = [column for column in required if column not in table]
         if missing:
             raise ValueError(f"it has no column {missing[0]!r}")
