@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
@@ -38,6 +38,7 @@ ExperimentName = Annotated[
     str, typer.Argument(help="A name in experiments/, or a path to a .toml file.")
 ]
 JOBS_A_CORE = 4
+MOST_PAIRS_NAMED = 10
 WITHOUT_END = 10**6  # letters, more than any line has
 
 
@@ -147,6 +148,18 @@ def sweep(
             help="Seconds that a run may take; one that takes longer is failed. None: no limit.",
         ),
     ] = None,
+    until: Annotated[
+        Literal["decided"] | None,
+        typer.Option(help="decided: add seeds in rounds, until every pair of optimizers is decided."),
+    ] = None,
+    most_seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help="With --until: the most reporting seeds; 8 times those of the file if left out.",
+        ),
+    ] = None,
     results: ResultsFolder = RESULTS,
 ) -> None:
     """Run what is missing of an experiment, and save its tables."""
@@ -157,6 +170,10 @@ def sweep(
 
     console = _console()
     with errors_for_people():
+        if until is None and most_seeds is not None:
+            raise UserError("--most-seeds goes with --until decided")
+        if until and dry_run:
+            raise UserError("--until decided has no --dry-run: how many rounds it takes is not known")
         checked = load(find(experiment))
         folder = results / checked.name
         cluster = _cluster(backend, scheduler, jobs, time_limit)
@@ -170,20 +187,27 @@ def sweep(
                 if dry_run:
                     _tell_plan(console, plan(checked, results, jobs, fresh=fresh))
                     return
-                outcome = run_sweep(
-                    checked,
-                    results,
-                    jobs,
-                    Progress(console),
-                    fresh=fresh,
-                    time_limit=time_limit,
-                    workers=workers,
-                )
+
+                def run(experiment: Experiment, *, fresh: bool) -> Outcome:
+                    return run_sweep(
+                        experiment,
+                        results,
+                        jobs,
+                        Progress(console),
+                        fresh=fresh,
+                        time_limit=time_limit,
+                        workers=workers,
+                    )
+
+                if until:
+                    outcome = _in_rounds(console, checked, results, most_seeds, run, fresh=fresh)
+                else:
+                    outcome = run(checked, fresh=fresh)
         except KeyboardInterrupt:
             text = f"Interrupted. What had finished is in {folder}; the same command goes on."
             console.print(text, soft_wrap=True)
             raise typer.Exit(130) from None
-    _tell(console, checked, outcome, folder)
+    _tell(console, outcome, folder)
 
 
 @app.command()
@@ -306,7 +330,7 @@ def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULT
         store.refuse_other(checked)
         if store.parts.is_dir():
             with store.held():
-                gone = store.prune(checked)
+                gone = store.prune(store.with_rounds(checked))
     typer.echo(f"Deleted {len(gone):,} files from {store.parts}.")
 
 
@@ -370,15 +394,40 @@ def _tell_plan(console: Console, todo: Plan) -> None:
     console.print(f"at most {filesize.decimal(todo.bytes)} of disk")
 
 
-def _tell(console: Console, experiment: Experiment, outcome: Outcome, folder: Path) -> None:
+def _in_rounds(
+    console: Console,
+    experiment: Experiment,
+    results: Path,
+    most: int | None,
+    run: Callable[..., Outcome],
+    *,
+    fresh: bool,
+) -> Outcome:
+    """Sweep until every pair is decided; print what each round comes to."""
+    from optimlab.rounds import rounds
+
+    for number, each in enumerate(rounds(experiment, results, most, run, fresh=fresh), start=1):
+        decided = each.pairs - len(each.undecided)
+        console.print(
+            f"Round {number}: with {each.seeds:,} reporting seeds, {decided:,} of {each.pairs:,} pairs "
+            f"are decided, at a level of {100 * each.level:.2g} %."
+        )
+    if each.undecided:
+        named = "; ".join(each.undecided[:MOST_PAIRS_NAMED])
+        more = len(each.undecided) - MOST_PAIRS_NAMED
+        others = f"; and {more:,} more" if more > 0 else ""
+        console.print(f"Undecided: {named}{others}. --most-seeds allows more seeds.", soft_wrap=True)
+    return each.outcome
+
+
+def _tell(console: Console, outcome: Outcome, folder: Path) -> None:
     """Print how a sweep ended; exit 1 where runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
     console.print(f"{outcome.ran:,} runs in {duration(outcome.seconds)}; all in all {statuses}.")
     plots = hints.make("plots", results=folder.parent)
     console.print(f"Tables are in {folder}; next: {plots}", soft_wrap=True)
-    missing = experiment.count() - sum(outcome.statuses.values())
-    if missing:
-        text = f"{missing:,} runs are missing from {folder}; the same command runs them."
+    if outcome.missing:
+        text = f"{outcome.missing:,} runs are missing from {folder}; the same command runs them."
         console.print(text, soft_wrap=True)
         raise typer.Exit(1)
     if outcome.statuses.get("failed"):

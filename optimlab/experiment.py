@@ -130,6 +130,7 @@ class Experiment:
     tuning_seeds, reporting_seeds : how many choose the learning rate, and how many others are shown.
     optimizers : in the file's order.
     record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
+    looks : of a sweep in rounds, the reporting seeds at each look at its results.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Experiment:
     reporting_seeds: int
     optimizers: tuple[OptimizerSetting, ...]
     record_params: int = 0
+    looks: tuple[int, ...] = ()
 
     def roles(self) -> Iterator[tuple[int, Role]]:
         """Yield every seed with its role."""

@@ -33,6 +33,7 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
     experiment = load(find(name))
     store = Store(results / experiment.name)
     store.refuse_other(experiment)
+    experiment = store.with_rounds(experiment)
     finished = store.finished()
     done = sum(run.run_id in finished for run in experiment.runs())
     console.print(experiment.title, style="bold", markup=False)

@@ -80,6 +80,7 @@ class Manifest(BaseModel):
     problems, optimizers : label → what it is.
     seeds : role → its seeds.
     record_params : of how many reporting seeds the parameters are recorded.
+    looks : of a sweep in rounds, the reporting seeds at each look at its results.
     cells : the problem, optimizer and learning rate of each cell, and the identity of its runs.
     runs_expected, runs_finished, statuses : numbers of runs.
     last_sweep, environment : how long it took, and on what.
@@ -104,6 +105,7 @@ class Manifest(BaseModel):
     optimizers: dict[str, AboutOptimizer] = {}
     seeds: dict[Role, list[Count]] = {}
     record_params: Count = 0
+    looks: list[Count] = []
     cells: list[Cell] = []
     runs_expected: Count | None = None
     runs_finished: Count | None = None
@@ -212,6 +214,7 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
         optimizers={s.label: AboutOptimizer(**asdict(s)) for s in experiment.optimizers},
         seeds=seeds,
         record_params=experiment.record_params,
+        looks=list(experiment.looks),
         cells=list(experiment.cells()),
         runs_expected=experiment.count(),
         code={f"{label}, {rule}": code for (label, rule), code in experiment.codes.items()},

@@ -56,6 +56,7 @@ def plan(experiment: Experiment, results: Path, jobs: int | None, *, fresh: bool
     workers = local_workers(experiment, jobs)
     store = Store(results / experiment.name)
     store.refuse_other(experiment)
+    experiment = experiment if fresh else store.with_rounds(experiment)
     finished = {} if fresh else store.finished()
     missing = [run for run in experiment.runs() if run.run_id not in finished]
     kept = experiment.count() - len(missing)

@@ -143,6 +143,16 @@ class Store:
                 "give another folder, --results FOLDER, or move them away"
             )
 
+    def with_rounds(self, experiment: Experiment) -> Experiment:
+        """Return an experiment with the seeds and the looks that a sweep in rounds has added here."""
+        manifest = self.manifest()
+        if experiment.looks or manifest is None or not manifest.looks:
+            return experiment
+        seeds = max(experiment.reporting_seeds, manifest.looks[-1])
+        looks = tuple(manifest.looks)
+        looks = looks if seeds in looks else (*looks, seeds)
+        return replace(experiment, reporting_seeds=seeds, looks=looks)
+
     def write_part(self, stack: FinishedStack) -> None:
         """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
         self._parts.create()

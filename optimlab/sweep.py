@@ -34,12 +34,14 @@ class Outcome:
     kept : how many had finished before.
     statuses : status → number of runs, over all that have finished.
     seconds : how long the sweep took.
+    missing : how many runs of the experiment have not finished.
     """
 
     ran: int
     kept: int
     statuses: dict[str, int]
     seconds: float
+    missing: int
 
 
 def sweep(
@@ -95,6 +97,8 @@ def sweep(
         store.refuse_other(experiment)
         if fresh:
             store.clear()
+        else:
+            experiment = store.with_rounds(experiment)
         store.set_aside_damaged()
         before = store.manifest()
         if before is None or not before.tables or differing(before, store.tables()):
@@ -123,7 +127,8 @@ def sweep(
                 write_tables()
             raise
         statuses = write_tables()
-    return Outcome(ran, kept, statuses, time.monotonic() - start)
+    left = experiment.count() - sum(statuses.values())
+    return Outcome(ran, kept, statuses, time.monotonic() - start, left)
 
 
 def stacks(

@@ -76,6 +76,7 @@ def verify(
     """
     store = Store(results / experiment.name)
     store.refuse_other(experiment)
+    experiment = store.with_rounds(experiment)
     finished = store.finished()
     stored = [run for run in experiment.runs() if run.run_id in finished]
     if not stored:

@@ -108,7 +108,7 @@ def _count(
 ) -> list[Report]:
     """Compare the optimizers on every problem of every experiment, and describe their paths."""
     own = [{label: styles[label] for label in _labels(each)} for each in tables]
-    problems = [_problems(each) for each in tables]
+    problems = [problems_of(each) for each in tables]
     calls = [
         delayed(report_paths)(each.runs, each.traces, each.params, each.experiment, labels)
         for each, labels in zip(tables, own, strict=True)
@@ -136,15 +136,29 @@ def _compare(
     runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any], styles: dict[str, looks.Look]
 ) -> tuple[statistics.Comparison, list[Chart]]:
     """Return what the optimizers are worth on one problem, and the charts of it."""
-    comparison = statistics.compare_optimizers(
+    comparison = comparison_of(runs, traces, experiment)
+    return comparison, draw_charts(comparison, runs, traces, styles, _unit(experiment))
+
+
+def comparison_of(
+    runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]
+) -> statistics.Comparison:
+    """Return what the optimizers are worth on one problem.
+
+    Parameters
+    ----------
+    runs, traces : the tables of that problem, as `problems_of` gives them.
+    experiment : what experiment.json says.
+    """
+    return statistics.compare_optimizers(
         runs,
         traces,
         _defaults(experiment),
         final=_final(experiment),
         equal_within=experiment.get("equal_within") or statistics.EQUAL_WITHIN,
         resolution=_resolution(experiment),
+        level=statistics.level_of_look(len(experiment.get("looks") or [])),
     )
-    return comparison, draw_charts(comparison, runs, traces, styles, _unit(experiment))
 
 
 def _draw(results: Folder, reports: list[Report], pool: Pool | None, follow: Follow) -> None:
@@ -235,7 +249,7 @@ def _joined(contests: dict[str, Contest]) -> dict[str, pd.DataFrame]:
     return joined
 
 
-def _problems(tables: Tables) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+def problems_of(tables: Tables) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     """Return problem → its runs and traces; tables of an older sweep name none, and have one."""
     runs, traces = tables.runs, tables.traces
     if "problem" not in runs or "problem" not in traces or runs["problem"].nunique() < 2:

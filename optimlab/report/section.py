@@ -158,7 +158,7 @@ def write_section(
         files=files,
         article=article,
         paths=paths,
-        caveats=[*_caveats(contests), *_mixed(experiment)],
+        caveats=[*_caveats(contests), *_looks(experiment), *_mixed(experiment)],
         facts=_facts(experiment, runs),
         hyperparameters=_hyperparameters(experiment),
         reasons=_reasons(runs),
@@ -520,6 +520,20 @@ def _evidence_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     if runs["status"].eq("failed").any():
         caveats.append("Some runs failed, for the reasons given below. They count as infinitely bad.")
     return caveats
+
+
+def _looks(experiment: dict[str, Any]) -> list[str]:
+    """Return what it means that seeds were added in rounds."""
+    looks = experiment.get("looks") or []
+    if not looks:
+        return []
+    counts = join_words([f"{seeds:,}" for seeds in looks])
+    level = statistics.level_of_look(len(looks))
+    return [
+        f"Seeds were added in rounds, and the results looked at with {counts} reporting seeds. So that "
+        "all looks together claim anything false in at most 5 % of experiments, this one has a level of "
+        f"{100 * level:.2g} %; the intervals of differences and the adjusted p-values count that."
+    ]
 
 
 def _facts(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 `compare_optimizers` makes them all and `verdict` puts them in words. Beneath them: `ranking` (what a
 run is worth, and which runs are reported), `finals` (what a run ends with), `resampling` and
-`retuning` (how sure, the luck of tuning included), `pairs` (claims), `intervals`, `targets` (time to a
-target), `tuning` (robustness and budget) and `bands` (for figures).
+`retuning` (how sure, the luck of tuning included), `pairs` (claims), `sequential` (looking again),
+`intervals`, `targets` (time to a target), `tuning` (robustness and budget) and `bands` (for figures).
 """
 
 from optimlab.statistics.bands import final_bands, trace_bands
@@ -20,6 +20,7 @@ from optimlab.statistics.ranking import (
     widened_grid,
 )
 from optimlab.statistics.sentences import typical_run_learnt, verdict
+from optimlab.statistics.sequential import level_of_look
 from optimlab.statistics.signed_rank import holm, signed_rank_p_value
 from optimlab.statistics.summary import Comparison, compare_optimizers
 from optimlab.statistics.targets import TARGET_ACCURACY
@@ -40,6 +41,7 @@ __all__ = [
     "final_bands",
     "holm",
     "interquartile_mean",
+    "level_of_look",
     "median",
     "percentile_interval",
     "quantile",

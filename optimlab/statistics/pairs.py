@@ -89,6 +89,7 @@ def compare(
     *,
     equal_within: float = EQUAL_WITHIN,
     floor: float = 0.0,
+    level: float = LEVEL,
 ) -> pd.DataFrame:
     """Compare every two optimizers of every setting.
 
@@ -99,6 +100,7 @@ def compare(
     orders : setting → the optimizers, the best first.
     equal_within : the share of the better one's loss that a difference must exceed to matter.
     floor : up to which a difference of losses is rounding noise.
+    level : of all claims together; the adjusted p-values are scaled so that they are held against 5 %.
 
     Returns
     -------
@@ -129,7 +131,7 @@ def compare(
                 least = abs(min(first.loss.value, second.loss.value))
                 row["equal_within"] = max(equal_within * least, floor)
             pairs.append(Pair(row, seeds, len(rivals), ahead))
-    _claim(pairs)
+    _claim(pairs, level)
     return pd.DataFrame([pair.row for pair in pairs], columns=PAIR_COLUMNS)
 
 
@@ -153,7 +155,7 @@ def _ahead(first: Retuned, second: Retuned, floor: float) -> dict[str, Estimate]
     return ahead
 
 
-def _claim(pairs: list[Pair]) -> None:
+def _claim(pairs: list[Pair], level: float) -> None:
     """Add to every pair's row what can be claimed of it, with one error rate for all claims."""
     every = [(pair, name) for pair in pairs for name in CLAIMS if name in pair.ahead]
     claims = [(pair, name) for pair, name in every if not np.isnan(pair.ahead[name].without).any()]
@@ -161,6 +163,7 @@ def _claim(pairs: list[Pair]) -> None:
     sure = family(
         [_spread_over(union, pair.seeds, pair.ahead[name]) for pair, name in claims],
         np.random.default_rng(SEED),
+        level,
     )
     for pair in pairs:
         row = pair.row
@@ -170,15 +173,15 @@ def _claim(pairs: list[Pair]) -> None:
         for name, column in (("share", "share_won"), ("epochs", "epochs_share_won")):
             row |= _share(pair.ahead[name], column) if name in pair.ahead else {}
     for place, (pair, name) in enumerate(claims):
-        _conclude(pair, name, sure, place)
+        _conclude(pair, name, sure, place, level)
 
 
-def _conclude(pair: Pair, name: str, sure: Family, place: int) -> None:
+def _conclude(pair: Pair, name: str, sure: Family, place: int, level: float) -> None:
     """Add to a pair's row what follows from one estimate."""
     row, prefix, seeds = pair.row, CLAIMS[name], len(pair.seeds)
     value, error = pair.ahead[name].value, sure.standard_errors[place]
     least = 2.0 ** (1 - seeds)  # the chance that all seeds agree, if each tosses a coin
-    adjusted = min(max(sure.adjusted[place], least * pair.rivals), 1)
+    adjusted = min(max(sure.adjusted[place], least * pair.rivals) * LEVEL / level, 1)
     row[f"{prefix}p_value"] = max(sure.p_values[place], least)
     row[f"{prefix}p_value_adjusted"] = adjusted
     row[f"{prefix}{_favours(prefix)}"] = row["better"] if value > 0 else row["worse"] if value else ""
@@ -186,7 +189,7 @@ def _conclude(pair: Pair, name: str, sure: Family, place: int) -> None:
     if name == "epochs":
         return
     names = ("difference_iqm", "difference_low", "difference_high")
-    row |= dict(zip((prefix + each for each in names), pair.ahead[name].interval(), strict=True))
+    row |= dict(zip((prefix + each for each in names), pair.ahead[name].interval(level), strict=True))
     if name == "test_loss":
         return
     is_equal = abs(value) + sure.reach * error <= row["equal_within"]

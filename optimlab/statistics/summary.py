@@ -84,6 +84,7 @@ def compare_optimizers(
     final: str = FINAL,
     equal_within: float = EQUAL_WITHIN,
     resolution: float = np.finfo(float).eps,
+    level: float = LEVEL,
     splits: int = SPLITS,
     draws: int = DRAWS,
 ) -> Comparison:
@@ -96,6 +97,8 @@ def compare_optimizers(
     final : what a run ends with, as `optimlab.statistics.with_finals` has it.
     equal_within : the share of the better one's loss that a difference must exceed to matter.
     resolution : of the losses' arithmetic: a difference of that share of the starting loss is noise.
+    level : of all claims together; see `optimlab.statistics.sequential` for results that are looked at
+        again and again.
     splits : of the seeds, into tuning and reporting ones: each tunes all optimizers again.
     draws : of the bootstrap, for the intervals of one optimizer's numbers.
     """
@@ -114,6 +117,7 @@ def compare_optimizers(
         orders,
         equal_within=equal_within,
         floor=float(resolution * start) if np.isfinite(start) else 0.0,
+        level=level,
     )
     goals = {
         metric: targets_of(reported["tuned"], traces, metric)

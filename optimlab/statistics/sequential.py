@@ -1,0 +1,32 @@
+"""Looking again: the level that each look at growing results has, so that all looks share one.
+
+Adding seeds until something is found finds too much: each look has a chance of its own to be wrong.
+Here the k-th look has the share 1/(k(k + 1)) of the level: a half, a sixth, a twelfth, … However many
+looks there are, their shares add up to less than one, and the chance of any false claim stays below
+the level, however the looks depend on each other (Bonferroni's inequality).
+
+References
+----------
+Lan & DeMets (1983), Discrete sequential boundaries for clinical trials: a level is spent look by look,
+and their number need not be fixed before.
+"""
+
+from __future__ import annotations
+
+from optimlab.statistics.resampling import LEVEL
+
+
+def level_of_look(look: int, level: float = LEVEL) -> float:
+    """Return the level of the k-th look, k = 1, 2, …, or of the only one, k = 0.
+
+    Parameters
+    ----------
+    look : which look it is; 0 where there are no rounds: the only look has the whole level.
+    level : of all looks together.
+
+    Examples
+    --------
+    >>> [round(level_of_look(look), 4) for look in range(4)]
+    [0.05, 0.025, 0.0083, 0.0042]
+    """
+    return level / (look * (look + 1)) if look else level
