@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from sweeping import OWN, document, optimlab, plugin, run, silent, tiny, write
 from test_cli import call
-from test_faults import LINUX, MARK, processes, rows, tables, wait_for
+from test_faults import LINUX, MARK, finished_parts, processes, rows, tables, wait_for
 
 from optimlab.config import load
 from optimlab.errors import UserError
@@ -85,7 +85,7 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
             text=True,
         )
         for seen in (1, 3):
-            wait_for(lambda n=seen: len(list(results.glob("tiny/parts/*.parquet"))) >= n, "a part")
+            wait_for(lambda n=seen: process.poll() or len(finished_parts(results)) >= n, "a part")
             os.kill(busy(tmp_path)[0], signal.SIGKILL)
             time.sleep(0.3)
         assert process.poll() is None, "the sweep was over before it was disturbed"
@@ -109,14 +109,9 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
         experiment, results = load(file), tmp_path / "later"
         with dask(address) as workers:
             workers.patience = 0.5
+            progress = Killing(tmp_path, "dask_worker", "spawn_main")
             with pytest.raises(UserError, match="has no workers; what had finished is kept"):
-                sweep(
-                    experiment,
-                    results,
-                    None,
-                    Killing(tmp_path, "dask_worker", "spawn_main"),
-                    workers=workers,
-                )
+                sweep(experiment, results, None, progress, workers=workers)
         kept = len(Store(results / "tiny").finished())
         assert 0 < kept < RUNS
         with dask(address) as workers:
