@@ -3,6 +3,7 @@
 import io
 import tomllib
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from rich import filesize
@@ -133,14 +134,15 @@ def test_an_unknown_experiment_is_no_listing(here):
 
 
 def test_parts_that_are_stale_are_named(here):
+    results = Path("results")
     for epochs in (2, 3):
-        run(tiny(here / "experiments", document(training=f"epochs = {epochs}")), here / "results")
-    prune, before = "optimlab prune tiny deletes them:", shown("tiny", here / "results")
+        run(tiny(here / "experiments", document(training=f"epochs = {epochs}")), results)
+    prune, before = "optimlab prune tiny deletes them:", shown("tiny", results)
     assert "3 parts" in before
     assert prune in before
     tiny(here / "experiments")
-    text = shown("tiny", here / "results")
-    parts = sorted((here / "results/tiny/parts").iterdir())
+    text = shown("tiny", results)
+    parts = sorted((results / "tiny/parts").iterdir())
     assert len(parts) == 6
     size = filesize.decimal(sum(path.stat().st_size for path in parts))
     assert f"6 parts ({size}) hold nothing that the experiment uses as it is now;" in text
