@@ -20,6 +20,7 @@ import pandas as pd
 
 from optimlab.statistics import holm, signed_rank_p_value
 from optimlab.statistics.finals import with_finals
+from optimlab.statistics.pairs import claim_weights
 from optimlab.statistics.resampling import (
     LEVEL,
     Estimate,
@@ -78,9 +79,9 @@ def now(
         with np.errstate(invalid="ignore"):
             sooner = np.sign(np.nan_to_num(of(j, "epochs") - of(i, "epochs"), posinf=1, neginf=-1))
         claims.append(leave_one_out(sooner, reports, mean_weights))
-    together = (family(claims, rng, draws=2000).adjusted < LEVEL).reshape(3, -1)
-    alone = family(claims[: len(pairs)], rng, draws=2000).adjusted < LEVEL
-    return {"loss": together[0], "any": together.any(axis=0), "loss alone": alone}
+    weights = claim_weights(np.arange(len(claims)) < len(pairs))
+    found = (family(claims, rng, weights, draws=2000).adjusted < LEVEL).reshape(3, -1)
+    return {"loss": found[0], "any": found.any(axis=0)}
 
 
 def signed_ranks(optimizers: list[Numbers], tuning: int) -> Array:

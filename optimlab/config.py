@@ -56,6 +56,7 @@ MOST_ROWS = 10_000_000
 MOST_RUN_BYTES = 1_000_000_000
 MOST_MISTAKES_TOLD = 100
 
+LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
 LEGAL_NAME = re.compile(r"[^\W_]([\w .+=()-]{0,58}[\w+=()-])?")
 NAME_RULE = (
     "up to 60 letters, digits, spaces and . _ + - = ( ), "
@@ -94,7 +95,11 @@ class Seeds(BaseModel):
 
 
 class Document(BaseModel):
-    """The keys of the file; the tables of the problem and of each optimizer are checked apart."""
+    """The keys of the file; the tables of the problem and of each optimizer are checked apart.
+
+    `final` and `equal_within` are for the statistics alone (`optimlab.statistics.compare_optimizers`):
+    they change no run.
+    """
 
     model_config = ConfigDict(extra="forbid")
     title: Annotated[
@@ -107,6 +112,8 @@ class Document(BaseModel):
         str, StringConstraints(max_length=5000, pattern=f"^([^{INVISIBLE}]|[\\n\\t])*$")
     ] = ""
     learning_rates: LearningRates | None = None
+    final: str = "mean:5"
+    equal_within: Annotated[float, Ge(0), Le(1)] = 0.05
     problem: dict[str, Any] | None = None
     problems: Annotated[dict[str, dict[str, Any]], Len(1, MOST_PROBLEMS)] | None = None
     training: Training
@@ -239,6 +246,10 @@ def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
         optimizers = _check_optimizers(raw, path.parent, mistakes)
     for problem, setting in itertools.product(problems, optimizers):
         mistakes += _lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
+    final = raw.get("final", "last")
+    if isinstance(final, str) and not LEGAL_FINAL.fullmatch(final):
+        legal = '"last", "best_validation", or "mean:5" with any number of records'
+        mistakes.append(Mistake("final", f"must be {legal}, got {show(final)}"))
     training = _sound(Training, raw.get("training"))
     if training and training.record_params and seeds:
         wrong = _wrong_params(training.record_params, seeds.reporting, problems, optimizers)
@@ -258,6 +269,8 @@ def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
         reporting_seeds=seeds.reporting,
         optimizers=tuple(optimizers),
         record_params=training.record_params,
+        final=document.final,
+        equal_within=document.equal_within,
     )
 
 

@@ -131,6 +131,8 @@ class Experiment:
     optimizers : in the file's order.
     record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
     looks : of a sweep in rounds, the reporting seeds at each look at its results.
+    final : what a run ends with, for the statistics: "last", "mean:5" records, or "best_validation".
+    equal_within : the share of a loss within which a difference does not matter, for the statistics.
     """
 
     name: str
@@ -144,6 +146,8 @@ class Experiment:
     optimizers: tuple[OptimizerSetting, ...]
     record_params: int = 0
     looks: tuple[int, ...] = ()
+    final: str = "mean:5"
+    equal_within: float = 0.05
 
     def roles(self) -> Iterator[tuple[int, Role]]:
         """Yield every seed with its role."""

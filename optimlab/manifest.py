@@ -81,6 +81,7 @@ class Manifest(BaseModel):
     seeds : role → its seeds.
     record_params : of how many reporting seeds the parameters are recorded.
     looks : of a sweep in rounds, the reporting seeds at each look at its results.
+    final, equal_within : what the statistics take for a run's end, and for practically equal.
     cells : the problem, optimizer and learning rate of each cell, and the identity of its runs.
     runs_expected, runs_finished, statuses : numbers of runs.
     last_sweep, environment : how long it took, and on what.
@@ -106,6 +107,8 @@ class Manifest(BaseModel):
     seeds: dict[Role, list[Count]] = {}
     record_params: Count = 0
     looks: list[Count] = []
+    final: str | None = None
+    equal_within: float | None = None
     cells: list[Cell] = []
     runs_expected: Count | None = None
     runs_finished: Count | None = None
@@ -215,6 +218,8 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
         seeds=seeds,
         record_params=experiment.record_params,
         looks=list(experiment.looks),
+        final=experiment.final,
+        equal_within=experiment.equal_within,
         cells=list(experiment.cells()),
         runs_expected=experiment.count(),
         code={f"{label}, {rule}": code for (label, rule), code in experiment.codes.items()},

@@ -75,6 +75,10 @@ def test_what_is_left_out_has_a_default(tmp_path):
     experiment = tiny(tmp_path, "learning_rates = [0.1]\n" + text)
     assert (experiment.tuning_seeds, experiment.reporting_seeds) == (10, 30)
     assert experiment.description == ""
+    assert (experiment.final, experiment.equal_within) == ("mean:5", 0.05)
+    other = tiny(tmp_path, 'final = "last"\nequal_within = 0\nlearning_rates = [0.1]\n' + text)
+    assert (other.final, other.equal_within) == ("last", 0)
+    assert [run.run_id for run in other.runs()] == [run.run_id for run in experiment.runs()]
     assert experiment.problems[0].problem.batch_size == 64
     assert experiment.problems[0].record_at == (19, 38)
     [adam] = experiment.optimizers
@@ -113,7 +117,7 @@ HIDDEN_OK = '{ units = 3, activation = "relu" }'
 ONE_MISTAKE = [
     # unknown keys, at every level
     ({"top": "learning_rate = 3\nlearning_rates = [1]\n"}, "learning_rate: unknown key; did you mean learning_rates?"),
-    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, problem, problems, training, seeds, optimizers"),
+    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, final, equal_within, problem, problems, training, seeds, optimizers"),
     ({"problem": "batch_sizes = 3"}, "problem.batch_sizes: unknown key; did you mean batch_size?"),
     ({"training": "epochs = 1\nrecord_evry = 3"}, "training.record_evry: unknown key; did you mean record_every?"),
     ({"seeds": "tunning = 3"}, "seeds.tunning: unknown key; did you mean tuning?"),
@@ -121,6 +125,8 @@ ONE_MISTAKE = [
     ({"optimizers": SGD + "momentun = 0.9"}, "optimizers.SGD.momentun: unknown key; did you mean momentum?"),
     ({"optimizers": "[optimizers.AdaGrad]\nmomentum = 0.9"}, "optimizers.AdaGrad.momentum: unknown key; known are eps, rule, learning_rates"),
     ({"optimizers": SGD + "learning_rate = 0.9"}, "optimizers.SGD.learning_rate: unknown key; did you mean learning_rates, a list?"),
+    ({"top": 'learning_rates = [1]\nfinal = "mean:0"\n'}, 'final: must be "last", "best_validation", or "mean:5" with any number of records, got "mean:0"'),
+    ({"top": "learning_rates = [1]\nequal_within = -1\n"}, "equal_within: must be at least 0, got -1"),
     # keys that could be taken for something else
     ({"problem": '"a.b" = 1'}, f"problem.a.b: unknown key; known are {DIGITS_KEYS}"),
     ({"problem": '"a[b" = 1'}, f"problem.a[b: unknown key; known are {DIGITS_KEYS}"),

@@ -155,7 +155,7 @@ def comparison_of(
         traces,
         _defaults(experiment),
         final=_final(experiment),
-        equal_within=experiment.get("equal_within") or statistics.EQUAL_WITHIN,
+        equal_within=experiment.get("equal_within", statistics.EQUAL_WITHIN),
         resolution=_resolution(experiment),
         level=statistics.level_of_look(len(experiment.get("looks") or [])),
     )

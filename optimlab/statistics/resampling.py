@@ -145,53 +145,63 @@ class Family:
     standard_errors : of each estimate (estimates,).
     p_values : two-sided, of each by itself, by Student's t.
     adjusted : of each among all; the chance that any true zero falls below a level is that level.
-    reach : how many standard errors an interval goes to either side, so that all hold together.
+    reach : how many standard errors each one's interval goes to either side, if all hold together.
     """
 
     standard_errors: Array
     p_values: Array
     adjusted: Array
-    reach: float
+    reach: Array
 
 
 def family(
-    estimates: list[Estimate], rng: np.random.Generator, level: float = LEVEL, draws: int = 10_000
+    estimates: list[Estimate],
+    rng: np.random.Generator,
+    weights: Array | None = None,
+    level: float = LEVEL,
+    draws: int = 10_000,
 ) -> Family:
     """Return how sure each of several estimates is, and all of them together.
 
-    The largest of all |t| is drawn from normal errors that are correlated as the estimates' are. One
-    estimate after another, from the largest |t| on, is held against the largest of those that are left
+    The least of all p-values is drawn from normal errors that are correlated as the estimates' are. One
+    estimate after another, from the least p-value on, is held against the least of those that are left
     (step-down).
 
     Parameters
     ----------
     estimates : over the same seeds; NaN in `without` where a seed does not enter.
-    rng, draws : of the largest |t|.
+    rng, draws : of the least p-value.
+    weights : a p-value counts divided by its weight (estimates,): a larger one takes a larger part of
+        the error rate (Genovese, Roeder & Wasserman 2006, False discovery control with p-value
+        weighting).
     level : of `reach`.
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtr, stdtrit
 
     if not estimates:
-        return Family(np.empty(0), np.empty(0), np.empty(0), np.nan)
+        return Family(np.empty(0), np.empty(0), np.empty(0), np.empty(0))
     value = np.array([each.value for each in estimates])
     without = np.array([each.without for each in estimates])
-    freedom = np.maximum([each.freedom for each in estimates], 1)
+    freedom = np.maximum([each.freedom for each in estimates], 1).astype(float)
+    weight = np.ones(len(value)) if weights is None else weights
     error, direction = _jackknife(without)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(value == 0, 0, np.abs(value) / error)
-    order = np.argsort(-t, kind="stable")
-    beyond, largest = np.zeros(len(t)), []
+    own = 2 * stdtr(freedom, -t)
+    order = np.argsort(own / weight, kind="stable")
+    as_low, least = np.zeros(len(t)), []
     for done in range(0, draws, 1000):
-        errors = rng.standard_normal((min(1000, draws - done), direction.shape[1])) @ direction[order].T
+        normal = rng.standard_normal((min(1000, draws - done), direction.shape[1]))
+        errors = normal @ direction[order].T
         scale = np.sqrt(rng.chisquare(freedom.min(), len(errors)) / freedom.min())
-        of_rest = np.maximum.accumulate((np.abs(errors) / scale[:, None])[:, ::-1], axis=1)[:, ::-1]
-        beyond[order] += (of_rest >= t[order]).sum(axis=0)
-        largest.append(of_rest[:, 0])
-    own = 2 * student.sf(t, freedom)
-    adjusted = np.maximum((1 + beyond) / (1 + draws), own)
+        drawn = 2 * stdtr(freedom[order], -np.abs(errors) / scale[:, None]) / weight[order]
+        of_rest = np.minimum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
+        as_low[order] += (of_rest <= (own / weight)[order]).sum(axis=0)
+        least.append(of_rest[:, 0])
+    adjusted = np.maximum((1 + as_low) / (1 + draws), own)
     adjusted[order] = np.minimum(np.maximum.accumulate(adjusted[order]), 1)
-    reach = float(np.quantile(np.concatenate(largest), 1 - level))
-    return Family(error, own, adjusted, max(reach, float(student.isf(level / 2, freedom.min()))))
+    threshold = np.minimum(float(np.quantile(np.concatenate(least), level)) * weight, level)
+    return Family(error, own, adjusted, -stdtrit(freedom, threshold / 2))
 
 
 def _jackknife(without: Array) -> tuple[Array, Array]:

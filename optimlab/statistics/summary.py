@@ -106,7 +106,7 @@ def compare_optimizers(
     defaults = defaults or {}
     reported = {setting: reported_runs(runs, setting, defaults) for setting in SETTINGS}
     retunings = {setting: _retuning(runs, setting, defaults, splits) for setting in SETTINGS}
-    summary = _summarize(runs, reported, defaults, draws)
+    summary = _summarize(runs, reported, defaults, traces["epoch"].max(), draws)
     orders = {
         setting: _by_median_score(mine, list(summary["optimizer"])) for setting, mine in reported.items()
     }
@@ -127,7 +127,9 @@ def compare_optimizers(
     for setting, mine in reported.items():
         gaps.append(_of(setting, seed_differences(mine, orders[setting])))
         times = _times(mine, traces, goals)
-        targets.append(_of(setting, summarize_times(times, _steps_per_epoch(traces))))
+        targets.append(
+            _of(setting, summarize_times(times, _steps_per_epoch(traces), traces["step"].max()))
+        )
         profiles.append(_of(setting, profile(times)))
     return Comparison(
         basis=basis(runs),
@@ -251,7 +253,11 @@ def _times(
 
 
 def _summarize(
-    runs: pd.DataFrame, reported: dict[str, pd.DataFrame], defaults: Mapping[str, float], draws: int
+    runs: pd.DataFrame,
+    reported: dict[str, pd.DataFrame],
+    defaults: Mapping[str, float],
+    last_epoch: float,
+    draws: int,
 ) -> pd.DataFrame:
     """Return one row an optimizer, the best first; ranks go by the median score."""
     rests_on = basis(runs)
@@ -266,7 +272,7 @@ def _summarize(
         row |= {"reported_on": rests_on.reporting, "loss": rests_on.loss}
         row |= _spread(mine["loss"], "final_loss", draws)
         row |= {"accuracy": rests_on.accuracy, **_spread(mine["accuracy"], "final_accuracy", draws)}
-        row |= _epochs(mine)
+        row |= _epochs(mine, last_epoch)
         row |= _spread(mine["test_loss"], "test_loss", draws)
         row |= {"default_learning_rate": defaults.get(optimizer, np.nan), "default_seeds": len(own)}
         row |= _spread(own["loss"], "default_loss", draws)
@@ -300,11 +306,11 @@ def _spread(values: pd.Series, name: str, draws: int) -> dict[str, float]:
     }
 
 
-def _epochs(mine: pd.DataFrame) -> dict[str, Any]:
+def _epochs(mine: pd.DataFrame, end: float) -> dict[str, Any]:
     """Return the median epochs to the target accuracy, its interval, and how many never got there."""
     epochs = mine["epochs"].to_numpy(dtype=float)
     timed = not np.isnan(epochs).any() and len(epochs) > 0
-    found = median_time(epochs) if timed else 3 * (np.nan,)
+    found = median_time(epochs, end) if timed else 3 * (np.nan,)
     return {
         "epochs_to_95_median": found[0],
         "epochs_to_95_low": found[1],

@@ -6,7 +6,6 @@ a run that diverged or failed too, since it would not have got there with more s
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -18,7 +17,7 @@ from optimlab.statistics.resampling import LEVEL
 Array = np.ndarray
 
 TARGET_ACCURACY = 0.95  # the one that the table and the verdict speak of
-HOLD = 3  # records in a row that must be past the target
+HOLD = 0.1  # of a run's steps: for so long it must stay past a target that it reaches
 TARGETS = 25  # how many losses are tried
 ROUNDING = 1e-6  # float32's 0.95 is below 0.95
 RATIOS = tuple(float(ratio) for ratio in np.round(2 ** np.linspace(0, 4, 33), 3))
@@ -34,7 +33,9 @@ def metrics_to_time(rests_on: Basis, traces: pd.DataFrame) -> list[str]:
 def steps_to_target(runs: pd.DataFrame, traces: pd.DataFrame, metric: str, target: float) -> pd.Series:
     """Return the step of each run from which a metric stays past a target; infinite where it never does.
 
-    It stays if the records are past the target from there on for `HOLD` records, or until the run ends.
+    Between two records the metric is taken to follow a straight line, so that how often it is recorded
+    decides neither the step nor the order of the optimizers. It stays if it is past the target from
+    there on for a tenth of the run's steps, or until the run ends.
 
     Parameters
     ----------
@@ -48,9 +49,8 @@ def steps_to_target(runs: pd.DataFrame, traces: pd.DataFrame, metric: str, targe
     run_id → step.
     """
     table = trace_matrix(runs, traces, metric)
-    first = _first_kept(_past(table.to_numpy(), metric, target))
-    steps = np.append(table.columns.to_numpy(dtype=float), np.inf)
-    return pd.Series(steps[first], table.index, name="steps")
+    steps = _steps_kept(table.to_numpy(), table.columns.to_numpy(dtype=float), metric, target)
+    return pd.Series(steps, table.index, name="steps")
 
 
 def trace_matrix(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -68,23 +68,46 @@ def _past(values: Array, metric: str, target: float) -> Array:
     return values <= target * (1 + np.sign(target) * ROUNDING)
 
 
-def _first_kept(past: Array) -> Array:
-    """Return the column (R,) from which each row is True for `HOLD` columns, or how many there are."""
-    records = past.shape[1]
-    kept = past.copy()
-    for later in range(1, HOLD):
-        kept[:, : records - later] &= past[:, later:]
-    return (
-        np.where(kept.any(axis=1), kept.argmax(axis=1), records) if records else np.zeros(len(past), int)
-    )
+def _steps_kept(values: Array, steps: Array, metric: str, target: float) -> Array:
+    """Return the step (R,) from which each row of values (R, records) stays past the target."""
+    found = np.full(len(values), np.inf)
+    if not values.size:
+        return found
+    past = _past(values, metric, target)
+    outside = np.zeros((len(past), 1), dtype=bool)
+    changes = np.diff(np.hstack([outside, past, outside]).astype(np.int8), axis=1)
+    rows, entered = np.nonzero(changes == 1)
+    left = np.nonzero(changes == -1)[1]  # of the same spells, in the same order
+    start = _crossing(values, steps, rows, entered, target)
+    end = np.full(len(rows), np.inf)
+    ends_early = left < len(steps)
+    end[ends_early] = _crossing(values, steps, rows[ends_early], left[ends_early], target)
+    stays = end - start >= HOLD * steps[-1] * (1 - ROUNDING)
+    np.minimum.at(found, rows[stays], start[stays])
+    return found
 
 
-def median_time(steps: Array) -> tuple[float, float, float]:
+def _crossing(values: Array, steps: Array, rows: Array, records: Array, target: float) -> Array:
+    """Return the step at which rows cross the target on the way to a record from the one before."""
+    before = np.maximum(records - 1, 0)
+    here, there = values[rows, before], values[rows, records]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = (target - here) / (there - here)
+    part = np.where(np.isfinite(part) & (records > 0), np.clip(part, 0, 1), 1)
+    return steps[before] + part * (steps[records] - steps[before])
+
+
+def median_time(steps: Array, end: float = np.nan) -> tuple[float, float, float]:
     """Return the median time by Kaplan and Meier, and a 95 % interval of it; infinite where not reached.
+
+    All runs were given as many steps, so that only the end censors and the survival after k of N times
+    is 1 − k/N. Where it is a half from one time to the next, the median lies midway, as R's survfit has
+    it.
 
     Parameters
     ----------
-    steps : of each seed (N,), infinite where the run never got there. All runs were given as many.
+    steps : of each seed (N,), infinite where the run never got there.
+    end : the steps that a run was given: midway to it lies the median of times of which half are there.
 
     References
     ----------
@@ -92,34 +115,55 @@ def median_time(steps: Array) -> tuple[float, float, float]:
     (1982), A confidence interval for the median survival time: the times whose survival is not
     significantly other than a half, with the log–log interval of the survival.
     """
-    from scipy.stats import CensoredData, ecdf
+    from scipy.special import ndtri
 
-    steps = np.asarray(steps, dtype=float)
-    if not len(steps):
+    steps = np.sort(np.asarray(steps, dtype=float))
+    size = len(steps)
+    if not size:
         return np.nan, np.nan, np.nan
-    censored = np.isinf(steps)
-    if censored.all():
+    times, counts = np.unique(steps[np.isfinite(steps)], return_counts=True)
+    if not len(times):
         return np.inf, np.nan, np.nan
-    last = steps[~censored].max()
-    times = CensoredData.right_censored(np.where(censored, last + 1, steps), censored)
-    survival = ecdf(times).sf
-    if len(steps) < 2:
-        return _first_below(survival.quantiles, survival.probabilities), np.nan, np.nan
-    with warnings.catch_warnings():  # at a survival of 0 the log–log interval is not defined: it is 0
-        warnings.simplefilter("ignore", RuntimeWarning)
-        interval = survival.confidence_interval(1 - LEVEL, method="log-log")
-    low, high = (np.nan_to_num(side.probabilities, nan=0.0) for side in (interval.low, interval.high))
-    return (
-        _first_below(survival.quantiles, survival.probabilities),
-        _first_below(survival.quantiles, low),
-        _first_below(survival.quantiles, high),
-    )
+    survival = 1 - counts.cumsum() / size
+    median = _half(times, survival, end)
+    if size < 2:
+        return median, np.nan, np.nan
+    with np.errstate(divide="ignore", invalid="ignore"):  # at a survival of 0 its interval is 0
+        spread = np.sqrt((1 - survival) / (survival * size)) / np.abs(np.log(survival))
+        reach = np.exp(ndtri(1 - LEVEL / 2) * spread)
+        low, high = np.nan_to_num(survival**reach), np.nan_to_num(survival ** (1 / reach))
+    return median, _half(times, low, end), _half(times, high, end)
 
 
-def _first_below(times: Array, survival: Array) -> float:
-    """Return the first time at which survival is a half or less."""
-    there = np.flatnonzero(survival <= 0.5 + 1e-12)
-    return float(times[there[0]]) if len(there) else np.inf
+def _half(times: Array, survival: Array, end: float) -> float:
+    """Return the time at which survival falls below a half, or midway where it is a half for a while."""
+    below = np.flatnonzero(survival < 0.5 - 1e-12)
+    later = times[below[0]] if len(below) else np.inf
+    flat = np.flatnonzero(np.abs(survival - 0.5) <= 1e-12)
+    if not len(flat):
+        return float(later)
+    earlier = float(times[flat[0]])
+    later = later if np.isfinite(later) else end
+    return earlier if np.isnan(later) else (earlier + float(later)) / 2
+
+
+def expected_running_time(steps: Array, end: float) -> float:
+    """Return the steps that all runs take, over how many of them get there; infinite if none does.
+
+    It is what one success costs if runs are started anew until one gets there.
+
+    Parameters
+    ----------
+    steps : of each seed (N,), infinite where the run never got there.
+    end : the steps that a run was given.
+
+    References
+    ----------
+    Hansen et al. (2021), COCO: a platform for comparing continuous optimizers, section 4.
+    """
+    steps = np.asarray(steps, dtype=float)
+    reached = np.isfinite(steps)
+    return float(np.where(reached, steps, end).sum() / reached.sum()) if reached.any() else np.inf
 
 
 def loss_targets(start: float, reached: Sequence[float]) -> Array:
@@ -181,12 +225,10 @@ def times_to_targets(
     One row a target and run: metric, target, optimizer, seed, run_id, steps (infinite: never).
     """
     table = trace_matrix(runs, traces, metric)
-    steps = np.append(table.columns.to_numpy(dtype=float), np.inf)
+    steps = table.columns.to_numpy(dtype=float)
     keys = runs[["optimizer", "seed", "run_id"]]
     pieces = [
-        keys.assign(
-            metric=metric, target=target, steps=steps[_first_kept(_past(values, metric, target))]
-        )
+        keys.assign(metric=metric, target=target, steps=_steps_kept(values, steps, metric, target))
         for values in [table.to_numpy()]
         for target in targets
     ]
@@ -197,13 +239,14 @@ def times_to_targets(
     )
 
 
-def summarize_times(times: pd.DataFrame, steps_per_epoch: float) -> pd.DataFrame:
+def summarize_times(times: pd.DataFrame, steps_per_epoch: float, end: float = np.nan) -> pd.DataFrame:
     """Return, for each target and optimizer, how many seeds got there, and how soon.
 
     Parameters
     ----------
     times : of `times_to_targets`.
     steps_per_epoch : to tell epochs.
+    end : the steps that a run was given.
 
     Returns
     -------
@@ -213,21 +256,30 @@ def summarize_times(times: pd.DataFrame, steps_per_epoch: float) -> pd.DataFrame
     rows = []
     for (metric, target), group in times.groupby(["metric", "target"], sort=False):
         found = {
-            optimizer: (*median_time(steps.to_numpy()), int(np.isfinite(steps).sum()), len(steps))
+            optimizer: (
+                *median_time(steps.to_numpy(), end),
+                expected_running_time(steps.to_numpy(), end),
+                int(np.isfinite(steps).sum()),
+                len(steps),
+            )
             for optimizer, steps in group.groupby("optimizer", sort=False)["steps"]
         }
         order = {
             name: (median, -reached / seeds) for name, (median, *_, reached, seeds) in found.items()
         }
-        for optimizer, (median, low, high, reached, seeds) in found.items():
+        for optimizer, (median, low, high, expected, reached, seeds) in found.items():
             rank = 1 + sum(other < order[optimizer] for other in order.values())
-            steps = np.array([median, low, high])
+            steps = np.array([median, low, high, expected])
             epochs = steps / steps_per_epoch
             rows.append(
                 (metric, target, optimizer, rank, seeds, reached, reached / seeds, *steps, *epochs)
             )
     columns = ["metric", "target", "optimizer", "rank", "seeds", "reached", "share_reached"]
-    columns += [f"{unit}_{end}" for unit in ("steps", "epochs") for end in ("median", "low", "high")]
+    columns += [
+        f"{unit}_{what}"
+        for unit in ("steps", "epochs")
+        for what in ("median", "low", "high", "expected")
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 

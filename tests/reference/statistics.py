@@ -128,23 +128,36 @@ def expected_best(tuned, losses, trials):
     return sum(found) / len(found)
 
 
-def step_kept(steps, past, hold):
-    """Return the first step from which a run is past the target for `hold` records, or to its end."""
-    for start in range(len(steps)):
-        ahead = past[start : start + hold]
-        if all(ahead):
-            return steps[start]
-    return inf
+def step_kept(values, apart, target, hold, parts=1000):
+    """Walk along the lines between records, in small strides, to where a long spell begins.
+
+    A spell lasts for `hold` steps or to the end. To a gap the last value holds; after one, none does.
+    """
+    walk = []
+    for place, value in enumerate(values):
+        before = values[place - 1] if place else nan
+        for part in range(1, parts) if place else ():
+            after = before if np.isnan(value) else before + (value - before) * part / parts
+            walk.append((apart * (place - 1 + part / parts), after >= target))
+        walk.append((apart * place, value >= target))
+    begun = inf
+    for step, is_past in walk:
+        if not is_past and step - begun >= hold:
+            break
+        begun = min(begun, step) if is_past else inf
+    return begun
 
 
 def product_limit(steps):
     """Return Kaplan and Meier's median and the 95 % interval by Brookmeyer and Crowley, log–log.
 
-    A run without a step is censored after all the others.
+    A run without a step is censored after all the others. Where a curve is a half from one time to the
+    next, the time midway is taken.
     """
     z = 1.959963984540054
     survival, greenwood = 1.0, 0.0
     found = {"median": inf, "low": inf, "high": inf}
+    half = {}
     for time in sorted({step for step in steps if step < inf}):
         at_risk = sum(step >= time for step in steps)
         died = sum(step == time for step in steps)
@@ -156,8 +169,12 @@ def product_limit(steps):
         else:
             survival, band = 0.0, (0.0, 0.0)
         for name, value in zip(("median", "low", "high"), (survival, *band), strict=True):
-            if value <= 0.5 + 1e-12 and found[name] == inf:
-                found[name] = time
+            if abs(value - 0.5) <= 1e-12:
+                half.setdefault(name, time)
+            elif value < 0.5 and found[name] == inf:
+                found[name] = (half.get(name, time) + time) / 2
+    for name, time in half.items():
+        found[name] = min(found[name], time) if found[name] == inf else found[name]
     return found["median"], found["low"], found["high"]
 
 

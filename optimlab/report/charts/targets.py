@@ -16,7 +16,7 @@ from optimlab.statistics import Comparison
 
 ROOM = 60  # pixels, for the text at the right
 COLUMNS = ["setting", "metric", "optimizer", "number", "rank", "reached", "seeds"]
-EPOCHS = ["epochs_median", "epochs_low", "epochs_high"]
+EPOCHS = ["epochs_median", "epochs_low", "epochs_high", "epochs_expected"]
 
 
 def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
@@ -51,7 +51,13 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     y = alt.Y("optimizer:N").sort(field="rank", op="min").title(None).axis(labelLimit=140)
     colour = palette.colour(legend=False)
     tooltip = vega.tooltip(
-        optimizer="", rank="d", epochs_median=".4~g", epochs_low=".4~g", epochs_high=".4~g", text=""
+        optimizer="",
+        rank="d",
+        epochs_median=".4~g",
+        epochs_low=".4~g",
+        epochs_high=".4~g",
+        epochs_expected=".4~g",
+        text="",
     )
     interval = base.transform_filter("isValid(datum.epochs_low) && isFinite(datum.epochs_low)")
     ends = {"x": alt.X("epochs_low:Q").scale(scale), "x2": alt.X2("high:Q")}
@@ -75,10 +81,12 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     yield Chart(
         name="targets",
         heading="Time to a target",
-        caption="Move the target. It is reached at the first record from which a run stays past it for "
-        "three records. Dots: the median over the seeds by Kaplan and Meier, with its 95 % interval; a "
-        "run that never gets there counts as longer than it was given. At the right: the seeds that "
-        "got there. The best is at the top.",
+        caption="Move the target. It is reached where a run, by straight lines between its records, "
+        "goes past it and stays there for a tenth of its length, or to its end. Dots: the median over "
+        "the seeds by Kaplan and Meier, with its 95 % interval; a run that never gets there counts as "
+        "longer than it was given. At the right: the seeds that got there. The best is at the top. "
+        f"A dot’s label also tells the expected running time: the {clock} of all seeds over how many "
+        "of them got there.",
         alt=f"Dot chart, one row an optimizer. Median {clock} to the target shown first: "
         f"{', '.join(said)}.",
         spec=vega.finish(
