@@ -1,63 +1,46 @@
-"""`plots` and `prune`, killed at random moments: nothing is lost, half-written or changed outside.
+"""What `plots` and `prune` write and delete, killed at random moments: nothing is lost or half-written.
 
 `OPTIMLAB_KILLS=25 pytest tests/test_kills.py` kills more often than the suite has time for.
+That the workers of `plots` leave with it is tested in test_pool.py.
 """
 
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
 import time
-from pathlib import Path
 
 import pytest
+from kill_tasks import PICTURES, prune, report
 from sweeping import document, run, tiny
-from test_faults import LINUX, MARK, processes, wait_for
-from test_files import snapshot
+from test_faults import wait_for
 from test_store import finished
 
 from optimlab.store import Store
 
-KILLS = int(os.environ.get("OPTIMLAB_KILLS", "1"))
-# Small pictures, and workers for few rows.
-COMMAND = """
-from optimlab import plots
-from optimlab.__main__ import main
-from optimlab.report import page
-plots.DOTS_AN_INCH = 20
-page.ROWS_WORTH_A_WORKER = 1
-main()
-"""
+KILLS = int(os.environ.get("OPTIMLAB_KILLS", "3"))
+CONTEXT = multiprocessing.get_context("forkserver")  # the libraries are imported once, not for each kill
+CONTEXT.set_forkserver_preload(["optimlab.report.page", "optimlab.config", "optimlab.store"])
 
 
-def start(results, *words):
-    """Start a command in a session of its own; processes that it leaves behind carry a mark."""
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *map(str, words), "--results", str(results)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), MARK: str(results)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def killed(results, words, begins, rng):
-    """Start a command and kill it at a random moment, every other time soon after it `begins`.
-
-    Return whether it was killed before it ended by itself.
-    """
-    process = start(results, *words)
-    if rng.random() < 0.5 or KILLS == 1:
-        wait_for(lambda: begins() or process.poll() is not None, "it to begin", 300)
-        time.sleep(rng.uniform(0, 0.2))
-    else:
-        time.sleep(rng.uniform(0, 4))
-    is_running = process.poll() is None
+def killed(target, arguments, begins, rng):
+    """Start a process and kill it, mostly just after it `begins`; return whether it still ran."""
+    process = CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    if rng.random() < 0.8:
+        wait_for(lambda: begins() or not process.is_alive(), "it to begin")
+    time.sleep(rng.uniform(0, 0.1))
     process.kill()
-    process.wait(60)
-    wait_for(lambda: not processes(results), "its workers to leave", 30)
-    return is_running
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def undisturbed(target, *arguments):
+    process = CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def contents(folder):
@@ -69,52 +52,70 @@ def contents(folder):
     }
 
 
-def link_from_outside(results, outside):
-    """Give files of the results second names outside, through which a change would show."""
-    outside.mkdir()
-    (outside / "thesis.txt").write_text("a stranger's thesis")
-    for number, path in enumerate(sorted(results.rglob("*.*"))):
-        if path.is_file() and path.suffix != ".lock":
-            (outside / f"{number}").hardlink_to(path)
-    return {path: path.read_bytes() for path in outside.iterdir()}
+@pytest.fixture
+def outside(tmp_path):
+    """A function that gives files second names outside, through which a change would show."""
+    folder, before = tmp_path / "outside", {}
+    folder.mkdir()
+
+    def link(results):
+        for number, path in enumerate(sorted(results.rglob("*.*"))):
+            if path.is_file():
+                (folder / f"{number}").hardlink_to(path)
+                before[folder / f"{number}"] = path.read_bytes()
+
+    yield link
+    assert before
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-@LINUX
-@pytest.mark.slow
-def test_killed_prunes_lose_nothing_and_leave_nothing(tmp_path):
+def test_killed_plots_lose_nothing_and_leave_nothing(tmp_path, outside):
+    results, rng = tmp_path / "results", random.Random(3)
+    run(tiny(tmp_path, document(seeds="tuning = 1\nreporting = 6")), results)
+    tables = contents(results)
+    shutil.copytree(results, tmp_path / "undisturbed")
+    undisturbed(report, tmp_path / "undisturbed")
+    whole = contents(tmp_path / "undisturbed")
+    assert len(whole) == len(tables) + 2 + len(PICTURES) + 1
+    outside(results)
+    (results / "tiny/figures").mkdir()
+    kills = 0
+    while kills < KILLS:
+        for path in (results / "tiny/figures").iterdir():
+            path.unlink()
+        kills += killed(report, [results], lambda: any((results / "tiny/figures").iterdir()), rng)
+        found = contents(results)
+        assert tables.items() <= found.items()
+        assert found.items() <= whole.items()  # each file is whole, or not there yet
+    undisturbed(report, results)
+    assert contents(results) == whole
+    assert not list(results.rglob("*.tmp"))
+
+
+def test_killed_prunes_lose_nothing_and_leave_nothing(tmp_path, outside):
     experiment = tiny(tmp_path, document(seeds="tuning = 1\nreporting = 3"))
     results, rng = tmp_path / "results", random.Random(4)
     run(experiment, results)
-    used = contents(results)
-    [stale] = finished_parts(tmp_path)
-    outside = link_from_outside(results, tmp_path / "outside")
+    used, parts = contents(results), results / "tiny/parts"
+    other = Store(tmp_path / "other/tiny")
+    other.write_part(finished(list(tiny(tmp_path / "other", document(training="epochs = 2")).runs())))
+    [stale] = other.parts.iterdir()
+    outside(results)
     kills = 0
     while kills < KILLS:
-        (results / "tiny/parts/damaged/deep").mkdir(parents=True)
-        for number in range(3000):
-            (results / f"tiny/parts/stale-{number:05}.parquet").hardlink_to(stale)
-            (results / f"tiny/parts/damaged/deep/{number}").touch()
-
-        def begins():
-            return not (results / "tiny/parts/stale-00000.parquet").exists()
-
-        kills += killed(results, ["prune", experiment.file], begins, rng)
+        (parts / "damaged/deep").mkdir(parents=True)
+        for number in range(500):
+            (parts / f"stale-{number:05}.parquet").hardlink_to(stale)
+            (parts / f"damaged/deep/{number}").touch()
+        kills += killed(
+            prune,
+            [results, experiment.file],
+            lambda: not (parts / "stale-00000.parquet").exists(),
+            rng,
+        )
         found = contents(results)
         assert used.items() <= found.items()
         assert all(name.startswith("tiny/parts/") for name in found.keys() - used.keys())
-        for path in (results / "tiny/parts").glob("stale-*.parquet"):
-            path.unlink()
-        shutil.rmtree(results / "tiny/parts/damaged", ignore_errors=True)
-    (results / "tiny/parts/stale-00000.parquet").hardlink_to(stale)
-    assert start(results, "prune", experiment.file).wait(300) == 0
-    assert contents(results) == used
-    assert {path: path.read_bytes() for path in (tmp_path / "outside").iterdir()} == outside
-    assert snapshot(tmp_path / "other/results/tiny/parts")
-
-
-def finished_parts(folder):
-    """Return a part of other runs, outside."""
-    other = tiny(folder / "other", document(training="epochs = 2"))
-    store = Store(folder / "other/results/tiny")
-    store.write_part(finished(list(other.runs())))
-    return list(store.parts.iterdir())
+        undisturbed(prune, results, experiment.file)
+        assert contents(results) == used
+    assert stale.exists()
