@@ -295,7 +295,10 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
     on_grid = {status: record[f"grid_{status}"] for status in STATUSES[1:]}
     grid = sum(record[f"grid_{status}"] for status in STATUSES)
     bad = _count(counts, seeds) if seeds else "no run yet"
-    cells.append(Cell(bad, (f"grid: {_count(on_grid, grid)}",), sum(counts.values())))
+    low, high = (100 * record[f"bad_share_{end}"] for end in ("low", "high"))
+    share = f"{low:.0f}–{high:.0f} % of runs, 95 % interval" if seeds and sum(counts.values()) else ""
+    below = tuple(line for line in (share, f"grid: {_count(on_grid, grid)}") if line)
+    cells.append(Cell(bad, below, sum(counts.values())))
     return cells
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.statistics.failures import mcnemar_p_value
 from optimlab.statistics.intervals import SEED
 from optimlab.statistics.ranking import by_seed, quantile
 from optimlab.statistics.resampling import (
@@ -44,6 +45,7 @@ PAIR_COLUMNS = [
     *("epochs_p_value", "epochs_p_value_adjusted", "epochs_favour", "epochs_different"),
     *("test_difference_iqm", "test_difference_low", "test_difference_high"),
     *("test_p_value", "test_p_value_adjusted", "test_favours", "test_different"),
+    *("bad_better", "bad_worse", "bad_p_value"),
 ]
 
 
@@ -110,8 +112,9 @@ def compare(
     pairs = []
     for setting, order in orders.items():
         rivals = list(combinations(order, 2))
-        scores, epochs = (
-            by_seed(reported[setting], name).reindex(columns=list(order)) for name in ("score", "epochs")
+        scores, epochs, bad = (
+            by_seed(reported[setting], name).reindex(columns=list(order))
+            for name in ("score", "epochs", "bad")
         )
         for better, worse in rivals:
             seeds = retunings[setting].seeds(better, worse)
@@ -123,6 +126,9 @@ def compare(
                 "seeds": len(seeds),
                 "difference_median": quantile(gaps, 0.5),
                 "epochs_median": quantile(differences(epochs[better], epochs[worse]), 0.5),
+                "bad_better": bad[better].sum(),
+                "bad_worse": bad[worse].sum(),
+                "bad_p_value": mcnemar_p_value(bad[better], bad[worse]),
                 "seeds_to_settle": np.inf if len(gaps) and np.isinf(gaps).mean() > MOSTLY else np.nan,
             }
             ahead: dict[str, Estimate] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.statistics.failures import share_interval
 from optimlab.statistics.finals import FINAL, with_finals
 from optimlab.statistics.intervals import (
     DRAWS,
@@ -278,6 +279,8 @@ def _summarize(
         row |= _spread(own["loss"], "default_loss", draws)
         row |= _spread(own["accuracy"], "default_accuracy", draws)
         row |= {f"runs_{status}": (mine["status"] == status).sum() for status in STATUSES}
+        bad = share_interval(int(mine["bad"].sum()), len(mine))
+        row |= dict(zip(("bad_share_low", "bad_share_high"), bad, strict=True))
         row |= {f"default_{status}": (own["status"] == status).sum() for status in STATUSES}
         row |= {f"grid_{status}": (grid["status"] == status).sum() for status in STATUSES}
         rows.append({**row, "score": quantile(mine["score"], 0.5)})

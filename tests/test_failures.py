@@ -1,0 +1,40 @@
+"""How often runs go wrong: against scipy, and by hand."""
+
+import numpy as np
+import pytest
+from reference.statistics import contest, traces_of
+from scipy import stats
+
+from optimlab.statistics import compare_optimizers
+from optimlab.statistics.failures import mcnemar_p_value, share_interval
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize(("bad", "of"), [(0, 1), (0, 30), (7, 18), (18, 18), (1, 2)])
+def test_the_interval_of_a_share_is_scipys(bad, of):
+    expected = stats.binomtest(bad, of).proportion_ci(0.95, method="exact")
+    assert share_interval(bad, of) == pytest.approx(tuple(expected))
+
+
+def test_the_interval_of_nothing():
+    assert np.isnan(share_interval(0, 0)).all()
+
+
+def test_mcnemars_test_is_the_sign_test_of_the_seeds_that_differ():
+    first = np.array([1, 1, 1, 1, 1, 1, 0, 0, 1, NAN])
+    second = np.array([0, 0, 0, 0, 0, 0, 1, 0, 1, 1])
+    assert mcnemar_p_value(first, second) == pytest.approx(stats.binomtest(1, 7).pvalue)
+    assert mcnemar_p_value(second, first) == mcnemar_p_value(first, second)
+    assert mcnemar_p_value([1, 0], [1, 0]) == 1
+    assert np.isnan(mcnemar_p_value([NAN], [1]))
+
+
+def test_failures_stand_in_the_tables_and_in_the_sentence_that_praises():
+    runs = contest(range(18), A=lambda s: INF if s < 7 else 1.0 + s / 99, B=lambda s: 9.0 + s / 9)
+    found = compare_optimizers(runs, traces_of(runs), splits=9, draws=9)
+    pair = found.pairs.iloc[0]
+    assert (pair["better"], pair["bad_better"], pair["bad_worse"]) == ("A", 7, 0)
+    assert pair["bad_p_value"] == pytest.approx(2 / 2**7)
+    first = found.summary.iloc[0]
+    assert (first["bad_share_low"], first["bad_share_high"]) == pytest.approx(share_interval(7, 18))
