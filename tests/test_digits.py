@@ -315,8 +315,12 @@ def test_parameters_are_evaluated_with_the_averages_of_their_own_stack():
     for params in (first, best, second.copy()):  # of a copy nobody knows whose it is
         with pytest.raises(ValueError, match="not of the stack that began last"):
             problem.evaluate(params)
+    del params, first  # a copy outlives what it was copied from
+    trained(problem, 0.1)
     with pytest.raises(ValueError, match="not of the stack that began last"):
-        problem.loss_and_gradient(first, next(problem.batches([1, 2, 3])))
+        problem.evaluate(best)
+    with pytest.raises(ValueError, match="not of the stack that began last"):
+        problem.loss_and_gradient(second, next(problem.batches([1, 2, 3])))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4])

@@ -93,7 +93,8 @@ class Network:
         self._named: list[tuple[Array, Views]] = []
         self._keeps_averages = batch_norm and evaluate_with == "running"
         self._runs: int | None = None  # of the stack that has begun
-        self._starts: list[weakref.ref[Array]] = []  # by `initial_params`, the current one last
+        self._stacks = 0  # that have begun
+        self._starts: list[weakref.ref[Array]] = []  # theirs that are still used, the current one last
 
     def initial_params(self, generators: Sequence[np.random.Generator]) -> Array:
         """Return start parameters (R, P), row r drawn by generator r alone, and start a stack of R."""
@@ -107,7 +108,8 @@ class Network:
             elif isinstance(layer, BatchNorm):
                 views[layer.gamma][...] = 1
         self.start(len(generators))
-        self._starts.append(weakref.ref(params))
+        self._stacks += 1
+        self._starts = [start for start in self._starts if start() is not None] + [weakref.ref(params)]
         return params
 
     def start(self, runs: int) -> None:
@@ -137,7 +139,7 @@ class Network:
         if len(params) != self._runs:
             raise ValueError(f"params has {len(params)} rows, and the stack that has begun {self._runs}")
         is_earlier = any(start() is params for start in self._starts[:-1])
-        if is_earlier or (is_final and len(self._starts) > 1 and self._starts[-1]() is not params):
+        if is_earlier or (is_final and self._stacks > 1 and self._starts[-1]() is not params):
             raise ValueError(
                 "params is not of the stack that began last, whose running averages batch norm holds: "
                 "evaluate a stack before the next begins, or give each a problem of its own"
