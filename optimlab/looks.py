@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import count
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
+from matplotlib import font_manager
+from matplotlib.markers import MarkerStyle
 
 INK, GREY = "#222222", "#8a8a8a"
 
@@ -25,6 +31,13 @@ class Look:
     def line_style(self) -> Any:
         """The dashes as matplotlib takes them."""
         return (0, self.dashes) if self.dashes else "-"
+
+    @property
+    def corners(self) -> np.ndarray:
+        """The marker's outline (K, 2) about the origin, at most 1 wide and high, y upwards."""
+        style = MarkerStyle(self.marker)
+        outline = style.get_path().transformed(style.get_transform())
+        return np.asarray(outline.to_polygons()[0])
 
 
 # Colours: Okabe & Ito (2008), Color universal design; the last four: Tol (2021), the muted scheme.
@@ -44,12 +57,10 @@ OTHERS = (
     Look("#44AA99", (8, 1, 1, 1), "p"),
     Look("#222222", (9, 2), "P"),
 )
-# A second and third setting of a built-in rule keeps its colour.
-VARIANTS: tuple[tuple[tuple[float, ...], str], ...] = (
-    ((1.5, 1), "P"),
-    ((6, 1, 1, 1, 1, 1), "X"),
-    ((9, 3), "*"),
-)
+# Those of one colour take dashes and markers in turn, each from its own on. Thirteen dashes and twelve
+# markers come back together after 156 turns: more than an experiment may have optimizers.
+DASHES = ((1.5, 1), *(look.dashes for look in (*BUILT_IN.values(), *OTHERS)))
+MARKERS = tuple(look.marker for look in (*BUILT_IN.values(), *OTHERS))
 # matplotlib's own defaults, whatever a user's matplotlibrc says; the backend is no matter of style.
 DEFAULTS: Any = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
 THEME: Any = {
@@ -84,7 +95,7 @@ THEME: Any = {
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif'
 CHART_CONFIG: Any = {
     "font": FONT,
-    "background": "transparent",
+    "background": "white",  # of what is saved: on the page it is that of the page
     "view": {"stroke": None},
     "axis": {
         "labelFontSize": 11.5,
@@ -99,27 +110,80 @@ CHART_CONFIG: Any = {
         "titlePadding": 10,
     },
     "legend": {"labelFontSize": 12, "labelColor": INK},
-    "title": {"fontSize": 13, "fontWeight": 600, "color": INK, "offset": 12},
+    "title": {
+        "fontSize": 13,
+        "fontWeight": 600,
+        "color": INK,
+        "offset": 12,
+        "subtitleColor": INK,
+        "subtitleFontSize": 11.5,
+        "subtitlePadding": 4,
+    },
 }
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Return how each optimizer is drawn; those that are not built in take the next free look.
+    """Return how each optimizer is drawn: no two alike, and those that are built in always the same.
 
     "Adam (textbook)" is an Adam: it has Adam's colour, and where another Adam came before it, dashes
-    and a marker of its own.
+    and a marker of its own. So has a rule of the user's own where all colours are taken.
     """
-    others = (OTHERS[number % len(OTHERS)] for number in count())
-    seen: dict[str, int] = {}
+    others = itertools.cycle(OTHERS)
+    turns: dict[str, int] = {}  # colour → how many have it
     styles = {}
-    for label in labels:
-        rule = label.partition(" (")[0]
-        if rule not in BUILT_IN:
-            styles[label] = next(others)
-            continue
-        place = seen[rule] = seen.get(rule, -1) + 1
-        dashes, marker = VARIANTS[(place - 1) % len(VARIANTS)]
-        styles[label] = (
-            replace(BUILT_IN[rule], dashes=dashes, marker=marker) if place else BUILT_IN[rule]
+    for label in sorted(labels, key=lambda label: label not in BUILT_IN):
+        first = BUILT_IN.get(label.partition(" (")[0]) or next(others)
+        turn = turns[first.colour] = turns.get(first.colour, -1) + 1
+        styles[label] = replace(
+            first,
+            dashes=DASHES[(DASHES.index(first.dashes) + turn) % len(DASHES)],
+            marker=MARKERS[(MARKERS.index(first.marker) + turn) % len(MARKERS)],
         )
-    return styles
+    return {label: styles[label] for label in labels}
+
+
+@contextmanager
+def style(texts: Iterable[str] = (), **options: Any) -> Iterator[None]:
+    """Draw in the style of all figures, with a font for each letter of the texts.
+
+    Parameters
+    ----------
+    texts : from outside, like labels, in any script; see `missing_letters`.
+    options : of matplotlib, in place of those of `THEME`.
+    """
+    with mpl.rc_context(THEME | {"font.family": fonts(texts)} | options), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said once, for all figures
+        yield
+
+
+def fonts(texts: Iterable[str]) -> list[str]:
+    """Return the names of the fonts that texts take, DejaVu Sans the first."""
+    found = [font for font in map(_font_of, sorted(set("".join(texts)))) if font]
+    return list(dict.fromkeys([*THEME["font.family"], *found]))
+
+
+def missing_letters(texts: Iterable[str]) -> str:
+    """Return the letters that no installed font has: a figure has boxes in their place."""
+    return "".join(letter for letter in sorted(set("".join(texts))) if _font_of(letter) is None)
+
+
+@cache
+def _font_of(letter: str) -> str | None:
+    """Return the name of a font that has a letter, DejaVu Sans if it has it; None if no font does."""
+    own = font_manager.findfont("DejaVu Sans")
+    if letter.isspace() or ord(letter) in font_manager.get_font(own).get_charmap():
+        return "DejaVu Sans"
+    for path in sorted(font_manager.findSystemFonts()):
+        if ord(letter) in _letters(path):
+            font_manager.fontManager.addfont(path)  # it may be newer than matplotlib's list
+            return str(font_manager.get_font(path).family_name)
+    return None
+
+
+@cache
+def _letters(path: str) -> frozenset[int]:
+    """Return the letters of a font, none of one that cannot be read."""
+    try:
+        return frozenset(font_manager.get_font(path).get_charmap())
+    except (OSError, RuntimeError):
+        return frozenset()

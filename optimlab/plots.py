@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from typing import Any, cast
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -29,7 +28,7 @@ from matplotlib.ticker import (
 )
 from PIL import Image
 
-from optimlab.looks import GREY, INK, THEME, Look
+from optimlab.looks import GREY, INK, Look, style
 from optimlab.statistics import STATUSES
 from optimlab.wording import number, split_name
 
@@ -64,7 +63,7 @@ def traces_figure(
     styles : the look of each optimizer, from `looks`.
     unit : of the loss, if it has one.
     """
-    with mpl.rc_context(THEME):
+    with style(styles):
         figure = new_figure(3.7 if narrow else 9, 2.6 * len(bands) + 0.6 if narrow else 4)
         shape = (len(bands), 1) if narrow else (1, len(bands))
         panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
@@ -108,7 +107,7 @@ def rates_figure(
     width = 3.7 if narrow else max(2.4 * columns - 0.6, 5)
     clock = clock_of(traces)
     looks_of = {"train": Look(GREY, (3, 1.2), ""), "validation": Look(look.colour, (), "")}
-    with mpl.rc_context(THEME):
+    with style():
         figure, panels = _grid(rows, columns, width, panel_height=1.15 if narrow else 1.5)
         top = _loss_scale(panels[0, 0], pd.concat(bands.values()))
         panels[0, 0].yaxis.set_minor_locator(NullLocator())
@@ -159,7 +158,7 @@ def sensitivity_figure(
     unit : of the loss, if it has one.
     """
     shown = [label for label in styles if label in set(bands["optimizer"])]
-    with mpl.rc_context(THEME):
+    with style(styles):
         low = 0.3 * len(shown) + 0.2
         figure = new_figure(3.7 if narrow else 9, 4.3 + low if narrow else 4.4 + low)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, low])
@@ -195,7 +194,7 @@ def accuracy_figure(
     styles : the look of each optimizer.
     """
     split = summary["accuracy"].iloc[0]
-    with mpl.rc_context(THEME):
+    with style(styles):
         figure = new_figure(3.7 if narrow else 9, 0.5 * len(summary) + 0.9)
         axes = figure.subplots()
         names = []
@@ -228,7 +227,7 @@ def accuracy_figure(
 def pixels(figure: Figure) -> Image.Image:
     """Return the figure drawn, 200 dots an inch."""
     canvas = FigureCanvasAgg(figure)
-    with mpl.rc_context(THEME):
+    with style():
         canvas.draw()  # type: ignore[no-untyped-call]
         drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return Image.fromarray(drawn).convert("RGB")
@@ -251,7 +250,7 @@ def webp(image: Image.Image) -> bytes:
 def svg(figure: Figure) -> bytes:
     """Return the figure as SVG, the same bytes every time."""
     buffer, nothing = io.BytesIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context(THEME):
+    with style():
         figure.savefig(buffer, format="svg", metadata=nothing)
     return buffer.getvalue()
 

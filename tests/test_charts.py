@@ -330,6 +330,27 @@ def test_ticks_are_round_numbers():
 
 
 @pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.21, 0.45), (0.9, 1.1), (2.1, 4.9), (0.3, 0.7), (1e-9, 1.2), (0.11, 0.35), (3, 3.1)],
+)
+def test_a_logarithmic_axis_has_several_ticks(low, high):
+    ticks = vega.log_ticks(low, high)
+    assert 3 <= len(ticks) <= vega.MOST_TICKS
+    assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
+
+
+def test_seeds_to_settle_are_of_the_rates_that_they_are_for(study):
+    folder, _ = study
+    runs, traces = pd.read_csv(folder / "runs.csv"), pd.read_parquet(folder / "traces.parquet")
+    comparison = compare_optimizers(runs, traces, DEFAULTS)
+    comparison.pairs["seeds_to_settle"] = pd.Series(20, comparison.pairs.index, dtype=object)
+    comparison.pairs["seeds_to_settle_low"] = comparison.pairs["seeds_to_settle_high"] = 20.0
+    comparison.pairs["outcome"] = "undecided"
+    (chart,) = differences_chart(comparison, "")
+    assert "At tuned learning rates: if the observed differences hold" in chart.caption
+
+
+@pytest.mark.parametrize(
     ("values", "is_log"),
     [
         ([0.1, np.inf], True),

@@ -122,3 +122,20 @@ def test_the_slider_moves_all_paths_in_a_browser(chart, tmp_path):
     assert titles == ("a ravine, step 20", "a ravine, step 5", 'the "monkey", step 5')
     assert dots[0] - dots[1] == 2 * 15  # a dot a step of each of the two
     assert dots[2] - dots[1] == 3  # three minima and a saddle in place of one minimum
+
+
+def test_a_run_that_leaves_for_good_leaves_the_picture_alone():
+    part = scene("ravine")
+    far = part.paths.assign(x=part.paths["x"].where(part.paths["step"] < 10, 1e300))
+    (chart,) = paths_chart(
+        {"far": Scene(part.surface, far, part.view)},
+        Palette(looks(LABELS)),
+        name="p",
+        heading="",
+        caption="",
+    )
+    left, right, *_ = part.view
+    shown = chart.tables["paths"]
+    assert right < shown["x"].max() < right + 1000 * (right - left)  # SVG has no numbers above 10³⁸
+    near = shown[shown["step"] < 10].reset_index(drop=True)
+    assert near["x"].tolist() == far.loc[far["step"] < 10, "x"].tolist()

@@ -7,6 +7,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -135,6 +138,117 @@ def test_settings_of_one_rule_share_its_colour_only():
     assert {first.colour} == {second.colour, third.colour} != {other.colour}
     assert len({first.marker, second.marker, third.marker}) == 3
     assert len({first.dashes, second.dashes, third.dashes}) == 3
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [f"mine {k}" for k in range(100)],
+        [f"Adam ({k})" for k in range(100)],
+        [*looks.BUILT_IN, *"abcdefg", "Adam (textbook)", "SGD (textbook)", "Adam (2)", "Adam (3)"],
+    ],
+)
+def test_no_two_optimizers_look_alike(labels):
+    drawn = looks.looks(labels)
+    assert list(drawn) == labels
+    assert len(set(drawn.values())) == len(labels)
+    assert len({(look.colour, look.dashes) for look in list(drawn.values())[:12]}) == 12
+
+
+def test_a_built_in_rule_looks_the_same_whatever_comes_before_it():
+    drawn = looks.looks(["Adam (article)", "mine", "Adam"])
+    assert drawn["Adam"] == looks.BUILT_IN["Adam"]
+    assert drawn["Adam (article)"].colour == drawn["Adam"].colour
+    assert drawn["Adam (article)"] != drawn["Adam"]
+
+
+# How the three kinds of dichromats see linear RGB: Viénot, Brettel & Mollon (1999), and for the third
+# Machado, Oliveira & Fernandes (2009).
+DICHROMATS = {
+    "protanopia": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
+    "deuteranopia": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039],
+    ],
+}  # fmt: skip
+
+
+def seen(colour, kind):
+    """Return a colour as a dichromat sees it, in CIELAB."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.array(DICHROMATS[kind]) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ linear / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def nearest(colours, kind):
+    """Return the least distance between two of some colours for a dichromat; 2.3 can just be seen."""
+    points = [seen(colour, kind) for colour in colours]
+    return min(np.linalg.norm(a - b) for k, a in enumerate(points) for b in points[:k])
+
+
+@pytest.mark.parametrize("kind", DICHROMATS)
+def test_the_colours_of_the_built_in_differ_for_the_colour_blind(kind):
+    assert nearest([look.colour for look in looks.BUILT_IN.values()], kind) > 5
+    assert nearest([look.colour for look in looks.OTHERS], kind) > 5
+
+
+def test_red_and_green_would_not_do():
+    assert nearest(["#b34d4d", "#67671c"], "deuteranopia") < 25
+
+
+@pytest.fixture
+def fonts(tmp_path, monkeypatch):
+    """Make a font of two letters of no other installed one: they are for private use."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 700), (600, 700), (600, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    builder = FontBuilder(1000)
+    builder.setupGlyphOrder([".notdef", "one", "two"])
+    builder.setupCharacterMap({ord(LETTERS[0]): "one", ord(LETTERS[1]): "two"})
+    builder.setupGlyf(dict.fromkeys([".notdef", "one", "two"], pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys([".notdef", "one", "two"], (650, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Two Letters", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "two.ttf")
+    found = font_manager.findSystemFonts()
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [*found, str(tmp_path / "two.ttf")])
+    known = list(font_manager.fontManager.ttflist)
+    looks._font_of.cache_clear()
+    yield
+    looks._font_of.cache_clear()
+    font_manager.fontManager.ttflist[:] = known
+
+
+LETTERS = "\U000f0001\U000f0002\U000f0003"  # for private use: the first two are in the font
+
+
+def test_letters_that_the_usual_font_lacks_come_from_another(fonts):
+    assert looks.fonts(["Größe α"]) == ["DejaVu Sans"]
+    assert looks.missing_letters(["Größe α", LETTERS[:2]]) == ""
+    assert looks.fonts(["SGD", f"x {LETTERS[:2]}"]) == ["DejaVu Sans", "Two Letters"]
+    styles = looks.looks([LETTERS[:2], "SGD"])
+    bands = pd.DataFrame({"optimizer": list(styles), "learning_rate": 1.0, "low": 1.0, "median": 1.0})
+    bands = bands.assign(high=1.0, **dict.fromkeys(statistics.STATUSES, 0.0))
+    figure = plots.sensitivity_figure(bands, dict.fromkeys(styles, 1.0), styles, loss="train")
+    plots.pixels(figure)  # a letter without a font is a warning, which is an error here
+    plots.svg(figure)
+
+
+def test_letters_that_no_font_has_are_told(fonts):
+    assert looks.missing_letters([LETTERS, "a", LETTERS]) == LETTERS[2]
+    assert looks.fonts([LETTERS]) == ["DejaVu Sans", "Two Letters"]
+    with looks.style([LETTERS]):  # no warning, which would be an error here
+        figure = plots.new_figure(2, 1)
+        figure.text(0, 0, LETTERS)
+        plots.pixels(figure)
 
 
 def test_a_diverged_median_leaves_the_top():

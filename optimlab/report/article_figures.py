@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -10,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from optimlab.looks import BUILT_IN, INK, THEME, Look, looks
+from optimlab.looks import BUILT_IN, INK, Look, looks, style
 from optimlab.plots import new_figure
 from optimlab.wording import number
 
@@ -27,7 +26,7 @@ def reproduction_figure(
     """
     points = pd.Series(published)
     colour = BUILT_IN["Adam"].colour
-    with mpl.rc_context(THEME):
+    with style():
         figure = new_figure(3.7 if narrow else 9, 4.6 if narrow else 4.8)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
         _draw_range(upper, bands, Look(colour, (), ""))
@@ -66,7 +65,7 @@ def five_figure(bands: pd.DataFrame, *, narrow: bool = False) -> Figure:
     rules, settings = parts["rule"].fillna(bands["optimizer"]), parts["setting"].fillna("")
     styles = looks(list(rules.unique()))
     titles = list(settings.unique())
-    with mpl.rc_context(THEME):
+    with style([*rules, *titles]):
         figure = new_figure(3.7 if narrow else 9, 2.6 * len(titles) + 0.3 if narrow else 4)
         shape = (len(titles), 1) if narrow else (1, len(titles))
         panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)

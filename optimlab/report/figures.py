@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ Calls = dict[str, Any]  # name of a figure → the call, joblib's `delayed`, tha
 
 @dataclass(frozen=True)
 class Picture:
-    """An image inside the page: its data as a URL, and its size in pixels."""
+    """An image of the page: its address, or its data as a URL, and its size in pixels."""
 
     url: str
     width: int
@@ -146,6 +147,12 @@ def static_figure(
     drawn, narrow = plots.pixels(wide), plots.pixels(draw(*tables, **options, narrow=True))
     files = {f"{name}.png": plots.png(drawn), f"{name}.svg": plots.svg(wide)}
     return StaticFigure(name, caption, alt, files, _picture(drawn), _picture(narrow))
+
+
+def picture_file(url: str, content: bytes) -> Picture:
+    """Return a PNG file beside the page as a picture of it."""
+    with Image.open(io.BytesIO(content)) as image:
+        return Picture(url, *image.size)
 
 
 def _picture(image: Image.Image) -> Picture:

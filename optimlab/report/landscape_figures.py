@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib import patheffects
@@ -14,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from optimlab.looks import INK, THEME, Look
+from optimlab.looks import INK, Look, style
 from optimlab.plots import new_figure
 from optimlab.problems import Landscape
 from optimlab.wording import number
@@ -104,7 +103,7 @@ def paths_figure(
     rows = -(-len(labels) // columns)
     width = 3.7 if narrow else 9.0
     ratio = np.ptp(surface.y) / np.ptp(surface.x)
-    with mpl.rc_context({**THEME, "axes.grid": False}):
+    with style(labels, **{"axes.grid": False}):
         height = rows * (width / columns * ratio * 0.9 + 0.32) + 0.35
         figure = new_figure(width, height)
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -149,12 +148,13 @@ def plane_figure(
     labels = [label for label in styles if label in set(paths["optimizer"])]
     width = 3.7 if narrow else 7.0
     ratio = np.ptp(surface.y) / np.ptp(surface.x)
-    with mpl.rc_context({**THEME, "axes.grid": False}):
+    with style(labels, **{"axes.grid": False}):
         figure = new_figure(width, (width - 0.5) * ratio + (1.0 if narrow else 0.8))
         axes = figure.subplots()
         draw_contours(axes, surface, named=True)
         for label in labels:
-            draw_path(axes, paths[paths["optimizer"] == label], styles[label], ticks=())
+            own, look = paths[paths["optimizer"] == label], styles[label]
+            draw_path(axes, own, look, ticks=(), end=look.marker)
         axes.set_xlabel(f"first principal component, {100 * explained[0]:.0f} % of the variance")
         axes.set_ylabel(f"second principal component, {100 * explained[1]:.0f} % of the variance")
         handles = [
@@ -163,8 +163,8 @@ def plane_figure(
                 [],
                 color=styles[label].colour,
                 linewidth=1.2,
-                marker="s",
-                markersize=4.2,
+                marker=styles[label].marker,
+                markersize=5.5,
                 markeredgecolor="white",
                 markeredgewidth=0.7,
                 label=label,
@@ -211,8 +211,16 @@ def draw_path(
     look: Look,
     ticks: Sequence[int] = TICKS,
     marks: Sequence[Array] = (),
+    end: str = "s",
 ) -> None:
-    """Draw a run: a dot a step, a ring its start, a square its end; `ticks` named, away from `marks`."""
+    """Draw a run: dots at its steps, a ring at its start, a marker at its end.
+
+    Parameters
+    ----------
+    ticks : the steps that are named, but for those too close to a mark.
+    marks : what lies there already.
+    end : the marker.
+    """
     points = path.sort_values("step")[["x", "y"]].to_numpy()
     steps = np.sort(path["step"].to_numpy())
     axes.plot(*points.T, color=look.colour, linewidth=1.0, zorder=3, solid_joinstyle="round",
@@ -221,8 +229,8 @@ def draw_path(
               markeredgewidth=0)  # fmt: skip
     axes.plot(*points[:1].T, marker="o", markersize=5.5, markerfacecolor="white", markeredgecolor=INK,
               markeredgewidth=1.1, zorder=4)  # fmt: skip
-    axes.plot(*points[-1:].T, marker="s", markersize=4.2, color=look.colour, markeredgecolor="white",
-              markeredgewidth=0.7, zorder=4)  # fmt: skip
+    axes.plot(*points[-1:].T, marker=end, markersize=4.2, color=look.colour,
+              markeredgecolor="white", markeredgewidth=0.7, zorder=4)  # fmt: skip
     size = np.array([np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())])
     taken = [points[0], *marks]
     for step in ticks:

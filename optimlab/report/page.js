@@ -2,6 +2,7 @@
 "use strict";
 
 const ROOM_FOR_AXES = 105; // pixels beside a part of a chart, at first; a whole chart finds its width by itself
+const phone = window.matchMedia("(max-width: 44rem)"); // as in style.css
 
 // A table has a list for each column, of numbers, or of the places of its texts; Vega-Lite wants rows.
 function rowsOf(table) {
@@ -18,37 +19,105 @@ function unpacked(text) {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
 }
 
-// What a reader has chosen in a chart: the signals that have a control.
-function choices(view) {
-  const names = new Set([...view.container().querySelectorAll(".vega-bindings [name]")].map((each) => each.name));
-  return view.getState({ signals: (name) => names.has(name), data: () => false, recurse: false });
+// A tooltip comes as pairs of a name and a text; what has no text is left out.
+function tooltipTable(lines, escaped) {
+  const rows = lines.filter(([, text]) => text !== "" && text != null).map(([name, text]) =>
+    `<tr><td class="key">${escaped(name)}</td><td class="value">${escaped(text)}</td></tr>`);
+  return `<table><tbody>${rows.join("")}</tbody></table>`;
+}
+
+// The entries of a legend can be clicked where each optimizer has a check box: a click sets the boxes.
+const hasBoxes = (spec) => spec.params?.some(({ name }) => name === "show_0");
+function clickableLegend(vega) {
+  const part = { interactive: true, update: { cursor: { value: "pointer" } } };
+  for (const legend of vega.legends ?? [])
+    for (const name of ["labels", "symbols"])
+      (legend.encode ??= {})[name] = { ...part, ...legend.encode[name], update: { ...legend.encode[name]?.update, ...part.update } };
+  return vega;
+}
+function followLegend(view) {
+  view.addEventListener("click", (_, item) => {
+    if (!item?.mark?.role?.startsWith("legend-")) return;
+    const labels = view.signal("labels");
+    const shown = labels.map((_, place) => view.signal(`show_${place}`));
+    const isAll = shown.every(Boolean);
+    const wanted = labels.map((label, place) => label === item.datum.value ? isAll || !shown[place] : !isAll && shown[place]);
+    const isNone = !wanted.some(Boolean);
+    labels.forEach((_, place) => view.signal(`show_${place}`, isNone || wanted[place]));
+    view.runAsync();
+  });
+}
+
+// A slider <name> says what the signal <name>_text does, where there is one, and else its number.
+function sayInWords(view, spec, place) {
+  for (const slider of place.querySelectorAll("input[type='range']")) {
+    const name = `${slider.name}_text`;
+    if (!spec.params.some((param) => param.name === name)) continue;
+    const words = document.createElement("span");
+    slider.nextElementSibling.replaceWith(words); // Vega keeps writing the number to the one that is gone
+    const say = () => {
+      words.textContent = view.signal(name);
+      slider.setAttribute("aria-valuetext", words.textContent);
+    };
+    view.addSignalListener(name, say);
+    say();
+  }
+}
+
+// Makes a chart as wide as there is room. All that a reader has chosen stays, since nothing is drawn anew.
+async function fit(figure) {
+  const { view, room, hasParts } = figure.drawn;
+  const place = figure.querySelector(".view"), drawing = place.querySelector("svg.marks");
+  view.signal("narrow", phone.matches);
+  if (!hasParts) view.height(room[phone.matches ? 1 : 0]);
+  await view.resize().runAsync(); // labels that turn for want of room need a second layout
+  for (let round = 0; hasParts && round < 5; round++) { // the room for labels may depend on the width
+    const excess = Math.ceil(drawing.width.baseVal.value - place.clientWidth);
+    if (!excess) break;
+    await view.width(Math.max(100, view.width() - excess)).resize().runAsync();
+  }
+}
+
+async function draw(figure) {
+  const place = figure.querySelector(".view");
+  const { spec, tables, room } = await unpacked(figure.querySelector("script").textContent);
+  for (const name in tables) (spec.datasets ??= {})[name] = rowsOf(tables[name]);
+  for (const part of spec.vconcat ?? []) part.width = Math.max(100, place.clientWidth - ROOM_FOR_AXES);
+  if (!spec.vconcat) spec.height = room[phone.matches ? 1 : 0];
+  const { view } = await vegaEmbed(place, spec, {
+    actions: { export: true, source: false, compiled: false, editor: false },
+    ast: true, // expressions are interpreted, so that the page need not allow eval
+    downloadFileName: figure.id,
+    logLevel: 1, // errors: a layer that shows nothing is no news
+    patch: (vega) => hasBoxes(spec) ? clickableLegend(vega) : vega,
+    renderer: "svg",
+    scaleFactor: { png: 2, svg: 1 },
+    tooltip: { formatTooltip: tooltipTable, theme: window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" },
+  });
+  figure.drawn = { view, room, hasParts: !!spec.vconcat };
+  if (hasBoxes(spec)) followLegend(view);
+  sayInWords(view, spec, place);
+  place.querySelector("summary")?.setAttribute("aria-label", "Save this chart");
+  await fit(figure);
+  figure.view = view;
+}
+
+// Without what the charts need there is the static figure, as without JavaScript.
+function giveUp(figure) {
+  figure.querySelector(".view").innerHTML = figure.querySelector("noscript").textContent;
 }
 
 async function show(figure) {
-  const { spec, tables } = await unpacked(figure.querySelector("script").textContent);
-  const chosen = figure.view && choices(figure.view);
   const place = figure.querySelector(".view");
-  for (const name in tables) (spec.datasets ??= {})[name] = rowsOf(tables[name]);
-  figure.room ??= ROOM_FOR_AXES;
-  for (let isTooWide = true; isTooWide;) {
-    for (const part of spec.vconcat ?? []) part.width = Math.max(100, place.clientWidth - figure.room);
-    figure.shown?.finalize();
-    figure.shown = await vegaEmbed(place, spec, {
-      actions: { export: true, source: false, compiled: false, editor: false },
-      ast: true, // expressions are interpreted, so that the page need not allow eval
-      downloadFileName: figure.id,
-      logLevel: 1, // errors: a layer that shows nothing is no news
-      renderer: "svg",
-      tooltip: { theme: window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" },
-    });
-    const drawing = place.querySelector("svg.marks");
-    const excess = Math.ceil(drawing.width.baseVal.value - drawing.clientWidth);
-    isTooWide = spec.vconcat && excess > 0 && figure.room === ROOM_FOR_AXES; // its labels are long: once more
-    if (isTooWide) figure.room += excess;
+  place.style.minHeight = `${place.offsetHeight}px`; // it keeps its room while it is empty
+  try {
+    await draw(figure);
+  } catch (error) {
+    giveUp(figure);
+    console.error(error);
+  } finally {
+    place.style.minHeight = "";
   }
-  figure.view = figure.shown.view;
-  if (chosen) figure.view.setState(chosen);
-  await figure.view.resize().runAsync(); // labels that turn for want of room need a second layout
 }
 
 const figures = [...document.querySelectorAll("figure.chart")];
@@ -61,20 +130,28 @@ function showOnce(figure) {
   return (figure.ready ??= show(figure));
 }
 
-let widthDrawn = window.innerWidth;
 const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 200));
 const isFolded = (figure) => figure.closest("details:not([open])");
 const showRest = async () => {
   for (const figure of figures) if (!isFolded(figure)) { await showOnce(figure); await new Promise(idle); }
 };
-figures.forEach((figure) => near.observe(figure));
-window.addEventListener("load", () => idle(showRest));
-window.addEventListener("beforeprint", () => figures.filter((figure) => !isFolded(figure)).forEach(showOnce));
+if (window.DecompressionStream) {
+  figures.forEach((figure) => near.observe(figure));
+  window.addEventListener("load", () => idle(showRest));
+  window.addEventListener("beforeprint", () => figures.filter((figure) => !isFolded(figure)).forEach(showOnce));
+} else {
+  figures.forEach(giveUp);
+}
+let widthDrawn = window.innerWidth;
 window.addEventListener("resize", () => {
   if (window.innerWidth === widthDrawn) return; // a phone hides its bars, a printer changes the height
   widthDrawn = window.innerWidth;
-  for (const figure of figures) if (figure.view && figure.classList.contains("parts")) show(figure);
+  for (const figure of figures) if (figure.view && !isFolded(figure)) fit(figure);
 });
+for (const details of document.querySelectorAll("details.problem"))
+  details.addEventListener("toggle", () => { // what was resized while it was folded
+    for (const figure of details.querySelectorAll("figure.chart")) if (figure.view && details.open) fit(figure);
+  });
 
 function sort(table, column, direction) {
   const heads = [...table.tHead.rows[0].cells];

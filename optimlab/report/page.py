@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from optimlab.messages import warn
 from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report.article import ArticleSection, article_section
 from optimlab.report.charts import Chart, draw_charts
-from optimlab.report.figures import Calls, figure_calls
+from optimlab.report.figures import Calls, Picture, figure_calls, picture_file
 from optimlab.report.paths import PathsReport, report_paths
 from optimlab.report.section import Contest, Section, write_section
 from optimlab.report.tables import Tables, read_experiments
@@ -78,12 +79,16 @@ def write_report(
             folder.folder(each.folder.name).folder("figures").refuse_links()
         labels = [label for each in tables for label in _labels(each)]
         styles = looks.looks(list(dict.fromkeys(labels)))
+        missing = looks.missing_letters(styles)
+        if missing:
+            warn(f"no installed font has {missing}: in figures there are boxes in their place")
         rows = sum(len(each.traces) for each in tables)
         jobs = min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER)
         with nullcontext() if jobs == 1 else Pool(numbered_call, jobs) as pool:
             reports = _count(tables, styles, pool, follow)
-            _draw(folder, reports, pool, follow)
-        _write(folder, {PAGE: render([_section(each) for each in reports]).encode()})
+            pictures = _draw(folder, reports, pool, follow)
+        sections = [_section(*each) for each in zip(reports, pictures, strict=True)]
+        _write(folder, {PAGE: render(sections).encode()})
     return results / PAGE
 
 
@@ -161,11 +166,14 @@ def comparison_of(
     )
 
 
-def _draw(results: Folder, reports: list[Report], pool: Pool | None, follow: Follow) -> None:
-    """Write the tables and figures of all experiments into their folders."""
+def _draw(
+    results: Folder, reports: list[Report], pool: Pool | None, follow: Follow
+) -> list[dict[str, Picture]]:
+    """Write the tables and figures of all experiments into their folders; return the figures of each."""
     calls = [_figures(report) for report in reports]
     every = [call for own in calls for call in own.values()]
     drawn = iter(follow(in_order(every, pool), total=len(every), description="drawing"))
+    written = []
     for report, own in zip(reports, calls, strict=True):
         pictures = {name: content for _ in own for name, content in next(drawn).items()}
         for figure in report.article.figures if report.article else []:
@@ -181,6 +189,15 @@ def _draw(results: Folder, reports: list[Report], pool: Pool | None, follow: Fol
             for name in figures.names(pattern):
                 if name not in pictures:  # of an optimizer that is no longer in the experiment
                     figures.delete(name)
+        address = f"{quote(folder.path.name)}/figures"
+        written.append(
+            {
+                name.removesuffix(".png"): picture_file(f"{address}/{name}", content)
+                for name, content in pictures.items()
+                if name.endswith(".png")
+            }
+        )
+    return written
 
 
 def _figures(report: Report) -> Calls:
@@ -197,7 +214,7 @@ def _figures(report: Report) -> Calls:
     return calls | report.paths.figures
 
 
-def _section(report: Report) -> Section:
+def _section(report: Report, pictures: dict[str, Picture]) -> Section:
     """Return the section of the page of one experiment; warn of learning rates at an end of the grid."""
     tables = report.tables
     section = write_section(
@@ -209,6 +226,7 @@ def _section(report: Report) -> Section:
         report.article,
         report.paths,
         report.styles,
+        pictures,
     )
     if section.warnings:
         at_edge = [end.optimizer for end in section.warnings]
@@ -315,9 +333,15 @@ def render(sections: list[Section]) -> str:
         else section
         for section in sections
     ]
-    library = vl_convert.javascript_bundle() if any(section.has_charts for section in sections) else ""  # type: ignore[call-arg]
+    library = _library() if any(section.has_charts for section in sections) else ""
     scripts = [script for script in (library, own) if script]
     return environment.get_template("template.html.j2").render(sections=sections, scripts=scripts)
+
+
+@cache
+def _library() -> str:
+    """Return Vega, Vega-Lite and what embeds them, as one script; to bundle it takes a second."""
+    return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
 
 
 def _sortable(value: Any) -> str:

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.markers import MarkerStyle
 
 from optimlab import hints, statistics
 from optimlab.environment import describe_computing
 from optimlab.looks import Look
 from optimlab.report.article import ArticleSection
 from optimlab.report.charts import Chart
+from optimlab.report.figures import Picture
 from optimlab.report.paths import PathsReport
 from optimlab.statistics import STATUSES, Comparison
 from optimlab.wording import duration, join_words, number, p_value_text, split_name
@@ -109,6 +109,7 @@ class Section:
     files: list[str]
     article: ArticleSection | None
     paths: PathsReport
+    pictures: dict[str, list[Picture]]
     caveats: list[str]
     facts: dict[str, str]
     hyperparameters: dict[str, str]
@@ -132,6 +133,7 @@ def write_section(
     article: ArticleSection | None,
     paths: PathsReport,
     styles: dict[str, Look],
+    figures: dict[str, Picture],
 ) -> Section:
     """Return the section of one experiment.
 
@@ -145,7 +147,9 @@ def write_section(
     article : what is to be said of it as an experiment of the article.
     paths : what is to be said of how the optimizers move.
     styles : the look of each optimizer.
+    figures : its static figures, by name.
     """
+    charts = [*paths.charts, *(chart for each in contests.values() for chart in each.charts)]
     rankings = [_ranking(problem, contest, styles) for problem, contest in contests.items()]
     return Section(
         name=name,
@@ -158,6 +162,7 @@ def write_section(
         files=files,
         article=article,
         paths=paths,
+        pictures={chart.name: _pictures(chart.name, figures) for chart in charts},
         caveats=[*_caveats(contests), *_looks(experiment), *_mixed(experiment)],
         facts=_facts(experiment, runs),
         hyperparameters=_hyperparameters(experiment),
@@ -166,6 +171,12 @@ def write_section(
         command=str(experiment.get("command") or hints.make("sweep", name)),
         toml=str(experiment.get("toml") or ""),
     )
+
+
+def _pictures(chart: str, figures: dict[str, Picture]) -> list[Picture]:
+    """Return the figures of a chart, whose names are the chart's or begin with it and a number."""
+    pattern = re.compile(rf"{re.escape(chart)}(-\d+-.*)?")
+    return [picture for name, picture in figures.items() if pattern.fullmatch(name)]
 
 
 def _ranking(problem: str, contest: Contest, styles: dict[str, Look]) -> Ranking:
@@ -213,23 +224,26 @@ def _overview(contests: dict[str, Contest]) -> list[str]:
 
 def mark(look: Look) -> Mark:
     """Return a look as the page draws it, the marker about the origin and 8 units wide."""
-    style = MarkerStyle(look.marker)
-    outline = style.get_path().transformed(style.get_transform())
-    corners = np.array(outline.to_polygons()[0]) * 8
-    points = " ".join(f"{x:.2f},{-y:.2f}" for x, y in corners)
+    points = " ".join(f"{x:.2f},{-y:.2f}" for x, y in 8 * look.corners)
     return Mark(look.colour, " ".join(f"{2 * length:g}" for length in look.dashes), points)
 
 
 def _table_caption(comparison: Comparison) -> str:
     rests_on = comparison.basis
     seeds = "fresh" if rests_on.reporting == "reporting" else "the tuning"
+    has_others = len(comparison.summary) > 1
+    ranked = f" Ranked by median final {split_name(rests_on.loss)} loss." if has_others else ""
+    tested = (
+        " p-values: of the difference in that, adjusted for all claims of this table."
+        if has_others
+        else ""
+    )
     return (
-        f"Each optimizer at its chosen learning rate, over {seeds} seeds: medians with their 95 % "
-        "bootstrap intervals, and IQM, the interquartile mean. Ranked by median final "
-        f"{split_name(rests_on.loss)} loss. Tuned again: the loss to expect if the learning rate is "
-        "chosen anew on other seeds, with a 95 % interval. p-values: of the difference in that, "
-        "adjusted for all claims of this table. Good rates: over how many decades of learning rates "
-        "the loss stays within twice the best."
+        f"{'Each optimizer at its' if has_others else 'At the'} chosen learning rate, over {seeds} "
+        f"seeds: medians with their 95 % bootstrap intervals, and IQM, the interquartile mean.{ranked} "
+        "Tuned again: the loss to expect if the learning rate is chosen anew on other seeds, with a "
+        f"95 % interval.{tested} Good rates: over how many decades of learning rates the loss stays "
+        "within twice the best."
     )
 
 
@@ -240,8 +254,9 @@ def _columns(comparison: Comparison) -> list[Column]:
         Column("Optimizer"),
         Column("Learning rate"),
         Column(f"Final {split_name(rests_on.loss)} loss"),
-        Column("Against the best"),
     ]
+    if len(summary) > 1:
+        columns.append(Column("Against the best"))
     if _has_defaults(summary):
         columns.append(Column("Untuned, at its textbook rate"))
     if _is_tested(summary):
@@ -271,12 +286,10 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
             edge.get(record["learning_rate_edge"], ""),
         ),
         _spread_cell(record, "final_loss", again=_tuned_again(record)),
-        Cell(
-            _against_best(record) or "–",
-            (_p_value(record),),
-            -np.inf if record["rank"] == 1 else record["difference_to_best"],
-        ),
     ]
+    if len(summary) > 1:
+        place = -np.inf if record["rank"] == 1 else record["difference_to_best"]
+        cells.append(Cell(_against_best(record) or "–", (_p_value(record),), place))
     if _has_defaults(summary):
         rate = record["default_learning_rate"]
         note = "" if record["default_seeds"] else "not on the grid"
@@ -396,7 +409,7 @@ def _fixed(value: float, unit: str = "") -> str:
 
 
 def _between(low: str, high: str) -> str:
-    return "" if "–" in (low, high) else f"{low}–{high}"
+    return "" if "–" in (low, high) or low == high == "∞" else f"{low}–{high}"
 
 
 def _count(counts: dict[str, int], of: int) -> str:
@@ -482,9 +495,8 @@ def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     if only:
         is_all = len(only) == len(summary)
         who = "Every optimizer" if is_all and len(summary) > 1 else join_words(only)
-        caveats.append(
-            f"{who} had one learning rate, so nothing was tuned: another rate may change the order."
-        )
+        what = "change the order" if len(summary) > 1 else "do better"
+        caveats.append(f"{who} had one learning rate, so nothing was tuned: another rate may {what}.")
     is_tuned = bool((summary["learning_rate_edge"] != "only").any())
     if is_tuned:
         caveats.append("Only the learning rate was tuned, on a coarse grid; all else stood still.")

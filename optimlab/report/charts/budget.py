@@ -25,12 +25,13 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     title = f"expected final {METRICS[f'{comparison.basis.loss}_loss']}{f' ({unit})' if unit else ''}"
     scale, axis = vega.loss_scale(table[["interval_low", "expected_loss", "interval_high"]])
     tooltip = vega.tooltip(
-        optimizer="",
-        trials="d",
-        rank="d",
-        expected_loss=".4~g",
-        interval_low=".4~g",
-        interval_high=".4~g",
+        {
+            "optimizer": "datum.optimizer",
+            "learning rates tried": vega.written("trials", "d"),
+            "rank": vega.written("rank", "d"),
+            "expected loss": vega.written("expected_loss"),
+            "95 % interval": vega.between("interval_low", "interval_high"),
+        }
     )
     every = alt.Chart(alt.NamedData("budget"))
     here = every.transform_filter("datum.trials === trials")
@@ -41,13 +42,17 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     ends = {"x": alt.X("interval_low:Q").scale(scale), "x2": alt.X2("interval_high:Q")}
     ranking = alt.layer(
         here.mark_rule(strokeWidth=3, opacity=0.45, aria=False).encode(y=rows, color=own, **ends),
-        here.mark_point(filled=True, size=110, opacity=1).encode(loss, rows, own, tooltip=tooltip),
+        here.mark_point(filled=True, size=110, opacity=1).encode(
+            loss, rows, own, palette.shape(), tooltip=tooltip
+        ),
     ).properties(
         width=vega.WIDTH,
         height=30 * len(palette.labels),
-        title=vega.title(
-            "trials === 0 ? 'ranking with textbook learning rates' : "
-            "'ranking after ' + trials + (trials === 1 ? ' trial' : ' trials')"
+        title=vega.heading(
+            alt.ExprRef(
+                "trials === 0 ? 'ranking with textbook learning rates' : "
+                "'ranking after ' + trials + (trials === 1 ? ' trial' : ' trials')"
+            )
         ),
     )
 
@@ -61,13 +66,18 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     curves = alt.layer(
         band.encode(x, alt.Y("interval_low:Q").scale(scale), alt.Y2("interval_high:Q"), colour),
         tried.mark_line(strokeWidth=2, aria=False).encode(x, y, colour, palette.dash()),
-        untried.mark_point(filled=True, size=70, opacity=1).encode(x, y, colour, tooltip=tooltip),
-        here.mark_point(filled=True, size=60, opacity=1).encode(x, y, colour, tooltip=tooltip),
+        untried.mark_point(filled=True, size=70, opacity=1, aria=False).encode(
+            x, y, colour, palette.shape(), tooltip=tooltip
+        ),
+        here.mark_point(filled=True, size=60, opacity=1).encode(
+            x, y, colour, palette.shape(), tooltip=tooltip
+        ),
         rule.encode(x),
     ).properties(width=vega.WIDTH, height=260, title=vega.heading(title))
 
     chart = alt.vconcat(ranking, curves, spacing=36).resolve_scale(**vega.APART)
     chart = chart.add_params(vega.slider("trials", most, (least, most), 1, "Learning rates tried"))
+    wide, narrow = (30 * len(palette.labels) + 260 + 200 + rows for rows in palette.rows())
     yield Chart(
         name="budget",
         heading="What tuning buys",
@@ -76,6 +86,6 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         "over the reported seeds. Who is left with a rate that ends worse than it began counts with "
         "the loss of the start.",
         alt=f"Ranking and line chart. Losses after all trials: {vega.medians(comparison)}.",
-        spec=vega.finish(chart),
+        **vega.finish_parts(chart, (wide, narrow)),
         tables={"budget": table[COLUMNS]},
     )

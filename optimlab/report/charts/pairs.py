@@ -29,9 +29,12 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
     other["share_won"] = 1 - other["share_won"]
     table = pd.concat([pairs[columns], other[columns]], ignore_index=True)
     table = table.rename(columns={"better": "row", "worse": "column"}).astype({"different": int})
+    table["p_value"] = [
+        p_value_text(value) if np.isfinite(value) else "" for value in table["p_value_adjusted"]
+    ]
     order = [label for label in comparison.summary["optimizer"] if label in set(table["row"])]
     bare: Any = {"ticks": False, "domain": False}
-    x = alt.X("column:N").sort(order).title("beats this one")
+    x = alt.X("column:N").scale(domain=order).title("beats this one")
     cell, longest = f"width / {len(order)}", max(map(len, order))
     is_crowded = f"{cell} < {LETTER * longest + 8}"
     x = x.axis(
@@ -42,14 +45,21 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         labelBaseline=alt.ExprRef(f"{is_crowded} ? 'middle' : 'bottom'"),
         **bare,
     )
-    y = alt.Y("row:N").sort(order).title(None).axis(labelLimit=120, **bare)
+    y = alt.Y("row:N").scale(domain=order).title(None).axis(labelLimit=120, **bare)
     shade = alt.Color("share_won:Q").scale(scheme="purpleorange", domain=[0, 1], reverse=True)
     ink = (
         alt.when("abs(datum.share_won - 0.5) > 0.35")
         .then(alt.value("white"))
         .otherwise(alt.value("black"))
     )
-    tooltip = vega.tooltip(row="", column="", share_won=".3~f", p_value_adjusted=".2~g", seeds="d")
+    tooltip = vega.tooltip(
+        {
+            "row": "datum.row",
+            "column": "datum.column",
+            "seeds that the row wins": f"{vega.written('share_won', '.0%')} + ' of ' + datum.seeds",
+            "adjusted p-value": "datum.p_value",
+        }
+    )
     base = alt.Chart(alt.NamedData("wins")).transform_filter("datum.setting === setting")
     text = base.transform_calculate(
         text=f"{cell} < 50 ? format(100 * datum.share_won, '.0f') + (datum.different ? '*' : '') : "
@@ -70,7 +80,12 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         "that of the column, ties half, if both are tuned again: an estimate of the probability that "
         "it does so once it is tuned anew, on a new seed. A star: one of the two is shown to be better.",
         alt=f"Table of shares of the seeds: {'; '.join(said)}.",
-        spec=vega.finish(chart, vega.title("'share of seeds that the row wins'"), 38 * len(order)),
+        **vega.finish(
+            chart,
+            "'share of seeds that the row wins'",
+            [vega.rates_words(comparison)],
+            38 * len(order) + 24,
+        ),
         tables={"wins": table},
     )
 
@@ -102,9 +117,14 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     y = y.axis(labelLimit=170, ticks=False, labelExpr=_in_lines("datum.label", " – "))
     offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])
     tooltip = vega.tooltip(
-        pair="", difference_iqm=".3~g", difference_low=".3~g", difference_high=".3~g",
-        smallest_difference=".3~g", seeds_to_settle=",d",
-    )  # fmt: skip
+        {
+            "pair": "datum.pair",
+            "difference (IQM)": vega.written("difference_iqm", ".3~g"),
+            "95 % interval": vega.between("difference_low", "difference_high", ".3~g"),
+            "smallest difference to be seen": vega.written("smallest_difference", ".3~g"),
+            "seeds to settle": vega.written("seeds_to_settle", ",d"),
+        }
+    )
     chosen = alt.Chart(alt.NamedData("pairs")).transform_filter("datum.setting === setting")
     seeds = alt.Chart(alt.NamedData("differences")).transform_filter("datum.setting === setting")
     mean = chosen.transform_filter("isFinite(datum.difference_iqm)")
@@ -133,10 +153,13 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         "Diamonds: the difference between their interquartile means if both are tuned again and again, "
         "with its 95 % interval, of each pair by itself. At the right: the share of the seeds on which "
         "the first wins, and the p-value, adjusted for all claims of this page."
-        f"{_what_it_takes(still_open)}",
+        f"{_what_it_takes(still_open, has_both=len(set(pairs['setting'])) > 1)}",
         alt="Strip chart of differences, one row a pair.",
-        spec=vega.finish(
-            chart, vega.title(f"'differences in final {loss}'"), 34 * pairs["pair"].nunique()
+        **vega.finish(
+            chart,
+            f"'differences in final {loss}'",
+            [vega.rates_words(comparison)],
+            34 * int(pairs.groupby("setting")["pair"].nunique().max()),
         ),
         tables={
             "pairs": pairs[["setting", "pair", "place", "text", *shown, "seeds_to_settle"]],
@@ -162,8 +185,11 @@ def _result(row: dict[Any, Any]) -> str:
     return f"{100 * row['share_won']:.0f} %, {p_value_text(row['p_value_adjusted'])}"
 
 
-def _what_it_takes(still_open: pd.DataFrame) -> str:
-    """Return how many seeds the open pairs would take, where that is known to within a decade."""
+def _what_it_takes(still_open: pd.DataFrame, *, has_both: bool) -> str:
+    """Return how many seeds the open pairs would take, where that is known to within a decade.
+
+    Where a reader can choose between tuned and textbook rates, it says that it is of the tuned ones.
+    """
     needed = {
         row["pair"]: float(f"{row['seeds_to_settle']:.2g}")  # it is no more exact than that
         for row in still_open.to_dict("records")
@@ -175,7 +201,8 @@ def _what_it_takes(still_open: pd.DataFrame) -> str:
         f"{pair} {f'about {seeds:,.0f}' if seeds < 1e6 else 'over a million'}"
         for pair, seeds in needed.items()
     )
+    where = " At tuned learning rates: if" if has_both else " If"
     return (
-        " If the observed differences hold, separating the open pairs would need this many seeds: "
+        f"{where} the observed differences hold, separating the open pairs would need this many seeds: "
         f"{texts}."
     )

@@ -22,6 +22,7 @@ Array = np.ndarray
 HEIGHT = 430
 RATIO = 2.2  # of the width to the height that the contours fill
 GRID = 150  # points along each side of the grid are enough for contours on a screen
+REACH = 100  # views, on each side: a line that leaves the picture keeps its direction, about
 PIXELS = 1000  # the width of a screen's chart, about
 
 
@@ -64,7 +65,7 @@ def landscapes_chart(parts: list[PathsPart], palette: Palette) -> Iterator[Chart
         name="paths",
         heading="Paths",
         caption="Each optimizer at its chosen learning rate, all from one start (ring): a dot a step, "
-        "a square where it is now. Contours are evenly spaced in the logarithm of the height. "
+        "its marker where it is now. Contours are evenly spaced in the logarithm of the height. "
         "Stars: lowest points. Cross: saddle.",
     )
 
@@ -95,17 +96,18 @@ def paths_chart(
         return
     numbered = list(enumerate(scenes.values()))
     lines = pd.concat([contour_lines(scene.surface).assign(place=place) for place, scene in numbered])
-    paths = pd.concat([scene.paths.assign(place=place) for place, scene in numbered])
+    paths = pd.concat([_in_reach(scene).assign(place=place) for place, scene in numbered])
     paths = paths.rename(columns={"train_loss": "loss"})
     marks = pd.concat([_marks(scene.surface).assign(place=place) for place, scene in numbered])
     last = int(paths["step"].max())
-    boxes, is_shown = palette.shown()
+    boxes, is_shown, hidden = palette.shown()
     here = "datum.place === indexof(scenes, scene)"
-    middles = {label: _middle(*scene.view) for label, scene in scenes.items()}
+    middles = [_middle(*scene.view) for scene in scenes.values()]
+    middle = "middles[indexof(scenes, scene)]"
     # One pixel is as long across as up: a gradient then stands at a right angle to its contour.
-    pixel = "max(middles[scene][2] / width, middles[scene][3] / height)"
-    x = alt.X("x:Q", title=None, scale=_centred("middles[scene][0]", pixel, "width"), axis=_axis())
-    y = alt.Y("y:Q", title=None, scale=_centred("middles[scene][1]", pixel, "height"), axis=_axis())
+    pixel = f"max({middle}[2] / width, {middle}[3] / height)"
+    x = alt.X("x:Q", title=None, scale=_centred(f"{middle}[0]", pixel, "width"), axis=_axis())
+    y = alt.Y("y:Q", title=None, scale=_centred(f"{middle}[1]", pixel, "height"), axis=_axis())
     contours = alt.Chart(alt.NamedData("contours"))
     walk = (
         alt.Chart(alt.NamedData("paths"))
@@ -115,43 +117,55 @@ def paths_chart(
     )
     points = alt.Chart(alt.NamedData("marks")).transform_filter(here)
     colour = palette.colour()
-    tooltips = vega.tooltip(optimizer="", step="d", loss=".3~g", x=".3~g", y=".3~g")
+    numbers = {"step": "d", "loss": ".3~g", "x": ".3~g", "y": ".3~g"}
+    written = {name: vega.written(name, form) for name, form in numbers.items()}
+    tooltips = vega.tooltip({"optimizer": "datum.optimizer"} | written)
     shapes = alt.Scale(domain=list(SHAPES), range=list(SHAPES.values()))
     now = walk.transform_joinaggregate(last="max(step)", groupby=["optimizer"])
-    chart = alt.layer(
-        contours.transform_filter(here)
-        .transform_window(point="row_number()")
-        .mark_line(strokeWidth=0.7, color="#8a97a6", clip=True, aria=False)
-        .encode(x, y, alt.Detail("line:N"), alt.Order("point:Q")),
-        points.mark_point(size=90, filled=True, color=INK, opacity=1, clip=True, aria=False).encode(
-            x, y, alt.Shape("shape:N", legend=None, scale=shapes)
-        ),
-        walk.mark_line(strokeWidth=1.6, strokeJoin="round", clip=True, aria=False).encode(
-            x, y, colour, alt.Order("step:Q")
-        ),
-        walk.mark_circle(size=14, opacity=1, clip=True).encode(x, y, colour, tooltip=tooltips),
-        walk.transform_filter("datum.step === 0")
-        .mark_point(size=90, color=INK, fill="white", opacity=1, clip=True, aria=False)
-        .encode(x, y),
-        now.transform_filter("datum.step === datum.last")
-        .mark_square(size=90, opacity=1, stroke="white", strokeWidth=1, clip=True)
-        .encode(x, y, colour, tooltip=tooltips),
-    ).add_params(
-        vega.constant("labels", palette.labels),
-        vega.constant("scenes", list(scenes)),
-        vega.constant("middles", middles),
-        vega.select("scene", next(iter(scenes)), {label: label for label in scenes}, "On")
-        if len(scenes) > 1
-        else vega.constant("scene", next(iter(scenes))),
-        vega.slider("step", last, (0, last), _stride(paths), "Step"),
-        *boxes,
+    chart = (
+        alt.layer(
+            contours.transform_filter(here)
+            .transform_window(point="row_number()")
+            .mark_line(strokeWidth=0.7, color="#8a97a6", clip=True, aria=False)
+            .encode(x, y, alt.Detail("line:N"), alt.Order("point:Q")),
+            points.mark_point(size=90, filled=True, color=INK, opacity=1, clip=True, aria=False).encode(
+                x, y, alt.Shape("shape:N", legend=None, scale=shapes)
+            ),
+            walk.mark_line(strokeWidth=1.6, strokeJoin="round", clip=True, aria=False).encode(
+                x, y, colour, palette.dash(), alt.Order("step:Q")
+            ),
+            walk.mark_circle(size=14, opacity=1, clip=True).encode(x, y, colour, tooltip=tooltips),
+            walk.transform_filter("datum.step === 0")
+            .mark_point(size=90, color=INK, fill="white", opacity=1, clip=True, aria=False)
+            .encode(x, y),
+            now.transform_filter("datum.step === datum.last")
+            .mark_point(filled=True, size=130, opacity=1, stroke="white", strokeWidth=1, clip=True)
+            .encode(x, y, colour, palette.shape(), tooltip=tooltips),
+        )
+        .resolve_scale(shape="independent")
+        .add_params(
+            vega.constant("labels", palette.labels),
+            vega.constant("scenes", list(scenes)),
+            vega.constant("middles", middles),
+            vega.select("scene", next(iter(scenes)), {label: label for label in scenes}, "On")
+            if len(scenes) > 1
+            else vega.constant("scene", next(iter(scenes))),
+            vega.slider("step", last, (0, last), _stride(paths), "Step"),
+            *boxes,
+        )
     )
     yield Chart(
         name=name,
         heading=heading,
         caption=caption,
         alt=f"Map of paths over contours, for {', '.join(scenes)}; where each run ends is in paths.csv.",
-        spec=vega.finish(chart, vega.title("scene + ', step ' + step"), HEIGHT),
+        **vega.finish(
+            chart,
+            "scene + ', step ' + step",
+            ["'chosen learning rates'", hidden],
+            HEIGHT,
+            palette.rows(),
+        ),
         tables={
             "contours": lines[["place", "line", "x", "y"]],
             "paths": paths[["place", "optimizer", "step", "x", "y", "loss"]],
@@ -164,6 +178,18 @@ SHAPES = {
     "minimum": "M0,-1L.26,-.3L1,-.3L.4,.14L.62,.85L0,.42L-.62,.85L-.4,.14L-1,-.3L-.26,-.3Z",
     "saddle": "cross",
 }
+
+
+def _in_reach(scene: Scene) -> pd.DataFrame:
+    """Return the paths of a scene, what is far out of the picture brought nearer.
+
+    Where a run diverges, SVG has no numbers for its places.
+    """
+    left, right, bottom, top = scene.view
+    x, y = REACH * (right - left), REACH * (top - bottom)
+    return scene.paths.assign(
+        x=scene.paths["x"].clip(left - x, right + x), y=scene.paths["y"].clip(bottom - y, top + y)
+    )
 
 
 def _stride(paths: pd.DataFrame) -> int:

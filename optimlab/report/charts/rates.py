@@ -24,23 +24,34 @@ def rates_chart(
 ) -> Iterator[Chart]:
     """Yield final loss against learning rate, every cell's outcome, and the traces of a cell."""
     summary = comparison.summary
-    cells = _cells(statistics.final_bands(runs), summary)
-    bands = _cell_traces(runs, traces)
+    cells, bands = (
+        table.assign(key=table["optimizer"].map(palette.key))
+        for table in (_cells(statistics.final_bands(runs), summary), _cell_traces(runs, traces))
+    )
     if cells.groupby("optimizer").size().max() < 2 or bands.empty:
         return
     rates = sorted(set(cells["learning_rate"]))
     names = [number(rate) for rate in rates]
     bind: Any = {
-        "optimizer": alt.binding_select(options=palette.labels, name="Optimizer"),
+        "key": alt.binding_select(
+            options=[palette.key(label) for label in palette.labels],
+            labels=palette.labels,
+            name="Optimizer",
+        ),
         "learning_rate": alt.binding_select(options=rates, labels=names, name="Learning rate"),
     }
     cell = alt.selection_point(
         name="cell",
-        fields=["optimizer", "learning_rate"],
+        fields=["key", "learning_rate"],
         on="click",
         clear=False,
         toggle=False,
-        value=[{key: summary[key].tolist()[0] for key in ("optimizer", "learning_rate")}],
+        value=[
+            {
+                "key": palette.key(summary["optimizer"].iloc[0]),
+                "learning_rate": float(summary["learning_rate"].iloc[0]),
+            }
+        ],
         bind=bind,
     )
     loss = METRICS[f"{comparison.basis.loss}_loss"] + (f" ({unit})" if unit else "")
@@ -53,6 +64,7 @@ def rates_chart(
         spacing=36,
     ).resolve_scale(**vega.APART)
     chosen = zip(summary["optimizer"], summary["learning_rate"], strict=True)
+    wide, narrow = (26 * len(palette.labels) + 260 + 220 + 336 + rows for rows in palette.rows())
     yield Chart(
         name="learning-rates",
         heading="Every learning rate",
@@ -62,7 +74,7 @@ def rates_chart(
         "more went wrong. Choose a point or a cell, by a click or from the lists: below are its traces.",
         alt="Line chart, table of outcomes, and traces of one cell. Chosen learning rates: "
         + ", ".join(f"{label} {number(rate)}" for label, rate in chosen),
-        spec=vega.finish(chart),
+        **vega.finish_parts(chart, (wide, narrow)),
         tables={"cells": cells, "cell_traces": bands},
     )
 
@@ -101,43 +113,53 @@ def _cell_traces(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
 def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -> Any:
     """Return final loss against learning rate; a click on a point chooses its cell."""
     scale, axis = vega.loss_scale(cells[["low", "median", "high"]])
-    powers = vega.round_ticks(cells["learning_rate"].min(), cells["learning_rate"].max(), digits=(1,))
+    rates = sorted(set(cells["learning_rate"]))
+    powers = vega.round_ticks(rates[0], rates[-1], digits=(1,))
     x = alt.X("learning_rate:Q").scale(type="log", nice=False).title("learning rate")
-    x = x.axis(format="~g", grid=False, values=powers or sorted(set(cells["learning_rate"])))
+    x = x.axis(format="~g", grid=False, values=powers if len(powers) > 2 else rates)
     y = alt.Y("median:Q").scale(scale).axis(axis).title(None)
     base = alt.Chart(alt.NamedData("cells")).transform_filter("isFinite(datum.median)")
     band = base.transform_filter("isFinite(datum.high)").mark_area(opacity=0.12, aria=False)
     line = base.mark_line(strokeWidth=2, aria=False)
     point = base.mark_point(filled=True, size=90, opacity=1, stroke=INK, cursor="pointer")
     ring = alt.when(cell).then(alt.value(3)).when("datum.chosen").then(alt.value(1.5))
-    tooltip = vega.tooltip(optimizer="", learning_rate="~g", median=".4~g", low=".4~g", high=".4~g")
+    tooltip = vega.tooltip(
+        {
+            "optimizer": "datum.optimizer",
+            "learning rate": "datum.rate",
+            "median final loss": vega.written("median"),
+            "middle half": vega.between("low", "high"),
+        }
+    )
     colour = palette.colour()
     return alt.layer(
         band.encode(x, alt.Y("low:Q").scale(scale), alt.Y2("high:Q"), colour),
         line.encode(x, y, colour, palette.dash()),
-        point.encode(x, y, colour, strokeWidth=ring.otherwise(alt.value(0)), tooltip=tooltip)
-        .add_params(cell),
-    ).properties(width=vega.WIDTH, height=260, title=vega.heading(title))  # fmt: skip
+        point.encode(
+            x, y, colour, palette.shape(), strokeWidth=ring.otherwise(alt.value(0)), tooltip=tooltip
+        ).add_params(cell),
+    ).properties(width=vega.WIDTH, height=260, title=vega.heading(title))
 
 
 def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]) -> Any:
     """Return a grid of all cells, coloured by their median loss; a click chooses one."""
     bare: Any = {"ticks": False, "domain": False}
-    x = alt.X("rate:O").sort(names).title("learning rate").axis(labelAngle=0, **bare)
-    y = alt.Y("optimizer:N").sort(palette.labels).title(None).axis(labelLimit=120, **bare)
+    x = alt.X("rate:O").scale(domain=names).title("learning rate").axis(labelAngle=0, **bare)
+    y = alt.Y("optimizer:N").scale(domain=palette.labels).title(None).axis(labelLimit=120, **bare)
     is_bad = "datum.bad || !isFinite(datum.median)"
-    low, high = vega.log_ends(cells.loc[cells["bad"] == "", "median"]) or (1.0, 10.0)
-    shade = alt.Color("median:Q").legend(None)
-    shade = shade.scale(type="log", scheme="cividis", domain=[low, high], clamp=True)
+    shade, within, is_dark = vega.shade("median", cells.loc[cells["bad"] == "", "median"])
     fill = alt.when(is_bad).then(alt.value(BAD)).otherwise(shade)
-    ink = (
-        alt.when(f"{is_bad} || datum.median > {(low * high) ** 0.5}")
-        .then(alt.value("black"))
-        .otherwise(alt.value("white"))
-    )
+    ink = alt.when(f"!({is_bad}) && {is_dark}").then(alt.value("white")).otherwise(alt.value("black"))
     width = alt.when(cell).then(alt.value(3)).otherwise(alt.value(0))
-    tooltip = vega.tooltip(optimizer="", rate="", median=".4~g", bad="")
-    base = alt.Chart(alt.NamedData("cells"))
+    tooltip = vega.tooltip(
+        {
+            "optimizer": "datum.optimizer",
+            "learning rate": "datum.rate",
+            "median final loss": vega.written("median"),
+            "half of the runs or more": "datum.bad",
+        }
+    )
+    base = alt.Chart(alt.NamedData("cells")).transform_calculate(shade=within)
     text = base.transform_calculate(
         text=f"{vega.NARROW} ? '' : datum.bad ? datum.bad : format(datum.median, '.2~g')"
     )

@@ -49,15 +49,18 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     clock = "steps" if table["steps_median"].equals(table["epochs_median"]) else "epochs"
     x = alt.X("median:Q").scale(scale).title(f"{clock} to the target")
     y = alt.Y("optimizer:N").sort(field="rank", op="min").title(None).axis(labelLimit=140)
+    at = "lists[metric][min(target, length(lists[metric])) - 1]"
+    is_least = "indexof(metric, 'accuracy') >= 0"
     colour = palette.colour(legend=False)
     tooltip = vega.tooltip(
-        optimizer="",
-        rank="d",
-        epochs_median=".4~g",
-        epochs_low=".4~g",
-        epochs_high=".4~g",
-        epochs_expected=".4~g",
-        text="",
+        {
+            "optimizer": "datum.optimizer",
+            "rank": vega.written("rank", "d"),
+            f"median {clock}": vega.written("epochs_median"),
+            "95 % interval": vega.between("epochs_low", "epochs_high"),
+            f"expected {clock}": vega.written("epochs_expected"),
+            "seeds that got there": "datum.reached + ' of ' + datum.seeds",
+        }
     )
     interval = base.transform_filter("isValid(datum.epochs_low) && isFinite(datum.epochs_low)")
     ends = {"x": alt.X("epochs_low:Q").scale(scale), "x2": alt.X2("high:Q")}
@@ -65,7 +68,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         interval.mark_rule(strokeWidth=3, opacity=0.45, aria=False).encode(y=y, color=colour, **ends),
         base.transform_filter("isValid(datum.median)")
         .mark_point(filled=True, size=110, opacity=1)
-        .encode(x, y, colour, tooltip=tooltip),
+        .encode(x, y, colour, palette.shape(), tooltip=tooltip),
         base.mark_text(align="right", fontSize=11, color=INK).encode(
             x=alt.value(alt.ExprRef("width")), y=y, text="text:N"
         ),
@@ -75,6 +78,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         vega.radio("metric", metric, {name: METRICS[name] for name in lists}, "Target of"),
         vega.setting_choice(table),
         vega.slider("target", first, (1, max(map(len, lists.values()))), 1, "Target, easy to hard"),
+        vega.derived("target_text", f"({is_least} ? '≥ ' : '≤ ') + format({at}, '.4~g')"),
     )
     there = (table["setting"] == "tuned") & (table["metric"] == metric) & (table["number"] == first)
     said = [f"{row['optimizer']} {row['epochs_median']:.3g}" for row in table[there].to_dict("records")]
@@ -84,17 +88,16 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         caption="Move the target. It is reached where a run, by straight lines between its records, "
         "goes past it and stays there for a tenth of its length, or to its end. Dots: the median over "
         "the seeds by Kaplan and Meier, with its 95 % interval; a run that never gets there counts as "
-        "longer than it was given. At the right: the seeds that got there. The best is at the top. "
+        "longer than it was given. At the right: the seeds that got there. "
+        f"{'The best is at the top. ' if len(palette.labels) > 1 else ''}"
         f"A dot’s label also tells the expected running time: the {clock} of all seeds over how many "
         "of them got there.",
         alt=f"Dot chart, one row an optimizer. Median {clock} to the target shown first: "
         f"{', '.join(said)}.",
-        spec=vega.finish(
+        **vega.finish(
             chart,
-            vega.title(
-                "names[metric] + (indexof(metric, 'accuracy') >= 0 ? ' of at least ' : ' of at most ') "
-                "+ format(lists[metric][min(target, length(lists[metric])) - 1], '.4~g')"
-            ),
+            f"names[metric] + ({is_least} ? ' of at least ' : ' of at most ') + format({at}, '.4~g')",
+            [vega.rates_words(comparison)],
             34 * len(palette.labels),
         ),
         tables={"targets": table[[*COLUMNS, *EPOCHS]]},
@@ -113,7 +116,7 @@ def _usual_target(lists: dict[str, list[float]]) -> tuple[str, int]:
 def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     """Yield the performance profiles: the share of targets solved within a multiple of the fastest."""
     table: pd.DataFrame = comparison.profiles
-    if table.empty:
+    if table.empty or len(palette.labels) < 2:  # alone, it is the fastest everywhere
         return
     metrics = {metric: METRICS[metric] for metric in dict.fromkeys(table["metric"])}
     base = (
@@ -132,6 +135,7 @@ def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         line.encode(x, y, colour, palette.dash()), point.encode(x, y, colour), rule
     ).add_params(
         vega.constant("labels", palette.labels),
+        vega.constant("names", metrics),
         vega.radio("metric", next(reversed(metrics)), metrics, "Targets of"),
         vega.setting_choice(table),
     )
@@ -142,6 +146,12 @@ def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         "times the steps of the fastest one on that pair. At τ = 1: how often it is the fastest (ties "
         "count for all). At the right: within 16 times.",
         alt="Line chart of performance profiles, from the share of wins up to the share solved at all.",
-        spec=vega.finish(chart, vega.title("'share of targets solved within τ'"), 280),
+        **vega.finish(
+            chart,
+            "'share of targets solved within τ'",
+            ["'targets of ' + names[metric]", vega.rates_words(comparison)],
+            280,
+            palette.rows(),
+        ),
         tables={"profiles": table[["setting", "metric", "optimizer", "ratio", "share"]]},
     )

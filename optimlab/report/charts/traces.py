@@ -36,13 +36,12 @@ def traces_chart(
             table[name] = table[name].fillna(np.inf if name.endswith("loss") else 0)
     columns = ["setting", "optimizer", "seed", "step", "epoch", *metrics]
     names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
-    boxes, is_shown = palette.shown()
+    boxes, is_shown, hidden = palette.shown()
     clocks = {"step": "steps"} if clock_of(traces) == "step" else {"epoch": "epochs", "step": "steps"}
     data = alt.NamedData("traces")
-    solo = alt.selection_point(name="solo", fields=["optimizer"], bind="legend", toggle="true")
-    layers = alt.layer(*_trace_layers(palette, solo), data=data)
+    layers = alt.layer(*_trace_layers(palette), data=data)
     layers = layers.properties(padding={"left": 5, "top": 5, "right": 5, "bottom": 16})
-    chart = _smoothed(layers, is_shown, solo).add_params(
+    chart = _smoothed(layers, is_shown).add_params(
         vega.constant("labels", palette.labels),
         vega.constant("names", names),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
@@ -57,6 +56,11 @@ def traces_chart(
     )
     steps, shown = traces["step"].nunique(), table["step"].nunique()
     thinned = f" Of {steps:,} recorded steps, {shown} are shown." if steps > shown else ""
+    alone = (
+        " A click in the legend shows one optimizer alone, further clicks more of them."
+        if len(palette.labels) > 1
+        else ""
+    )
     yield Chart(
         name="traces",
         heading="Loss during training",
@@ -64,15 +68,24 @@ def traces_chart(
         "of them, step by step; no single run need be inside throughout. A run that diverged counts as "
         "infinite; a gradient norm is that of the runs that have one. Smoothing is done run by run, "
         "before medians are taken: the thin line is the median without it, and single seeds stay as "
-        "they are. A click in the legend shows one optimizer alone, further clicks more of "
-        f"them.{thinned}",
+        f"they are.{alone}{thinned}",
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
-        spec=vega.finish(chart, vega.title(f"names[metric] + ({IS_LOG} ? ', log scale' : '')"), 360),
+        **vega.finish(
+            chart,
+            f"names[metric] + ({IS_LOG} ? ', log scale' : '')",
+            [
+                vega.rates_words(comparison),
+                "smoothing > 0 ? 'smoothing ' + format(smoothing, '.2~f') : ''",
+                hidden,
+            ],
+            380,
+            palette.rows(),
+        ),
         tables={"traces": table[columns]},
     )
 
 
-def _smoothed(chart: Any, is_shown: str, solo: Any) -> Any:
+def _smoothed(chart: Any, is_shown: str) -> Any:
     """Add each run's smoothed value: a mean whose weights fall off as sᵈ, d records before and after.
 
     With s the smoothing, the part before is sᵏ Σ s⁻ⁱ xᵢ over the records i ≤ k, and the part after
@@ -91,7 +104,6 @@ def _smoothed(chart: Any, is_shown: str, solo: Any) -> Any:
     return (
         chart.transform_filter("datum.setting === setting")
         .transform_filter(is_shown)
-        .transform_filter(solo)
         .transform_calculate(raw=raw, time="datum[clock]")
         .transform_filter("isValid(datum.raw)")
         .transform_window(record="row_number()", **by_step)
@@ -117,7 +129,7 @@ def _smoothed(chart: Any, is_shown: str, solo: Any) -> Any:
     )
 
 
-def _trace_layers(palette: Palette, solo: Any) -> list[alt.Chart]:
+def _trace_layers(palette: Palette) -> list[alt.Chart]:
     x = alt.X(
         "x:Q",
         axis=vega.log_axis("log_x", "x", title=None, grid=False),
@@ -148,7 +160,7 @@ def _trace_layers(palette: Palette, solo: Any) -> list[alt.Chart]:
         band.encode(x, y("low"), alt.Y2("high:Q"), colour),
         seeds.encode(x, y("y"), colour, alt.Detail("seed:N")),
         unsmoothed.encode(x, y("middle"), colour),
-        line.encode(x, y("middle"), colour, dash).add_params(solo),
+        line.encode(x, y("middle"), colour, dash),
         points.encode(x, y("middle"), colour),
         rule,
         vega.below("clock === 'epoch' ? 'epochs of training' : 'steps of training'"),

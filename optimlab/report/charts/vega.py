@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from optimlab.looks import CHART_CONFIG, GREY, INK, Look
 from optimlab.statistics import Comparison
@@ -33,7 +35,13 @@ FAR_ABOVE = 1e6  # times the median: where runs blow up, what is higher would sq
 ENDLESS = 1e100  # in place of infinity, which quantiles cannot be interpolated from
 INFINITY = "Infinity"  # what JavaScript turns into the number where it expects one
 APART: Any = dict.fromkeys(("x", "y", "color", "strokeDash"), "independent")  # scales of a chart's parts
-NARROW = "width < 560"  # an expression: whether a chart is on a phone
+NARROW = "narrow"  # a signal, which the page sets: whether the chart is on a phone
+NARROWER = 330  # what a phone leaves of the width, about
+FEWEST_TICKS = 3
+LABEL_LIMIT = 220  # pixels, of an entry of a legend
+LEGEND_ROW = 18  # pixels
+AROUND = 96  # pixels that title, subtitle and axis take of a chart's height
+LETTER = 7  # pixels, about, of a letter of a legend
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Chart:
     alt : what a reader who cannot see it should know.
     spec : Vega-Lite, with named data sources in place of data.
     tables : source → its rows.
+    room : its height in pixels, on a screen and on a phone, which the page reserves.
     """
 
     name: str
@@ -55,11 +64,18 @@ class Chart:
     alt: str
     spec: dict[str, Any]
     tables: dict[str, pd.DataFrame]
+    room: tuple[int, int]
+
+    @property
+    def controls(self) -> list[dict[str, Any]]:
+        """The controls that a reader will have, in order, as Vega-Lite binds them."""
+        binds = [param["bind"] for param in self.spec.get("params", []) if "bind" in param]
+        return [each for bind in binds for each in ([bind] if "input" in bind else bind.values())]
 
     def content(self) -> dict[str, Any]:
         """Return what the page holds of the chart."""
         tables = {name: encode(table) for name, table in self.tables.items()}
-        return {"spec": self.spec | {"description": self.alt}, "tables": tables}
+        return {"spec": self.spec | {"description": self.alt}, "tables": tables, "room": self.room}
 
     def files(self) -> dict[str, bytes]:
         """Return the chart as it is first shown, as PNG and SVG: name with ending → content."""
@@ -69,9 +85,9 @@ class Chart:
             name: table.replace({np.inf: INFINITY, -np.inf: f"-{INFINITY}"}).to_dict("records")
             for name, table in self.tables.items()
         }
-        spec = self.spec | {"datasets": self.spec.get("datasets", {}) | rows, "background": "white"}
+        spec = self.spec | {"datasets": self.spec.get("datasets", {}) | rows}
         if spec.get("width") == "container":
-            spec["width"] = WIDTH
+            spec |= {"width": WIDTH, "height": self.room[0]}
         svg = vl_convert.vegalite_to_svg(spec)
         png = vl_convert.svg_to_png(svg, ppi=200)
         return {f"{self.name}.svg": svg.encode(), f"{self.name}.png": png}
@@ -130,6 +146,11 @@ def constant(name: str, value: Any) -> alt.Parameter:
     return alt.param(name=name, value=value)
 
 
+def derived(name: str, expression: str) -> alt.Parameter:
+    """Return what follows from other parameters; as ``<name>_text`` what the slider <name> says."""
+    return alt.param(name=name, expr=expression)
+
+
 class Palette:
     """The looks of an experiment's optimizers, as encodings of the field ``optimizer``."""
 
@@ -137,6 +158,11 @@ class Palette:
         self.labels = list(styles)
         self.colours = [look.colour for look in styles.values()]
         self.dashes = [[2 * length for length in look.dashes] or [1, 0] for look in styles.values()]
+        self.shapes = [_shape(look) for look in styles.values()]
+
+    def key(self, label: str) -> str:
+        """Return what an optimizer is called where its label would be taken for code or a key."""
+        return f"o{self.labels.index(label)}"
 
     def colour(self, *, legend: bool = True) -> alt.Color:
         scale = alt.Scale(domain=self.labels, range=self.colours)
@@ -146,18 +172,46 @@ class Palette:
         scale = alt.Scale(domain=self.labels, range=self.dashes)
         return alt.StrokeDash("optimizer:N", scale=scale, legend=self._legend())
 
+    def shape(self) -> alt.Shape:
+        scale = alt.Scale(domain=self.labels, range=self.shapes)
+        return alt.Shape("optimizer:N", scale=scale, legend=None)
+
+    def _columns(self) -> tuple[int, int]:
+        """Return how many entries of the legend have room beside each other: on a screen, on a phone."""
+        entry = 45 + min(LABEL_LIMIT, LETTER * max(map(len, self.labels), default=0))
+        return min(6, max(1, 900 // entry)), max(1, NARROWER // entry)
+
+    def rows(self) -> tuple[int, int]:
+        """Return the height of the legend in pixels: on a screen, on a phone."""
+        wide, narrow = (LEGEND_ROW * -(-len(self.labels) // columns) for columns in self._columns())
+        return wide, narrow
+
     def _legend(self) -> alt.Legend:
-        columns: Any = alt.ExprRef(f"{NARROW} ? 2 : 6")
+        wide, narrow = self._columns()
+        columns: Any = alt.ExprRef(f"{NARROW} ? {narrow} : {wide}")
         return alt.Legend(
             title=None, orient="top", columns=columns, symbolType="stroke", symbolOpacity=1,
-            symbolStrokeWidth=2.5, symbolSize=500, labelLimit=220,
+            symbolStrokeWidth=2.5, symbolSize=500, labelLimit=LABEL_LIMIT,
         )  # fmt: skip
 
-    def shown(self) -> tuple[list[alt.Parameter], str]:
-        """Return a check box for each optimizer, and the expression that is true for the checked."""
+    def shown(self) -> tuple[list[alt.Parameter], str, str]:
+        """Return a check box for each optimizer, which of them are checked, and which are not, in words.
+
+        The second is an expression that is true for a datum of a checked one; the third one that names
+        those that are hidden. Both, and the page, need the constant `labels`. A click on an entry of the
+        legend sets the same boxes, so that there is one state alone.
+        """
         boxes = [checkbox(f"show_{place}", True, label) for place, label in enumerate(self.labels)]
-        checked = ", ".join(box.name for box in boxes)
-        return boxes, f"[{checked}][indexof(labels, datum.optimizer)]"
+        names = [str(box.name) for box in boxes]
+        hidden = " + ".join(f"({name} ? '' : ', ' + labels[{k}])" for k, name in enumerate(names))
+        some = f"({hidden}) ? 'without ' + slice({hidden}, 2) : ''"
+        words = f"({' || '.join(names)}) ? {some} : 'no optimizer is chosen'"
+        return boxes, f"[{', '.join(names)}][indexof(labels, datum.optimizer)]", words
+
+
+def _shape(look: Look) -> str:
+    """Return a marker as a path of SVG in a square from −1 to 1."""
+    return "M" + "L".join(f"{x:.3f},{-y:.3f}" for x, y in 2 * look.corners) + "Z"
 
 
 def scaled(value: str, is_log: str) -> str:
@@ -184,16 +238,14 @@ def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
     powers = f"sequence(ceil({low} / {stride}) * {stride}, {high} + 1e-9, {stride})"
     are_many = f"{high} - {low} > 5 || {low} < -12 || {high} > 12"
     few = f"slice({ticks}, {place(low)}, {place(high)})"
-    values = f"{is_log} ? ({are_many} ? {powers} : {few}) : null"
+    spread = f"sequence({low}, {high} + 1e-9, max(({high} - {low}) / 4, 1e-9))"  # of less than a decade
+    are_few = f"{place(high)} - ({place(low)}) < {FEWEST_TICKS}"
+    values = f"{is_log} ? ({are_many} ? {powers} : {are_few} ? {spread} : {few}) : null"
     power = "pow(10, datum.value)"
-    short = f"format({power}, {power} < 1e-3 || {power} >= 1e5 ? '.0e' : '.1~r')"
+    digits = f"{are_few} ? '.3~r' : '.1~r'"
+    short = f"format({power}, {power} < 1e-3 || {power} >= 1e5 ? '.1~e' : {digits})"
     label = f"{is_log} ? {short} : datum.label"
     return alt.Axis(values=alt.ExprRef(values), labelExpr=label, **options)
-
-
-def title(text: str) -> alt.TitleParams:
-    """Return a title that is an expression."""
-    return alt.TitleParams(alt.ExprRef(text), anchor="start", frame="bounds")
 
 
 def below(text: str) -> alt.Chart:
@@ -204,6 +256,18 @@ def below(text: str) -> alt.Chart:
         .mark_text(fontSize=12, color=INK, aria=False, text=alt.ExprRef(text))
         .encode(x=x, y=y)
     )
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return ticks of a logarithmic axis: powers of ten if it is long, round numbers if it is short."""
+    if high > 3e3 * low:
+        ticks = round_ticks(low, high, (1,))
+        return ticks[:: -(-len(ticks) // MOST_TICKS)]
+    for digits in ((1, 2, 5), range(1, 10)):
+        ticks = round_ticks(low, high, digits)
+        if len(ticks) >= FEWEST_TICKS:
+            return ticks
+    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
 
 
 def round_ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[float]:
@@ -222,10 +286,33 @@ def loss_scale(values: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
     if ends is None:
         return alt.Scale(zero=False), alt.Axis(format=".4~g")
     low, high = ends[0] / 1.05, ends[1] * 1.05
-    ticks = round_ticks(low, high, (1,) if high > 3e3 * low else (1, 2, 5))
-    ticks = ticks[:: -(-len(ticks) // MOST_TICKS)] if high > 3e3 * low else ticks
     scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
-    return scale, alt.Axis(values=ticks, format=".4~g")
+    return scale, alt.Axis(values=log_ticks(low, high), format=".4~g")
+
+
+def shade(field: str, losses: Any) -> tuple[alt.Color, str, str]:
+    """Return a colour for losses.
+
+    Parameters
+    ----------
+    field : of the losses in a table.
+    losses : those that decide where the colours begin and end.
+
+    Returns
+    -------
+    The encoding, of a field ``shade``; the expression to calculate that field by: the loss, or the end
+    of the scale that is nearer, since a logarithmic one has no colour for a loss that rounding made
+    negative; and the expression that is true where the colour is dark.
+    """
+    values = np.asarray(losses, dtype=float).ravel()
+    ends = log_ends(values)
+    finite = values[np.isfinite(values)]
+    low, high = ends or ((float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0))
+    middle = (low * high) ** 0.5 if ends else (low + high) / 2
+    kind: Any = "log" if ends else "linear"
+    scale = alt.Scale(type=kind, scheme="cividis", domain=[low, high], clamp=True)
+    within = f"clamp(datum.{field}, {low}, {high})"
+    return alt.Color("shade:Q", scale=scale, legend=None), within, f"datum.{field} <= {middle}"
 
 
 def log_ends(losses: Any) -> tuple[float, float] | None:
@@ -240,17 +327,34 @@ def log_ends(losses: Any) -> tuple[float, float] | None:
     )
 
 
-def tooltip(**formats: str) -> list[alt.Tooltip]:
-    """Return what a tooltip shows: field → format of a number, or "" for a text."""
-    tips = []
-    for name, form in formats.items():
-        tip = alt.Tooltip(f"{name}:{'Q' if form else 'N'}", title=name.replace("_", " "))
-        tips.append(tip.format(form) if form else tip)
-    return tips
+def tooltip(lines: Mapping[str, str]) -> Any:
+    """Return a tooltip: what a line is called → the expression of its text; without one it is left out.
+
+    The page makes a table of it. Vega-Lite's own has a label for the key of an object, where it cannot
+    be just any text.
+    """
+    return _tooltip([(json.dumps(name), text) for name, text in lines.items()])
 
 
-def heading(text: str) -> alt.TitleParams:
-    """Return the title of a part of a chart."""
+def _tooltip(lines: Sequence[tuple[str, str]]) -> Any:
+    return alt.value(alt.ExprRef(f"[{', '.join(f'[{name}, {text}]' for name, text in lines)}]"))
+
+
+def written(field: str, form: str = ".4~g", of: str = "datum") -> str:
+    """Return an expression: a number as text, "" if there is none."""
+    value = f"{of}[{json.dumps(field)}]"
+    some = f"isFinite({value}) ? format({value}, '{form}') : {value} > 0 ? '∞' : '−∞'"
+    return f"(!isValid({value}) || isNaN({value}) ? '' : {some})"
+
+
+def between(low: str, high: str, form: str = ".4~g") -> str:
+    """Return an expression: two numbers as "from … to …", "" if one is missing."""
+    ends = f"isValid(datum.{low}) && isValid(datum.{high})"
+    return f"({ends} ? {written(low, form)} + ' to ' + {written(high, form)} : '')"
+
+
+def heading(text: Any) -> alt.TitleParams:
+    """Return the title of a part of a chart: a text, or an expression."""
     return alt.TitleParams(text, anchor="start", frame="bounds")
 
 
@@ -259,15 +363,19 @@ def hover_rule(
 ) -> tuple[alt.Parameter, alt.Chart]:
     """Return a selection of the nearest `at`, and the rule that shows all optimizers' values there.
 
-    The chart has a field ``key``: "o" and the optimizer's place, since a label may be no legal field.
+    The chart has a field ``key``: "o" and the optimizer's place, since a label may be no legal field;
+    and the constant ``labels``.
     """
     hover = alt.selection_point(
         name="hover", fields=[at], nearest=True, on="pointermove", clear="pointerout", empty=False
     )
-    tooltips = [alt.Tooltip(f"{groupby[-1]}:Q", title="at", format=".4~g")]
-    tooltips += [
-        alt.Tooltip(f"o{k}:Q", title=label, format=".4~g") for k, label in enumerate(palette.labels)
+    of = (
+        "(datum.datum || datum)"  # the cell around a rule, which is what the pointer meets, has the rule
+    )
+    lines = [
+        (f"labels[{k}]", written(palette.key(label), of=of)) for k, label in enumerate(palette.labels)
     ]
+    tooltips = _tooltip([("'at'", written(groupby[-1], of=of)), *lines])
     opacity = alt.when(hover).then(alt.value(0.6)).otherwise(alt.value(0))
     rule = (
         chart.transform_pivot("key", value=value, groupby=groupby)
@@ -310,9 +418,45 @@ def thinned(traces: pd.DataFrame, most: int = MOST_RECORDS) -> pd.DataFrame:
     return traces[traces["step"].isin(steps)]
 
 
-def finish(chart: Any, title: alt.TitleParams | None = None, height: float = 300) -> dict[str, Any]:
-    """Return the specification, checked against Vega-Lite's schema."""
-    if title is not None:
-        autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
-        chart = chart.properties(width="container", height=height, title=title, autosize=autosize)
-    return dict(chart.configure(**CHART_CONFIG).to_dict())
+def rates_words(comparison: Comparison) -> str:
+    """Return an expression: at which learning rates the optimizers are shown, by the chosen setting."""
+    is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
+    tuned = "tuned learning rates" if is_tuned else "the learning rates of the file"
+    return f"(setting === 'tuned' ? {tuned!r} : 'textbook learning rates')"
+
+
+def finish(
+    chart: Any, title: str, state: Sequence[str], height: float, legend: tuple[int, int] = (0, 0)
+) -> dict[str, Any]:
+    """Return a chart of one part: its specification, and its room, of which it fills every pixel.
+
+    Parameters
+    ----------
+    chart : from Altair.
+    title : what it shows, as an expression.
+    state : what a reader has chosen, as expressions, so that a saved or printed chart says it; "" is
+        left out.
+    height : of the plot, in pixels.
+    legend : the height of the legend, on a screen and on a phone.
+    """
+    chart = chart.properties(
+        width="container",
+        height=height,
+        title=alt.TitleParams(alt.ExprRef(title), anchor="start", frame="bounds"),
+        autosize=alt.AutoSizeParams(type="fit", contains="padding"),
+    ).add_params(constant("narrow", False))
+    spec = _specification(chart)
+    joined = " + ".join(f"(({each}) ? ' · ' + ({each}) : '')" for each in state)
+    spec["title"]["subtitle"] = {"expr": f"slice({joined}, 3)"}
+    wide, narrow = (round(height) + AROUND + rows for rows in legend)
+    return {"spec": spec, "room": (wide, narrow)}
+
+
+def finish_parts(parts: Any, room: tuple[int, int]) -> dict[str, Any]:
+    """Return a chart of several parts, one above the other: its specification, and its room."""
+    return {"spec": _specification(parts.add_params(constant("narrow", False))), "room": room}
+
+
+def _specification(chart: Any) -> dict[str, Any]:
+    """Return the specification; that Vega-Lite takes it is for the tests, since a check takes long."""
+    return dict(chart.configure(**CHART_CONFIG).to_dict(validate=False))
