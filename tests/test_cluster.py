@@ -95,7 +95,9 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
         assert tables(results) == tables(tmp_path / "whole")
 
         # A run that kills every worker that tries it fails, and no other.
-        fatal = plugin(**SETTINGS, init="if np.any(self.learning_rate > 0.2): os._exit(9)")
+        fatal = plugin(
+            **SETTINGS, init="if params.shape[1] > 50 and np.any(self.learning_rate > 0.2): os._exit(9)"
+        )
         text = document(optimizers=OWN, seeds="tuning = 0\nreporting = 1")
         words[1] = write(tmp_path, text, name="deadly", own=fatal)
         done = optimlab(*words, cwd=tmp_path)
