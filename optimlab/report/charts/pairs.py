@@ -182,6 +182,8 @@ def _in_lines(text: str, between: str) -> str:
 
 def _result(row: dict[Any, Any]) -> str:
     """Return the share of seeds won, and the p-value, in words."""
+    if np.isnan(row["p_value_adjusted"]):
+        return "too few seeds"
     return f"{100 * row['share_won']:.0f} %, {p_value_text(row['p_value_adjusted'])}"
 
 
