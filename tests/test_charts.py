@@ -404,7 +404,7 @@ def test_nobody_is_told_to_run_a_trillion_seeds(study):
 
 
 def test_a_charts_files_are_pictures(study):
-    tables = page.read_tables(study[0])
+    (tables,) = page.read_experiments(study[0].parent, [study[0].name])
     comparison = compare_optimizers(tables.runs, tables.traces, DEFAULTS)
     chart = next(targets_chart(comparison, vega.Palette(looks(LABELS))))
     files = chart.files()
