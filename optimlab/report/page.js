@@ -65,6 +65,7 @@ function sayInWords(view, spec, place) {
 }
 
 // Makes a chart as wide as there is room. All that a reader has chosen stays, since nothing is drawn anew.
+const widthOf = (place) => place.clientWidth - parseFloat(getComputedStyle(place).paddingRight);
 async function fit(figure) {
   const { view, room, hasParts } = figure.drawn;
   const place = figure.querySelector(".view"), drawing = place.querySelector("svg.marks");
@@ -72,7 +73,7 @@ async function fit(figure) {
   if (!hasParts) view.height(room[phone.matches ? 1 : 0]);
   await view.resize().runAsync(); // labels that turn for want of room need a second layout
   for (let round = 0; hasParts && round < 5; round++) { // the room for labels may depend on the width
-    const excess = Math.ceil(drawing.width.baseVal.value - place.clientWidth);
+    const excess = Math.ceil(drawing.width.baseVal.value - widthOf(place));
     if (!excess) break;
     await view.width(Math.max(100, view.width() - excess)).resize().runAsync();
   }
@@ -82,7 +83,7 @@ async function draw(figure) {
   const place = figure.querySelector(".view");
   const { spec, tables, room } = await unpacked(figure.querySelector("script").textContent);
   for (const name in tables) (spec.datasets ??= {})[name] = rowsOf(tables[name]);
-  for (const part of spec.vconcat ?? []) part.width = Math.max(100, place.clientWidth - ROOM_FOR_AXES);
+  for (const part of spec.vconcat ?? []) part.width = Math.max(100, widthOf(place) - ROOM_FOR_AXES);
   if (!spec.vconcat) spec.height = room[phone.matches ? 1 : 0];
   const { view } = await vegaEmbed(place, spec, {
     actions: { export: true, source: false, compiled: false, editor: false },
