@@ -8,7 +8,9 @@ from reference import statistics as reference
 from scipy import stats
 
 from optimlab.statistics import holm, signed_rank_p_value
+from optimlab.statistics.pairs import _smallest_difference
 from optimlab.statistics.resampling import (
+    LEVEL,
     Estimate,
     choose,
     family,
@@ -127,15 +129,21 @@ def copies(source, of, seeds):
     return np.array([0.070, 0.064, 0.1])[:, None] + np.array([0.01, 0.025, 0.01])[:, None] * wide
 
 
+def ends(scores, tuning):
+    """Return the loss to expect of each of the optimizers."""
+    reports = split_seeds(scores[0].shape[1], tuning, 40, rng())
+    chosen = [own[choose(own, none_bad(own), reports)] for own in scores]
+    return [leave_one_out(own, reports, interquartile_weights) for own in chosen]
+
+
+def claims(losses):
+    """Return all claims of who ends lower than whom."""
+    return family([b - a for a, b in combinations(losses, 2)], rng(), draws=400)
+
+
 def differ(scores, tuning):
     """Return whether any two of the optimizers are called different."""
-    reports = split_seeds(scores[0].shape[1], tuning, 40, rng())
-    ends = [
-        leave_one_out(own[choose(own, none_bad(own), reports)], reports, interquartile_weights)
-        for own in scores
-    ]
-    claims = [b - a for a, b in combinations(ends, 2)]
-    return (family(claims, rng(), draws=400).adjusted < 0.05).any()
+    return (claims(ends(scores, tuning)).adjusted < LEVEL).any()
 
 
 def differed_formerly(scores, tuning):
@@ -165,10 +173,24 @@ def test_real_differences_are_found():
     assert sum(differ(scores, tuning=10) for scores in worlds) > 26
 
 
+@pytest.mark.parametrize(("of", "tuning"), [(2, 0), (2, 10), (5, 10)])
+def test_the_smallest_difference_is_found_in_four_of_five_experiments(of, tuning):
+    source = rng(3)
+    rates = 3 if tuning else 1
+    worlds = [ends(copies(source, of, 40)[:, :rates], tuning) for _ in range(200)]
+    found = [claims(losses) for losses in worlds]
+    smallest = [_smallest_difference(each.standard_errors[0], each.reach[0], 40) for each in found]
+    typical = float(np.mean(smallest))
+    shifted = [[losses[0] - Estimate(typical, 0, 39), *losses[1:]] for losses in worlds]
+    power = np.mean([claims(losses).adjusted[0] < LEVEL for losses in shifted])
+    assert 0.7 < power < 0.9
+
+
 def noisy_tail(source, size):
-    """Return two optimizers with the same median: above it, the second is three times as noisy."""
+    """Return two optimizers with the same quartiles: above them, the second is ten times as noisy."""
     values = source.normal(size=size)
-    values[1] = np.where(values[1] > 0, 3 * values[1], values[1])
+    quartile = stats.norm.isf(0.25)
+    values[1] += 9 * np.maximum(values[1] - quartile, 0)
     return values
 
 
@@ -179,11 +201,14 @@ WORLDS = {
         source.random(size) < 0.5, 50, source.normal(size=size)
     ),
     "lognormal": lambda source, size: source.lognormal(0, 1, size),
+    "one noisy tail": noisy_tail,
 }
 
 
+@pytest.mark.parametrize("tuning", [0, 10])
 @pytest.mark.parametrize("world", WORLDS)
-def test_worlds_without_a_difference_are_called_different_rarely(world):
+def test_worlds_without_a_difference_are_called_different_rarely(world, tuning):
     source = rng(7)
-    claims = sum(differ(WORLDS[world](source, (2, 3, 40)), tuning=10) for _ in range(100))
-    assert claims <= at_most(0.05, 100)
+    size = (2, 3 if tuning else 1, 40)
+    found = sum(differ(WORLDS[world](source, size), tuning) for _ in range(150))
+    assert found <= at_most(LEVEL, 150)
