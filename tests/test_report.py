@@ -12,12 +12,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from reference.statistics import contest, traces_of
 from test_charts import HOSTILE, charts_of, unpacked, without_pictures, write_study
 
-from optimlab import plots
+from optimlab import plots, statistics
 from optimlab.errors import UserError
 from optimlab.files import Folder, only_writer
 from optimlab.report import page as page_module
+from optimlab.report import section
 from optimlab.report.page import write_report
 from optimlab.report.tables import NothingToReport
 
@@ -273,6 +275,40 @@ def test_every_cell_of_the_table_is_the_summarys(tmp_path, quick):
 def test_odd_experiments_have_a_page(tmp_path, quick, tables, says):
     write_tables(tmp_path / "odd", **{"rates": (0.1,), **tables})
     assert says in report(tmp_path).text
+
+
+@pytest.mark.parametrize("seeds", [5, 6])
+def test_intervals_of_fewer_than_six_seeds_are_marked(seeds):
+    runs = contest(range(seeds), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
+    comparison = compared(runs.assign(final_test_accuracy=runs["seed"] / 1e3), {"A": 0.1}).comparison
+    first = comparison.summary.to_dict("records")[0]
+    below = [line for cell in section._cells(first, comparison) for line in cell.below]
+    intervals = [line for line in below if re.match(r"[\d.]+–[\d.]", line)]
+    assert len(intervals) == 4  # of the loss, tuned and untuned, of the accuracy and of the epochs
+    assert {line.endswith(", too narrow: 5 seeds") for line in intervals} == {seeds < 6}
+
+
+def compared(runs, defaults=None):
+    """Return the optimizers on one problem."""
+    found = statistics.compare_optimizers(runs, traces_of(runs), defaults, splits=9, draws=20)
+    return section.Contest(runs, found, [])
+
+
+def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):
+    runs = contest(range(6), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
+    contests = {"": compared(runs)}
+
+    def says(*problems):
+        about = {str(place): {"problem": each} for place, each in enumerate(problems)}
+        return section._luck_of_the_split({"problems": about}, contests)
+
+    digits, article = {"name": "digits", "split": "default"}, {"name": "digits", "split": "article"}
+    assert "moved by 12 to 20 %" in says(digits)[0]
+    for others in ((), (article,), ({"name": "mine.py:Mine"},), (digits, article), ({},)):
+        assert "more seeds do not average it out." in says(*others)[0]
+        assert "20 %" not in says(*others)[0]
+    contests[""] = compared(runs.assign(final_validation_loss=np.nan))
+    assert says(digits) == []  # nothing was held out
 
 
 def test_nothing_is_said_of_others_where_there_is_one_optimizer(tmp_path, quick):

@@ -198,6 +198,70 @@ def test_p_values_in_words(p_values, told):
     assert sentences._at_most(pd.Series(p_values)) == told
 
 
+def on_test_set(runs, **losses):
+    """Return the runs with final test losses: each optimizer's are a function of the seed's number."""
+    ends = [losses[run["optimizer"]](run["seed"] - 100) for run in runs.to_dict("records")]
+    return runs.assign(final_test_loss=ends)
+
+
+def test_where_the_test_set_turns_an_order_the_verdict_says_so():
+    runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s, C=lambda s: 30 + s)
+    first, second = verdict(
+        on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 5 + s / 2, C=lambda s: 40 + s)
+    )
+    assert first.startswith("A is the best here")
+    assert second.startswith("On the test set the order is another: B ends lower than A (adjusted p")
+    _, both = verdict(on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 5 + s / 2, C=lambda s: 1 + s / 9))
+    assert "C ends lower than A" in both
+    assert "C ends lower than B (adjusted p ≤" in both or "C ends lower than B (adjusted p <" in both
+
+
+def test_another_first_on_the_test_set_that_is_not_shown_is_said_not_to_be():
+    runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s)
+    almost = on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 8.9 + 7 * s % 20)
+    assert verdict(almost)[1:] == [
+        "On the test set, which chose nothing, B has the lowest median loss (18.4), but no order is "
+        "shown that differs from the one above."
+    ]
+
+
+def test_of_a_test_set_that_agrees_nothing_is_said():
+    runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s)
+    assert len(verdict(on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 12 + s))) == 1
+    assert len(verdict(on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 9 + s))) == 1  # a tie
+    assert len(verdict(on_test_set(runs, A=lambda _: NAN, B=lambda _: NAN))) == 1
+
+
+def lossy(lost, low=1):
+    """Return runs of A, which loses every so many of 20, and of B, which ends at 60 and more."""
+    return contest(range(20), A=lambda s: INF if s % lost == 0 else low + s, B=lambda s: 60 + s)
+
+
+def test_no_optimizer_is_praised_without_the_runs_that_it_lost():
+    (says,) = verdict(lossy(4))
+    assert says.startswith("A (of 20 runs 5 diverged) is the best here")
+    runs = lossy(10)
+    runs.loc[runs["run_id"] == "A 0.1 105", "status"] = "stuck"
+    (says,) = verdict(runs)
+    assert says.startswith("A (of 20 runs 1 was stuck and 2 diverged) is the best here")
+    runs.loc[runs["run_id"] == "A 0.1 106", "status"] = "stuck"
+    (alone,) = verdict(runs[runs["optimizer"] == "A"])
+    assert alone.startswith("A (of 20 runs 2 were stuck and 2 diverged) reaches")
+
+
+def test_nor_for_its_test_loss_nor_for_its_speed_nor_untuned():
+    praised = "A (of 20 runs 2 diverged)"
+    turned = on_test_set(
+        lossy(10, low=200), A=lambda s: INF if s % 10 == 0 else 1 + s, B=lambda s: 60 + s
+    )
+    assert f"the order is another: {praised} ends lower than B" in verdict(turned)[1]
+    fast = verdict(lossy(10), A=lambda _: climbs(2), B=lambda _: climbs(6))[1]
+    assert fast.startswith(f"{praised} reaches 95 %")
+    runs = untuned(A=lambda s: INF if s == 3 else 1.0 + s, B=lambda s: 30.0 + s)
+    says = verdict(runs, DEFAULTS)[1]
+    assert says.startswith("Untuned, at textbook learning rates, A (of 12 runs 1 diverged) ends lowest")
+
+
 def climbs(epoch):
     """Return accuracies that reach 95 % at that epoch, of eight."""
     return tuple(0.96 if at >= epoch else 0.5 for at in range(9))

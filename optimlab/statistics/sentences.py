@@ -108,14 +108,18 @@ def _on_test_loss(comparison: Comparison) -> str:
     pairs = comparison.pairs[comparison.pairs["setting"] == "tuned"]
     turned = pairs[pairs["test_different"] & (pairs["test_favours"] == pairs["worse"])]
     if len(turned):
-        texts = [f"{row['worse']} ends lower than {row['better']}" for row in turned.to_dict("records")]
+        texts = [
+            f"{_praised(comparison, row['worse'])} ends lower than {row['better']}"
+            for row in turned.to_dict("records")
+        ]
         p_value = _at_most(turned["test_p_value_adjusted"])
         return f"On the test set the order is another: {join_words(texts)} (adjusted {p_value})."
     first = tested.sort_values("test_loss_median", kind="stable").iloc[0]
     if first["optimizer"] == summary["optimizer"].iloc[0]:
         return ""
+    name = _with_failures(first.to_dict())
     return (
-        f"On the test set, which chose nothing, {first['optimizer']} has the lowest median loss "
+        f"On the test set, which chose nothing, {name} has the lowest median loss "
         f"({_loss(first['test_loss_median'])}), but no order is shown that differs from the one above."
     )
 
@@ -140,7 +144,8 @@ def _on_speed(comparison: Comparison) -> str:
         [f"{name} (on {100 * slower[leader][name][0]:.0f} % of the seeds)" for name in others]
     )
     p_value = _at_most([p_value for _, p_value in slower[leader].values()])
-    return f"{leader} reaches {what}, and stays there, sooner than {named} (adjusted {p_value})."
+    praised = _praised(comparison, leader)
+    return f"{praised} reaches {what}, and stays there, sooner than {named} (adjusted {p_value})."
 
 
 def _on_defaults(comparison: Comparison) -> str:
@@ -189,6 +194,12 @@ def _loss(value: float) -> str:
 
 def _counted(seeds: int, role: str) -> str:
     return f"{seeds} {'fresh ' if role == 'reporting' else ''}seed{'s' * (seeds != 1)}"
+
+
+def _praised(comparison: Comparison, name: str) -> str:
+    """Return an optimizer of the table with its failures."""
+    summary = comparison.summary
+    return _with_failures(summary[summary["optimizer"] == name].iloc[0].to_dict())
 
 
 def _with_failures(row: dict[Any, Any]) -> str:
