@@ -99,7 +99,7 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
             **SETTINGS, init="if params.shape[1] > 50 and np.any(self.learning_rate > 0.2): os._exit(9)"
         )
         text = document(optimizers=OWN, seeds="tuning = 0\nreporting = 1")
-        words[1] = write(tmp_path, text, name="deadly", own=fatal)
+        words[1] = write(tmp_path / "deadly", text, name="deadly", own=fatal)
         done = optimlab(*words, cwd=tmp_path)
         assert done.returncode == 1, done.stderr
         healthy, deadly = rows(results, "deadly")
@@ -110,8 +110,7 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
         # Without workers, and then without a scheduler, a sweep ends with a message; another goes on.
         experiment, results = load(file), tmp_path / "later"
         with dask(address) as workers:
-            workers.patience = 0.5
-            progress = Killing(tmp_path, "dask_worker", "spawn_main")
+            progress = Killing(workers, tmp_path, "dask_worker", "spawn_main")
             with pytest.raises(UserError, match="has no workers; what had finished is kept"):
                 sweep(experiment, results, None, progress, workers=workers)
         kept = len(Store(results / "tiny").finished())
@@ -125,14 +124,15 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
 
 
 class Killing(Progress):
-    """Kills processes of a cluster as soon as a run has finished."""
+    """Kills processes of a cluster as soon as a run has finished; no others are waited for long."""
 
-    def __init__(self, *whose):
+    def __init__(self, workers, *whose):
         super().__init__(Console(file=io.StringIO()))
-        self.whose = whose
+        self.workers, self.whose = workers, whose
 
     def advance(self, runs):
         super().advance(runs)
+        self.workers.patience = 0.5
         kill(*self.whose)
 
 
