@@ -120,7 +120,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
                 again = replace(report, tables=replace(tables, experiment=manifest.known()))
                 page._labels(again.tables)
                 page._defaults(again.tables.experiment)
-                message = f"{path[0]} {page._section(again).title.strip()}"
+                message = f"{path[0]} {page._section(again, {}).title.strip()}"
             assert path[0] in message or value == "\ud800" or message.startswith("cells: ")
             assert "\n" not in message
     assert shown > 100
