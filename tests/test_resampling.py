@@ -123,6 +123,32 @@ def test_nothing_differs_from_itself_and_a_constant_is_certain():
     assert family([], rng()).adjusted.tolist() == []
 
 
+def test_the_least_p_values_of_kinds_are_those_of_a_loop():
+    """Weights and degrees of freedom differ, and one p-value is almost 0."""
+    source = rng(5)
+    columns = source.normal(size=(6, 20))
+    columns += np.array([0.7, 0.5, 0.4, 0.2, 0, 1e12])[:, None]
+    freedom, weight = np.array([19, 19, 9, 9, 4, 19]), np.array([2, 0.5, 2, 0.5, 0.5, 0.5])
+    claims = [
+        Estimate(each.value, each.without, of)
+        for each, of in zip(estimates(*columns), freedom, strict=True)
+    ]
+    found = family(claims, rng(6), weight, draws=1000)
+    own = found.p_values / weight
+    without = np.array([each.without for each in claims])
+    directions = without - without.mean(axis=1, keepdims=True)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    order, source = np.argsort(own), rng(6)
+    errors = source.standard_normal((1000, 20)) @ directions[order].T
+    scale = np.sqrt(source.chisquare(4, 1000) / 4)[:, None]
+    drawn = 2 * stats.t.sf(np.abs(errors) / scale, freedom[order]) / weight[order]
+    as_low = [(drawn[:, k:].min(axis=1) <= own[order[k]]).sum() for k in range(6)]
+    adjusted = np.maximum((1 + np.array(as_low)) / 1001, found.p_values[order])
+    expected = np.minimum(np.maximum.accumulate(adjusted), 1)
+    assert found.adjusted[order] == pytest.approx(expected)
+    assert expected[0] < 0.01 < expected[-1]
+
+
 def copies(source, of, seeds):
     """Return scores (candidates, seeds) of copies of an optimizer with two rates that nearly tie."""
     wide = source.standard_t(4, size=(of, 3, seeds))

@@ -6,7 +6,7 @@ learning rates of one, are resampled by the same seeds of training, and pairs st
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,20 @@ def percentile_interval(
 ) -> tuple[float, float]:
     """Return a 95 % interval of a statistic by the percentile bootstrap; NaN for fewer than two values.
 
+    `percentile_intervals` has the parameters.
+    """
+    return percentile_intervals(values, [statistic], rng, draws)[0]
+
+
+def percentile_intervals(
+    values: Any, statistics: Sequence[Statistic], rng: np.random.Generator, draws: int = DRAWS
+) -> list[tuple[float, float]]:
+    """Return the interval of each of several statistics, from the same draws.
+
     Parameters
     ----------
     values : one number a seed (N,), in the order of the seeds.
-    statistic : `median` or `interquartile_mean`.
+    statistics : `median`, `interquartile_mean` or both.
     rng : where the draws come from.
     draws : how many samples of the seeds are drawn, with replacement.
 
@@ -62,9 +72,10 @@ def percentile_interval(
     """
     values = np.asarray(values, dtype=float)
     if len(values) < 2 or np.isnan(values).any():
-        return np.nan, np.nan
+        return [(np.nan, np.nan) for _ in statistics]
     samples = np.sort(values[rng.integers(len(values), size=(draws, len(values)))], axis=1)
-    return _between(statistic(samples), np.array([LEVEL / 2, 1 - LEVEL / 2]))
+    levels = np.array([LEVEL / 2, 1 - LEVEL / 2])
+    return [_between(statistic(samples), levels) for statistic in statistics]
 
 
 def _between(drawn: Array, levels: Array) -> tuple[float, float]:

@@ -189,15 +189,23 @@ def family(
         t = np.where(value == 0, 0, np.abs(value) / error)
     own = 2 * stdtr(freedom, -t)
     order = np.argsort(own / weight, kind="stable")
+    kinds, kind = np.unique([freedom[order], weight[order]], axis=1, return_inverse=True)
     as_low, least = np.zeros(len(t)), []
     for done in range(0, draws, 1000):
         normal = rng.standard_normal((min(1000, draws - done), direction.shape[1]))
         errors = normal @ direction[order].T
         scale = np.sqrt(rng.chisquare(freedom.min(), len(errors)) / freedom.min())
-        drawn = 2 * stdtr(freedom[order], -np.abs(errors) / scale[:, None]) / weight[order]
-        of_rest = np.minimum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
-        as_low[order] += (of_rest <= (own / weight)[order]).sum(axis=0)
-        least.append(of_rest[:, 0])
+        drawn = np.abs(errors) / scale[:, None]
+        is_low, lowest = np.zeros(drawn.shape, dtype=bool), np.full(len(drawn), np.inf)
+        for place, (own_freedom, own_weight) in enumerate(kinds.T):
+            # Among estimates of one kind the least p-value is that of the largest t.
+            rest = np.where(kind == place, drawn, -1)[:, ::-1]
+            largest = np.maximum.accumulate(rest, axis=1)[:, ::-1]
+            as_sure = np.minimum((own / weight)[order] * own_weight, 1)
+            is_low |= largest >= np.abs(stdtrit(own_freedom, as_sure / 2))  # stdtrit(…, 0) is +∞
+            lowest = np.minimum(lowest, 2 * stdtr(own_freedom, -largest[:, 0]) / own_weight)
+        as_low[order] += is_low.sum(axis=0)
+        least.append(lowest)
     adjusted = np.maximum((1 + as_low) / (1 + draws), own)
     adjusted[order] = np.minimum(np.maximum.accumulate(adjusted[order]), 1)
     threshold = np.minimum(float(np.quantile(np.concatenate(least), level)) * weight, level)

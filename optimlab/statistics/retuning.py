@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab.statistics.intervals import SEED
-from optimlab.statistics.ranking import CANDIDATE
+from optimlab.statistics.ranking import CANDIDATE, cross_table
 from optimlab.statistics.resampling import (
     SPLITS,
     Estimate,
@@ -97,9 +97,7 @@ class Retuning:
     def _fingerprints(self) -> dict[str, pd.DataFrame]:
         """Optimizer → its runs' fingerprints, one row a seed that all its candidates have."""
         return {
-            label: runs.pivot_table(
-                index="seed", columns=CANDIDATE, values="fingerprint", aggfunc="first"
-            ).dropna()
+            label: cross_table(runs, "seed", CANDIDATE, "fingerprint").dropna()
             for label, runs in self.runs.items()
         }
 

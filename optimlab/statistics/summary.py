@@ -16,7 +16,7 @@ from optimlab.statistics.intervals import (
     SEED,
     interquartile_mean,
     median,
-    percentile_interval,
+    percentile_intervals,
 )
 from optimlab.statistics.pairs import EQUAL_WITHIN, compare, seed_differences
 from optimlab.statistics.ranking import (
@@ -293,9 +293,8 @@ def _summarize(
 def _spread(values: pd.Series, name: str, draws: int) -> dict[str, float]:
     """Return median, quartiles, interquartile mean and intervals, as columns named after `name`."""
     ordered = np.sort(values.to_numpy(dtype=float))
-    (low, high), (mean_low, mean_high) = (
-        percentile_interval(values, statistic, np.random.default_rng(SEED), draws)
-        for statistic in (median, interquartile_mean)
+    (low, high), (mean_low, mean_high) = percentile_intervals(
+        values, [median, interquartile_mean], np.random.default_rng(SEED), draws
     )
     return {
         f"{name}_median": quantile(values, 0.5),

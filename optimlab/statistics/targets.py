@@ -7,11 +7,12 @@ a run that diverged or failed too, since it would not have got there with more s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.ranking import Basis
+from optimlab.statistics.ranking import Basis, cross_table
 from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
@@ -56,10 +57,7 @@ def steps_to_target(runs: pd.DataFrame, traces: pd.DataFrame, metric: str, targe
 def trace_matrix(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a metric with one row a run and one column a recorded step; NaN after divergence."""
     mine = traces[traces["run_id"].isin(runs["run_id"])]
-    table = mine.pivot_table(
-        index="run_id", columns="step", values=metric, aggfunc="first", dropna=False
-    )
-    return table.reindex(index=runs["run_id"])
+    return cross_table(mine, "run_id", "step", metric).reindex(index=runs["run_id"])
 
 
 def _past(values: Array, metric: str, target: float) -> Array:
@@ -253,17 +251,18 @@ def summarize_times(times: pd.DataFrame, steps_per_epoch: float, end: float = np
     One row a target and optimizer, as results/README.md describes. Ranks go by the median time, then by
     the share of seeds that got there.
     """
+    of_target: dict[tuple[Any, Any], dict[Any, tuple[Any, ...]]] = {}
+    keys = ["metric", "target", "optimizer"]
+    for (metric, target, optimizer), group in times.groupby(keys, sort=False)["steps"]:
+        steps = group.to_numpy()
+        of_target.setdefault((metric, target), {})[optimizer] = (
+            *median_time(steps, end),
+            expected_running_time(steps, end),
+            int(np.isfinite(steps).sum()),
+            len(steps),
+        )
     rows = []
-    for (metric, target), group in times.groupby(["metric", "target"], sort=False):
-        found = {
-            optimizer: (
-                *median_time(steps.to_numpy(), end),
-                expected_running_time(steps.to_numpy(), end),
-                int(np.isfinite(steps).sum()),
-                len(steps),
-            )
-            for optimizer, steps in group.groupby("optimizer", sort=False)["steps"]
-        }
+    for (metric, target), found in of_target.items():
         order = {
             name: (median, -reached / seeds) for name, (median, *_, reached, seeds) in found.items()
         }
@@ -299,9 +298,9 @@ def profile(times: pd.DataFrame) -> pd.DataFrame:
     """
     pieces = []
     for metric, group in times.groupby("metric", sort=False):
-        table = group.pivot_table(
-            index=["target", "seed"], columns="optimizer", values="steps", sort=False
-        )
+        case = group.groupby(["target", "seed"], sort=False).ngroup()
+        table = cross_table(group.assign(case=case), "case", "optimizer", "steps")
+        table = table[pd.unique(group["optimizer"])]
         table = table.dropna()  # a seed that one of them has not run yet
         best = table.min(axis=1)
         table, best = (each[np.isfinite(best) & (best > 0)] for each in (table, best))
@@ -309,7 +308,8 @@ def profile(times: pd.DataFrame) -> pd.DataFrame:
             continue
         ratios = table.div(best, axis=0)
         for optimizer in table:
-            shares = [float((ratios[optimizer] <= ratio * (1 + ROUNDING)).mean()) for ratio in RATIOS]
+            own = ratios[optimizer].to_numpy()
+            shares = [float((own <= ratio * (1 + ROUNDING)).mean()) for ratio in RATIOS]
             pieces.append(
                 pd.DataFrame(
                     {"metric": metric, "optimizer": optimizer, "ratio": RATIOS, "share": shares}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab.statistics.intervals import DRAWS, SEED, median
-from optimlab.statistics.ranking import basis, quantile, scores, tuning_order
+from optimlab.statistics.ranking import basis, cross_table, quantile, scores, tuning_order
 from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
@@ -103,7 +103,7 @@ def budget(
     rows = []
     for optimizer, order in tuning_order(runs).items():
         mine = fresh[fresh["optimizer"] == optimizer]
-        table = mine.pivot_table(index="learning_rate", columns="seed", values="score", aggfunc="first")
+        table = cross_table(mine, "learning_rate", "seed", "score")
         table = table.reindex(order["learning_rate"]).dropna(axis=1)
         if not table.shape[1]:
             continue  # some rate has no reported run yet
