@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from pictures import png
 from sweeping import document, run, tiny
 from typer.testing import CliRunner
 
@@ -63,10 +64,10 @@ def results(swept, tmp_path):
 @pytest.fixture
 def unseen(monkeypatch):
     """Count and draw nothing: a report is its files."""
-    pictures = {"traces.png": b"new"}
+    pictures = {"traces.png": png()}
     monkeypatch.setattr(page, "_count", lambda tables, *_: [Numbers(each, pictures) for each in tables])
     monkeypatch.setattr(page, "_figures", lambda report: {"traces": (dict, (pictures,), {})})
-    monkeypatch.setattr(page, "_section", lambda report: None)
+    monkeypatch.setattr(page, "_section", lambda report, pictures: None)
     monkeypatch.setattr(page, "render", lambda sections: "the page")
 
 
