@@ -7,6 +7,7 @@ with those that it requires. So what decides a run's numbers is known without a 
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -270,7 +271,7 @@ def _on_path(top: str) -> tuple[Module | None, str | None]:
     file = Path(spec.origin) if spec.origin and spec.has_location else None
     bases = [folder.parent for folder in folders] or ([file.parent] if file else [])
     for base in bases:
-        owner = _owner(top, str(base), base.stat().st_mtime_ns if base.is_dir() else 0)
+        owner = _owner(top, str(base), _installed_in(base))
         if owner:
             return None, owner
     return Module(top, file, folders), None
@@ -282,8 +283,14 @@ def _owner_of(name: str) -> str | None:
     return _on_path(top)[1] if top and top != PACKAGE.name else None
 
 
+def _installed_in(base: Path) -> tuple[str, ...]:
+    """Return the folders in a folder that describe installed packages, their versions in their names."""
+    names = os.listdir(base) if base.is_dir() else []  # noqa: PTH208
+    return tuple(name for name in names if name.endswith((".dist-info", ".egg-info")))
+
+
 @lru_cache(1000)
-def _owner(top: str, base: str, changed: int) -> str | None:  # asked anew after changes
+def _owner(top: str, base: str, installed: tuple[str, ...]) -> str | None:  # asked anew after changes
     """Return the package in a folder that a module is of; None where it is loose or editable."""
     named = list(metadata.distributions(name=top, path=[base]))
     for each in named or metadata.distributions(path=[base]):

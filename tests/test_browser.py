@@ -1051,6 +1051,10 @@ def test_a_loss_that_rounding_made_negative_has_the_colour_of_the_lowest(browser
     for name in ("final_validation_loss", "final_train_loss"):
         runs.loc[is_noise, name] = -1e-17
     runs.to_csv(tmp_path / "study/runs.csv", index=False)
+    traces = pd.read_parquet(tmp_path / "study/traces.parquet")
+    is_noise = traces["run_id"].isin(runs.loc[is_noise, "run_id"]) & (traces["step"] > 0)
+    traces.loc[is_noise, ["validation_loss", "train_loss"]] = -1e-17
+    traces.to_parquet(tmp_path / "study/traces.parquet", index=False)
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
         write_report(tmp_path)

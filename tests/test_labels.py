@@ -60,7 +60,8 @@ def swept(tmp_path_factory):
             texts[name] = table.to_csv()
         charts = [unpacked(text) for text in re.findall(r'"application/gzip">(.*?)</script', page)]
         data = json.dumps(charts, ensure_ascii=False)
-        for changes in ("view_[0-9a-f]{16}", r"width / 2 < [0-9.]+"):  # with a label's letters, length
+        for changes in ("view_[0-9a-f]{16}", r"width / 2 < [0-9.]+", r"narrow \? [0-9]+ : [0-9]+"):
+            # they go with a label's letters or its length
             data = re.sub(changes, "", data)
         return texts | {"charts": data}
 

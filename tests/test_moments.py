@@ -94,7 +94,9 @@ def test_tables_of_two_moments_are_made_again(place, results, monkeypatch, capsy
 def test_a_sweep_that_goes_on_makes_its_tables_of_one_moment_first(place, results, monkeypatch):
     before, seen = table_bytes(results), []
     (results / "tiny/runs.csv").write_text("garbled")
-    monkeypatch.setattr("optimlab.sweep.trained", lambda *_: seen.append(table_bytes(results)) or [])
+    monkeypatch.setattr(
+        "optimlab.sweep.trained", lambda *_: seen.append(table_bytes(results)) or (_ for _ in ())
+    )
     run(load(place / "tiny.toml"), results)
     assert seen == [before]
 
@@ -142,7 +144,7 @@ def test_parts_without_tables_yet_are_reported(place, results, capsys):
     (results / "tiny/experiment.json").unlink()
     store = Store(results / "tiny")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("optimlab.sweep.trained", lambda *_: iter(()))
+        patch.setattr("optimlab.sweep.trained", lambda *_: (_ for _ in ()))
         run(load(place / "tiny.toml"), results)
     (results / "tiny/parts").mkdir()
     for part in parts:
