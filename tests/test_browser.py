@@ -25,7 +25,7 @@ from optimlab.report.page import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 30  # seconds
+PATIENCE = 90  # seconds
 
 pytestmark = [
     pytest.mark.slow,

@@ -131,7 +131,8 @@ function showOnce(figure) {
   return (figure.ready ??= show(figure));
 }
 
-const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 200));
+const idle = (work) => // soon even where the browser is never idle
+  window.requestIdleCallback ? requestIdleCallback(work, { timeout: 200 }) : setTimeout(work, 200);
 const isFolded = (figure) => figure.closest("details:not([open])");
 const showRest = async () => {
   for (const figure of figures) if (!isFolded(figure)) { await showOnce(figure); await new Promise(idle); }

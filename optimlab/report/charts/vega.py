@@ -36,10 +36,10 @@ ENDLESS = 1e100  # in place of infinity, which quantiles cannot be interpolated 
 INFINITY = "Infinity"  # what JavaScript turns into the number where it expects one
 APART: Any = dict.fromkeys(("x", "y", "color", "strokeDash"), "independent")  # scales of a chart's parts
 NARROW = "narrow"  # a signal, which the page sets: whether the chart is on a phone
-NARROWER = 330  # what a phone leaves of the width, about
+NARROWER = 265  # what a phone leaves of the width beside the axis and the menu, about
 FEWEST_TICKS = 3
 LABEL_LIMIT = 220  # pixels, of an entry of a legend
-LEGEND_ROW = 18  # pixels
+LEGEND_ROW = 19  # pixels
 AROUND = 96  # pixels that title, subtitle and axis take of a chart's height
 LETTER = 7  # pixels, about, of a letter of a legend
 
