@@ -39,7 +39,7 @@ NARROW = "narrow"  # a signal, which the page sets: whether the chart is on a ph
 NARROWER = 265  # what a phone leaves of the width beside the axis and the menu, about
 FEWEST_TICKS = 3
 LABEL_LIMIT = 220  # pixels, of an entry of a legend
-LEGEND_ROW = 19  # pixels
+LEGEND_ROW = 18.9  # pixels
 AROUND = 96  # pixels that title, subtitle and axis take of a chart's height
 LETTER = 7  # pixels, about, of a letter of a legend
 
@@ -183,7 +183,7 @@ class Palette:
 
     def rows(self) -> tuple[int, int]:
         """Return the height of the legend in pixels: on a screen, on a phone."""
-        wide, narrow = (LEGEND_ROW * -(-len(self.labels) // columns) for columns in self._columns())
+        wide, narrow = (int(LEGEND_ROW * -(-len(self.labels) // n)) for n in self._columns())
         return wide, narrow
 
     def _legend(self) -> alt.Legend:
