@@ -887,7 +887,7 @@ def test_every_chart_of_every_shipped_experiment_draws_in_its_room(browser, ship
     rooms = tab.page.evaluate(ROOM)
     assert len(rooms) > 80
     for name, spare, excess in rooms:
-        assert 0 <= spare <= 16, name  # less than a line of text
+        assert 0 <= spare <= 12, name
         assert excess <= 0, name
     assert tab.page.evaluate("document.documentElement.scrollHeight") > 2 * before
     axe(tab)
