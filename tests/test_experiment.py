@@ -151,7 +151,8 @@ def test_run_ids_stay_while_a_plugin_is_being_edited(tmp_path):
 
 
 SOURCES = [
-    ("optimizers.py", True),
+    ("optimizers/base.py", True),
+    ("optimizers/classic.py", True),
     ("training.py", True),
     ("stack.py", True),
     ("problems/digits.py", True),
