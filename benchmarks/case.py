@@ -63,7 +63,7 @@ class Case:
     @cached_property
     def start(self) -> Array:
         """The start points (R, P)."""
-        return self.problem.initial_params(self.seeds)
+        return self.problem.init(self.seeds)[0]
 
     @cached_property
     def places(self) -> Array:
@@ -89,13 +89,13 @@ class Case:
 
 def losses_of(problem: Digits, case: Case) -> Array:
     """Return optimlab's losses (steps, R) on the batches of a case, for a problem with its seeds."""
-    params = problem.initial_params(case.seeds)
+    params, model = problem.init(case.seeds)
     optimizer = RULES[case.rule](**case.hyperparameters)
     state = optimizer.init(params)
     losses = []
     for places in case.places:
         point = optimizer.gradient_point(params, state)
-        loss, gradient = problem.loss_and_gradient(point, places)
+        loss, gradient = problem.loss_and_gradient(point, places, model)
         optimizer.step(params, gradient, state)
         losses.append(loss)
     return np.array(losses)

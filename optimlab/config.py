@@ -39,8 +39,8 @@ from optimlab.mixing import ADVICE, mixes_runs
 from optimlab.optimizers import RANGES, RULES
 from optimlab.plugins import hyperparameters, load_rule
 from optimlab.problems import PROBLEMS
+from optimlab.problems.base import Problem
 from optimlab.tables import RUN_COLUMNS
-from optimlab.training import Problem
 from optimlab.validation import Mistake, show, unknown, validate
 
 # What no computer should be asked for by mistake. A list of a million runs takes 0.2 GB, and a page made

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from optimlab.identity import digest, joint_digest, problem_code, script_digest
 from optimlab.imports import Code
 from optimlab.plugins import plugin_code
-from optimlab.training import Problem
+from optimlab.problems.base import Problem
 
 Role = Literal["tuning", "reporting"]
 

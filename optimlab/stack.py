@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from optimlab.optimizers import RULES
 from optimlab.plugins import load_rule
-from optimlab.training import METRICS, PROBLEM_METRICS, Problem, Recording, train
+from optimlab.problems.base import Problem
+from optimlab.training import METRICS, PROBLEM_METRICS, Recording, train
 
 Status = Literal["ok", "diverged", "stuck", "failed"]
 LONGEST = 20.0  # seconds that a stack should take: a sweep that is killed loses what is in progress

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from optimlab.training import Problem
+from optimlab.problems.base import Problem
 
 Array = np.ndarray
 
@@ -74,13 +74,8 @@ def training_losses(problem: Problem, params: Array) -> Array:
         For a network that is evaluated with running averages: they differ from run to run, so its loss
         is no function of the parameters alone.
     """
-    is_normed = getattr(problem, "batch_norm", False)
-    if is_normed and getattr(problem, "evaluate_with", "batch") == "running":
-        raise ValueError(
-            'a loss surface needs evaluate_with = "batch": running averages belong to a run'
-        )
     blocks = np.array_split(params.astype(problem.dtype), -(-len(params) // ROWS_AT_ONCE))
-    return np.concatenate([problem.evaluate(block)["train_loss"] for block in blocks])
+    return np.concatenate([problem.evaluate(block, None)["train_loss"] for block in blocks])
 
 
 def losses_on_plane(problem: Problem, plane: Plane, x: Array, y: Array) -> Array:

@@ -6,13 +6,14 @@ hyper-parameters that are columns (R, 1). Nothing that a run computes depends on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from optimlab.optimizers import Optimizer
+from optimlab.problems.base import Problem
 
 Array = np.ndarray
 
@@ -33,52 +34,6 @@ PATH_METRICS = ("gradient_norm", "update_norm", "update_cosine")
 METRICS = PROBLEM_METRICS + PATH_METRICS
 
 
-class Problem(Protocol):
-    """What the loop and the sweep ask of a problem: a frozen dataclass of settings, and these."""
-
-    @property
-    def dtype(self) -> str:
-        """Of the parameters: "float32" or "float64"."""
-
-    @property
-    def size(self) -> int:
-        """The number P of parameters."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps that show all the data once; 1 where there is no data."""
-
-    @property
-    def stuck_loss(self) -> float:
-        """A final training loss from here on is no better than guessing."""
-
-    @property
-    def extra_metrics(self) -> tuple[str, ...]:
-        """Names of metrics that `evaluate` returns beside `PROBLEM_METRICS`."""
-
-    @property
-    def run_bytes(self) -> int:
-        """Memory that one run keeps busy at a step, roughly."""
-
-    def check(self) -> dict[str, str]:
-        """Return what is wrong between the settings: key → message."""
-
-    def cautions(self) -> dict[str, str]:
-        """Return what the settings allow and is seldom wanted: key → message."""
-
-    def initial_params(self, seeds: Sequence[int]) -> Array:
-        """Return the start parameters (R, P) and begin a stack of these runs."""
-
-    def batches(self, seeds: Sequence[int]) -> Iterator[Any]:
-        """Yield, without end, what `loss_and_gradient` takes as its batch."""
-
-    def loss_and_gradient(self, params: Array, batch: Any) -> tuple[Array, Array]:
-        """Return the loss (R,) and its gradient (R, P)."""
-
-    def evaluate(self, params: Array) -> dict[str, Array]:
-        """Return the metrics that the problem has, each (R,); a `train_loss` is among them."""
-
-
 @dataclass(frozen=True)
 class Recording:
     """What a stack of R runs left behind.
@@ -90,6 +45,7 @@ class Recording:
     diverged_at : (R,) the first step whose loss, or if it was recorded whose parameters, were not
         finite; −1 where there is none.
     params : the final parameters (R, P).
+    model : what training has changed beside them; `Problem.evaluate` takes both.
     kept_params : the parameters at the recorded steps (K, R', P), of those runs that were named.
     """
 
@@ -97,6 +53,7 @@ class Recording:
     metrics: dict[str, Array]
     diverged_at: Array
     params: Array
+    model: Any
     kept_params: Array
 
 
@@ -122,32 +79,38 @@ def train(
     Raises
     ------
     TypeError
-        When a plug-in's `gradient_point` returns no array like the parameters, or when nothing has moved
-        because its `step` changes a copy.
+        When the problem has no `init`, as problems of earlier versions; when a plug-in's
+        `gradient_point` returns no array like the parameters; or when nothing has moved because its
+        `step` changes a copy.
     """
+    if not hasattr(problem, "init"):
+        raise TypeError(
+            f"{type(problem).__name__} has no init: a problem has init(seeds), which returns params and "
+            "model, loss_and_gradient(params, batch, model) and evaluate(params, model)"
+        )
     with np.errstate(all="ignore"):  # a run may diverge; the recorder notices
         np.setbufsize(BUFFER)  # until the block ends
-        params = problem.initial_params(seeds)
+        params, model = problem.init(seeds)
         start = params.copy()
         state = optimizer.init(params)
         recorder = Recorder(record_at, params, problem.extra_metrics, params_of)
-        recorder.record(0, params, problem.evaluate(params))
+        recorder.record(0, params, problem.evaluate(params, model))
         for step, batch in enumerate(problem.batches(seeds), start=1):
             if step > recorder.last:
                 break
             point = optimizer.gradient_point(params, state)
             if point is not params:
                 _check_point(point, params)
-            loss, gradient = problem.loss_and_gradient(point, batch)
+            loss, gradient = problem.loss_and_gradient(point, batch, model)
             recorder.before(step, params, gradient)
             optimizer.step(params, gradient, state)
             recorder.after(step, params, loss)
             if recorder.wants(step):
-                recorder.record(step, params, problem.evaluate(params))
+                recorder.record(step, params, problem.evaluate(params, model))
             follow(step)
         if np.array_equal(params, start):
             _check_in_place(optimizer, params)
-    return recorder.recording(params)
+    return recorder.recording(params, model)
 
 
 def _check_point(point: Any, params: Array) -> None:
@@ -242,9 +205,9 @@ class Recorder:
         for values in self.metrics.values():
             values[row, self.diverged_at >= 0] = np.nan
 
-    def recording(self, params: Array) -> Recording:
+    def recording(self, params: Array, model: Any) -> Recording:
         """Return all that was kept."""
-        return Recording(self.steps, self.metrics, self.diverged_at, params, self.kept_params)
+        return Recording(self.steps, self.metrics, self.diverged_at, params, model, self.kept_params)
 
     def _mark_diverged(self, step: int, finite: Array) -> None:
         self.diverged_at[~finite & (self.diverged_at < 0)] = step

@@ -23,7 +23,7 @@ def main(results="results"):
     problem = setting.problem
     images, labels = problem.data["train"]
     for seed, recorded in traces.groupby("seed"):
-        params = problem.initial_params([seed])[0]
+        params = problem.init([seed])[0][0]
         weights = article.weights_of(problem.network.layout, params)
         losses = np.asarray(article.train(weights, images, one_hot(labels, 10), setting.steps + 1))
         ours = recorded["train_binary_loss_sum"].to_numpy()

@@ -37,7 +37,7 @@ def small_problem():
 def example(images=40):
     """Return restated weights off their start, images and one-hot labels."""
     problem = small_problem()
-    row = problem.initial_params([3])[0] + rng().normal(0, 0.3, problem.network.size)
+    row = problem.init([3])[0][0] + rng().normal(0, 0.3, problem.network.size)
     data = problem.data["train"]
     weights = restated.weights_of(problem.network.layout, row)
     return weights, data.images[:images], one_hot(data.labels[:images], 10)
@@ -54,7 +54,7 @@ def test_a_restatement_of_the_training_agrees():
     recorded = train(problem, optimizer, SEEDS, range(50, 251, 50))
     images, labels = problem.data["train"]
     for place, seed in enumerate(SEEDS):
-        weights = restated.weights_of(problem.network.layout, problem.initial_params([seed])[0])
+        weights = restated.weights_of(problem.network.layout, problem.init([seed])[0][0])
         losses = restated.train(weights, images, one_hot(labels, 10), 251)
         ours = recorded.metrics["train_binary_loss_sum"][:, place]
         np.testing.assert_allclose(ours, losses[recorded.steps], rtol=1e-8)
@@ -182,7 +182,7 @@ def test_nesterov_without_the_look_ahead_gradient_is_sgd():
 def test_a_bias_before_batch_norm_moves_by_rounding_alone(dtype, noise, least, most):
     problem = Digits(hidden=SMALL, split="article", batch_size=IMAGES, dtype=dtype)
     optimizer, batch = Adam(learning_rate=0.001), np.arange(IMAGES)
-    params = problem.initial_params([0])
+    params, model = problem.init([0])
     start, state = params.copy(), optimizer.init(params)
 
     def largest(kind, rows):
@@ -190,13 +190,13 @@ def test_a_bias_before_batch_norm_moves_by_rounding_alone(dtype, noise, least, m
         return max(views[f"dense{k}.{kind}"].max() for k in (1, 2, 3))
 
     for _ in range(20):
-        gradient = problem.loss_and_gradient(params, batch)[1]
+        gradient = problem.loss_and_gradient(params, batch, model)[1]
         assert largest("bias", gradient) < noise * largest("weight", gradient)
         optimizer.step(params, gradient, state)
     assert least < largest("bias", params - start) / optimizer.learning_rate < most
-    loss = problem.loss_and_gradient(params, batch)[0].copy()
+    loss = problem.loss_and_gradient(params, batch, model)[0].copy()
     problem.network.layout.views(params)["dense1.bias"][...] += 1
-    assert problem.loss_and_gradient(params, batch)[0] == pytest.approx(loss, rel=100 * noise)
+    assert problem.loss_and_gradient(params, batch, model)[0] == pytest.approx(loss, rel=100 * noise)
 
 
 def test_three_pixels_never_change_and_their_weights_never_move():
@@ -205,8 +205,8 @@ def test_three_pixels_never_change_and_their_weights_never_move():
     constant = np.flatnonzero(np.ptp(images, axis=0) == 0)
     assert constant.tolist() == [0, 32, 39]
     assert not images[:, constant].any()
-    params = problem.initial_params([0])
-    gradient = problem.loss_and_gradient(params, np.arange(IMAGES))[1]
+    params, model = problem.init([0])
+    gradient = problem.loss_and_gradient(params, np.arange(IMAGES), model)[1]
     of_constant = problem.network.layout.views(gradient)["dense1.weight"][0][constant]
     assert not of_constant.any()
     with np.errstate(invalid="ignore"):
@@ -220,16 +220,16 @@ def test_three_pixels_never_change_and_their_weights_never_move():
 def test_evaluation_leaves_the_running_averages_alone():
     for evaluate_with in ("running", "batch"):
         network = Network(64, [(6, "sigmoid")], 10, evaluate_with=evaluate_with)
-        params = network.initial_params([rng()])
+        params, model = network.initial_params([rng()]), network.model([rng()])
         images = rng().uniform(0, 1, (64, 30))
         labels = np.arange(30) % 10
-        network.forward(params, images[:, :20], training=True)
-        norm = network.layers[1]
-        before = np.copy(norm.running_statistics())
-        network.loss_and_accuracy(params, images, labels)
-        np.testing.assert_array_equal(norm.running_statistics(), before)
-        network.forward(params, images, training=True)
-        assert not np.array_equal(norm.running_statistics(), before)
+        network.forward(params, images[:, :20], model)
+        averages = model.states["batch_norm1"]
+        before = averages.statistics()
+        network.loss_and_accuracy(params, images, labels, model)
+        np.testing.assert_array_equal(averages.statistics(), before)
+        network.forward(params, images, model)
+        assert not np.array_equal(averages.statistics(), before)
 
 
 # What the page says of it

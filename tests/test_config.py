@@ -47,7 +47,7 @@ def test_digits_is_the_default_sweep_of_the_design():
     assert setting.problem.steps_per_epoch == epoch
     assert setting.steps == 30 * epoch == 570
     assert setting.record_at == tuple(range(epoch, 571, epoch))
-    assert len(Recorder(setting.record_at, setting.problem.initial_params([0])).steps) == 31
+    assert len(Recorder(setting.record_at, setting.problem.init([0])[0]).steps) == 31
     assert (experiment.tuning_seeds, experiment.reporting_seeds) == (10, 30)
     assert [(u.units, u.activation) for u in setting.problem.hidden] == [
         (32, "sigmoid"),

@@ -1,5 +1,6 @@
 """The digits: who is in which split, what a seed decides, and that a network learns them."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -71,10 +72,10 @@ def test_pixels_are_shares_of_the_darkest(dtype):
 
 def test_the_seed_alone_decides_the_start_point(digits):
     other = Digits(dtype="float64", batch_size=7)
-    together = digits.initial_params([4, 5, 6])
+    together, _ = digits.init([4, 5, 6])
     assert len(np.unique(together[:, 0])) == 3
-    assert np.array_equal(digits.initial_params([4, 5, 6]), together)
-    assert np.array_equal(other.initial_params([6, 4]), together[[2, 0]])
+    assert np.array_equal(digits.init([4, 5, 6])[0], together)
+    assert np.array_equal(other.init([6, 4])[0], together[[2, 0]])
 
 
 def test_the_seed_alone_decides_the_batches(digits):
@@ -137,22 +138,24 @@ def test_a_full_batch_is_one_row_for_all_runs(split, images):
 
 def test_a_shared_full_batch_is_each_run_s_own():
     digits = Digits(batch_size=1200, dtype="float64")
-    params = digits.initial_params([0, 1])
+    params, model = digits.init([0, 1])
     batch = np.arange(1200)
-    shared = [array.copy() for array in digits.loss_and_gradient(params, batch)]
-    own = digits.loss_and_gradient(params, np.stack([batch, batch[::-1]]))
+    shared = [array.copy() for array in digits.loss_and_gradient(params, batch, model)]
+    own = digits.loss_and_gradient(params, np.stack([batch, batch[::-1]]), model)
     for found, expected in zip(shared, own, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
 
 
 def test_loss_and_gradient_are_those_of_the_batch_s_images(digits):
-    params = digits.initial_params([3, 4])
+    params, model = digits.init([3, 4])
     batch = next(digits.batches([3, 4]))
-    found = [array.copy() for array in digits.loss_and_gradient(params, batch)]
+    found = [array.copy() for array in digits.loss_and_gradient(params, batch, model)]
     images, labels = digits.data["train"]
     for row in range(2):
         x = np.stack([images[place] for place in batch[row]], axis=1)
-        expected = digits.network.loss_and_gradient(params[[row]], x, labels[batch[row]])
+        expected = digits.network.loss_and_gradient(
+            params[[row]], x, labels[batch[row]], digits.init([row])[1]
+        )
         for mine, one in zip(found, expected, strict=True):
             np.testing.assert_allclose(mine[row], one[0], rtol=1e-10, atol=1e-13)
 
@@ -191,14 +194,14 @@ def test_a_run_s_bits_do_not_depend_on_its_stack(units, batch_size, dtype):
 @pytest.mark.parametrize("split", SPLITS)
 def test_evaluation_is_on_all_images_of_each_role(split):
     digits = Digits(split=split, batch_norm=False, dtype="float64")
-    params = digits.initial_params([0, 1])
-    metrics = digits.evaluate(params)
+    params, model = digits.init([0, 1])
+    metrics = digits.evaluate(params, model)
     assert list(metrics) == [f"{role}_{what}" for role in SPLITS[split] for what in ("loss", "accuracy")]
     for role, (images, labels) in digits.data.items():
-        logits = digits.network.forward(params, images.T, training=False)
+        logits = digits.network.forward(params, images.T, model)
         hits = (logits.argmax(axis=1) == labels).mean(axis=1)
         np.testing.assert_allclose(metrics[f"{role}_accuracy"], hits)
-        loss, _ = digits.network.loss_and_gradient(params, images.T, labels)
+        loss, _ = digits.network.loss_and_gradient(params, images.T, labels, model)
         np.testing.assert_allclose(metrics[f"{role}_loss"], loss, rtol=1e-12)
 
 
@@ -235,30 +238,30 @@ def test_a_batch_is_at_most_the_training_set(options, limit):
     ],
 )
 def test_the_options_make_the_network(options, size):
-    assert Digits(**options).initial_params([0, 1]).shape == (2, size)
+    assert Digits(**options).init([0, 1])[0].shape == (2, size)
 
 
 def test_the_article_s_loss_is_recorded_on_demand():
     digits = Digits(binary_loss=True, batch_norm=False, dtype="float64")
-    params = digits.initial_params([0, 1])
-    metrics = digits.evaluate(params)
+    params, model = digits.init([0, 1])
+    metrics = digits.evaluate(params, model)
     assert digits.extra_metrics == ("train_binary_loss_sum",)
     images, labels = digits.data["train"]
-    shares = softmax(digits.network.forward(params, images.T, training=False))
+    shares = softmax(digits.network.forward(params, images.T, model))
     hits = np.moveaxis(one_hot(labels, 10), 0, 1).astype(bool)
     expected = -np.log(np.where(hits, shares, 1 - shares)).sum(axis=(1, 2))
     np.testing.assert_allclose(metrics["train_binary_loss_sum"], expected, rtol=1e-10)
     without = Digits(batch_norm=False, dtype="float64")
     assert without.extra_metrics == ()
-    assert "train_binary_loss_sum" not in without.evaluate(params)
+    assert "train_binary_loss_sum" not in without.evaluate(params, None)
 
 
 def test_evaluation_may_take_the_whole_set_s_statistics():
     digits = Digits(evaluate_with="batch", dtype="float64")
-    params = digits.initial_params([0, 1])
-    metrics = digits.evaluate(params)
+    params, model = digits.init([0, 1])
+    metrics = digits.evaluate(params, model)
     for role, (images, labels) in digits.data.items():
-        loss, _ = digits.network.loss_and_gradient(params, images.T, labels)
+        loss, _ = digits.network.loss_and_gradient(params, images.T, labels, model)
         np.testing.assert_allclose(metrics[f"{role}_loss"], loss, rtol=1e-10)
 
 
@@ -267,7 +270,7 @@ def test_the_start_follows_the_scheme(initialization):
     digits = Digits(initialization=initialization, dtype="float64")
     network = Network(64, [(32, "sigmoid"), (16, "relu")], 10, initialization=initialization)
     expected = network.initial_params([generator(3, "initial_params")])
-    assert np.array_equal(digits.initial_params([3]), expected)
+    assert np.array_equal(digits.init([3])[0], expected)
 
 
 def test_a_run_s_bytes_grow_with_what_it_holds():
@@ -299,43 +302,64 @@ def test_a_network_learns(batch_norm):
 
 
 def trained(problem, rate, seeds=(1, 2, 3)):
+    """Return parameters, model and the final metrics of a few steps."""
     recording = train(problem, SGD(learning_rate=rate), seeds, [30])
-    return recording.params, {name: values[-1] for name, values in recording.metrics.items()}
+    numbers = {name: values[-1] for name, values in recording.metrics.items()}
+    return recording.params, recording.model, numbers
 
 
-def test_parameters_are_evaluated_with_the_averages_of_their_own_stack():
-    """A problem holds those of one stack: it gives the right numbers, or none."""
+def test_an_earlier_stack_is_evaluated_with_its_own_model():
     problem = Digits(hidden=())
-    first, numbers = trained(problem, 0.5)
-    assert problem.evaluate(first)["test_accuracy"].tolist() == numbers["test_accuracy"].tolist()
-    best = first.copy()
-    assert problem.evaluate(best)["test_loss"].tolist() == numbers["test_loss"].tolist()
-    second, later = trained(problem, 1e-3)
-    assert problem.evaluate(second)["test_accuracy"].tolist() == later["test_accuracy"].tolist()
-    for params in (first, best, second.copy()):  # of a copy nobody knows whose it is
-        with pytest.raises(ValueError, match="not of the stack that began last"):
-            problem.evaluate(params)
-    del params, first  # a copy outlives what it was copied from
-    trained(problem, 0.1)
-    with pytest.raises(ValueError, match="not of the stack that began last"):
-        problem.evaluate(best)
-    with pytest.raises(ValueError, match="not of the stack that began last"):
-        problem.loss_and_gradient(second, next(problem.batches([1, 2, 3])))
+    params, model, numbers = trained(problem, 0.5)
+    best, best_model = params.copy(), copy.deepcopy(model)
+    trained(problem, 1e-3)
+    second, second_model, later = trained(problem, 0.1, seeds=(4, 5))
+    for metrics in (problem.evaluate(params, model), problem.evaluate(best, best_model)):
+        assert {name: values.tolist() for name, values in metrics.items()} == {
+            name: numbers[name].tolist() for name in metrics
+        }
+    found = problem.evaluate(second, second_model)
+    assert found["test_loss"].tolist() == later["test_loss"].tolist()
 
 
+def test_two_stacks_may_be_trained_in_turn():
+    """On one problem, a step of each at a time: both end as they do alone."""
+    problem = Digits(hidden=(HiddenLayer(units=4, activation="tanh"),), batch_size=300)
+    seeds = [[1, 2, 3], [7, 8, 9]]
+    stacks = [(*problem.init(each), problem.batches(each)) for each in seeds]
+    for _ in range(6):
+        for params, model, batches in stacks:
+            _, gradient = problem.loss_and_gradient(params, next(batches), model)
+            params -= 0.5 * gradient
+    for each, (params, model, _) in zip(seeds, stacks, strict=True):
+        alone = train(problem, SGD(learning_rate=0.5, momentum=0.0), each, [6])
+        assert bits(params) == bits(alone.params)
+        metrics = problem.evaluate(params, model)
+        assert bits(metrics["test_loss"]) == bits(alone.metrics["test_loss"][-1])
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize("rows", [1, 2, 4])
-def test_another_number_of_rows_is_an_error(rows):
-    problem = Digits(hidden=())
-    params, _ = trained(problem, 0.5)
+def test_another_number_of_rows_is_an_error(rows, batch_norm):
+    problem = Digits(hidden=(), batch_norm=batch_norm)
+    params, model, _ = trained(problem, 0.5)
     others = np.resize(params, (rows, problem.size))
-    for call in (problem.evaluate, lambda p: problem.loss_and_gradient(p, np.arange(1200))):
-        with pytest.raises(ValueError, match=f"params has {rows} rows, and the stack that has begun 3"):
-            call(others)
+    for call in (
+        lambda: problem.evaluate(others, model),
+        lambda: problem.loss_and_gradient(others, np.arange(1200), model),
+    ):
+        with pytest.raises(ValueError, match=f"params has {rows} rows, and its model is of 3 runs"):
+            call()
+    batch = next(problem.batches(range(rows)))
+    with pytest.raises(ValueError, match=f"params has 3 rows, and the batch is of {rows} runs"):
+        problem.loss_and_gradient(params, batch, model)
 
 
-@pytest.mark.parametrize("options", [{"batch_norm": False}, {"evaluate_with": "batch"}])
-def test_what_depends_on_the_parameters_alone_is_evaluated_at_any_time(options):
-    problem = Digits(hidden=(), **options)
-    first, numbers = trained(problem, 0.5)
-    trained(problem, 1e-3, seeds=[1])
-    assert problem.evaluate(first)["test_loss"].tolist() == numbers["test_loss"].tolist()
+def test_parameters_alone_are_evaluated_where_they_decide_it():
+    for options in ({"batch_norm": False}, {"evaluate_with": "batch"}):
+        problem = Digits(hidden=(), **options)
+        params, _, numbers = trained(problem, 0.5)
+        assert problem.evaluate(params, None)["test_loss"].tolist() == numbers["test_loss"].tolist()
+    problem = Digits(hidden=())
+    with pytest.raises(ValueError, match='with evaluate_with = "batch"'):
+        problem.evaluate(problem.init([0])[0], None)

@@ -153,7 +153,7 @@ def test_a_run_that_kills_its_worker_fails_alone(tmp_path):
     text = document(optimizers="[optimizers.SGD]\n" + OWN, seeds="tuning = 0\nreporting = 2")
     whole = tiny(tmp_path, text, own=plugin())
     # The start tells the plug-in which run it is in.
-    start = float(whole.problems[0].problem.initial_params([1000])[0, 0])
+    start = float(whole.problems[0].problem.init([1000])[0][0, 0])
     bad = f"(params[:, :1] == np.float32({start!r})) & (self.learning_rate > 0.2)"
     experiment = tiny(tmp_path, text, own=plugin(top="import os", init=f"if np.any({bad}): os._exit(9)"))
     assert run(experiment, tmp_path / "results", jobs=2).statuses == {"ok": 7, "failed": 1}

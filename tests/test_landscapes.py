@@ -27,6 +27,10 @@ CASES = {
 every_landscape = pytest.mark.parametrize("landscape", CASES.values(), ids=CASES)
 
 
+def starts(landscape, seeds):
+    return landscape.init(seeds)[0]
+
+
 def test_the_problem_is_known_by_name():
     assert PROBLEMS["landscape"] is Landscape
     assert {Landscape(function=name).function for name in FUNCTIONS} == set(FUNCTIONS)
@@ -96,7 +100,7 @@ def test_turning_turns_everything():
     np.testing.assert_allclose(height(turned)(quarter), height(plain)(at), rtol=1e-12)
     x, y = plain.minima[0]
     np.testing.assert_allclose(turned.minima, [[-y, x]], atol=1e-12)
-    assert not np.allclose(turned.initial_params([0]), plain.initial_params([0]))
+    assert not np.allclose(starts(turned, [0]), starts(plain, [0]))
 
 
 def test_gradient_descent_does_not_care_which_way_a_ravine_lies_but_adam_does():
@@ -111,18 +115,16 @@ def test_gradient_descent_does_not_care_which_way_a_ravine_lies_but_adam_does():
 
 def test_the_seed_alone_decides_the_start_and_goes_through_the_start_points():
     landscape = Landscape(function="monkey_saddle", spread=0.01)
-    params = landscape.initial_params(range(6))
+    params = starts(landscape, range(6))
     assert params.shape == (6, landscape.size) == (6, 2)
     assert params.dtype == np.float64
-    assert np.array_equal(landscape.initial_params([4, 1]), params[[4, 1]])
+    assert np.array_equal(starts(landscape, [4, 1]), params[[4, 1]])
     nearest = np.linalg.norm(params[:, None] - landscape.starts, axis=2).argmin(axis=1)
     assert nearest.tolist() == [0, 1, 2, 0, 1, 2]
     assert len(np.unique(params[:, 0])) == 6
     exact = Landscape(function="monkey_saddle", spread=0)
-    assert np.array_equal(exact.initial_params(range(6)), np.tile(exact.starts, (2, 1)))
-    shifts = Landscape(spread=0.2).initial_params(range(2000)) - Landscape(spread=0).initial_params(
-        range(2000)
-    )
+    assert np.array_equal(starts(exact, range(6)), np.tile(exact.starts, (2, 1)))
+    shifts = starts(Landscape(spread=0.2), range(2000)) - starts(Landscape(spread=0), range(2000))
     assert shifts.std(axis=0) == pytest.approx([0.2, 0.2], rel=0.05)
 
 
@@ -138,6 +140,8 @@ def test_the_seed_alone_decides_the_noise():
     assert np.array_equal(noisy[1], exact[1] + alone[0])
     assert np.array_equal(noisy[0], exact[0])
     assert next(Landscape().batches([0])) == 0.0
+    with pytest.raises(ValueError, match="params has 3 rows, and the batch is of 1 runs"):
+        landscape.loss_and_gradient(np.zeros((3, 2)), alone[0])
 
 
 STARTS = Landscape(spread=0.3, condition=20)
@@ -231,7 +235,7 @@ def test_a_run_does_not_depend_on_its_neighbours(landscape, rule):
 def test_float32_stays_float32():
     for function in FUNCTIONS:
         landscape = Landscape(function=function, dtype="float32", noise=0.1, angle=30)
-        params = landscape.initial_params([0, 1])
+        params = starts(landscape, [0, 1])
         value, gradient = landscape.loss_and_gradient(params, next(landscape.batches([0, 1])))
         assert {params.dtype, value.dtype, gradient.dtype} == {np.dtype("float32")}
 
@@ -284,7 +288,7 @@ def test_several_problems_in_one_experiment(tmp_path: Path):
     has_place = traces.groupby("problem")[["x", "y"]].agg(lambda column: column.notna().all())
     assert has_place["x"].to_dict() == {"ravine": True, "net": False, "a saddle": True}
     first = traces[(traces["problem"] == "ravine") & (traces["seed"] == FIRST_REPORTING_SEED)]
-    start = Landscape(condition=10).initial_params([FIRST_REPORTING_SEED])[0]
+    start = Landscape(condition=10).init([FIRST_REPORTING_SEED])[0][0]
     assert first.loc[first["step"] == 0, ["x", "y"]].drop_duplicates().to_numpy().tolist() == [
         start.tolist()
     ]

@@ -21,8 +21,7 @@ LAYERS = {
 
 
 def prepared(layer, rng):
-    """Return the layer's layout and random parameters for a new stack."""
-    layer.start(RUNS)
+    """Return the layer's layout and random parameters for a stack."""
     layout = Layout(layer.shapes)
     return layout, rng.normal(1, 0.5, (RUNS, layout.size))
 
@@ -36,7 +35,7 @@ def test_the_gradients_are_the_derivatives(name):
     weights = rng.normal(size=(RUNS, layer.outputs, BATCH))
 
     def objective(params, x):
-        return (weights * layer.forward(layout.views(params), x.copy(), True)).sum(axis=(1, 2))
+        return (weights * layer.forward(layout.views(params), x.copy())).sum(axis=(1, 2))
 
     objective(params, x)
     gradient = np.full_like(params, np.nan)
@@ -56,7 +55,7 @@ def test_dense_is_the_article_s_product_run_by_run(bias):
     layout, params = prepared(layer, rng)
     views = layout.views(params)
     x = rng.normal(size=(RUNS, INPUTS, BATCH))
-    y = layer.forward(views, x, True)
+    y = layer.forward(views, x)
     for run in range(RUNS):
         expected = x[run].T @ views["dense.weight"][run]
         if bias:
@@ -74,7 +73,7 @@ def test_dense_takes_one_input_for_all_runs():
     outcomes = []
     for given_x in (x, np.stack([x] * RUNS)):
         gradient = np.zeros_like(params)
-        y = layer.forward(views, given_x, True).copy()
+        y = layer.forward(views, given_x).copy()
         layer.parameter_gradients(layout.views(gradient), d)
         outcomes.append((y, gradient))
     (y, gradient), (expected_y, expected_gradient) = outcomes
@@ -82,21 +81,24 @@ def test_dense_takes_one_input_for_all_runs():
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-13)
 
 
-def normalized(layer, x, *, training, gamma=1.0, beta=0.0):
+def begun(layer, runs=RUNS):
+    return layer.begin([np.random.default_rng(run) for run in range(runs)])
+
+
+def normalized(layer, x, state=None, *, gamma=1.0, beta=0.0):
     """Return the output of a batch norm with one γ and one β."""
     views = {
         "norm.gamma": np.full((len(x), x.shape[1]), gamma),
         "norm.beta": np.full((len(x), x.shape[1]), beta),
     }
-    return layer.forward(views, x.copy(), training).copy()
+    return layer.forward(views, x.copy(), state).copy()
 
 
 def test_batch_norm_centres_and_scales_each_feature():
     rng = np.random.default_rng(0)
     x = rng.normal(7, 3, (RUNS, INPUTS, 50))
     layer = BatchNorm("norm", INPUTS, FLOAT)
-    layer.start(RUNS)
-    y = normalized(layer, x, training=True, gamma=2.0, beta=-1.0)
+    y = normalized(layer, x, gamma=2.0, beta=-1.0)
     np.testing.assert_allclose(y.mean(axis=-1), -1, rtol=1e-12)
     expected = 4 * x.var(axis=-1) / (x.var(axis=-1) + 0.01)
     np.testing.assert_allclose(y.var(axis=-1), expected, rtol=1e-12)
@@ -104,8 +106,7 @@ def test_batch_norm_centres_and_scales_each_feature():
 
 def test_batch_norm_of_a_constant_feature_is_beta():
     layer = BatchNorm("norm", INPUTS, FLOAT)
-    layer.start(RUNS)
-    y = normalized(layer, np.full((RUNS, INPUTS, BATCH), 3.0), training=True, beta=0.5)
+    y = normalized(layer, np.full((RUNS, INPUTS, BATCH), 3.0), beta=0.5)
     assert (y == 0.5).all()
 
 
@@ -115,7 +116,7 @@ def test_batch_norm_s_gradient_ignores_shift_and_nearly_scale():
     layer = BatchNorm("norm", INPUTS, FLOAT, eps=0)
     layout, params = prepared(layer, rng)
     x = rng.normal(size=(RUNS, INPUTS, BATCH))
-    layer.forward(layout.views(params), x.copy(), True)
+    layer.forward(layout.views(params), x.copy())
     d = rng.normal(size=x.shape)
     by_x = layer.backward(layout.views(params), layout.views(np.zeros_like(params)), d)
     np.testing.assert_allclose(by_x.sum(axis=-1), 0, atol=1e-13)
@@ -126,12 +127,12 @@ def test_batch_norm_s_gradient_ignores_shift_and_nearly_scale():
 def test_running_averages_weigh_each_batch_and_nothing_else(momentum):
     rng = np.random.default_rng(0)
     layer = BatchNorm("norm", INPUTS, FLOAT, momentum=momentum)
-    layer.start(RUNS)
+    averages = begun(layer)
     batches = [rng.normal(2, 3, (RUNS, INPUTS, size)) for size in (6, 6, 3, 9, 6)]
     for count, batch in enumerate(batches, start=1):
-        normalized(layer, batch, training=True)
+        normalized(layer, batch, averages)
         weights = momentum ** np.arange(count)[::-1]
-        mean, variance = layer.running_statistics()
+        mean, variance = averages.statistics()
         for found, statistic in ((mean, np.mean), (variance, np.var)):
             each = [statistic(seen, axis=-1) for seen in batches[:count]]
             np.testing.assert_allclose(found, np.average(each, axis=0, weights=weights), rtol=1e-12)
@@ -142,33 +143,33 @@ def test_folded_into_dense_batch_norm_takes_the_running_averages_and_keeps_them(
     rng = np.random.default_rng(0)
     dense = Dense("dense", INPUTS, OUTPUTS, bias, FLOAT)
     norm = BatchNorm("norm", OUTPUTS, FLOAT)
-    dense.start(RUNS)
-    norm.start(RUNS)
+    averages = begun(norm)
     for _ in range(3):
-        normalized(norm, rng.normal(2, 3, (RUNS, OUTPUTS, BATCH)), training=True)
-    mean, variance = (statistic.copy() for statistic in norm.running_statistics())
+        normalized(norm, rng.normal(2, 3, (RUNS, OUTPUTS, BATCH)), averages)
+    mean, variance = (statistic.copy() for statistic in averages.statistics())
     layout = Layout({**dense.shapes, **norm.shapes})
     views = layout.views(rng.normal(1, 0.5, (RUNS, layout.size)))
     before = {name: view.copy() for name, view in views.items()}
     x = rng.normal(size=(RUNS, INPUTS, 2))
-    z = dense.forward(views, x, False).copy()
+    z = dense.forward(views, x).copy()
     gamma, beta = views["norm.gamma"][..., None], views["norm.beta"][..., None]
     expected = gamma * (z - mean[..., None]) / np.sqrt(variance[..., None] + 0.01) + beta
     for _ in range(2):
-        y = dense.forward(norm.folded_into(dense, views), x, False)
+        y = dense.forward(norm.folded_into(dense, views, averages), x)
         np.testing.assert_allclose(y, expected, rtol=1e-12)
-    assert np.array_equal(norm.running_statistics(), (mean, variance))
+    assert np.array_equal(averages.statistics(), (mean, variance))
     assert all(np.array_equal(views[name], before[name]) for name in before)
 
 
-def test_a_new_stack_forgets_the_averages():
+def test_each_stack_has_averages_of_its_own():
     layer = BatchNorm("norm", INPUTS, FLOAT)
-    layer.start(RUNS)
-    normalized(layer, np.random.default_rng(0).normal(size=(RUNS, INPUTS, BATCH)), training=True)
-    layer.start(2)
-    mean, variance = layer.running_statistics()
+    first = begun(layer)
+    normalized(layer, np.random.default_rng(0).normal(size=(RUNS, INPUTS, BATCH)), first)
+    before = first.statistics()
+    mean, variance = begun(layer, runs=2).statistics()
     assert np.array_equal(mean, np.zeros((2, INPUTS)))
     assert np.array_equal(variance, np.ones((2, INPUTS)))
+    assert np.array_equal(first.statistics(), before)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64, 1200])
@@ -200,7 +201,7 @@ def test_a_layer_s_numbers_do_not_depend_on_the_order_in_memory(name):
         back = np.argsort(order)
         given, flowing = (np.copy(a.transpose(order)).transpose(back) for a in (x, d))
         gradient = np.zeros_like(params)
-        y = layer.forward(layout.views(params), given, True).copy()
+        y = layer.forward(layout.views(params), given).copy()
         by_x = layer.backward(layout.views(params), layout.views(gradient), flowing).copy()
         outcomes.append((y, by_x, gradient))
     for usual, other in zip(*outcomes, strict=True):

@@ -30,14 +30,19 @@ def generators(*seeds):
     return [np.random.default_rng(seed) for seed in seeds]
 
 
+def new_model(network, runs=RUNS):
+    return network.model(generators(*range(runs)))
+
+
 def example(hidden, **switches):
-    """Return a network, parameters off their start values, and a batch for each run."""
+    """Return a network, parameters off their start values, a batch for each run, and the model."""
     rng = np.random.default_rng(11)
     network = Network(INPUTS, hidden, CLASSES, **switches)
     params = network.initial_params(generators(*range(RUNS)))
     params += rng.normal(0, 0.3, params.shape).astype(params.dtype)
     x = rng.uniform(0, 1, (RUNS, INPUTS, BATCH)).astype(params.dtype)
-    return network, params, x, rng.integers(0, CLASSES, (RUNS, BATCH))
+    labels = rng.integers(0, CLASSES, (RUNS, BATCH))
+    return network, params, x, labels, new_model(network)
 
 
 def named(hidden):
@@ -51,10 +56,10 @@ def close(found, expected, tolerance=1e-10):
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 @pytest.mark.parametrize("hidden", HIDDEN, ids=named)
 def test_the_gradient_is_the_derivative(hidden, switches):
-    network, params, x, labels = example(hidden, **switches)
-    gradient = network.loss_and_gradient(params, x, labels)[1].copy()
+    network, params, x, labels, model = example(hidden, **switches)
+    gradient = network.loss_and_gradient(params, x, labels, model)[1].copy()
     errors = directional_error(
-        lambda params: network.loss_and_gradient(params, x, labels)[0],
+        lambda params: network.loss_and_gradient(params, x, labels, model)[0],
         gradient,
         params,
         np.random.default_rng(0),
@@ -65,9 +70,9 @@ def test_the_gradient_is_the_derivative(hidden, switches):
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 @pytest.mark.parametrize("hidden", HIDDEN, ids=named)
 def test_the_network_is_the_plain_one_sample_by_sample(hidden, switches):
-    network, params, x, labels = example(hidden, **switches)
-    logits = network.forward(params, x, training=True).copy()
-    loss, gradient = network.loss_and_gradient(params, x, labels)
+    network, params, x, labels, model = example(hidden, **switches)
+    logits = network.forward(params, x, model).copy()
+    loss, gradient = network.loss_and_gradient(params, x, labels, model)
     for run in range(RUNS):
         blocks = reference.blocks_of(params[run], INPUTS, hidden, CLASSES, **switches)
         samples = x[run].T.tolist()
@@ -79,11 +84,11 @@ def test_the_network_is_the_plain_one_sample_by_sample(hidden, switches):
 
 @pytest.mark.parametrize("hidden", [(), ((5, "tanh"), (4, "sigmoid"))], ids=named)
 def test_the_gradient_by_the_inputs_is_the_derivative(hidden):
-    network, params, x, _ = example(hidden)
+    network, params, x, _, model = example(hidden)
     weights = np.random.default_rng(0).normal(size=(RUNS, CLASSES, BATCH))
 
     def objective(x):
-        return (weights * network.forward(params, x, training=True)).sum(axis=(1, 2))
+        return (weights * network.forward(params, x, model)).sum(axis=(1, 2))
 
     objective(x)
     gradient = np.empty_like(params)
@@ -94,8 +99,8 @@ def test_the_gradient_by_the_inputs_is_the_derivative(hidden):
 
 
 def test_biases_before_batch_norm_have_no_gradient():
-    network, params, x, labels = example(((5, "sigmoid"), (4, "relu")))
-    gradient = network.loss_and_gradient(params, x, labels)[1]
+    network, params, x, labels, model = example(((5, "sigmoid"), (4, "relu")))
+    gradient = network.loss_and_gradient(params, x, labels, model)[1]
     for name, view in network.layout.views(gradient).items():
         assert (np.abs(view).max() < 1e-14) == name.endswith("bias"), name
 
@@ -103,13 +108,13 @@ def test_biases_before_batch_norm_have_no_gradient():
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 def test_evaluation_takes_the_debiased_running_averages(switches):
     hidden = ((5, "sigmoid"), (4, "elu"))
-    network, params, x, labels = example(hidden, **switches)
+    network, params, x, labels, model = example(hidden, **switches)
     rng = np.random.default_rng(2)
     batches = [rng.uniform(0, 1, (RUNS, INPUTS, size)) for size in (9, 9, 4)]
     for batch in batches:
-        network.forward(params, batch, training=True)
+        network.forward(params, batch, model)
     everything, all_labels = x[0], labels[0]
-    loss, accuracy = network.loss_and_accuracy(params, everything, all_labels)
+    loss, accuracy = network.loss_and_accuracy(params, everything, all_labels, model)
     assert (loss.dtype, accuracy.dtype) == (float, float)
     weights = 0.99 ** np.arange(len(batches))[::-1]
     for run in range(RUNS):
@@ -130,8 +135,8 @@ def test_evaluation_takes_the_debiased_running_averages(switches):
 
 
 def test_before_the_first_step_evaluation_normalizes_by_nothing():
-    network, params, x, labels = example(((5, "sigmoid"),))
-    loss, _ = network.loss_and_accuracy(params, x[0], labels[0])
+    network, params, x, labels, model = example(((5, "sigmoid"),))
+    loss, _ = network.loss_and_accuracy(params, x[0], labels[0], model)
     blocks = reference.blocks_of(params[0], INPUTS, ((5, "sigmoid"),), CLASSES, True, True)
     statistics = [([0.0] * 5, [1.0] * 5), ([0.0] * 4, [1.0] * 4)]
     logits = reference.forward(blocks, x[0].T.tolist(), statistics)[0]
@@ -139,20 +144,25 @@ def test_before_the_first_step_evaluation_normalizes_by_nothing():
 
 
 def test_evaluation_changes_nothing():
-    network, params, x, labels = example(((5, "sigmoid"),))
+    network, params, x, labels, model = example(((5, "sigmoid"),))
     before, samples = params.copy(), x[0].copy()
-    network.loss_and_gradient(params, x, labels)
-    first = network.loss_and_accuracy(params, x[0], labels[0])
-    network.loss_and_accuracy(params, 100 * x[1], labels[1])
-    again = network.loss_and_accuracy(params, x[0], labels[0])
+    network.loss_and_gradient(params, x, labels, model)
+    first = network.loss_and_accuracy(params, x[0], labels[0], model)
+    network.loss_and_accuracy(params, 100 * x[1], labels[1], model)
+    again = network.loss_and_accuracy(params, x[0], labels[0], model)
     assert np.array_equal(first, again)
     assert np.array_equal(params, before)
     assert np.array_equal(x[0], samples)
 
 
-def evaluated(network, params, x, block):
+def averages(model):
+    """Return the running statistics of each batch norm."""
+    return [state.statistics() for state in model.states.values() if state]
+
+
+def evaluated(network, params, x, model, block):
     """Return the logits of all samples, evaluated in blocks."""
-    parts = [(part, logits.copy()) for part, logits in network.logits(params, x, block)]
+    parts = [(part, logits.copy()) for part, logits in network.logits(params, x, model, block)]
     everyone = [sample for part, _ in parts for sample in range(x.shape[-1])[part]]
     assert everyone == list(range(x.shape[-1]))
     return np.concatenate([logits for _, logits in parts], axis=-1)
@@ -161,18 +171,18 @@ def evaluated(network, params, x, block):
 @pytest.mark.parametrize("block", [1, 4, 8, 9, 1000])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_evaluation_in_blocks_is_evaluation_at_once(dtype, block):
-    network, params, x, labels = example(((5, "tanh"), (4, "relu")), dtype=dtype)
-    network.loss_and_gradient(params, x, labels)
-    at_once = network.forward(params, x[0], training=False).copy()
-    close(evaluated(network, params, x[0], block), at_once, 20 * np.finfo(dtype).eps)
+    network, params, x, labels, model = example(((5, "tanh"), (4, "relu")), dtype=dtype)
+    network.loss_and_gradient(params, x, labels, model)
+    at_once = evaluated(network, params, x[0], model, 1000).copy()
+    close(evaluated(network, params, x[0], model, block), at_once, 20 * np.finfo(dtype).eps)
 
 
 def test_loss_and_accuracy_are_of_all_blocks():
-    network, params, _, _ = example(((5, "tanh"), (4, "relu")))
+    network, params, _, _, model = example(((5, "tanh"), (4, "relu")))
     rng = np.random.default_rng(0)
     x, labels = rng.uniform(0, 1, (INPUTS, 700)), rng.integers(0, CLASSES, 700)
-    loss, accuracy = network.loss_and_accuracy(params, x, labels)
-    logits = network.forward(params, x, training=False)
+    loss, accuracy = network.loss_and_accuracy(params, x, labels, model)
+    logits = evaluated(network, params, x, model, 1000)
     for run in range(RUNS):
         close(loss[run], reference.mean_loss(logits[run].T.tolist(), labels))
         close(accuracy[run], reference.accuracy(logits[run].T.tolist(), labels))
@@ -180,53 +190,53 @@ def test_loss_and_accuracy_are_of_all_blocks():
 
 @pytest.mark.parametrize("block", [1, 4, 1000])
 def test_evaluation_with_the_batch_is_training_mode_on_the_whole_set(block):
-    network, params, x, labels = example(((5, "tanh"), (4, "relu")), evaluate_with="batch")
+    network, params, x, labels, model = example(((5, "tanh"), (4, "relu")), evaluate_with="batch")
     running = example(((5, "tanh"), (4, "relu")))[0]
-    expected = network.forward(params, x[0], training=True).copy()
-    for each in (network, running):
-        each.start(RUNS)
-        each.loss_and_gradient(params, x, labels)
-    found = evaluated(network, params, x[0], block)
+    expected = network.forward(params, x[0], model).copy()
+    models = [new_model(network), new_model(running)]
+    for each, model in zip((network, running), models, strict=True):
+        each.loss_and_gradient(params, x, labels, model)
+    found = evaluated(network, params, x[0], models[0], block)
     close(found, expected)
-    assert np.abs(evaluated(running, params, x[0], block) - found).max() > 0.01
-    for mine, other in zip(network.layers, running.layers, strict=True):
-        if mine.name.startswith("batch_norm"):  # evaluation left the averages alone
-            assert np.array_equal(mine.running_statistics(), other.running_statistics())
+    assert np.abs(evaluated(running, params, x[0], models[1], block) - found).max() > 0.01
+    for mine, other in zip(averages(models[0]), averages(models[1]), strict=True):
+        assert np.array_equal(mine, other)  # evaluation left them alone
 
 
 def test_a_network_that_says_the_same_of_all_classes_is_never_right():
     network = Network(INPUTS, [], CLASSES, batch_norm=False)
-    network.start(2)
+    model = new_model(network, runs=2)
     labels = np.arange(8) % CLASSES
-    loss, accuracy = network.loss_and_accuracy(np.zeros((2, network.size)), np.ones((INPUTS, 8)), labels)
+    loss, accuracy = network.loss_and_accuracy(
+        np.zeros((2, network.size)), np.ones((INPUTS, 8)), labels, model
+    )
     close(loss, np.log(CLASSES))
     assert accuracy.tolist() == [0, 0]
 
 
 def test_one_network_serves_batches_and_stacks_of_any_size():
-    network, params, x, labels = example(((5, "sigmoid"), (4, "relu")))
-    expected = [array.copy() for array in network.loss_and_gradient(params, x, labels)]
-    network.loss_and_gradient(params, x[..., :4], labels[:, :4])
-    network.start(1)
-    network.loss_and_gradient(params[:1], x[:1], labels[:1])
-    network.start(RUNS)
-    for found, before in zip(network.loss_and_gradient(params, x, labels), expected, strict=True):
+    network, params, x, labels, model = example(((5, "sigmoid"), (4, "relu")))
+    expected = [array.copy() for array in network.loss_and_gradient(params, x, labels, model)]
+    network.loss_and_gradient(params, x[..., :4], labels[:, :4], model)
+    network.loss_and_gradient(params[:1], x[:1], labels[:1], new_model(network, runs=1))
+    for found, before in zip(network.loss_and_gradient(params, x, labels, model), expected, strict=True):
         assert np.array_equal(found, before)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 def test_a_row_is_bitwise_the_run_alone(switches, dtype):
-    network, params, x, labels = example(((5, "sigmoid"), (4, "relu")), dtype=dtype, **switches)
+    network, params, x, labels, model = example(((5, "sigmoid"), (4, "relu")), dtype=dtype, **switches)
     x[1] = np.nan
     with np.errstate(invalid="ignore"):
-        together = [array.copy() for array in network.loss_and_gradient(params, x, labels)]
-        together += network.loss_and_accuracy(params, x[0], labels[0])
+        together = [array.copy() for array in network.loss_and_gradient(params, x, labels, model)]
+        together += network.loss_and_accuracy(params, x[0], labels[0], model)
         for row in range(RUNS):
             one = slice(row, row + 1)
-            network.start(1)
-            alone = [a.copy() for a in network.loss_and_gradient(params[one], x[one], labels[one])]
-            alone += network.loss_and_accuracy(params[one], x[0], labels[0])
+            own = new_model(network, runs=1)
+            alone = network.loss_and_gradient(params[one], x[one], labels[one], own)
+            alone = [array.copy() for array in alone]
+            alone += network.loss_and_accuracy(params[one], x[0], labels[0], own)
             for mine, all_rows in zip(alone, together, strict=True):
                 assert mine.dtype == all_rows.dtype
                 assert bits(mine) == bits(all_rows[one])
@@ -254,7 +264,7 @@ def test_the_article_s_shapes():
     network = Network(64, [(32, "sigmoid"), (16, "relu")], 10)
     params = network.initial_params(generators(0))
     images = np.random.default_rng(0).uniform(0, 1, (64, 3))
-    logits = network.forward(params, images, training=True)
+    logits = network.forward(params, images, new_model(network, runs=1))
     assert logits.shape == (1, 10, 3)
     by_images = network.backward(params, np.empty_like(params), logits, to_inputs=True)
     assert by_images.shape == (1, 64, 3)
@@ -303,11 +313,11 @@ def test_a_row_s_start_is_drawn_by_its_generator_alone():
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_params_that_change_in_place_are_seen(order):
-    network, params, x, labels = example(((5, "sigmoid"), (4, "relu")))
+    network, params, x, labels, model = example(((5, "sigmoid"), (4, "relu")))
     params = np.array(params, order=order)
-    before = network.loss_and_gradient(params, x, labels)[0].copy()
+    before = network.loss_and_gradient(params, x, labels, model)[0].copy()
     params *= 1.5
-    after = network.loss_and_gradient(params, x, labels)[0].copy()
+    after = network.loss_and_gradient(params, x, labels, model)[0].copy()
     assert (after != before).all()
-    network.start(RUNS)
-    np.testing.assert_array_equal(network.loss_and_gradient(params.copy("C"), x, labels)[0], after)
+    again = network.loss_and_gradient(params.copy("C"), x, labels, model)[0]
+    np.testing.assert_array_equal(again, after)

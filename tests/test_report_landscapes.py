@@ -84,7 +84,7 @@ def test_each_problem_is_a_comparison_of_its_own(parts):
 
 def test_the_paths_drawn_begin_where_the_seed_says(parts):
     ravine, _, net = parts
-    start = Landscape(condition=5).initial_params([1000])[0]
+    start = Landscape(condition=5).init([1000])[0][0]
     for label in LABELS:
         own = ravine.paths[ravine.paths["optimizer"] == label]
         assert own["step"].tolist() == list(range(21))

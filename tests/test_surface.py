@@ -40,7 +40,7 @@ def test_recorded_parameters_end_where_the_training_ends_and_change_nothing():
     kept = train(problem, Adam(learning_rate=0.1), [3, 4, 5], [1, 2, 6], params_of=[2, 0])
     assert plain.kept_params.shape == (4, 0, plain.params.shape[1])
     assert kept.kept_params.shape == (4, 2, plain.params.shape[1])
-    assert np.array_equal(kept.kept_params[0], problem.initial_params([5, 3]))
+    assert np.array_equal(kept.kept_params[0], problem.init([5, 3])[0])
     assert np.array_equal(kept.kept_params[-1], plain.params[[2, 0]])
     assert not np.array_equal(kept.kept_params[1], kept.kept_params[2])
     for name, values in plain.metrics.items():
@@ -59,7 +59,7 @@ def test_the_first_reporting_seeds_of_every_rate_are_in_the_table(tmp_path):
     assert rows.dtype == np.float32
     seeds = params["seed"].to_numpy()
     starts = rows[params["step"] == 0]
-    expected = Digits(hidden=(), batch_size=600).initial_params(list(seeds[params["step"] == 0]))
+    expected = Digits(hidden=(), batch_size=600).init(list(seeds[params["step"] == 0]))[0]
     assert np.array_equal(starts, expected)
     assert len(np.unique(rows[params["step"] == 4], axis=0)) == 8
 
@@ -195,9 +195,9 @@ def test_a_surface_off_the_plane_errs_as_far_as_the_path_is_off_it():
 
 def test_running_averages_are_refused():
     with pytest.raises(ValueError, match='evaluate_with = "batch"'):
-        surface.training_losses(Digits(), Digits().initial_params([0]))
+        surface.training_losses(Digits(), Digits().init([0])[0])
     no_norm = Digits(hidden=(), batch_norm=False)
-    assert surface.training_losses(no_norm, no_norm.initial_params([0, 1, 2])).shape == (3,)
+    assert surface.training_losses(no_norm, no_norm.init([0, 1, 2])[0]).shape == (3,)
 
 
 def table(**paths):

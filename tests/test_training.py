@@ -121,7 +121,7 @@ def test_evaluation_is_of_the_params_at_that_step():
     recording = train(problem, optimizer, [1, 2], [1, 4, 7])
     points, _, _ = keep_everything(problem, optimizer, [1, 2], 7)
     for row, step in enumerate([0, 1, 4, 7]):
-        for name, values in problem.evaluate(points[step]).items():
+        for name, values in problem.evaluate(points[step], recording.model).items():
             assert np.array_equal(recording.metrics[name][row], values)
 
 
@@ -131,10 +131,8 @@ def test_a_problem_may_have_metrics_of_its_own():
     recording = train(problem, optimizer, [1, 2], [1, 5])
     assert tuple(recording.metrics) == (*METRICS, "train_binary_loss_sum")
     values = recording.metrics["train_binary_loss_sum"]
-    assert (
-        values[0].tolist()
-        == problem.evaluate(problem.initial_params([1, 2]))["train_binary_loss_sum"].tolist()
-    )
+    at_start = problem.evaluate(*problem.init([1, 2]))["train_binary_loss_sum"]
+    assert values[0].tolist() == at_start.tolist()
     assert np.isfinite(values[:, 0]).all()
     assert np.isnan(values[-1, 1])
 
@@ -157,16 +155,16 @@ class Scripted:
     stuck_loss: float = np.inf
     extra_metrics: tuple = ()
 
-    def initial_params(self, seeds):
-        return np.zeros(self.gradients.shape[1:])
+    def init(self, seeds):
+        return np.zeros(self.gradients.shape[1:]), None
 
     def batches(self, seeds):
         return itertools.count()
 
-    def loss_and_gradient(self, params, batch):
+    def loss_and_gradient(self, params, batch, model):
         return self.losses[batch].copy(), self.gradients[batch].copy()
 
-    def evaluate(self, params):
+    def evaluate(self, params, model):
         return {"train_loss": np.nan_to_num(params, posinf=0, neginf=0).sum(axis=1)}
 
 
@@ -262,7 +260,7 @@ def test_a_loss_that_recovers_does_not_undo_divergence():
 
 def test_a_start_that_is_not_finite_has_diverged_at_step_0():
     problem = scripted(np.random.default_rng(0))
-    problem.evaluate = lambda params: {"train_loss": np.array([np.nan, 0.0, 0.0])}
+    problem.evaluate = lambda params, model: {"train_loss": np.array([np.nan, 0.0, 0.0])}
     recording = train(problem, WALK, range(3), [3])
     assert recording.diverged_at.tolist() == [0, -1, -1]
     assert all(np.isnan(values[:, 0]).all() for values in recording.metrics.values())
@@ -274,7 +272,7 @@ def test_a_diverging_network_tells_when():
     recording = train(problem, optimizer, [0, 0], range(1, 8))
     with np.errstate(all="ignore"):
         points, losses, _ = keep_everything(problem, optimizer, [0, 0], 7)
-        evaluated = [problem.evaluate(point)["train_loss"] for point in points]
+        evaluated = [problem.evaluate(point, None)["train_loss"] for point in points]
     first = next(
         step
         for step in range(1, 8)
@@ -296,3 +294,12 @@ def test_norms_and_cosines_are_in_float64(dtype):
     with np.errstate(invalid="ignore"):
         found = cosines(big, np.array([[4e30, 3e30], [1, 1]], dtype))
     assert found == pytest.approx([24 / 25, np.nan], nan_ok=True)
+
+
+def test_a_problem_of_an_earlier_version_is_an_error_that_says_what_is_wanted():
+    class Old:
+        def initial_params(self, seeds):
+            return np.zeros((len(seeds), 2))
+
+    with pytest.raises(TypeError, match=r"Old has no init: a problem has init\(seeds\), which returns"):
+        train(Old(), WALK, [0], [1])

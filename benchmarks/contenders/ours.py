@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks.case import Case, losses_of
+from optimlab.nn.network import Model
 from optimlab.optimizers import RULES
 from optimlab.problems import Digits
 from optimlab.training import train
@@ -18,22 +19,22 @@ Array = np.ndarray
 class Given(Digits):
     """The digits with start points and batches at hand, whose evaluation is left out."""
 
-    def initial_params(self, seeds: Sequence[int]) -> Array:
-        self.network.start(len(seeds))
+    def init(self, seeds: Sequence[int]) -> tuple[Array, Model]:
+        _, model = super().init(seeds)
         self.__dict__["begun"] = time.perf_counter()
-        return self.case.start.copy()
+        return self.case.start.copy(), model
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Array]:
         for places in self.case.places:
             yield places[0] if self.batch_size == 1200 else places
         yield places  # which the loop looks at, and leaves
 
-    def loss_and_gradient(self, params: Array, batch: Array) -> tuple[Array, Array]:
-        loss, gradient = super().loss_and_gradient(params, batch)
+    def loss_and_gradient(self, params: Array, batch: Array, model: Model) -> tuple[Array, Array]:
+        loss, gradient = super().loss_and_gradient(params, batch, model)
         self.__dict__["last_losses"] = loss
         return loss, gradient
 
-    def evaluate(self, params: Array) -> dict[str, Array]:
+    def evaluate(self, params: Array, model: Model | None) -> dict[str, Array]:
         return {"train_loss": np.zeros(len(params))}
 
 
@@ -48,12 +49,12 @@ class Stacked:
         self.optimizer = RULES[case.rule](**(case.hyperparameters | {"learning_rate": rate}))
 
     def train(self) -> float:
-        self.final = train(self.problem, self.optimizer, self.case.seeds, [self.case.steps]).params
+        self.final = train(self.problem, self.optimizer, self.case.seeds, [self.case.steps])
         return time.perf_counter() - self.problem.begun
 
     def evaluate(self) -> None:
         with np.errstate(all="ignore"):
-            Digits.evaluate(self.problem, self.final)
+            Digits.evaluate(self.problem, self.final.params, self.final.model)
 
     def losses(self) -> Array:
         return self.problem.last_losses

@@ -26,7 +26,7 @@ class Classifier:
         self.case = case
         hidden = tuple(HiddenLayer(units=units, activation="sigmoid") for units in (32, 16))
         self.problem = Digits(hidden=hidden, batch_norm=False, batch_size=case.batch)
-        self.starts = self.problem.network.layout.views(self.problem.initial_params(case.seeds))
+        self.starts = self.problem.network.layout.views(self.problem.init(case.seeds)[0])
 
     def train(self) -> float:
         images, labels = self.case.problem.data["train"]

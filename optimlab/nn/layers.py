@@ -3,7 +3,8 @@
 Data flows as (R, features, batch): R runs side by side, each sample a column. A layer reads its
 parameters from named views of the flat rows and writes their gradients to named views of another
 array of the same layout. `forward` keeps what `backward` needs, and both may overwrite what they are
-given, because between them the layers pass on one array rather than copy it.
+given, because between them the layers pass on one array rather than copy it. What outlives a step is not
+kept in the layer: it is the state that `begin` returns, one entry per run, and belongs to a stack.
 
 In which order the three axes lie in memory changes the speed and no number. An input that lies sample by
 sample, (batch, R, features), makes all that follows lie so: then a number a feature, (R, features),
@@ -12,7 +13,9 @@ meets long rows of memory where a batch is small. Any other input makes it lie r
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,11 +33,14 @@ class Layer(Protocol):
     shapes: dict[str, tuple[int, ...]]
     outputs: int
 
-    def start(self, runs: int) -> None:
-        """Forget the stack before, and prepare for one of `runs` runs."""
+    def begin(self, generators: Sequence[np.random.Generator]) -> Any:
+        """Return the state of a new stack, one generator per run; None where nothing is kept."""
 
-    def forward(self, params: Views, x: Array, training: bool) -> Array:
-        """Return y (R, outputs, B) for x (R, inputs, B), which may be overwritten."""
+    def forward(self, params: Views, x: Array, state: Any = None) -> Array:
+        """Return y (R, outputs, B) for x (R, inputs, B), which may be overwritten.
+
+        In training, the state is changed in place; in evaluation there is none.
+        """
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         """Write dL/dparams to `gradients`; return dL/dx (R, inputs, B) for dL/dy (R, outputs, B)."""
@@ -84,10 +90,10 @@ class Dense:
             self.shapes[self.bias] = (outputs,)
         self.workspace = Workspace(dtype)
 
-    def start(self, runs: int) -> None:
+    def begin(self, generators: Sequence[np.random.Generator]) -> None:
         self.workspace.clear()
 
-    def forward(self, params: Views, x: Array, training: bool) -> Array:
+    def forward(self, params: Views, x: Array, state: None = None) -> Array:
         weight = params[self.weight]
         self.x = x
         runs, samples = len(weight), x.shape[-1]
@@ -116,14 +122,42 @@ class Dense:
             gradients[self.bias][...] = sum_over_batch(gradient)
 
 
+@dataclass
+class RunningAverages:
+    """What batch norm keeps of the batches that a stack of runs has seen.
+
+    They start from zero and are divided by 1 − momentumᵗ, as Adam's are, so that they need no warming
+    up: after t steps they are an average of t batches, not of t batches and an arbitrary start.
+
+    Attributes
+    ----------
+    sums : decaying sums of the batches' means and variances (2, R, features).
+    momentum : how much of them is kept at a step.
+    steps : t, how many batches there were.
+    """
+
+    sums: Array
+    momentum: float
+    steps: int = 0
+
+    def add(self, statistics: Array) -> None:
+        """Count in the mean and variance (2, R, features) of one more batch."""
+        self.steps += 1
+        self.sums *= self.momentum
+        self.sums += (1 - self.momentum) * statistics
+
+    def statistics(self) -> Array:
+        """Return the running mean and variance (2, R, features); 0 and 1 before the first step."""
+        if self.steps == 0:
+            return np.stack([self.sums[0], np.ones_like(self.sums[1])])
+        return self.sums / (1 - self.momentum**self.steps)
+
+
 class BatchNorm:
     """Batch normalization: y = γ (x − μ) / √(σ² + ε) + β, feature by feature.
 
-    `forward` takes the batch's mean and (biased) variance for μ and σ², and in training keeps running
-    averages of both, which may take their place in evaluation (`folded_into`). The averages start from
-    zero and are divided by 1 − momentumᵗ, as Adam's are, so that they need no warming up: after t steps
-    they are an average of t batches, not of t batches and an arbitrary start. They belong to the stack
-    in training, not to the parameters: `start` makes them anew.
+    `forward` takes the batch's mean and (biased) variance for μ and σ², and in training keeps
+    `RunningAverages` of both, which may take their place in evaluation (`folded_into`).
 
     With d = dL/dy and N samples: dβ = Σ d, dγ = Σ d x̂, and
     dx = γ / (N √(σ² + ε)) · (N d − Σ d − (x − μ) / (σ² + ε) · Σ d (x − μ)).
@@ -155,21 +189,14 @@ class BatchNorm:
         self.workspace = Workspace(dtype)
         self.dtype = dtype
 
-    def start(self, runs: int) -> None:
+    def begin(self, generators: Sequence[np.random.Generator]) -> RunningAverages:
         self.workspace.clear()
-        self.steps = 0
-        self.averages = np.zeros((2, runs, self.outputs), self.dtype)  # of the mean and the variance
+        return RunningAverages(np.zeros((2, len(generators), self.outputs), self.dtype), self.momentum)
 
-    def running_statistics(self) -> Array:
-        """Return the running mean and variance (2, R, features); 0 and 1 before the first step."""
-        if self.steps == 0:
-            return np.stack([self.averages[0], np.ones_like(self.averages[1])])
-        return self.averages / (1 - self.momentum**self.steps)
-
-    def forward(self, params: Views, x: Array, training: bool) -> Array:
+    def forward(self, params: Views, x: Array, state: RunningAverages | None = None) -> Array:
         statistics = self._centre(x)
-        if training:
-            self._keep_averages(statistics)
+        if state is not None:
+            state.add(statistics)
         self.deviation = np.sqrt(statistics[1] + self.eps)
         self.scale = params[self.gamma] / self.deviation
         y = self.workspace.like("y", x)  # backward wants x, centred, as well
@@ -177,12 +204,12 @@ class BatchNorm:
         y += np.ascontiguousarray(params[self.beta])[..., None]
         return y
 
-    def folded_into(self, dense: Dense, params: Views) -> Views:
+    def folded_into(self, dense: Dense, params: Views, state: RunningAverages) -> Views:
         """Return `params`, but with the weight and bias of `dense` followed by this, evaluated.
 
         With running averages batch norm is a fixed scale and shift of each feature: a part of Dense.
         """
-        mean, variance = self.running_statistics()
+        mean, variance = state.statistics()
         scale = params[self.gamma] / np.sqrt(variance + self.eps)
         shift = params[self.beta] - mean * scale
         if dense.bias in params:
@@ -201,11 +228,6 @@ class BatchNorm:
         dot_over_batch(x, x, out=variance)
         variance /= samples
         return statistics
-
-    def _keep_averages(self, statistics: Array) -> None:
-        self.steps += 1
-        self.averages *= self.momentum
-        self.averages += (1 - self.momentum) * statistics
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         samples = gradient.shape[-1]
@@ -233,10 +255,10 @@ class Activated:
         self.activation = ACTIVATIONS[name]()
         self.workspace = Workspace(dtype)
 
-    def start(self, runs: int) -> None:
+    def begin(self, generators: Sequence[np.random.Generator]) -> None:
         self.workspace.clear()
 
-    def forward(self, params: Views, x: Array, training: bool) -> Array:
+    def forward(self, params: Views, x: Array, state: None = None) -> Array:
         return self.activation.forward(x, self.workspace)
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:

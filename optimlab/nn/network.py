@@ -1,13 +1,13 @@
 """The network: Dense blocks, each with batch normalization and an activation, and a softmax on top.
 
-A network is built once and serves stacks of any size: R rows of parameters (R, P) go in, R losses
-and R gradients come out.
+A network is built once and serves stacks of any size: R rows of parameters (R, P) and their `Model` go
+in, R losses and R gradients come out.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -33,6 +33,31 @@ INITIALIZATIONS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
     # He et al. (2015), equation 10.
     "he": lambda rng, outputs, inputs: rng.normal(0, np.sqrt(2 / inputs), (outputs, inputs)),
 }
+
+
+@dataclass
+class Model:
+    """What training changes beside the parameters of a stack of runs.
+
+    Attributes
+    ----------
+    runs : R, how many there are.
+    states : name of a layer → what it keeps, one entry per run; None where it keeps nothing.
+    """
+
+    runs: int
+    states: dict[str, Any]
+
+    def check(self, params: Array) -> None:
+        """Raise where the parameters cannot be those of this model's runs.
+
+        Raises
+        ------
+        ValueError
+            When they have another number of rows.
+        """
+        if len(params) != self.runs:
+            raise ValueError(f"params has {len(params)} rows, and its model is of {self.runs} runs")
 
 
 class Network:
@@ -91,13 +116,10 @@ class Network:
         self.size = self.layout.size
         self.workspace = Workspace(self.dtype)
         self._named: list[tuple[Array, Views]] = []
-        self._keeps_averages = batch_norm and evaluate_with == "running"
-        self._runs: int | None = None  # of the stack that has begun
-        self._stacks = 0  # that have begun
-        self._starts: list[weakref.ref[Array]] = []  # theirs that are still used, the current one last
+        self.takes_averages = batch_norm and evaluate_with == "running"
 
     def initial_params(self, generators: Sequence[np.random.Generator]) -> Array:
-        """Return start parameters (R, P), row r drawn by generator r alone, and start a stack of R."""
+        """Return start parameters (R, P), row r drawn by generator r alone."""
         params = np.zeros((len(generators), self.size), self.dtype)
         views = self.layout.views(params)
         for layer in self.layers:
@@ -107,43 +129,14 @@ class Network:
                     views[layer.weight][row] = draw(rng, layer.outputs, layer.inputs).T
             elif isinstance(layer, BatchNorm):
                 views[layer.gamma][...] = 1
-        self.start(len(generators))
-        self._stacks += 1
-        self._starts = [start for start in self._starts if start() is not None] + [weakref.ref(params)]
         return params
 
-    def start(self, runs: int) -> None:
-        """Begin with a new stack of `runs` runs: running averages are forgotten."""
+    def model(self, generators: Sequence[np.random.Generator]) -> Model:
+        """Return the model of a new stack, one generator per run."""
         self.workspace.clear()
         self._named.clear()
-        self._runs = runs
-        for layer in self.layers:
-            layer.start(runs)
-
-    def check_stack(self, params: Array, *, is_final: bool = False) -> None:
-        """Raise where the running averages are those of other runs than `params`.
-
-        Parameters
-        ----------
-        params : where the network is to be trained or, `is_final`, evaluated. Once a second stack has
-            begun, copies of parameters may be of either: that stack's own array alone is evaluated.
-
-        Raises
-        ------
-        ValueError
-            When batch norm evaluates with running averages, and `params` has another number of rows than
-            the stack that has begun, or is not that stack's.
-        """
-        if not self._keeps_averages or self._runs is None:
-            return
-        if len(params) != self._runs:
-            raise ValueError(f"params has {len(params)} rows, and the stack that has begun {self._runs}")
-        is_earlier = any(start() is params for start in self._starts[:-1])
-        if is_earlier or (is_final and self._stacks > 1 and self._starts[-1]() is not params):
-            raise ValueError(
-                "params is not of the stack that began last, whose running averages batch norm holds: "
-                "evaluate a stack before the next begins, or give each a problem of its own"
-            )
+        states = {layer.name: layer.begin(generators) for layer in self.layers}
+        return Model(len(generators), states)
 
     def samples_first(self, samples: int) -> bool:
         """Return whether inputs had better lie in memory sample by sample: see `optimlab.nn.layers`.
@@ -163,35 +156,48 @@ class Network:
             self._named = [(rows, views), *self._named[:2]]
         return views
 
-    def forward(self, params: Array, x: Array, *, training: bool) -> Array:
+    def forward(self, params: Array, x: Array, model: Model) -> Array:
         """Return the logits (R, classes, B) for inputs x (R, inputs, B), or (inputs, B) for all runs.
 
-        With ``training=True`` batch norm takes the batch's statistics and updates its running
-        averages; else it takes what `evaluate_with` says. The array is overwritten by the next call.
-        """
-        if training:
-            return _through(self.layers, self.views(params), x, training)
-        return _through(*self._for_evaluation(params), x, training)
+        This is training mode: batch norm takes the batch's statistics and counts them in the running
+        averages of `model`, which are changed in place. The array is overwritten by the next call.
 
-    def _for_evaluation(self, params: Array) -> tuple[list[Layer], Views]:
+        Raises
+        ------
+        ValueError
+            When `params` has another number of rows than `model` has runs.
+        """
+        model.check(params)
+        return _through(self.layers, self.views(params), x, model.states)
+
+    def _for_evaluation(self, params: Array, model: Model | None) -> tuple[list[Layer], Views]:
         """Return layers and named parameters for evaluation.
 
         Batch norm with running averages is a fixed scale and shift: it goes into the Dense before it.
         """
+        if model is not None:
+            model.check(params)
         layers, views = self.layers, self.views(params)
-        if self.evaluate_with == "running":
+        if self.takes_averages:
+            if model is None:
+                raise ValueError(
+                    "batch norm evaluates with running averages, which belong to a run: parameters are "
+                    'evaluated with their model (or, by the batch alone, with evaluate_with = "batch")'
+                )
             layers = [layer for layer in self.layers if not isinstance(layer, BatchNorm)]
             for dense, norm in pairwise(self.layers):
                 if isinstance(dense, Dense) and isinstance(norm, BatchNorm):
-                    views = norm.folded_into(dense, views)
+                    views = norm.folded_into(dense, views, model.states[norm.name])
         return layers, views
 
-    def loss_and_gradient(self, params: Array, x: Array, labels: Array) -> tuple[Array, Array]:
+    def loss_and_gradient(
+        self, params: Array, x: Array, labels: Array, model: Model
+    ) -> tuple[Array, Array]:
         """Return the mean cross-entropy (R,) over the batch and its gradient (R, P), in training mode.
 
-        The gradient is overwritten by the next call.
+        The gradient is overwritten by the next call. See `forward` for what happens to `model`.
         """
-        logits = self.forward(params, x, training=True)
+        logits = self.forward(params, x, model)
         loss, flowing = cross_entropy_and_gradient(logits, labels)
         gradient = self.workspace.array("gradient", params.shape)
         self.backward(params, gradient, flowing)
@@ -211,33 +217,44 @@ class Network:
         first.parameter_gradients(gradients, flowing)
         return None
 
-    def logits(self, params: Array, x: Array, block: int = 256) -> Iterator[tuple[slice, Array]]:
+    def logits(
+        self, params: Array, x: Array, model: Model | None, block: int = 256
+    ) -> Iterator[tuple[slice, Array]]:
         """Yield, in evaluation mode, which samples, and their logits (R, classes, B): block by block.
 
         Parameters
         ----------
         params : (R, P).
         x : inputs (inputs, N), the same for all runs.
+        model : of the runs; None where they are to be evaluated by their parameters alone.
         block : how many samples go through the network at once, to stay within the cache.
+
+        Raises
+        ------
+        ValueError
+            When `params` has another number of rows than `model` has runs, or there is no model and
+            batch norm evaluates with running averages.
         """
         samples = x.shape[-1]
         if self.evaluate_with == "batch":
             block = samples
-        layers, views = self._for_evaluation(params)
+        layers, views = self._for_evaluation(params, model)
         for start in range(0, samples, block):
             part = slice(start, min(start + block, samples))
             inputs = x[:, part]
             if not self.samples_first(inputs.shape[-1]):
                 inputs = np.ascontiguousarray(inputs)
-            yield part, _through(layers, views, inputs, training=False)
+            yield part, _through(layers, views, inputs, {})
 
-    def loss_and_accuracy(self, params: Array, x: Array, labels: Array) -> tuple[Array, Array]:
+    def loss_and_accuracy(
+        self, params: Array, x: Array, labels: Array, model: Model | None
+    ) -> tuple[Array, Array]:
         """Return mean cross-entropy (R,) and accuracy (R,), in evaluation mode, as float64.
 
-        Inputs x (inputs, N) and labels (N,) are the same for all runs.
+        Inputs x (inputs, N) and labels (N,) are the same for all runs. See `logits` for `model`.
         """
         loss, correct = np.zeros(len(params)), np.zeros(len(params))
-        for part, logits in self.logits(params, x):
+        for part, logits in self.logits(params, x, model):
             block_loss, block_correct = cross_entropy_and_correct(logits, labels[part])
             loss += block_loss
             correct += block_correct
@@ -268,8 +285,8 @@ class Network:
         return "\n".join([*lines, f"{'total':<14} {'':>7} {self.size:>11}"])
 
 
-def _through(layers: Sequence[Layer], views: Views, x: Array, training: bool) -> Array:
-    """Return what comes out of the layers, one after the other."""
+def _through(layers: Sequence[Layer], views: Views, x: Array, states: Mapping[str, Any]) -> Array:
+    """Return what comes out of the layers, one after the other; in evaluation there are no states."""
     for layer in layers:
-        x = layer.forward(views, x, training)
+        x = layer.forward(views, x, states.get(layer.name))
     return x

@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge, Le, Len
 
 from optimlab.nn.losses import binary_cross_entropy_sum, softmax
-from optimlab.nn.network import Network
+from optimlab.nn.network import Model, Network
 from optimlab.problems.seeds import generator
 
 Array = np.ndarray
@@ -136,7 +136,7 @@ class Digits:
 
     @cached_property
     def network(self) -> Network:
-        """The network. Its running averages belong to the stack that `initial_params` began."""
+        """The network."""
         return Network(
             PIXELS,
             [(layer.units, layer.activation) for layer in self.hidden],
@@ -190,9 +190,10 @@ class Digits:
         shares = np.bincount(labels, minlength=CLASSES) / len(labels)
         return float(STUCK_SHARE * -(shares @ np.log(shares)))
 
-    def initial_params(self, seeds: Sequence[int]) -> Array:
-        """Return the start parameters (R, P), one row a seed, and begin a stack of these runs."""
-        return self.network.initial_params([generator(seed, "initial_params") for seed in seeds])
+    def init(self, seeds: Sequence[int]) -> tuple[Array, Model]:
+        """Return the start parameters (R, P), one row per seed, and their model."""
+        params = self.network.initial_params([generator(seed, "initial_params") for seed in seeds])
+        return params, self.network.model([generator(seed, "model") for seed in seeds])
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Array]:
         """Yield batches without end: places in the training set, (R, B), row r for seed r.
@@ -210,39 +211,52 @@ class Digits:
             for start in range(0, images, self.batch_size):
                 yield epoch[:, start : start + self.batch_size]
 
-    def loss_and_gradient(self, params: Array, batch: Array) -> tuple[Array, Array]:
-        """Return the loss (R,) on the batch and its gradient (R, P), overwritten by the next call."""
-        self.network.check_stack(params)
+    def loss_and_gradient(self, params: Array, batch: Array, model: Model) -> tuple[Array, Array]:
+        """Return the loss (R,) on the batch and its gradient (R, P), overwritten by the next call.
+
+        The model is changed in place.
+
+        Raises
+        ------
+        ValueError
+            When `params`, `batch` and `model` are not of as many runs.
+        """
+        if batch.ndim == 2 and len(batch) != len(params):
+            raise ValueError(f"params has {len(params)} rows, and the batch is of {len(batch)} runs")
         train = self.data["train"]
         labels = np.take(train.labels, batch, mode="clip")  # "clip" skips a copy
         if batch.ndim == 1:
             x = np.take(self._columns, batch, axis=1, mode="clip")
-            return self.network.loss_and_gradient(params, x, labels)
+            return self.network.loss_and_gradient(params, x, labels, model)
         samples_first = self.network.samples_first(batch.shape[1])
         places = batch.T if samples_first else batch
         images = self.network.workspace.array("images", (*places.shape, PIXELS))
         np.take(train.images, places, axis=0, out=images, mode="clip")
         x = images.transpose(1, 2, 0) if samples_first else images.mT
-        return self.network.loss_and_gradient(params, x, labels)
+        return self.network.loss_and_gradient(params, x, labels, model)
 
-    def evaluate(self, params: Array) -> dict[str, Array]:
+    def evaluate(self, params: Array, model: Model | None) -> dict[str, Array]:
         """Return loss and accuracy on all images of each role: name → (R,).
+
+        Parameters
+        ----------
+        params : (R, P).
+        model : theirs, as training has left it; None for what the parameters alone decide.
 
         Raises
         ------
         ValueError
-            When batch norm's running averages are those of another stack: see `Network.check_stack`.
+            As `Network.logits` does.
         """
-        self.network.check_stack(params, is_final=True)
         metrics = {}
         for role, (images, labels) in self.data.items():
-            loss, accuracy = self.network.loss_and_accuracy(params, images.T, labels)
+            loss, accuracy = self.network.loss_and_accuracy(params, images.T, labels, model)
             metrics[f"{role}_loss"], metrics[f"{role}_accuracy"] = loss, accuracy
         if self.binary_loss:
             images, labels = self.data["train"]
             blocks = [
                 binary_cross_entropy_sum(softmax(logits), labels[part])
-                for part, logits in self.network.logits(params, images.T)
+                for part, logits in self.network.logits(params, images.T, model)
             ]
             metrics["train_binary_loss_sum"] = np.sum(blocks, axis=0)
         return metrics

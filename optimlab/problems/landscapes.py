@@ -237,11 +237,11 @@ class Landscape:
         """Memory that one run keeps busy at a step, roughly."""
         return 50 * np.dtype(self.dtype).itemsize
 
-    def initial_params(self, seeds: Sequence[int]) -> Array:
-        """Return the start points (R, 2), one row a seed."""
+    def init(self, seeds: Sequence[int]) -> tuple[Array, None]:
+        """Return the start points (R, 2), one row per seed; there is no model."""
         shifts = [generator(seed, "initial_params").normal(size=2) for seed in seeds]
         starts = self.starts[np.array(seeds) % len(self.starts)]
-        return (starts + self.spread * np.array(shifts)).astype(self.dtype)
+        return (starts + self.spread * np.array(shifts)).astype(self.dtype), None
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Array | float]:
         """Yield, without end, what is added to the gradients: noise (R, 2), or 0 where there is none."""
@@ -253,14 +253,18 @@ class Landscape:
             block = np.stack([rng.normal(size=(NOISE_BLOCK, 2)) for rng in generators], axis=1)
             yield from (self.noise * block).astype(self.dtype)
 
-    def loss_and_gradient(self, params: Array, batch: Array | float) -> tuple[Array, Array]:
+    def loss_and_gradient(
+        self, params: Array, batch: Array | float, model: None = None
+    ) -> tuple[Array, Array]:
         """Return the height (R,) and its gradient (R, 2), with the noise of the batch."""
+        if isinstance(batch, np.ndarray) and len(batch) != len(params):
+            raise ValueError(f"params has {len(params)} rows, and the batch is of {len(batch)} runs")
         value, along_x, along_y = self._at(params)
         cos, sin = self._turn
         gradient = np.stack([cos * along_x - sin * along_y, sin * along_x + cos * along_y], axis=1)
         return value, gradient + batch
 
-    def evaluate(self, params: Array) -> dict[str, Array]:
+    def evaluate(self, params: Array, model: None = None) -> dict[str, Array]:
         """Return the height above the lowest point, and the coordinates: name → (R,)."""
         return {"train_loss": self._at(params)[0], "x": params[:, 0], "y": params[:, 1]}
 

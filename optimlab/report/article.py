@@ -230,8 +230,9 @@ def parameter_rows(counts: dict[str, int]) -> list[Row]:
 def _shape_rows(network: Network) -> list[Row]:
     """Send three images through the network and back, and compare shapes, images first."""
     images = 3
-    params = network.initial_params([np.random.default_rng(0)])
-    logits = network.forward(params, np.zeros((network.inputs, images)), training=True)
+    generators = [np.random.default_rng(0)]
+    params, model = network.initial_params(generators), network.model(generators)
+    logits = network.forward(params, np.zeros((network.inputs, images)), model)
     backward = network.backward(params, np.empty_like(params), np.ones_like(logits), to_inputs=True)
     assert backward is not None
     ours = {"prediction": logits.mT.shape[1:], "gradient by the input": backward.mT.shape[1:]}

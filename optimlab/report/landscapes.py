@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from optimlab import paths, statistics
 from optimlab.looks import Look
 from optimlab.problems import PROBLEMS, Landscape
+from optimlab.problems.base import Problem
 from optimlab.report.landscape_figures import (
     Surface,
     landscape_surface,
@@ -19,7 +20,6 @@ from optimlab.report.landscape_figures import (
     plane_figure,
 )
 from optimlab.surface import Plane, explained_shares, losses_on_plane, paths_on_plane
-from optimlab.training import Problem
 from optimlab.validation import validate
 from optimlab.wording import number
 

@@ -19,7 +19,7 @@ from variants import (
     RMSpropEpsOutside,
 )
 
-from optimlab.nn.layers import BatchNorm
+from optimlab.nn.layers import RunningAverages
 from optimlab.optimizers import SGD, AdaGrad, Adam, Nesterov, Optimizer, RMSprop
 from optimlab.problems import Digits
 from optimlab.training import train
@@ -114,42 +114,44 @@ def falling_rate() -> str:
 
 
 def steps_of(problem: Digits, optimizer: Optimizer, steps: int) -> Iterator[tuple]:
-    """Yield (step, params, look-ahead point) of a stack of the seeds."""
-    params = problem.initial_params(SEEDS)
+    """Yield (step, params, look-ahead point, model) of a stack of the seeds."""
+    params, model = problem.init(SEEDS)
     state = optimizer.init(params)
     for step, batch in enumerate(islice(problem.batches(SEEDS), steps), start=1):
         point = optimizer.gradient_point(params, state)
-        _, gradient = problem.loss_and_gradient(point, batch)
+        _, gradient = problem.loss_and_gradient(point, batch, model)
         optimizer.step(params, gradient, state)
-        yield step, params, optimizer.gradient_point(params, state)
+        yield step, params, optimizer.gradient_point(params, state), model
 
 
 def look_ahead() -> str:
     problem = Digits(dtype="float64")
     rows: Rows = []
-    for step, params, point in steps_of(problem, Nesterov(learning_rate=0.1), STEPS):
+    for step, params, point, model in steps_of(problem, Nesterov(learning_rate=0.1), STEPS):
         if step in (5, 19, 95, 285, STEPS):
-            ours = problem.evaluate(params)["train_loss"]
-            gap = problem.evaluate(point.copy())["train_loss"] - ours
+            ours = problem.evaluate(params, model)["train_loss"]
+            gap = problem.evaluate(point.copy(), model)["train_loss"] - ours
             rows.append([step, float(ours.mean()), float(gap.mean()), float(np.abs(gap).max())])
     return as_table("| step | loss at w | loss at w − μv, less that | largest gap of a seed |", rows)
 
 
-def without_debiasing(problem: Digits) -> Digits:
-    """Return the problem with batch norms that evaluate as PyTorch's do, for batches of 60."""
+class PyTorchAverages(RunningAverages):
+    """Running averages that start from 0 and 1, of variances over B − 1, for batches of 60."""
 
-    def make(layer: BatchNorm):
-        def statistics():
-            start = layer.momentum**layer.steps
-            mean, variance = layer.averages
-            return mean, start + variance * 60 / 59
+    def statistics(self):
+        mean, variance = self.sums
+        return mean, self.momentum**self.steps + variance * 60 / 59
 
-        return statistics
 
-    for layer in problem.network.layers:
-        if isinstance(layer, BatchNorm):
-            layer.running_statistics = make(layer)
-    return problem
+class WithoutDebiasing(Digits):
+    """The digits with batch norms that evaluate as PyTorch's do."""
+
+    def init(self, seeds):
+        params, model = super().init(seeds)
+        for name, state in model.states.items():
+            if state:
+                model.states[name] = PyTorchAverages(state.sums, state.momentum)
+        return params, model
 
 
 def running_averages() -> str:
@@ -159,7 +161,7 @@ def running_averages() -> str:
         train(problem, SGD(learning_rate=0.1), SEEDS, at).metrics
         for problem in (
             Digits(dtype="float64", batch_size=60),
-            without_debiasing(Digits(dtype="float64", batch_size=60)),
+            WithoutDebiasing(dtype="float64", batch_size=60),
         )
     ]
     for row, step in enumerate(at, start=1):
@@ -175,8 +177,7 @@ def idle_biases() -> str:
     for dtype in ("float32", "float64"):
         for rule in (AdaGrad(), RMSprop(), Adam(), Adam(eps=1e-30)):
             problem = Digits(dtype=dtype)
-            params = problem.initial_params(SEEDS)
-            for _, params, _ in steps_of(problem, rule, STEPS):  # noqa: B007
+            for _, params, _, _ in steps_of(problem, rule, STEPS):  # noqa: B007
                 pass
             views = problem.network.layout.views(params)
             moved = max(np.abs(views[f"dense{layer}.bias"]).max() for layer in (1, 2, 3))

@@ -13,6 +13,7 @@ import numpy as np
 from libraries import optax, pytorch_optimizer
 from trajectories import STEPS, AdamWithScaledEps
 
+from optimlab.nn.network import Model
 from optimlab.optimizers import RULES, Optimizer
 from optimlab.problems import Digits
 from optimlab.problems.digits import HiddenLayer
@@ -43,20 +44,20 @@ def fingerprint(problem: Digits) -> list[float]:
     """Return two sums, of the start point and of the first batches, that tell whether these changed."""
     weights = np.arange(problem.batch_size)
     rows = [weights @ batch for batch in islice(batches(problem), problem.steps_per_epoch - 1)]
-    return [float(problem.initial_params([SEED]).sum()), float(np.sum(rows))]
+    return [float(problem.init([SEED])[0].sum()), float(np.sum(rows))]
 
 
-def optimlab_losses(problem: Digits, optimizer: Optimizer) -> tuple[Array, Array]:
-    """Return the losses (steps,) at the gradient points, and the last gradient point (P,)."""
-    params = problem.initial_params([SEED])
+def optimlab_losses(problem: Digits, optimizer: Optimizer) -> tuple[Array, Array, Model]:
+    """Return the losses (steps,) at the gradient points, the last gradient point (P,), and the model."""
+    params, model = problem.init([SEED])
     state = optimizer.init(params)
     losses = []
     for batch in batches(problem):
         point = optimizer.gradient_point(params, state)
-        loss, gradient = problem.loss_and_gradient(point, batch[None])
+        loss, gradient = problem.loss_and_gradient(point, batch[None], model)
         optimizer.step(params, gradient, state)
         losses.append(loss[0])
-    return np.array(losses), optimizer.gradient_point(params, state)[0].copy()
+    return np.array(losses), optimizer.gradient_point(params, state)[0].copy(), model
 
 
 def pytorch_network(problem: Digits):
@@ -74,7 +75,7 @@ def pytorch_network(problem: Digits):
             modules.append(activations[activation]())
         inputs = units
     network = nn.Sequential(*modules).double()
-    views = problem.network.layout.views(problem.initial_params([SEED]))
+    views = problem.network.layout.views(problem.init([SEED])[0])
     for ours, theirs in zip(views.values(), network.parameters(), strict=True):
         theirs.data = tensor(ours[0].T).contiguous()
     return network
@@ -123,7 +124,7 @@ def scikit_learn_losses(problem: Digits, rule: str, hyperparameters: dict[str, f
     """Return the losses (steps,) of an MLPClassifier that has the network's start and batches."""
     from sklearn.neural_network import MLPClassifier
 
-    views = problem.network.layout.views(problem.initial_params([SEED]))
+    views = problem.network.layout.views(problem.init([SEED])[0])
     layers = range(1, len(problem.hidden) + 2)
     starts = iter([(views[f"dense{k}.weight"][0], views[f"dense{k}.bias"][0]) for k in layers])
 
@@ -156,7 +157,7 @@ def scikit_learn_losses(problem: Digits, rule: str, hyperparameters: dict[str, f
 def pytorch_difference(rule: str, hyperparameters: dict[str, float], *, bias: bool) -> float:
     """Return the largest difference between optimlab's and PyTorch's losses."""
     problem = Digits(dtype="float64", bias=bias)
-    ours, _ = optimlab_losses(problem, RULES[rule](**hyperparameters))
+    ours, _, _ = optimlab_losses(problem, RULES[rule](**hyperparameters))
     theirs, _, _ = pytorch_losses(problem, rule, hyperparameters)
     return float(np.max(np.abs(ours - theirs)))
 
@@ -166,6 +167,6 @@ def scikit_learn_difference(rule: str, activation: str) -> float:
     hidden = tuple(HiddenLayer(units=units, activation=activation) for units in (32, 16))
     problem = Digits(dtype="float64", batch_norm=False, hidden=hidden)
     optimizer = (AdamWithScaledEps if rule == "Adam" else RULES[rule])(**TRAININGS[rule])
-    ours, _ = optimlab_losses(problem, optimizer)
+    ours, _, _ = optimlab_losses(problem, optimizer)
     theirs = scikit_learn_losses(problem, rule, TRAININGS[rule])
     return float(np.max(np.abs(ours - theirs)))

@@ -100,7 +100,7 @@ def test_the_two_scales_of_adams_eps_are_told_apart(case, name):
 
 
 def loss_difference(problem, rule, optimizer):
-    losses, _ = optimlab_losses(problem, optimizer)
+    losses, _, _ = optimlab_losses(problem, optimizer)
     return np.max(np.abs(losses - STORED[f"losses/{rule}"]))
 
 

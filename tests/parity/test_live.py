@@ -28,7 +28,6 @@ from trajectories import (
 )
 from variants import AdaGradEpsOutside, RMSpropEpsOutside
 
-from optimlab.nn.layers import BatchNorm
 from optimlab.optimizers import RULES, SGD, AdaGrad
 from optimlab.problems import Digits
 
@@ -97,7 +96,7 @@ def test_without_eps_idle_biases_walk_on_rounding_noise(rule):
     pytest.importorskip("torch")
     problem = Digits(dtype="float64")
     hyperparameters = {**TRAININGS[rule], "eps": 1e-100}
-    _, ours = optimlab_losses(problem, Case(rule, "PyTorch", {}).ours(hyperparameters))
+    _, ours, _ = optimlab_losses(problem, Case(rule, "PyTorch", {}).ours(hyperparameters))
     _, theirs, _ = pytorch_losses(problem, rule, hyperparameters)
     differences = problem.network.layout.views(np.abs(ours - theirs)[None])
     for name, values in differences.items():
@@ -114,17 +113,17 @@ def test_network_in_scikit_learn(rule, activation):
 
 
 def trained(batch_size):
-    """Return problem and parameters (1, P) after training here, and PyTorch's network after the same."""
+    """Return problem, parameters (1, P) and model after training, and PyTorch's network after it."""
     problem = Digits(dtype="float64", batch_size=batch_size)
     other = Digits(dtype="float64", batch_size=batch_size)
-    _, params = optimlab_losses(problem, TRAINING)
+    _, params, model = optimlab_losses(problem, TRAINING)
     _, _, network = pytorch_losses(other, "SGD", TRAININGS["SGD"])
-    return problem, params[None], network
+    return problem, params[None], model, network
 
 
-def batch_norms(problem, network):
-    """Yield each batch norm here and in PyTorch."""
-    ours = [layer for layer in problem.network.layers if isinstance(layer, BatchNorm)]
+def batch_norms(model, network):
+    """Yield the running averages of each batch norm here, and PyTorch's batch norm."""
+    ours = [state for state in model.states.values() if state]
     theirs = [module for module in network if hasattr(module, "running_mean")]
     return zip(ours, theirs, strict=True)
 
@@ -132,9 +131,9 @@ def batch_norms(problem, network):
 def test_running_averages_are_pytorchs_without_start_and_with_biased_variance():
     """Theirs hold a share 0.99ᵗ of the start (0 and 1), and variances over B − 1 (B = 60)."""
     pytest.importorskip("torch")
-    problem, _, network = trained(batch_size=60)
-    for ours, theirs in batch_norms(problem, network):
-        mean, variance = ours.running_statistics()
+    _, _, model, network = trained(batch_size=60)
+    for ours, theirs in batch_norms(model, network):
+        mean, variance = ours.statistics()
         start = 0.99**ours.steps
         expected_mean = (1 - start) * mean[0]
         expected_variance = start + (1 - start) * variance[0] * 60 / 59
@@ -144,13 +143,13 @@ def test_running_averages_are_pytorchs_without_start_and_with_biased_variance():
 
 def test_evaluation_in_pytorch_with_our_averages():
     torch = pytest.importorskip("torch")
-    problem, params, network = trained(batch_size=64)
-    for ours, theirs in batch_norms(problem, network):
-        mean, variance = ours.running_statistics()
+    problem, params, model, network = trained(batch_size=64)
+    for ours, theirs in batch_norms(model, network):
+        mean, variance = ours.statistics()
         theirs.running_mean.copy_(torch.from_numpy(mean[0]))
         theirs.running_var.copy_(torch.from_numpy(variance[0]))
     network.eval()
-    metrics = problem.evaluate(params)
+    metrics = problem.evaluate(params, model)
     for role, (images, labels) in problem.data.items():
         with torch.no_grad():
             logits, labels = network(torch.from_numpy(images)), torch.from_numpy(labels)

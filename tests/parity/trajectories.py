@@ -163,13 +163,13 @@ def record_network_gradients() -> Array:
     """
     problem = Digits(dtype="float64")
     seeds = range(RUNS)
-    params = problem.initial_params(seeds)
+    params, model = problem.init(seeds)
     places = np.linspace(0, params.shape[1] - 1, WIDTH).astype(int)
     optimizer = RULES["SGD"](learning_rate=0.1, momentum=0.9)
     state = optimizer.init(params)
     recorded = np.empty((STEPS, RUNS, WIDTH), np.float32)
     for row, batch in zip(recorded, problem.batches(seeds), strict=False):
-        _, gradient = problem.loss_and_gradient(params, batch)
+        _, gradient = problem.loss_and_gradient(params, batch, model)
         optimizer.step(params, gradient, state)
         row[...] = gradient[:, places]
     return recorded

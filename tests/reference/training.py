@@ -6,12 +6,12 @@ from itertools import islice
 
 def keep_everything(problem, optimizer, seeds, steps):
     """Return the points (steps + 1, R, P), and losses and gradients of each step, in lists."""
-    params = problem.initial_params(seeds)
+    params, model = problem.init(seeds)
     state = optimizer.init(params)
     points, losses, gradients = [params.copy()], [], []
     for batch in islice(problem.batches(seeds), steps):
         point = optimizer.gradient_point(params, state)
-        loss, gradient = problem.loss_and_gradient(point, batch)
+        loss, gradient = problem.loss_and_gradient(point, batch, model)
         losses.append(loss.copy())
         gradients.append(gradient.copy())
         optimizer.step(params, gradient, state)
