@@ -13,12 +13,13 @@ import json
 import math
 import re
 import tomllib
+import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Le, Len
@@ -38,6 +39,7 @@ from optimlab.messages import warn
 from optimlab.mixing import ADVICE, mixes_runs
 from optimlab.optimizers import RANGES, RULES
 from optimlab.plugins import hyperparameters, load_rule
+from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import PROBLEMS
 from optimlab.problems.base import Problem
 from optimlab.tables import RUN_COLUMNS
@@ -55,6 +57,7 @@ MOST_PARAMS_BYTES = 500_000_000
 MOST_ROWS = 10_000_000
 MOST_RUN_BYTES = 1_000_000_000
 MOST_MISTAKES_TOLD = 100
+SECONDS_TO_CHECK = 60.0  # a plug-in
 
 LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
 LEGAL_NAME = re.compile(r"[^\W_]([\w .+=()-]{0,58}[\w+=()-])?")
@@ -167,8 +170,21 @@ def find(name: str) -> Path:
     raise ExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
 
 
-def load(path: Path) -> Experiment:
+def plugin_pool() -> Pool:
+    """Return the pool for `load`: its worker starts when there is a plug-in to check."""
+    return Pool(_check_in_worker, 1)
+
+
+def load(path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK) -> Experiment:
     """Read and check an experiment's file.
+
+    A plug-in may crash its process or never end: it is loaded and tried out in a worker, never here.
+
+    Parameters
+    ----------
+    path : of the TOML file.
+    pool : a `plugin_pool` that several files share; None for one that is closed at the end.
+    seconds : that the check of a plug-in may take.
 
     Raises
     ------
@@ -195,7 +211,8 @@ def load(path: Path) -> Experiment:
     except (RecursionError, ValueError):
         wrong = "is nested too deeply, or holds a number of too many digits"
     else:
-        experiment = _check(path, text, raw)
+        with plugin_pool() if pool is None else nullcontext(pool) as workers:
+            experiment = _check(path, text, raw, workers, seconds)
         wrong = _too_large(experiment)
         if not wrong:
             return experiment
@@ -233,7 +250,7 @@ def _cautions(problems: list[ProblemSetting], raw: Mapping[str, Any]) -> list[st
     ]
 
 
-def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
+def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: float) -> Experiment:
     mistakes: list[Mistake] = []
     document = validate(Document, raw, "", mistakes)
     # What is wrong above is known by now; each part is looked at all the same, for what else is.
@@ -242,8 +259,7 @@ def _check(path: Path, text: str, raw: dict[str, Any]) -> Experiment:
         mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
     problems = _check_problems(raw, mistakes)
     problems = _check_training(raw.get("training"), problems, mistakes)
-    with chdir("."):  # a plug-in may change the working directory, which relative paths start from
-        optimizers = _check_optimizers(raw, path.parent, mistakes)
+    optimizers = _check_optimizers(raw, path.parent, pool, seconds, mistakes)
     for problem, setting in itertools.product(problems, optimizers):
         mistakes += _lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
     final = raw.get("final", "last")
@@ -393,16 +409,26 @@ def _wrong_params(
 
 
 def _check_optimizers(
-    raw: dict[str, Any], folder: Path, mistakes: list[Mistake]
+    raw: dict[str, Any], folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
 ) -> list[OptimizerSetting]:
+    """Return the sound optimizers."""
     tables = raw.get("optimizers")
+    entries = list(tables.items())[:MOST_OPTIMIZERS] if isinstance(tables, dict) else []
+    todo = {
+        label: OptimizerTable(label, table, raw.get("learning_rates"), folder)
+        for label, table in entries
+        if LEGAL_NAME.fullmatch(label) and isinstance(table, dict)
+    }
+    checked = {label: _check_optimizer(each) for label, each in todo.items() if not each.is_plugin}
+    checked |= _check_plugins([each for each in todo.values() if each.is_plugin], pool, seconds)
     settings: list[OptimizerSetting] = []
-    for label, table in list(tables.items())[:MOST_OPTIMIZERS] if isinstance(tables, dict) else ():
+    for label, _ in entries:
         key = f"optimizers.{label}"
         if not LEGAL_NAME.fullmatch(label):
             mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
-        elif isinstance(table, dict):
-            setting = _check_optimizer(key, label, table, raw, folder, mistakes)
+        elif label in checked:
+            setting, found = checked[label]
+            mistakes += found
             if setting:
                 twins = [f"optimizers.{s.label}" for s in settings if _share_runs(s, setting)]
                 mistakes += [Mistake(key, f"has runs that {twin} has already") for twin in twins]
@@ -410,28 +436,86 @@ def _check_optimizers(
     return settings
 
 
-def _check_optimizer(
-    key: str,
-    label: str,
-    table: Mapping[str, Any],
-    raw: Mapping[str, Any],
-    folder: Path,
-    mistakes: list[Mistake],
-) -> OptimizerSetting | None:
-    name = table.get("rule", label)
-    rule_key = f"{key}.rule" if "rule" in table else key
-    found: list[Mistake] = []
-    rates = _check_rates(key, table, raw, found)
+class OptimizerTable(NamedTuple):
+    """The table of an optimizer, and what else decides whether it is right.
+
+    Attributes
+    ----------
+    label, table : as in the file.
+    shared_rates : the file's learning rates; None where it has none.
+    folder : of the file.
+    """
+
+    label: str
+    table: dict[str, Any]
+    shared_rates: Any
+    folder: Path
+
+    @property
+    def rule(self) -> str:
+        """Its name, as `load_rule` takes it."""
+        return str(self.table.get("rule", self.label))
+
+    @property
+    def rule_key(self) -> str:
+        """The key that the rule comes from."""
+        return f"optimizers.{self.label}{'.rule' if 'rule' in self.table else ''}"
+
+    @property
+    def is_plugin(self) -> bool:
+        """Whether code of the user's own is run to check it."""
+        return self.rule not in RULES and ":" in self.rule
+
+
+def _check_plugins(
+    tables: list[OptimizerTable], pool: Pool, seconds: float
+) -> dict[str, tuple[OptimizerSetting | None, list[Mistake]]]:
+    """Return label → what `_check_optimizer` returns, in a worker; a mistake where that is lost."""
+    tasks = ((each, seconds, Path.cwd()) for each in tables)
+    checked = {}
+    for event in pool.run(lambda: next(tasks, None)):
+        each = event.task[0]
+        if event.kind == "done":
+            checked[each.label] = event.value
+            continue
+        what = (
+            "ends or crashes its process when it is loaded or tried out"
+            if event.kind == "died"
+            else f"takes longer than {seconds:g} s to be loaded and tried out; perhaps it never ends"
+        )
+        checked[each.label] = None, [Mistake(each.rule_key, f"{each.rule} {what}")]
+    return checked
+
+
+def _check_in_worker(
+    task: tuple[OptimizerTable, float, Path], tell: Tell
+) -> tuple[OptimizerSetting | None, list[Mistake]]:
+    """Return what `_check_optimizer` returns; whatever a plug-in raises is a mistake of its own."""
+    each, seconds, folder = task
+    tell(Clock(seconds))
     try:
-        rule = load_rule(str(name), folder)
+        with chdir(folder):  # it may change the working directory, which relative paths start from
+            return _check_optimizer(each)
+    except BaseException as error:
+        raised = traceback.format_exception_only(error)[-1].strip()
+        return None, [Mistake(each.rule_key, f"{each.rule} cannot be tried out: {raised}")]
+
+
+def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, list[Mistake]]:
+    """Return an optimizer's setting, None unless it is sound, and the mistakes in its table."""
+    label, table = each.label, each.table
+    key, rule_key = f"optimizers.{label}", each.rule_key
+    found: list[Mistake] = []
+    rates = _check_rates(key, each, found)
+    try:
+        rule = load_rule(each.rule, each.folder)
     except (ValueError, OSError) as error:
-        mistakes += _split_labels(key, table, {"rule"}) or [*found, Mistake(rule_key, str(error))]
-        return None
+        split = _split_labels(key, table, {"rule"})
+        return None, split or [*found, Mistake(rule_key, str(error))]
     defaults = hyperparameters(rule)
     split = _split_labels(key, table, {*defaults, "rule", "learning_rates"})
     if split:
-        mistakes += split
-        return None
+        return None, split
     own_rate = defaults.pop("learning_rate")
     if isinstance(own_rate, float) and not math.isfinite(own_rate):
         found.append(Mistake(rule_key, f"the default of learning_rate must be finite, got {own_rate}"))
@@ -443,12 +527,12 @@ def _check_optimizer(
         message = _wrong_together(rule, given) or _wrong_stacked(rule, given, rates)
         if message:
             found.append(Mistake(key, message))
-    mistakes += found
     if found:
-        return None
+        return None, found
     is_rate = isinstance(own_rate, int | float) and not isinstance(own_rate, bool) and own_rate > 0
     default_rate = float(own_rate) if is_rate else None
-    return OptimizerSetting(label, str(name), {**defaults, **given}, rates, default_rate)
+    plain = json.loads(json.dumps({**defaults, **given}))  # of no class of the plug-in's own
+    return OptimizerSetting(label, each.rule, plain, rates, default_rate), []
 
 
 def _wrong_default(name: str, default: Any) -> str | None:
@@ -514,15 +598,13 @@ def _wrong_stacked(rule: type, given: Mapping[str, Any], rates: Sequence[float])
     return f"its step mixes the runs of a stack: {ADVICE}"
 
 
-def _check_rates(
-    key: str, table: Mapping[str, Any], raw: Mapping[str, Any], mistakes: list[Mistake]
-) -> tuple[float, ...]:
+def _check_rates(key: str, each: OptimizerTable, mistakes: list[Mistake]) -> tuple[float, ...]:
     """Return the optimizer's learning rates, its own or the file's, ascending and once each."""
     rates = None
-    if "learning_rates" in table:
-        rates = validate(LearningRates, table["learning_rates"], f"{key}.learning_rates", mistakes)
-    elif "learning_rates" in raw:
-        rates = _sound(LearningRates, raw["learning_rates"])
+    if "learning_rates" in each.table:
+        rates = validate(LearningRates, each.table["learning_rates"], f"{key}.learning_rates", mistakes)
+    elif each.shared_rates is not None:
+        rates = _sound(LearningRates, each.shared_rates)
     else:
         mistakes.append(Mistake(key, "needs learning_rates, here or at the top of the file"))
     return tuple(sorted(set(rates or ())))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from optimlab import hints
-from optimlab.config import ExperimentError, available, find, load
+from optimlab.config import ExperimentError, available, find, load, plugin_pool
 from optimlab.errors import printable
 from optimlab.optimizers import RANGES, RULES
 from optimlab.plugins import hyperparameters
@@ -75,12 +75,13 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
 
 def _experiments() -> Table:
     table = _table("experiment", "runs", "title")
-    for file in available():
-        try:
-            experiment = load(file)
-            table.add_row(file.stem, f"{experiment.count():,}", escape(experiment.title))
-        except ExperimentError as error:
-            table.add_row(escape(file.stem), "", f"[red]{escape(str(error))}[/red]")
+    with plugin_pool() as pool:
+        for file in available():
+            try:
+                experiment = load(file, pool)
+                table.add_row(file.stem, f"{experiment.count():,}", escape(experiment.title))
+            except ExperimentError as error:
+                table.add_row(escape(file.stem), "", f"[red]{escape(str(error))}[/red]")
     return table
 
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from optimlab.training import METRICS, PROBLEM_METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
     "run_id": str,
@@ -80,6 +82,8 @@ def read_runs(content: bytes, numbers: Collection[str] = ()) -> pd.DataFrame:
     ValueError
         If it is no CSV file, or a cell is not of the type of its column.
     """
+    import pandas as pd  # which takes longer to import than a command to begin
+
     table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
     types = dict.fromkeys(numbers, float) | NUMBERS
     for name in table.columns.difference([*LABELS, *types]):

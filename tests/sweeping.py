@@ -8,13 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from optimlab.config import load
+from optimlab import config
 from optimlab.progress import Progress
 from optimlab.sweep import sweep
 from optimlab.workers import ThisProcess
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 TINY_PROBLEM = "hidden = []\nbatch_size = 600\n"  # softmax regression, two steps an epoch
+POOL = config.plugin_pool()
 OWN = '[optimizers.Own]\nrule = "own.py:Own"\n'
 
 
@@ -64,6 +65,11 @@ def write(folder, text=None, name="tiny", **plugins):
     file = folder / f"{name}.toml"
     file.write_text(document() if text is None else text, encoding="utf-8")
     return file
+
+
+def load(file, **options):
+    """Load an experiment; one worker checks the plug-ins of all tests."""
+    return config.load(file, POOL, **options)
 
 
 def tiny(folder, text=None, name="tiny", **plugins):

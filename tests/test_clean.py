@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweeping import document, run, tiny, write
+from sweeping import document, load, run, tiny, write
 from test_files import snapshot
 from typer.testing import CliRunner
 
 from optimlab import cli
-from optimlab.config import load
 from optimlab.store import Store
 
 PROJECT = Path(__file__).parents[1]

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from sweeping import OWN, document, optimlab, plugin, run, silent, tiny, write
+from sweeping import OWN, document, load, optimlab, plugin, run, silent, tiny, write
 from test_cli import call
 from test_faults import LINUX, MARK, finished_parts, processes, rows, tables, wait_for
 
-from optimlab.config import load
 from optimlab.errors import UserError
 from optimlab.progress import Progress
 from optimlab.store import Store

@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweeping import command, write
+from sweeping import command, load, write
 from sweeping import run as sweep
-
-from optimlab.config import load
 
 PACKAGE = str(Path(__file__).parents[1])
 

@@ -2,6 +2,7 @@
 # ruff: noqa: E501  # a case stands on one line, however long its message
 
 import math
+import os
 from copy import deepcopy
 from dataclasses import fields
 from datetime import date, datetime, time
@@ -10,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sweeping import EXPERIMENTS, OWN, TINY_PROBLEM, document, optimlab, plugin, run, tiny, write
+from sweeping import EXPERIMENTS, OWN, TINY_PROBLEM, document, load, optimlab, plugin, run, tiny, write
 
-from optimlab.config import ExperimentError, find, load
+from optimlab.config import ExperimentError, find
 from optimlab.experiment import Experiment
 from optimlab.problems import Digits
 from optimlab.training import Recorder
@@ -25,10 +26,10 @@ DIGITS_KEYS = ", ".join(field.name for field in fields(Digits))
 FIVE = "SGD, Nesterov, AdaGrad, RMSprop, Adam"
 
 
-def mistakes_of(file):
+def mistakes_of(file, **options):
     """Return what is wrong with a file, a line a mistake."""
     with pytest.raises(ExperimentError) as caught:
-        load(file)
+        load(file, **options)
     lines = [f"{m.key}: {m.message}".removeprefix(": ") for m in caught.value.mistakes]
     head = f"{file}: {len(lines)} mistakes" if len(lines) > 1 else ""
     expected = "\n  ".join([head, *lines]) if head else f"{file}: {lines[0]}"
@@ -443,6 +444,60 @@ def test_batch_norm_on_few_images_is_warned_of(tmp_path, capsys, batch_size, ima
     assert f"tiny.toml: problem.batch_size: {images}" in said or not images
     tiny(tmp_path, document(problem=problem + "batch_norm = false"))
     assert capsys.readouterr().err == ""
+
+
+LOST = {
+    "left.py": (plugin(top="import os; os._exit(0)"), ".rule: left.py:Own ends or crashes its process when it is loaded or tried out"),
+    "crashed.py": (plugin(step="__import__('os').kill(__import__('os').getpid(), 11)"), ".rule: crashed.py:Own ends or crashes its process when it is loaded or tried out"),
+    "raised.py": (plugin(top="raise KeyboardInterrupt('no')"), ".rule: raised.py cannot be loaded: KeyboardInterrupt: no"),
+    "odd.py": (
+        "class Kind(type):\n  def __getattr__(cls, name): raise GeneratorExit('no')\nclass Own(metaclass=Kind): pass",
+        ".rule: odd.py:Own cannot be tried out: GeneratorExit: no",
+    ),
+    "built in": (None, ".momentum: momentum must be in [0, 1), got 2"),
+    "sound.py": (plugin(), None),
+}  # fmt: skip
+
+
+def test_plugins_that_are_lost_with_their_process_are_mistakes_like_others(tmp_path):
+    tables = [
+        f'[optimizers."{name}"]\nrule = "{name}:Own"\n'
+        if source
+        else f'[optimizers."{name}"]\nrule = "SGD"\nmomentum = 2\n'
+        for name, (source, _) in LOST.items()
+    ]
+    sources = {name.removesuffix(".py"): source for name, (source, _) in LOST.items() if source}
+    file = write(tmp_path, document(optimizers="".join(tables)), **sources)
+    assert mistakes_of(file) == [
+        f"optimizers.{name}{message}" for name, (_, message) in LOST.items() if message
+    ]
+
+
+@pytest.mark.parametrize("place", ["top", "step"])
+def test_a_plugin_that_never_ends_is_a_mistake(tmp_path, place):
+    file = write(
+        tmp_path, document(optimizers=OWN), own=plugin(**{place: "__import__('time').sleep(600)"})
+    )
+    assert mistakes_of(file, seconds=0.2) == [
+        "optimizers.Own.rule: own.py:Own takes longer than 0.2 s to be loaded and tried out; perhaps it never ends"
+    ]
+
+
+def test_no_code_of_a_plugin_runs_in_the_process_that_loads_its_experiment(tmp_path):
+    top = """
+import enum, os
+class Power(enum.IntEnum):
+    TWO = 2
+with open(__file__ + ".log", "a") as file:
+    print(os.getpid(), file=file)
+"""
+    text = document(optimizers=OWN)
+    experiment = tiny(
+        tmp_path, text, own=plugin(top=top, settings=", power=Power.TWO, rate=np.float64(3)")
+    )
+    assert str(os.getpid()) not in (tmp_path / "own.py.log").read_text().split()
+    values = experiment.optimizers[0].hyperparameters
+    assert {name: type(value) for name, value in values.items()} == {"power": int, "rate": float}
 
 
 @pytest.mark.parametrize("place", ["top", "constructor", "step"])

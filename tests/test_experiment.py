@@ -6,10 +6,9 @@ import sys
 from itertools import groupby
 
 import pytest
-from sweeping import EXPERIMENTS, OWN, document, plugin, tiny
+from sweeping import EXPERIMENTS, OWN, document, load, plugin, tiny
 
 from optimlab import imports
-from optimlab.config import load
 from optimlab.errors import UserError
 from optimlab.experiment import FIRST_REPORTING_SEED
 

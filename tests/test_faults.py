@@ -16,10 +16,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sweeping import OWN, command, document, optimlab, plugin, run, tiny, write
+from sweeping import OWN, command, document, load, optimlab, plugin, run, tiny, write
 from test_cli import call
 
-from optimlab.config import load
 from optimlab.store import Store
 
 KILLS = int(os.environ.get("OPTIMLAB_KILLS", "3"))

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sweeping import OWN, document, optimlab, plugin, run, tiny, write
+from sweeping import OWN, document, load, optimlab, plugin, run, tiny, write
 from typer.testing import CliRunner
 
 from optimlab import cli, config, plots
-from optimlab.config import ExperimentError, load
+from optimlab.config import ExperimentError
 
 MEGABYTE = 2**20
 SOME = settings(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sweeping import OWN, document, optimlab, plugin, run, tiny, write
 
-from optimlab.config import ExperimentError, load
+from optimlab import config
+from optimlab.config import ExperimentError
 from optimlab.experiment import Experiment, OptimizerSetting, ProblemSetting
 from optimlab.identity import problem_code, script_digest
 from optimlab.imports import Module, follow
@@ -364,7 +365,7 @@ def test_an_upgrade_does_the_runs_again_and_the_results_say_the_version(tmp_path
     file = write(tmp_path / "here", document(optimizers=OWN), own=plugin(top="import fake_torch"))
     for version in ("1.0", "2.0"):
         about.write_text(about.read_text().replace("1.0", version))
-        outcome = run(load(file), tmp_path / "results")
+        outcome = run(config.load(file), tmp_path / "results")
         assert (outcome.ran, outcome.kept) == (6, 0)
         told = json.loads((tmp_path / "results/tiny/experiment.json").read_text())
         assert told["environment"]["fake_torch"] == version

@@ -6,12 +6,11 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from sweeping import document, run, tiny, write
+from sweeping import document, load, run, tiny, write
 from test_charts import without_pictures
 from test_cli import call
 from test_store import finished
 
-from optimlab.config import load
 from optimlab.errors import UserError
 from optimlab.plan import plan
 from optimlab.report.page import write_report

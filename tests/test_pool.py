@@ -77,7 +77,7 @@ ERRORS = {
     "for people": (UserError("no"), UserError, "no"),
     "KeyboardInterrupt": (KeyboardInterrupt("x"), KeyboardInterrupt, "x"),
     "SystemExit": (SystemExit(3), SystemExit, "3"),
-    # It cannot even be sent, or cannot be sent back: a library may have taught pickle how to do the first.
+    # It cannot be sent, or not be sent back: a library may have taught pickle to do the first alone.
     "odd": (Odd(1, 2), (TypeError, RuntimeError), "argument|Odd: 1, 2"),
 }
 

@@ -11,10 +11,9 @@ from hashlib import sha256
 import pandas as pd
 import pytest
 from rich.console import Console
-from sweeping import OWN, command, document, optimlab, plugin, run, silent, tiny, write
+from sweeping import OWN, command, document, load, optimlab, plugin, run, silent, tiny, write
 
 import optimlab.sweep as sweep_module
-from optimlab.config import load
 from optimlab.errors import UserError
 from optimlab.progress import Progress
 from optimlab.sweep import stacks
