@@ -105,10 +105,11 @@ def train_with_witness(
 ) -> FinishedStack:
     """Train a stack and, alone, its witness, if it has one; fail all of it where bits differ.
 
-    See `train_stack`: where it returns the first runs alone, one of those is the witness.
+    See `train_stack`: where it returns the first runs alone, one of those is the witness; a single one
+    was trained alone already.
     """
     together = train_stack(stack, follow, failures)
-    if stack.witness is None:
+    if stack.witness is None or len(together.runs) == 1:
         return together
     witness = min(stack.witness, len(together.runs) - 1)
     run = together.runs[witness]

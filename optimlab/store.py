@@ -37,6 +37,7 @@ from optimlab.experiment import Experiment, Run
 from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
 from optimlab.manifest import MANIFEST, Computed, Manifest, read_manifest
 from optimlab.messages import warn
+from optimlab.problems.base import Problem
 from optimlab.stack import FinishedRun, FinishedStack
 from optimlab.tables import RUN_COLUMNS, TRACE_SCHEMA, WHOSE, as_cell
 from optimlab.training import METRICS, PROBLEM_METRICS
@@ -170,17 +171,27 @@ class Store:
             if other != name:
                 self._parts.delete(other, even_link=True)
 
-    def set_aside_damaged(self) -> None:
+    def set_aside_damaged(self, experiment: Experiment) -> None:
         """Move what is no sound part to parts/damaged/, with a warning; its runs count as not done.
+
+        The columns of a part of the experiment's runs must be those that its problem records.
 
         Raises
         ------
         OSError
             When a part cannot be read or moved, which says nothing of its content.
         """
+        columns = {setting.label: _columns(setting.problem) for setting in experiment.problems}
+        runs = {run.run_id: run for run in experiment.runs()}
         for name in self._part_names():
             try:
-                self._decoded_part(name)
+                notes, traces = self._decoded_part(name)
+                own = [runs[end.run_id] for end in notes.runs if end.run_id in runs]
+                found = set(traces.column_names)
+                if any(found - {"params"} != columns[run.problem] for run in own) or (
+                    "params" not in found and any(run.keeps_params for run in own)
+                ):
+                    raise DamagedPartError(self.parts / name)
             except DamagedPartError:
                 self._damaged.create()
                 names = (f"{name}{f'.{n}' if n else ''}" for n in itertools.count())
@@ -503,6 +514,11 @@ def _notes(part: pa.BufferReader) -> Notes:
     if any(run.final.keys() < set(PROBLEM_METRICS) for run in notes.runs):
         raise ValueError("a final metric is missing")
     return notes
+
+
+def _columns(problem: Problem) -> set[str]:
+    """Return the columns of a problem's parts, but for the parameters."""
+    return {"run", "step", "epoch", *METRICS, *problem.extra_metrics}
 
 
 def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:

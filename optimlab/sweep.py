@@ -99,7 +99,7 @@ def sweep(
             store.clear()
         else:
             experiment = store.with_rounds(experiment)
-        store.set_aside_damaged()
+        store.set_aside_damaged(experiment)
         before = store.manifest()
         if before is None or not before.tables or differing(before, store.tables()):
             write_tables()  # of one moment, and with a word on whose they are, whatever comes

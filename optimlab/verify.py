@@ -85,15 +85,17 @@ def verify(
     seed = secrets.randbelow(SEEDS) if seed is None else seed
     places = random.Random(seed).sample(range(len(stored)), min(runs, len(stored)))  # noqa: S311
     sample = [stored[place] for place in sorted(places)]
+    keep_params = {run.run_id for run in sample if run.keeps_params}
     again: dict[str, Numbers] = {}
     for stack in trained(stacks(experiment, sample, workers.cores), workers):
         for place, end in enumerate(stack.runs):
             rows = stack.traces["run"] == place
-            again[end.run_id] = end, {name: column[rows] for name, column in stack.traces.items()}
+            columns = {name: column[rows] for name, column in stack.traces.items()}
+            again[end.run_id] = end, _numbers(columns, end.run_id in keep_params)
     now = environment(experiment.packages) | computing()
     differences, then = [], dict((store.manifest() or Manifest()).environment)
     for run, end, traces, computed_by in store.read(sample):
-        found = list(_differences((end, traces), again[run.run_id]))
+        found = list(_differences((end, _numbers(traces, run.keeps_params)), again[run.run_id]))
         if found:
             more = f", and {len(found) - 1} other numbers" if len(found) > 1 else ""
             whose = f"{run.optimizer}, learning rate {run.learning_rate:g}, seed {run.seed}"
@@ -154,6 +156,12 @@ def _first_difference(name: str, on_disk: bytes, right: bytes) -> str:
     return ""
 
 
+def _numbers(traces: dict[str, np.ndarray], keeps_params: bool) -> dict[str, np.ndarray]:
+    """Return the columns that are a run's own: not its place, nor the parameters of its neighbours."""
+    left_out = {"run"} if keeps_params else {"run", "params"}
+    return {name: column for name, column in traces.items() if name not in left_out}
+
+
 def _differences(stored: Numbers, again: Numbers) -> Iterator[str]:
     """Yield in words every number of a run that is not the same to the last bit."""
     (end, traces), (new_end, new_traces) = stored, again
@@ -161,7 +169,7 @@ def _differences(stored: Numbers, again: Numbers) -> Iterator[str]:
         before, after = getattr(end, name), getattr(new_end, name)
         if before != after:
             yield f"{name} was {before} and is {after}"
-    for name in sorted(traces.keys() ^ new_traces.keys() - {"run", "params"}):
+    for name in sorted(traces.keys() ^ new_traces.keys()):
         yield f"{name} was {'not ' * (name not in traces)}stored and {COMES_OUT[name in new_traces]}"
     if len(traces["step"]) != len(new_traces["step"]):
         yield f"{len(traces['step'])} records were stored and {len(new_traces['step'])} came out"

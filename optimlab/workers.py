@@ -204,6 +204,6 @@ class _Follower:
         self.told, share = now, step / stack.record_at[-1]
         if now - self.start >= SECONDS_TO_MEASURE and not self.is_measured:
             self.is_measured, expected = True, (now - self.start) / share
-            if expected > 1.5 * LONGEST:  # cutting costs what has been measured so far
+            if expected > LONGEST:  # cutting costs what has been measured so far
                 raise TooLong(max(1, int(runs * LONGEST / expected)))
         self.tell(Progress(runs * share))

@@ -20,6 +20,7 @@ from optimlab.report.paths import PathsReport
 from optimlab.report.tables import NothingToReport, read_tables
 from optimlab.store import METADATA_KEY, DamagedPartError, Store
 from optimlab.tables import read_runs
+from optimlab.verify import verify
 
 TEXT = """
 title = "Tiny"
@@ -277,26 +278,79 @@ def simple(tmp_path_factory):
     return experiment, folder / "results"
 
 
+def forge(store, content):
+    """Put content in the place of the only part, under the name of its digest; return the part."""
+    [part] = store.parts.iterdir()
+    part.unlink()
+    forged = part.with_name(f"{part.stem.partition('-')[0]}-{sha256(content).hexdigest()[:24]}.parquet")
+    forged.write_bytes(content)
+    return forged
+
+
 @pytest.mark.parametrize("kind", PARTS)
 def test_a_part_that_is_none_is_set_aside_though_its_digest_is_right(simple, tmp_path, capsys, kind):
     results = tmp_path / "results"
     shutil.copytree(simple[1], results)
     store = Store(results / "tiny")
     [part] = store.parts.iterdir()
-    content = PARTS[kind](part.read_bytes())
-    part.unlink()
-    forged = part.with_name(f"{part.stem.partition('-')[0]}-{sha256(content).hexdigest()[:24]}.parquet")
-    forged.write_bytes(content)
+    forged = forge(store, PARTS[kind](part.read_bytes()))
     assert len(read_tables(results / "tiny").runs) == 6  # those of the tables, which are whole
     store.finished()
     store.stale(simple[0])
     with contextlib.suppress(DamagedPartError):
         list(store.read(simple[0].runs()))
     capsys.readouterr()
-    store.set_aside_damaged()
+    store.set_aside_damaged(simple[0])
     assert f"{forged} is not what was written" in capsys.readouterr().err
     assert store.finished() == {}
     assert [path.name for path in store.damaged.iterdir()] == [forged.name]
+
+
+COLUMNS = {
+    "one of the problem's own is missing": (
+        lambda table: table.drop_columns("x"),
+        "x was not stored and comes out",
+    ),
+    "the parameters are missing": (
+        lambda table: table.drop_columns("params"),
+        "params was not stored and comes out",
+    ),
+    "one too many": (
+        lambda table: table.append_column("luck", table["epoch"]),
+        "luck was stored and does not come out",
+    ),
+    "in another order": (lambda table: table.select(table.column_names[::-1]), None),
+}
+
+
+@pytest.fixture(scope="module")
+def landscape(tmp_path_factory):
+    """Return an experiment of one run that records its parameters and a metric of its own."""
+    folder = tmp_path_factory.mktemp("landscape")
+    text = document(
+        top="learning_rates = [0.1]",
+        problem="",
+        training="steps = 2\nrecord_params = 1",
+        seeds="tuning = 0\nreporting = 1",
+    )
+    experiment = tiny(folder, text.replace('"digits"', '"landscape"'))
+    run(experiment, folder / "results")
+    return experiment, folder / "results"
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_a_part_with_other_columns_is_named_by_verify_and_set_aside(landscape, tmp_path, capsys, case):
+    """As a set: their order is no matter."""
+    change, told = COLUMNS[case]
+    experiment, results = landscape[0], shutil.copytree(landscape[1], tmp_path / "results")
+    store = Store(results / "tiny")
+    before = store.tables()
+    forged = forge(store, traces(change)(next(store.parts.iterdir()).read_bytes()))
+    [*differences] = verify(experiment, results, 1, 0, 1).differences
+    assert [line.partition("seed 1000: ")[2] for line in differences] == ([told] if told else [])
+    assert run(experiment, results).ran == len(differences)
+    assert (f"{forged} is not what was written" in capsys.readouterr().err) == bool(told)
+    assert store.tables() == before
 
 
 def test_a_cell_that_a_spreadsheet_would_compute_is_text_and_read_back(tmp_path):

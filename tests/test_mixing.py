@@ -9,6 +9,7 @@ from optimlab import mixing
 from optimlab.config import ExperimentError
 from optimlab.optimizers import RULES
 from optimlab.plugins import load_rule
+from optimlab.stack import TooLong
 from optimlab.sweep import stacks
 
 DESCENT = "params -= self.learning_rate * gradient"
@@ -201,3 +202,19 @@ def test_the_check_takes_a_moment(tmp_path):
     rule.count = lambda self: calls.append(1)
     mixing.mixes_runs(rule, {}, [0.1])
     assert len(calls) == 4 * mixing.STEPS <= 240
+
+
+def test_a_stack_that_was_cut_to_one_run_needs_no_witness(tmp_path):
+    """A run that takes long is on disk when it ends, and not trained twice before."""
+    experiment = tiny(tmp_path, document(top="learning_rates = [0.1]\n", seeds="tuning = 8"))
+    stack, *_ = mixing.with_witnesses(stacks(experiment, list(experiment.runs()), 1))
+    begun = []
+
+    def follow(part, step):
+        begun.extend([part.run_ids] * (step == 0))
+        if len(part.run_ids) > 1:
+            raise TooLong(1)
+
+    together = mixing.train_with_witness(stack, follow)
+    assert [run.run_id for run in together.runs] == list(stack.run_ids[:1])
+    assert begun == [stack.run_ids, stack.run_ids[:1]]

@@ -391,7 +391,7 @@ def test_what_was_set_aside_is_not_overwritten(store, experiment, capsys):
         store.write_part(finished(list(experiment.runs())))
         [path] = store.parts.glob("*.parquet")
         path.write_text(content)
-        store.set_aside_damaged()
+        store.set_aside_damaged(experiment)
         assert "is not what was written" in capsys.readouterr().err
     assert sorted(p.read_text() for p in store.damaged.iterdir()) == ["one", "three", "two"]
 
@@ -527,7 +527,7 @@ def test_a_part_of_a_later_format_is_left_alone(store, experiment, monkeypatch):
         patch.setattr(store_module, "FORMAT", 99)
         store.write_part(finished(list(experiment.runs())))
     assert store.finished() == {}
-    store.set_aside_damaged()
+    store.set_aside_damaged(experiment)
     assert store.stale(experiment) == list(store.parts.iterdir()) != []
 
 
