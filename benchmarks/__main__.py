@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from benchmarks import figure, memory, startup, steps, sweep
-from optimlab.environment import environment
 from optimlab.files import Folder
+from optimlab.storage.environment import environment
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.contenders import ALONE, OURS
 from benchmarks.steps import BATCHES, best_stacks
 from optimlab.files import Folder
-from optimlab.looks import DEFAULTS
+from optimlab.report.style import DEFAULTS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -12,8 +12,9 @@ from statistics import median
 TO_THE_FIRST_TRAINING = """\
 import sys
 from pathlib import Path
-from optimlab import cli, workers
-from optimlab.config import find, load
+from optimlab import cli
+from optimlab.execution import workers
+from optimlab.experiment.load import find, load
 
 def first(*arguments, **options):
     sys.exit(0)

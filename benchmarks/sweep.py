@@ -16,7 +16,7 @@ from benchmarks.case import HYPERPARAMETERS, Case
 from benchmarks.contenders import ALONE, JAX, OURS
 from benchmarks.process import seated
 from benchmarks.steps import best_stacks, installed
-from optimlab.config import find, load
+from optimlab.experiment.load import find, load
 
 BATCH = 64
 WITH_COMPILING = f"{JAX}, with compiling"

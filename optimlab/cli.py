@@ -19,14 +19,14 @@ import optimlab
 from optimlab import hints
 from optimlab.__main__ import STOP_SIGNALS
 from optimlab.errors import Interrupted, UserError, printable_lines
+from optimlab.formatting import duration
 from optimlab.hints import RESULTS
-from optimlab.wording import duration
 
 if TYPE_CHECKING:
-    from optimlab.experiment import Experiment
-    from optimlab.plan import Plan
-    from optimlab.sweep import Outcome
-    from optimlab.workers import Workers
+    from optimlab.execution.plan import Plan
+    from optimlab.execution.sweep import Outcome
+    from optimlab.execution.workers import Workers
+    from optimlab.experiment.spec import Experiment
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -163,10 +163,10 @@ def sweep(
     results: ResultsFolder = RESULTS,
 ) -> None:
     """Run what is missing of an experiment, and save its tables."""
-    from optimlab.config import find, load
-    from optimlab.plan import plan
+    from optimlab.execution.plan import plan
+    from optimlab.execution.sweep import sweep as run_sweep
+    from optimlab.experiment.load import find, load
     from optimlab.progress import Progress
-    from optimlab.sweep import sweep as run_sweep
 
     console = _console()
     with errors_for_people():
@@ -257,8 +257,8 @@ def _check_writable(folder: Path) -> None:
 
 def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:
     """Print what --fresh deletes; where it is asked for and refused, end with 1."""
-    from optimlab.clean import described
-    from optimlab.store import Store
+    from optimlab.storage.clean import described
+    from optimlab.storage.store import Store
 
     store = Store(folder)
     if not store.is_marked():
@@ -291,8 +291,8 @@ def verify(
     results: ResultsFolder = RESULTS,
 ) -> None:
     """Train some of the stored runs and make the tables again; exit 1 where a bit differs."""
-    from optimlab.config import find, load
-    from optimlab.verify import verify as run_verify
+    from optimlab.execution.verify import verify as run_verify
+    from optimlab.experiment.load import find, load
 
     console = _console()
     with errors_for_people():
@@ -321,8 +321,8 @@ def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULT
 
     They are of earlier versions of its file or of the code, or were damaged.
     """
-    from optimlab.config import find, load
-    from optimlab.store import Store
+    from optimlab.experiment.load import find, load
+    from optimlab.storage.store import Store
 
     with errors_for_people():
         checked = load(find(experiment))
@@ -346,7 +346,7 @@ def clean(
 
     Folders and files that optimlab did not write stay.
     """
-    from optimlab.clean import delete, deletions, environments
+    from optimlab.storage.clean import delete, deletions, environments
 
     with errors_for_people():
         found = deletions(results)
@@ -376,7 +376,7 @@ def _cluster(
     if jobs or time_limit:
         raise UserError("--jobs and --time-limit are for local workers, not for --backend dask")
     try:
-        from optimlab.cluster import dask
+        from optimlab.execution.dask import dask
     except ModuleNotFoundError:
         raise UserError("--backend dask needs an extra: pip install 'optimlab[dask]'") from None
     return dask(scheduler)
@@ -404,7 +404,7 @@ def _in_rounds(
     fresh: bool,
 ) -> Outcome:
     """Sweep until every pair is decided; print what each round comes to."""
-    from optimlab.rounds import rounds
+    from optimlab.execution.rounds import rounds
 
     for number, each in enumerate(rounds(experiment, results, most, run, fresh=fresh), start=1):
         decided = each.pairs - len(each.undecided)

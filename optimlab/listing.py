@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from optimlab import hints
-from optimlab.config import ExperimentError, available, find, load, plugin_pool
 from optimlab.errors import printable
+from optimlab.experiment.load import ExperimentError, available, find, load, plugin_pool
+from optimlab.experiment.registry import hyperparameters
+from optimlab.formatting import toml_value
 from optimlab.optimizers import RANGES, RULES
-from optimlab.plugins import hyperparameters
 from optimlab.problems import PROBLEMS
-from optimlab.store import Store
-from optimlab.wording import toml_value
+from optimlab.storage.store import Store
 
 LISTED = 5  # of parts that are stale
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from reference import article
 
-from optimlab.config import load
+from optimlab.experiment.load import load
 from optimlab.nn import one_hot
 
 

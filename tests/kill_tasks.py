@@ -2,9 +2,9 @@
 
 from pictures import png
 
-from optimlab.config import load
+from optimlab.experiment.load import load
 from optimlab.report import page
-from optimlab.store import Store
+from optimlab.storage.store import Store
 
 PICTURES = {f"rates-{n}.png": png(80, n) for n in range(60)}
 

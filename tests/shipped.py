@@ -5,7 +5,7 @@ import shutil
 
 from sweeping import EXPERIMENTS, run
 
-from optimlab.config import load
+from optimlab.experiment.load import load
 
 NAMES = ("digits", "smoke", "landscapes", "digits_paths", "article", "article_five")
 SMALLER = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from optimlab import config
+from optimlab.execution.sweep import sweep
+from optimlab.execution.workers import ThisProcess
+from optimlab.experiment import load as config
 from optimlab.progress import Progress
-from optimlab.sweep import sweep
-from optimlab.workers import ThisProcess
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 TINY_PROBLEM = "hidden = []\nbatch_size = 600\n"  # softmax regression, two steps an epoch

@@ -9,12 +9,13 @@ from reference import article as restated
 from reference.differences import directional_error
 from sweeping import EXPERIMENTS
 
-from optimlab import SGD, AdaGrad, Adam, Nesterov, RMSprop, plots
-from optimlab.config import load
+from optimlab import SGD, AdaGrad, Adam, Nesterov, RMSprop
+from optimlab.experiment.load import load
+from optimlab.experiment.registry import load_rule
 from optimlab.nn import Network, one_hot
-from optimlab.plugins import load_rule
 from optimlab.problems.digits import Digits, HiddenLayer
 from optimlab.report import article
+from optimlab.report.figures import plots
 from optimlab.training import train
 
 PLUGINS = "article_optimizers.py"

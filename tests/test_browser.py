@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from shipped import sweep_shipped
 from test_charts import CHARTS, HOSTILE, LABELS, RATES, without_pictures, write_study
 
-from optimlab import plots
+from optimlab.report.figures import plots
 from optimlab.report.page import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -11,13 +11,12 @@ import pytest
 import vl_convert
 from altair.utils import schemapi
 
-from optimlab.looks import looks
-from optimlab.report import page
-from optimlab.report.charts import vega
-from optimlab.report.charts.pairs import differences_chart
-from optimlab.report.charts.targets import targets_chart
-from optimlab.report.charts.vega import encode
+from optimlab.report import page, vega
+from optimlab.report.blocks.pairs import differences_chart
+from optimlab.report.blocks.targets import targets_chart
 from optimlab.report.page import write_report
+from optimlab.report.style import looks
+from optimlab.report.vega import encode
 from optimlab.statistics import compare_optimizers
 
 HOSTILE = 'it\'s "mine".rule[0] \\ </script><b>&'

@@ -15,7 +15,7 @@ from test_files import snapshot
 from typer.testing import CliRunner
 
 from optimlab import cli
-from optimlab.store import Store
+from optimlab.storage.store import Store
 
 PROJECT = Path(__file__).parents[1]
 

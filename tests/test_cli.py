@@ -12,9 +12,10 @@ import typer
 from sweeping import OWN, command, document, optimlab, plugin, write
 from typer.testing import CliRunner
 
-from optimlab import __version__, cli, pool
+from optimlab import __version__, cli
 from optimlab.__main__ import STOP_SIGNALS
-from optimlab.store import Store
+from optimlab.execution import pool
+from optimlab.storage.store import Store
 
 PROJECT = Path(__file__).parents[1]
 
@@ -106,8 +107,8 @@ def test_jobs_is_the_number_of_workers(here, monkeypatch):
         seen.append(workers.at_once)
         yield from ()
 
-    monkeypatch.setattr("optimlab.sweep.trained", trained)
-    monkeypatch.setattr("optimlab.workers.effective_n_jobs", lambda jobs: 5)
+    monkeypatch.setattr("optimlab.execution.sweep.trained", trained)
+    monkeypatch.setattr("optimlab.execution.workers.effective_n_jobs", lambda jobs: 5)
     call("sweep", "tiny", "--jobs", 3)
     call("sweep", "tiny")
     assert seen == [3, 5]
@@ -182,7 +183,7 @@ def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("optimlab.workers.train_with_witness", interrupted)
+    monkeypatch.setattr("optimlab.execution.workers.train_with_witness", interrupted)
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 130
     assert "Interrupted. What had finished is in results/tiny; the same command goes on." in done.output
@@ -191,7 +192,7 @@ def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
 
 def test_results_that_vanish_are_told(here, monkeypatch):
     """Nothing that a sweep has run may be missing from its tables without a word."""
-    monkeypatch.setattr("optimlab.sweep.Store.write_part", lambda store, stack: None)
+    monkeypatch.setattr("optimlab.execution.sweep.Store.write_part", lambda store, stack: None)
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 1
     assert "6 runs are missing" in done.output

@@ -17,12 +17,12 @@ from test_cli import call
 from test_faults import LINUX, MARK, finished_parts, processes, rows, tables, wait_for
 
 from optimlab.errors import UserError
+from optimlab.execution.sweep import sweep
 from optimlab.progress import Progress
-from optimlab.store import Store
-from optimlab.sweep import sweep
+from optimlab.storage.store import Store
 
 pytest.importorskip("distributed")
-dask = pytest.importorskip("optimlab.cluster").dask
+dask = pytest.importorskip("optimlab.execution.dask").dask
 
 PACKAGE = str(Path(__file__).parents[1])
 SETTINGS_OF_DASK = {"DASK_PARENT": "1", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
@@ -177,7 +177,7 @@ def test_what_is_no_address_is_told(tmp_path, monkeypatch, address):
 def test_without_dask_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "experiments")
-    monkeypatch.delitem(sys.modules, "optimlab.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "optimlab.execution.dask", raising=False)
     monkeypatch.setitem(sys.modules, "distributed", None)
     done = call("sweep", "tiny", "--backend", "dask", "--scheduler", "tcp://x:1")
     assert done.exit_code == 2

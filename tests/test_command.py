@@ -43,7 +43,7 @@ def run(words, folder, shell="", first="trap - INT TERM HUP; ", **environment):
     [
         (signal.SIGINT, "typer"),
         (signal.SIGINT, "numpy._core.numeric"),
-        (signal.SIGINT, "optimlab.sweep"),
+        (signal.SIGINT, "optimlab.execution.sweep"),
         (signal.SIGTERM, "typer"),
         (signal.SIGHUP, "pyarrow"),
     ],

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sweeping import EXPERIMENTS, OWN, TINY_PROBLEM, document, load, optimlab, plugin, run, tiny, write
 
-from optimlab.config import ExperimentError, find
-from optimlab.experiment import Experiment
+from optimlab.experiment.load import ExperimentError, find
+from optimlab.experiment.spec import Experiment
 from optimlab.problems import Digits
 from optimlab.training import Recorder
 

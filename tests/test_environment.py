@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import optimlab
-from optimlab import environment as module
-from optimlab.environment import LIBRARIES, environment
+from optimlab.storage import environment as module
+from optimlab.storage.environment import LIBRARIES, environment
 
 
 @pytest.fixture(autouse=True)

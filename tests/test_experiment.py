@@ -8,9 +8,9 @@ from itertools import groupby
 import pytest
 from sweeping import EXPERIMENTS, OWN, document, load, plugin, tiny
 
-from optimlab import imports
 from optimlab.errors import UserError
-from optimlab.experiment import FIRST_REPORTING_SEED
+from optimlab.experiment import imports
+from optimlab.experiment.spec import FIRST_REPORTING_SEED
 
 BASE = {
     "top": "learning_rates = [0.1, 0.3]\n",
@@ -55,7 +55,7 @@ def test_runs_stand_by_optimizer_learning_rate_and_seed(tmp_path):
 def test_run_ids_are_the_same_in_another_process(tmp_path):
     experiment = base(tmp_path)
     program = (
-        "import sys; from pathlib import Path; from optimlab.config import load\n"
+        "import sys; from pathlib import Path; from optimlab.experiment.load import load\n"
         "for run in load(Path(sys.argv[1])).runs(): print(run.run_id)"
     )
     printed = subprocess.run(
@@ -153,16 +153,16 @@ SOURCES = [
     ("optimizers/base.py", True),
     ("optimizers/classic.py", True),
     ("training.py", True),
-    ("stack.py", True),
+    ("execution/stack.py", True),
     ("problems/digits.py", True),
     ("problems/seeds.py", True),
     ("nn/layers.py", True),
     ("nn/network.py", True),
     ("nn/added.py", False),
-    ("plots.py", False),
-    ("statistics.py", False),
-    ("store.py", False),
-    ("sweep.py", False),
+    ("report/figures/plots.py", False),
+    ("statistics/pairs.py", False),
+    ("storage/store.py", False),
+    ("execution/sweep.py", False),
     ("cli.py", False),
     ("report/page.py", False),
     ("problems/another.py", False),

@@ -19,7 +19,7 @@ import pytest
 from sweeping import OWN, command, document, load, optimlab, plugin, run, tiny, write
 from test_cli import call
 
-from optimlab.store import Store
+from optimlab.storage.store import Store
 
 KILLS = int(os.environ.get("OPTIMLAB_KILLS", "3"))
 MARK = "OPTIMLAB_TEST_MARK"
@@ -110,7 +110,7 @@ def test_killed_sweeps_lose_nothing_and_leave_no_process(tmp_path, undisturbed):
 
 
 def workers_of(results):
-    return [pid for pid, line in processes(results).items() if "optimlab.pool" in line]
+    return [pid for pid, line in processes(results).items() if "optimlab.execution.pool" in line]
 
 
 def finished_parts(results):

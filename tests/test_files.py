@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from optimlab import cli, files
 from optimlab.errors import UserError
+from optimlab.execution.verify import verify
 from optimlab.files import HOLDER, LOCK, EntryError, Folder, only_writer
 from optimlab.report import page
-from optimlab.store import Store
-from optimlab.verify import verify
+from optimlab.storage.store import Store
 
 PRECIOUS = b"a stranger's thesis"
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from sweeping import OWN, document, load, optimlab, plugin, run, tiny, write
 from typer.testing import CliRunner
 
-from optimlab import cli, config, plots
-from optimlab.config import ExperimentError
+from optimlab import cli
+from optimlab.experiment import load as config
+from optimlab.experiment.load import ExperimentError
+from optimlab.report.figures import plots
 
 MEGABYTE = 2**20
 SOME = settings(

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from sweeping import OWN, document, optimlab, plugin, run, tiny, write
 
-from optimlab import config
-from optimlab.config import ExperimentError
-from optimlab.experiment import Experiment, OptimizerSetting, ProblemSetting
-from optimlab.identity import problem_code, script_digest
-from optimlab.imports import Module, follow
-from optimlab.plugins import load_rule, plugin_code
+from optimlab.experiment import load as config
+from optimlab.experiment.identity import problem_code, script_digest
+from optimlab.experiment.imports import Module, follow
+from optimlab.experiment.load import ExperimentError
+from optimlab.experiment.registry import load_rule, plugin_code
+from optimlab.experiment.spec import Experiment, OptimizerSetting, ProblemSetting
 from optimlab.problems import Digits, Landscape
 
 FACTOR = "def factor():\n    return {}\n"
@@ -289,7 +289,9 @@ def test_where_it_is_does_not_count(tmp_path):
 
 def test_a_problem_is_all_that_it_imports_and_no_other_problem():
     digits, landscape = problem_code(Digits()), problem_code(Landscape())
-    assert {"optimlab.problems.digits", "optimlab.nn.layers", "optimlab.stack"} <= set(digits.sources)
+    assert {"optimlab.problems.digits", "optimlab.nn.layers", "optimlab.execution.stack"} <= set(
+        digits.sources
+    )
     assert "optimlab.problems.landscapes" not in digits.sources
     assert {"numpy", "scikit-learn", "scipy"} <= set(digits.packages)
     assert "optimlab.nn.layers" not in landscape.sources

@@ -17,11 +17,13 @@ from sweeping import document, run, tiny
 from test_faults import wait_for
 from test_store import finished
 
-from optimlab.store import Store
+from optimlab.storage.store import Store
 
 KILLS = int(os.environ.get("OPTIMLAB_KILLS", "3"))
 CONTEXT = multiprocessing.get_context("forkserver")  # the libraries are imported once, not for each kill
-CONTEXT.set_forkserver_preload(["optimlab.report.page", "optimlab.config", "optimlab.store"])
+CONTEXT.set_forkserver_preload(
+    ["optimlab.report.page", "optimlab.experiment.load", "optimlab.storage.store"]
+)
 
 
 def killed(target, arguments, begins, rng):

@@ -12,10 +12,10 @@ from sweeping import document, plugin, run, tiny
 from test_charts import unpacked, without_pictures
 from test_store import finished
 
-from optimlab.manifest import describe
 from optimlab.report.page import write_report
-from optimlab.store import Store
-from optimlab.tables import read_records, read_runs
+from optimlab.storage.manifest import describe
+from optimlab.storage.store import Store
+from optimlab.storage.tables import read_records, read_runs
 
 TEXT = """
 title = "Labels"

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimlab import plots
-from optimlab.looks import looks
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Landscape
-from optimlab.report import landscape_figures as figures
+from optimlab.report.figures import plots
+from optimlab.report.figures.static import landscapes as figures
+from optimlab.report.style import looks
 from optimlab.training import train
 
 LANDSCAPE = Landscape(function="saddle", condition=5, spread=0.01)

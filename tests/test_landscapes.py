@@ -10,12 +10,12 @@ import pytest
 from reference.differences import directional_error
 from sweeping import EXPERIMENTS, run, tiny
 
-from optimlab.config import load
-from optimlab.experiment import FIRST_REPORTING_SEED
+from optimlab.experiment.load import load
+from optimlab.experiment.spec import FIRST_REPORTING_SEED
 from optimlab.optimizers import RULES, SGD, Adam, Nesterov
-from optimlab.paths import nearest
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.problems.landscapes import FUNCTIONS
+from optimlab.statistics.trajectories import nearest
 from optimlab.training import train
 
 CASES = {

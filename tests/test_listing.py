@@ -10,12 +10,12 @@ from rich import filesize
 from rich.console import Console
 from sweeping import OWN, document, plugin, run, tiny, write
 
-from optimlab.config import ExperimentError
+from optimlab.experiment.load import ExperimentError
+from optimlab.experiment.registry import hyperparameters
+from optimlab.experiment.validation import validate
 from optimlab.listing import print_experiment, print_listing
 from optimlab.optimizers import RANGES, RULES
-from optimlab.plugins import hyperparameters
 from optimlab.problems import PROBLEMS
-from optimlab.validation import validate
 
 
 @pytest.fixture

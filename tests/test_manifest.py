@@ -14,13 +14,13 @@ from sweeping import document, run, tiny
 from test_cli import call
 from test_store import finished
 
-from optimlab.manifest import Manifest, describe, read_manifest
+from optimlab.execution.verify import verify
 from optimlab.report import page
-from optimlab.report.paths import PathsReport
-from optimlab.report.tables import NothingToReport, read_tables
-from optimlab.store import METADATA_KEY, DamagedPartError, Store
-from optimlab.tables import read_runs
-from optimlab.verify import verify
+from optimlab.report.blocks.paths import PathsReport
+from optimlab.storage.manifest import Manifest, describe, read_manifest
+from optimlab.storage.results import NothingToReport, read_tables
+from optimlab.storage.store import METADATA_KEY, DamagedPartError, Store
+from optimlab.storage.tables import read_runs
 
 TEXT = """
 title = "Tiny"

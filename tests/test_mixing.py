@@ -5,12 +5,12 @@ import csv
 import pytest
 from sweeping import OWN, document, plugin, run, tiny
 
-from optimlab import mixing
-from optimlab.config import ExperimentError
+from optimlab.execution.stack import TooLong
+from optimlab.execution.sweep import stacks
+from optimlab.experiment import mixing
+from optimlab.experiment.load import ExperimentError
+from optimlab.experiment.registry import load_rule
 from optimlab.optimizers import RULES
-from optimlab.plugins import load_rule
-from optimlab.stack import TooLong
-from optimlab.sweep import stacks
 
 DESCENT = "params -= self.learning_rate * gradient"
 
@@ -137,7 +137,7 @@ def rows_of(results):
 
 def test_what_is_mixed_later_fails_in_the_sweep_with_the_reason(tmp_path, monkeypatch):
     """Every run of it, in whatever stack, and no run of another rule."""
-    monkeypatch.setattr("optimlab.sweep.LARGEST_STACK", 2)
+    monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 2)
     text = document(optimizers="[optimizers.SGD]\n" + OWN, **LONG)
     outcome = run(tiny(tmp_path, text, own=plugin(step=LATE)), tmp_path / "results")
     assert outcome.statuses == {"ok": 6, "failed": 6}
@@ -155,7 +155,7 @@ def test_one_run_of_each_optimizer_is_trained_twice_and_no_other(tmp_path, monke
 
     train_stack = mixing.train_stack
     monkeypatch.setattr(mixing, "train_stack", count)
-    monkeypatch.setattr("optimlab.sweep.LARGEST_STACK", 2)
+    monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 2)
     optimizers = "[optimizers.SGD]\n[optimizers.Adam]\nlearning_rates = [0.1]\n"
     optimizers += OWN + "learning_rates = [0.1]\n"
     experiment = tiny(tmp_path, document(optimizers=optimizers), own=plugin())
@@ -166,13 +166,13 @@ def test_one_run_of_each_optimizer_is_trained_twice_and_no_other(tmp_path, monke
 
 def test_a_run_that_has_no_neighbour_is_trained_once(tmp_path, monkeypatch):
     experiment = tiny(tmp_path)
-    monkeypatch.setattr("optimlab.sweep.LARGEST_STACK", 1)
+    monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 1)
     todo = mixing.with_witnesses(stacks(experiment, list(experiment.runs()), 1))
     assert [stack.witness for stack in todo] == [None] * 6
 
 
 def test_no_stack_is_believed_before_its_witness_is_heard(tmp_path, monkeypatch):
-    monkeypatch.setattr("optimlab.sweep.LARGEST_STACK", 2)
+    monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 2)
     optimizers = "[optimizers.SGD]\n[optimizers.Adam]\n"
     experiment = tiny(tmp_path, document(optimizers=optimizers))
     todo = mixing.with_witnesses(stacks(experiment, list(experiment.runs()), 1))

@@ -12,12 +12,12 @@ from test_cli import call
 from test_store import finished
 
 from optimlab.errors import UserError
-from optimlab.plan import plan
+from optimlab.execution.plan import plan
+from optimlab.execution.stack import FinishedRun
+from optimlab.execution.verify import verify
 from optimlab.report.page import write_report
-from optimlab.report.tables import NothingToReport, read_experiments, read_tables
-from optimlab.stack import FinishedRun
-from optimlab.store import TABLES, Store
-from optimlab.verify import verify
+from optimlab.storage.results import NothingToReport, read_experiments, read_tables
+from optimlab.storage.store import TABLES, Store
 
 TEXT = document(training="epochs = 1\nrecord_params = 1\n")
 MORE = TEXT.replace("reporting = 2", "reporting = 4")
@@ -94,7 +94,8 @@ def test_a_sweep_that_goes_on_makes_its_tables_of_one_moment_first(place, result
     before, seen = table_bytes(results), []
     (results / "tiny/runs.csv").write_text("garbled")
     monkeypatch.setattr(
-        "optimlab.sweep.trained", lambda *_: seen.append(table_bytes(results)) or (_ for _ in ())
+        "optimlab.execution.sweep.trained",
+        lambda *_: seen.append(table_bytes(results)) or (_ for _ in ()),
     )
     run(load(place / "tiny.toml"), results)
     assert seen == [before]
@@ -143,7 +144,7 @@ def test_parts_without_tables_yet_are_reported(place, results, capsys):
     (results / "tiny/experiment.json").unlink()
     store = Store(results / "tiny")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("optimlab.sweep.trained", lambda *_: (_ for _ in ()))
+        patch.setattr("optimlab.execution.sweep.trained", lambda *_: (_ for _ in ()))
         run(load(place / "tiny.toml"), results)
     (results / "tiny/parts").mkdir()
     for part in parts:
@@ -337,7 +338,9 @@ def test_a_file_that_moved_with_or_without_its_results_is_the_same(place, result
 def elsewhere(place, results, monkeypatch):
     """Half of the runs are computed by other kernels."""
     with monkeypatch.context() as patch:
-        patch.setattr("optimlab.workers.computing", lambda: {"numpy": "1", "blas": "b, Haswell kernels"})
+        patch.setattr(
+            "optimlab.execution.workers.computing", lambda: {"numpy": "1", "blas": "b, Haswell kernels"}
+        )
         run(tiny(place, MORE), results)
 
 
@@ -357,7 +360,7 @@ def test_runs_of_other_kernels_are_said_on_resume_by_verify_and_on_the_page(
     page = write_report(results).read_text(encoding="utf-8")
     assert "These results are mixed" in page
     assert "4 runs by numpy 1, blas b, Haswell kernels" in page
-    monkeypatch.setattr("optimlab.verify._bits", lambda column: [object() for _ in column])
+    monkeypatch.setattr("optimlab.execution.verify._bits", lambda column: [object() for _ in column])
     changes = verify(most, results, 12, 0, 1).changes
     assert changes["blas"][0] == "b, Haswell kernels"
     assert "Haswell" not in changes["blas"][1]

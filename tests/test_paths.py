@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimlab import paths
 from optimlab.optimizers import SGD
 from optimlab.problems import Landscape
+from optimlab.statistics import trajectories as paths
 from optimlab.training import train
 
 INF, NAN = np.inf, np.nan

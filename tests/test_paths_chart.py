@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimlab.looks import looks
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Landscape
-from optimlab.report.charts.paths import RATIO, Scene, contour_lines, paths_chart
-from optimlab.report.charts.vega import Palette
-from optimlab.report.landscape_figures import Surface, landscape_surface
+from optimlab.report.blocks.paths_chart import RATIO, Scene, contour_lines, paths_chart
+from optimlab.report.figures.landscapes import Surface, landscape_surface
+from optimlab.report.style import looks
+from optimlab.report.vega import Palette
 from optimlab.training import train
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

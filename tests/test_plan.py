@@ -7,9 +7,9 @@ import pytest
 from sweeping import document, plugin, run, tiny
 from test_cli import call, text_of
 
-from optimlab import plan as module
-from optimlab.plan import plan
-from optimlab.wording import duration
+from optimlab.execution import plan as module
+from optimlab.execution.plan import plan
+from optimlab.formatting import duration
 
 TEXT = document(
     optimizers="[optimizers.SGD]\n[optimizers.Adam]\nlearning_rates = [0.01]", training="epochs = 30"
@@ -17,7 +17,7 @@ TEXT = document(
 
 
 def test_it_counts_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("optimlab.workers.effective_n_jobs", lambda jobs: 4)
+    monkeypatch.setattr("optimlab.execution.workers.effective_n_jobs", lambda jobs: 4)
     experiment = tiny(tmp_path, TEXT)
     todo = plan(experiment, tmp_path / "results", 3)
     assert (todo.missing, todo.kept, todo.jobs) == (9, 0, 3)
@@ -51,7 +51,7 @@ def test_time_is_measured_by_optimizer(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "train_stack", train_stack)
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr("optimlab.workers.effective_n_jobs", lambda jobs: 2)
+    monkeypatch.setattr("optimlab.execution.workers.effective_n_jobs", lambda jobs: 2)
     monkeypatch.setattr(module, "Pool", lambda work, jobs: nullcontext())  # a clock of this process
     experiment = tiny(tmp_path, TEXT)
     for jobs, workers in ((1, 1), (2, 2), (50, 2)):

@@ -13,7 +13,10 @@ from matplotlib import font_manager
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from optimlab import looks, plots, statistics, wording
+from optimlab import formatting as wording
+from optimlab import statistics
+from optimlab.report import style as looks
+from optimlab.report.figures import plots
 
 LABELS = ["Adam", "SGD", "mine.py:Mine"]
 RATES = [0.01, 0.1, 1.0]

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from sweeping import EXPERIMENTS, OWN, document, plugin, run, tiny
 
-from optimlab.config import ExperimentError
+from optimlab.experiment.load import ExperimentError
+from optimlab.experiment.registry import hyperparameters, load_rule, plugin_code
 from optimlab.optimizers import RULES, SGD
-from optimlab.plugins import hyperparameters, load_rule, plugin_code
-from optimlab.report.tables import read_tables
 from optimlab.statistics import compare_optimizers
+from optimlab.storage.results import read_tables
 
 FUTURE = """
 from __future__ import annotations

@@ -15,13 +15,14 @@ import pytest
 from reference.statistics import contest, traces_of
 from test_charts import HOSTILE, charts_of, unpacked, without_pictures, write_study
 
-from optimlab import plots, statistics
+from optimlab import statistics
 from optimlab.errors import UserError
 from optimlab.files import Folder, only_writer
 from optimlab.report import page as page_module
 from optimlab.report import section
+from optimlab.report.figures import plots
 from optimlab.report.page import write_report
-from optimlab.report.tables import NothingToReport
+from optimlab.storage.results import NothingToReport
 
 RUNS = "run_id,optimizer,learning_rate,seed,role,status\n"
 BAD_LABEL = "<script>alert(1)</script>"

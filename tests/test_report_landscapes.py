@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from sweeping import OWN, document, plugin, run, tiny
 
-from optimlab import plots
-from optimlab.looks import looks
 from optimlab.problems import Landscape
-from optimlab.report import landscapes as report
+from optimlab.report.blocks import landscapes as report
+from optimlab.report.figures import plots
 from optimlab.report.page import write_report
 from optimlab.report.section import Contest, edge_warnings
+from optimlab.report.style import looks
 from optimlab.statistics import compare_optimizers
 
 TEXT = """

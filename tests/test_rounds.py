@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from optimlab import statistics
 from optimlab.cli import app
 from optimlab.errors import UserError
-from optimlab.rounds import rounds
+from optimlab.execution.rounds import rounds
+from optimlab.execution.sweep import sweep
 from optimlab.statistics.resampling import family, leave_one_out, mean_weights, split_seeds
-from optimlab.sweep import sweep
 
 APART = """
 [optimizers.Fast]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sweeping import OWN, TINY_PROBLEM, document, plugin, tiny
 
-from optimlab.stack import train_stack
-from optimlab.sweep import stacks
+from optimlab.execution.stack import train_stack
+from optimlab.execution.sweep import stacks
 
 
 def finished(folder, text=None, **plugins):

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweeping import document, run, tiny
 
-import optimlab.store as store_module
+import optimlab.storage.store as store_module
 from optimlab.errors import UserError
+from optimlab.execution.stack import FinishedRun, FinishedStack
 from optimlab.files import Folder
-from optimlab.manifest import describe
-from optimlab.stack import FinishedRun, FinishedStack
-from optimlab.store import Store
+from optimlab.storage.manifest import describe
+from optimlab.storage.store import Store
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 FINALS = [

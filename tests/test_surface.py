@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from sweeping import document, plugin, run, tiny
 
-import optimlab.store as store_module
-import optimlab.sweep as sweep_module
-from optimlab import surface
-from optimlab.experiment import FIRST_REPORTING_SEED
+import optimlab.execution.sweep as sweep_module
+import optimlab.storage.store as store_module
+from optimlab.execution.stack import train_stack
+from optimlab.execution.sweep import stacks
+from optimlab.experiment.spec import FIRST_REPORTING_SEED
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Digits, Landscape
-from optimlab.stack import train_stack
-from optimlab.sweep import stacks
+from optimlab.statistics import plane as surface
 from optimlab.training import train
 
 SMALL = {"hidden": (), "batch_size": 300, "evaluate_with": "batch", "dtype": "float64"}

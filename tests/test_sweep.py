@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 from sweeping import OWN, command, document, load, optimlab, plugin, run, silent, tiny, write
 
-import optimlab.sweep as sweep_module
+import optimlab.execution.sweep as sweep_module
 from optimlab.errors import UserError
+from optimlab.execution.sweep import stacks
+from optimlab.execution.workers import local_workers
 from optimlab.progress import Progress
-from optimlab.sweep import stacks
-from optimlab.workers import local_workers
 
 OPTIMIZERS = "[optimizers.SGD]\n[optimizers.Adam]\nlearning_rates = [0.01, 0.1, 1]\n"
 TEXT = document(seeds="tuning = 2\nreporting = 3", optimizers=OPTIMIZERS)
@@ -129,7 +129,7 @@ def test_after_an_interruption_the_rest_runs(tmp_path, whole, after):
 
 
 def test_stacks_are_of_one_optimizer_each_and_hold_every_run_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("optimlab.workers.effective_n_jobs", lambda jobs: 4)
+    monkeypatch.setattr("optimlab.execution.workers.effective_n_jobs", lambda jobs: 4)
     experiment = tiny(tmp_path, TEXT)
     runs = list(experiment.runs())
     for jobs in (1, 2, 7, 100):

@@ -6,8 +6,8 @@ import pytest
 from reference.statistics import contest, table, traces_of
 
 from optimlab import statistics
+from optimlab.formatting import join_words
 from optimlab.statistics import sentences
-from optimlab.wording import join_words
 
 INF, NAN = np.inf, np.nan
 NONE_SOONER = "No optimizer is shown to reach 95 % validation accuracy sooner than another."

@@ -7,11 +7,11 @@ import pytest
 from sweeping import document, run, tiny
 from test_cli import call, text_of
 
-import optimlab.verify as module
-from optimlab.environment import environment
+import optimlab.execution.verify as module
 from optimlab.errors import UserError
-from optimlab.experiment import Experiment
-from optimlab.verify import verify
+from optimlab.execution.verify import verify
+from optimlab.experiment.spec import Experiment
+from optimlab.storage.environment import environment
 
 TEXT = document(optimizers="[optimizers.SGD]\n[optimizers.Adam]\n")
 

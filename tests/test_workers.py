@@ -5,10 +5,10 @@ import itertools
 import pytest
 from sweeping import document, run, tiny
 
-from optimlab import workers
-from optimlab.stack import LONGEST
-from optimlab.store import Store
-from optimlab.sweep import stacks
+from optimlab.execution import workers
+from optimlab.execution.stack import LONGEST
+from optimlab.execution.sweep import stacks
+from optimlab.storage.store import Store
 
 TABLES = ("runs.csv", "traces.parquet")
 TEXT = document(training="epochs = 20\n", seeds="tuning = 1\nreporting = 5\n")  # 40 steps a run

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.formatting import number
 from optimlab.nn.network import Network
 from optimlab.report.article_figures import five_figure, reproduction_figure
-from optimlab.report.figures import StaticFigure, static_figure
-from optimlab.wording import number
+from optimlab.report.figures.static import StaticFigure, static_figure
 
 Array = np.ndarray
 

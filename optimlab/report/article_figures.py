@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from optimlab.looks import BUILT_IN, INK, Look, looks, style
-from optimlab.plots import new_figure
-from optimlab.wording import number
+from optimlab.formatting import number
+from optimlab.report.figures.plots import new_figure
+from optimlab.report.style import BUILT_IN, INK, Look, looks, style
 
 
 def reproduction_figure(

@@ -22,19 +22,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from joblib import cpu_count, delayed
 from markupsafe import Markup
 
-from optimlab import looks, statistics
-from optimlab.config import PAGE
+from optimlab import statistics
+from optimlab.execution.pool import Pool, in_order, numbered_call
+from optimlab.experiment.load import PAGE
 from optimlab.files import Folder, only_writer
+from optimlab.formatting import join_words
 from optimlab.messages import warn
-from optimlab.pool import Pool, in_order, numbered_call
+from optimlab.report import style as looks
 from optimlab.report.article import ArticleSection, article_section
-from optimlab.report.charts import Chart, draw_charts
-from optimlab.report.figures import Calls, Picture, figure_calls, picture_file
-from optimlab.report.paths import PathsReport, report_paths
+from optimlab.report.blocks import Chart, draw_charts
+from optimlab.report.blocks.paths import PathsReport, report_paths
+from optimlab.report.figures.static import Calls, Picture, figure_calls, picture_file
 from optimlab.report.section import Contest, Section, write_section
-from optimlab.report.tables import Tables, read_experiments
-from optimlab.tables import write_csv
-from optimlab.wording import join_words
+from optimlab.storage.results import Tables, read_experiments
+from optimlab.storage.tables import write_csv
 
 ROWS_WORTH_A_WORKER = 20_000  # of traces: counting fewer takes less time than starting a process
 

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from optimlab import hints, statistics
-from optimlab.environment import describe_computing
-from optimlab.looks import Look
+from optimlab.formatting import duration, join_words, number, p_value_text, split_name
 from optimlab.report.article import ArticleSection
-from optimlab.report.charts import Chart
-from optimlab.report.figures import Picture
-from optimlab.report.paths import PathsReport
+from optimlab.report.blocks import Chart
+from optimlab.report.blocks.paths import PathsReport
+from optimlab.report.figures.static import Picture
+from optimlab.report.style import Look
 from optimlab.statistics import STATUSES, Comparison
-from optimlab.wording import duration, join_words, number, p_value_text, split_name
+from optimlab.storage.environment import describe_computing
 
 FEW_SEEDS = 6  # with fewer, intervals of medians are too narrow
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.formatting import join_words, number, rounded_up, split_name
 from optimlab.statistics.pairs import fewest_seeds
 from optimlab.statistics.ranking import STATUSES
 from optimlab.statistics.resampling import LEVEL
 from optimlab.statistics.summary import STANDINGS, Comparison
 from optimlab.statistics.targets import TARGET_ACCURACY
-from optimlab.wording import join_words, number, rounded_up, split_name
 
 
 def verdict(comparison: Comparison) -> list[str]:

@@ -228,7 +228,9 @@ def _of(setting: str, table: pd.DataFrame) -> pd.DataFrame:
 def _by_median_score(reported: pd.DataFrame, labels: list[str]) -> list[str]:
     """Return those of the optimizers that have runs, the best first; a tie goes by the alphabet."""
     medians = {label: quantile(group["score"], 0.5) for label, group in reported.groupby("optimizer")}
-    return sorted((label for label in labels if label in medians), key=lambda label: (medians[label], label))
+    return sorted(
+        (label for label in labels if label in medians), key=lambda label: (medians[label], label)
+    )
 
 
 def _join(tables: list[pd.DataFrame]) -> pd.DataFrame:

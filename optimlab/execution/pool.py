@@ -1,0 +1,344 @@
+"""Worker processes: each does one task at a time, and exits when the process that started it does."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+import cloudpickle
+
+from optimlab.errors import UserError
+
+LENGTH = struct.Struct("<Q")  # before each message
+# A worker is one of as many as there are cores: its libraries start no threads beside it.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+Tell = Callable[["Clock | Progress"], None]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A worker's message: from now on, its task may take so many seconds; None: as long as it takes."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A worker's message: so much of its task is done, in the task's own unit."""
+
+    amount: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a task.
+
+    Attributes
+    ----------
+    task : which.
+    kind : "done" (`value` is its result), "died" (its worker did) or "overdue" (it took longer than its
+        clock allowed, and its worker was killed).
+    """
+
+    task: Any
+    kind: str
+    value: Any = None
+
+
+class Pool:
+    """Worker processes, started when there is something to do.
+
+    They belong to process groups of their own: Ctrl-C in the terminal reaches this process alone,
+    which stops them. A worker that dies is replaced.
+
+    Parameters
+    ----------
+    work : a function of a module; a worker calls ``work(task, tell)`` with each task.
+    jobs : the number of processes.
+    """
+
+    def __init__(self, work: Callable[[Any, Tell], Any], jobs: int) -> None:
+        self.work, self.jobs = work, jobs
+        self.ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.workers: list[_Worker] = []
+        self.in_hand = 0
+        self.is_over = False
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Have idle workers exit by themselves; kill them all where one is still busy."""
+        self.is_over = True
+        if self.in_hand:
+            for worker in self.workers:
+                worker.kill()
+        for _ in self.workers:
+            self.ready.put(None)
+        if self.in_hand:
+            for worker in self.workers:
+                worker.thread.join()
+
+    def run(
+        self,
+        next_task: Callable[[], Any],
+        follow: Callable[[Any, float], None] = lambda task, amount: None,
+    ) -> Generator[Event]:
+        """Yield how tasks end, until all have.
+
+        Parameters
+        ----------
+        next_task : returns what to do next; None when there is nothing, for now. It is asked again
+            after each event.
+        follow : called with a task in progress and how much of it is done.
+
+        Raises
+        ------
+        BaseException
+            Whatever `work` raises.
+        """
+        while True:
+            while self.in_hand < 2 * self.jobs and (task := next_task()) is not None:
+                self.in_hand += 1
+                self.ready.put(task)
+                if len(self.workers) < min(self.jobs, self.in_hand):
+                    self.workers.append(_Worker(self))
+            if not self.in_hand:
+                return
+            event = self.events.get()
+            if event.kind == "progress":
+                follow(event.task, event.value)
+                continue
+            self.in_hand -= 1
+            if event.kind == "raised":
+                raise event.value
+            yield event
+
+
+def in_order(calls: Iterable[tuple[Any, Any, Any]], pool: Pool | None) -> Iterator[Any]:
+    """Yield the results of calls in their order.
+
+    Parameters
+    ----------
+    calls : (function, arguments, keyword arguments) each, as joblib's `delayed` makes them.
+    pool : one whose work is `call`; None to call in this process.
+
+    Raises
+    ------
+    UserError
+        When a worker process dies.
+    """
+    if pool is None:
+        yield from (call(each) for each in calls)
+        return
+    todo = enumerate(calls)
+    results: dict[int, Any] = {}
+    following = 0
+    for event in pool.run(lambda: next(todo, None)):
+        if event.kind == "died":
+            raise UserError(
+                "a worker process died, perhaps because memory ran out; nothing is lost: try again"
+            )
+        results[event.task[0]] = event.value
+        while following in results:
+            yield results.pop(following)
+            following += 1
+
+
+def call(each: tuple[Any, Any, Any]) -> Any:
+    """Return what a function returns."""
+    function, arguments, keywords = each
+    return function(*arguments, **keywords)
+
+
+def numbered_call(each: tuple[int, tuple[Any, Any, Any]], tell: Tell) -> Any:
+    """Return what a numbered call returns: the work of a pool for `in_order`."""
+    return call(each[1])
+
+
+class _Worker:
+    """A process and the thread of this process that serves it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.process: subprocess.Popen[bytes] | None = None
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def kill(self) -> None:
+        """Kill the process, and what it started."""
+        process = self.process
+        if process and process.poll() is None:
+            if os.name == "posix":
+                with suppress(ProcessLookupError):  # a plug-in may have left its group
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+
+    def _serve(self) -> None:
+        while (task := self.pool.ready.get()) is not None and not self.pool.is_over:
+            try:
+                event = self._do(task)
+            except BaseException as error:  # such as a task that cannot be pickled
+                event = Event(task, "raised", error)
+            if event.kind in ("died", "overdue"):
+                self._end()
+            self.pool.events.put(event)
+        self._end()
+
+    def _do(self, task: Any) -> Event:
+        content = cloudpickle.dumps((self.pool.work, task))
+        process = self.process = self.process or _start()
+        assert process.stdin
+        assert process.stdout
+        if self.pool.is_over:  # since before there was a process to kill
+            return Event(task, "died")
+        timer, overdue = None, threading.Event()
+        try:
+            _send(process.stdin, content)
+            while True:
+                message = pickle.loads(_receive(process.stdout))  # noqa: S301 - its own worker's
+                if isinstance(message, Progress):
+                    self.pool.events.put(Event(task, "progress", message.amount))
+                    continue
+                if timer:
+                    timer.cancel()
+                if not isinstance(message, Clock):
+                    kind, value = message
+                    return Event(task, kind, value)
+                if message.seconds is not None:
+                    timer = threading.Timer(message.seconds, self._too_late, [overdue])
+                    timer.daemon = True
+                    timer.start()
+        except (EOFError, OSError):
+            return Event(task, "overdue" if overdue.is_set() else "died")
+        finally:
+            if timer:
+                timer.cancel()
+            if overdue.is_set():  # perhaps at the last moment, with the task done
+                self._end()
+
+    def _too_late(self, overdue: threading.Event) -> None:
+        overdue.set()
+        self.kill()
+
+    def _end(self) -> None:
+        """Wait until the process has exited: it does when nothing is left to come."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        for stream in (process.stdin, process.stdout):
+            with suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+        process.wait()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """Start a worker process, with this one's interpreter, flags and sys.path."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; from optimlab.execution.pool import serve; serve()"
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, *flags, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**ONE_THREAD, **os.environ},
+        process_group=0,
+    )
+
+
+def serve() -> None:
+    """Do what comes from the parent, until nothing more can come: the life of a worker process."""
+    if sys.platform == "linux":  # even while a loop in C keeps Python's threads from running
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tasks, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    try:
+        os.dup2(2, 1)  # what a plug-in prints is no answer
+    except OSError:  # stderr is closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    idle = threading.Event()
+    idle.set()
+    threading.Thread(target=_listen, args=[tasks, received, idle], daemon=True).start()
+
+    def send(content: bytes) -> None:
+        try:
+            _send(answers, content)
+        except (OSError, ValueError):  # nobody listens, or a plug-in has closed what is not its own
+            os._exit(1)
+
+    while (content := received.get()) is not None:
+        try:
+            work, task = pickle.loads(content)  # noqa: S301
+            answer = pickle.dumps(("done", work(task, lambda message: send(pickle.dumps(message)))))
+        except BaseException as error:
+            answer = pickle.dumps(("raised", _portable(error)))
+        idle.set()
+        send(answer)
+    tasks.close()
+    answers.close()
+
+
+def _listen(tasks: IO[bytes], received: queue.SimpleQueue[bytes | None], idle: threading.Event) -> None:
+    """Pass on what comes; when nothing more can, the parent has exited or needs no more."""
+    with suppress(EOFError):
+        while True:
+            content = _receive(tasks)
+            idle.clear()
+            received.put(content)
+    if not idle.is_set():
+        os._exit(1)
+    received.put(None)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return an error as one that can travel, with a note of where it arose."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301
+    except Exception:
+        error = RuntimeError(traceback.format_exception_only(error)[-1].strip())
+    else:
+        error.add_note("".join(traceback.format_exception(error)))
+    return error
+
+
+def _send(stream: IO[bytes], content: bytes) -> None:
+    stream.write(LENGTH.pack(len(content)))
+    stream.write(content)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> bytes:
+    """Return the next message.
+
+    Raises
+    ------
+    EOFError
+        When there is none, or a part of one.
+    """
+    (length,) = LENGTH.unpack(_exactly(stream, LENGTH.size))
+    return _exactly(stream, length)
+
+
+def _exactly(stream: IO[bytes], length: int) -> bytes:
+    content = stream.read(length)
+    if len(content) < length:
+        raise EOFError
+    return content

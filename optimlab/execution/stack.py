@@ -1,0 +1,243 @@
+"""A stack of runs as it travels: a few numbers to a worker, a few tables back."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import chdir
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from optimlab.experiment.registry import load_rule
+from optimlab.optimizers import RULES
+from optimlab.problems.base import Problem
+from optimlab.training import METRICS, PROBLEM_METRICS, Recording, train
+
+Status = Literal["ok", "diverged", "stuck", "failed"]
+LONGEST = 20.0  # seconds that a stack should take: a sweep that is killed loses what is in progress
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Runs of one problem and one optimizer setting, which differ by learning rate and seed.
+
+    Attributes
+    ----------
+    problem : what is optimized.
+    rule, folder : what `optimlab.experiment.registry.load_rule` takes.
+    hyperparameters : all but the learning rate.
+    record_at : the steps to record; the last one ends the training.
+    run_ids, learning_rates, seeds : one each for each run.
+    params_of : the run_ids of those whose parameters are recorded, too.
+    code : the digest of the code that the runs are identified by.
+    time_limit : seconds that a run may take, and a stack in proportion; None: as long as it takes.
+    witness : the place of the run that is trained alone, too; see `optimlab.experiment.mixing`.
+    """
+
+    problem: Problem
+    rule: str
+    folder: Path
+    hyperparameters: dict[str, Any]
+    record_at: tuple[int, ...]
+    run_ids: tuple[str, ...]
+    learning_rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+    code: str
+    params_of: frozenset[str] = frozenset()
+    time_limit: float | None = None
+    witness: int | None = None
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What its runs share with those of other stacks: the problem and the optimizer."""
+        return repr(self.problem), self.rule, repr(self.hyperparameters)
+
+    @property
+    def places_of_params(self) -> list[int]:
+        """The places of the runs whose parameters are recorded."""
+        return [place for place, run_id in enumerate(self.run_ids) if run_id in self.params_of]
+
+    def only(self, place: int) -> Stack:
+        """Return the stack of the run at this place alone."""
+        return self.part(slice(place, place + 1))
+
+    def part(self, places: slice) -> Stack:
+        """Return the stack of the runs at these places."""
+        return replace(
+            self,
+            run_ids=self.run_ids[places],
+            learning_rates=self.learning_rates[places],
+            seeds=self.seeds[places],
+            witness=None,
+        )
+
+    def pieces(self, size: int, start: int = 0) -> list[Stack]:
+        """Return the runs from a place on in stacks of at most this size."""
+        return [self.part(slice(place, place + size)) for place in range(start, len(self.run_ids), size)]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """How one run ended.
+
+    Attributes
+    ----------
+    run_id : which.
+    status : "ok", "diverged" (a number was not finite), "stuck" (no better than guessing at the
+        end) or "failed" (an exception).
+    reason : why, unless ok.
+    steps : how many steps it took while its numbers were finite.
+    final : the problem's metrics after the last step, NaN where there are none.
+    """
+
+    run_id: str
+    status: Status
+    reason: str
+    steps: int
+    final: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FinishedStack:
+    """The runs of a stack and their traces, column by column.
+
+    Attributes
+    ----------
+    runs : how each run ended.
+    traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column. Where
+        parameters are recorded, "params" has rows of them (P,), and None for the other runs.
+    computed_by : the libraries and kernels that computed it, which decide the last bits.
+    """
+
+    runs: list[FinishedRun]
+    traces: dict[str, np.ndarray]
+    computed_by: dict[str, str] = field(default_factory=dict)
+
+
+Follow = Callable[[Stack, int], None]
+
+
+class TooLong(Exception):  # noqa: N818 - a request, not an error
+    """Raised by what follows a training: train only the first so many runs of the stack."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__(runs)
+        self.runs = runs
+
+
+def train_stack(
+    stack: Stack,
+    follow: Follow = lambda stack, step: None,
+    failures: type[BaseException] = BaseException,
+) -> FinishedStack:
+    """Train a stack on one thread. A run that raises fails alone: its neighbours are trained again.
+
+    A run's numbers do not depend on its neighbours, so nothing changes for those. Nor does it depend on
+    a plug-in where this process goes on: that may change its working directory.
+
+    Parameters
+    ----------
+    stack : what to train.
+    follow : called with what is being trained, the stack or a part of it, and the number of steps
+        taken; 0 when all is loaded and the training begins. It may raise `TooLong`.
+    failures : what a run may raise without ending more than itself.
+
+    Returns
+    -------
+    The stack, or its first runs, where `follow` wanted that or its runs had to be trained one by one
+    and that took longer than `LONGEST`.
+    """
+    with threadpool_limits(limits=1), chdir("."):
+        return _train_stack(stack, follow, failures)
+
+
+def _train_stack(stack: Stack, follow: Follow, failures: type[BaseException]) -> FinishedStack:
+    try:
+        return _finish(stack, _train(stack, follow))
+    except TooLong as cut:
+        return _train_stack(stack.part(slice(cut.runs)), follow, failures)
+    except failures as error:
+        if len(stack.run_ids) == 1:
+            return failed(stack, traceback.format_exception_only(error)[-1].strip())
+    parts, end = [], time.monotonic() + LONGEST
+    for alone in stack.pieces(1):
+        parts.append(_train_stack(alone, follow, failures))
+        if time.monotonic() > end:
+            break
+    return join(parts)
+
+
+def _train(stack: Stack, follow: Follow) -> Recording:
+    problem, seeds = stack.problem, stack.seeds
+    rule = load_rule(stack.rule, stack.folder)
+    column = np.array(stack.learning_rates, problem.dtype)[:, None]
+    if stack.time_limit:  # what the problem imports and loads is no run's time
+        train(problem, RULES["SGD"](learning_rate=column[:1]), seeds[:1], (1,))
+    follow(stack, 0)
+    optimizer = rule(learning_rate=column, **stack.hyperparameters)
+    return train(
+        problem,
+        optimizer,
+        seeds,
+        stack.record_at,
+        stack.places_of_params,
+        lambda step: follow(stack, step),
+    )
+
+
+def _finish(stack: Stack, recording: Recording) -> FinishedStack:
+    """Turn a recording into how each run ended, and the traces, run after run."""
+    runs = []
+    for place, run_id in enumerate(stack.run_ids):
+        final = {name: float(recording.metrics[name][-1, place]) for name in PROBLEM_METRICS}
+        diverged_at = int(recording.diverged_at[place])
+        if diverged_at >= 0:
+            reason = f"the loss or a parameter was not finite after step {diverged_at}"
+            run = FinishedRun(run_id, "diverged", reason, max(diverged_at - 1, 0), final)
+        elif final["train_loss"] >= stack.problem.stuck_loss:
+            reason = (
+                f"the final training loss is no better than guessing ({stack.problem.stuck_loss:.4g})"
+            )
+            run = FinishedRun(run_id, "stuck", reason, stack.record_at[-1], final)
+        else:
+            run = FinishedRun(run_id, "ok", "", stack.record_at[-1], final)
+        runs.append(run)
+    records, count = len(recording.steps), len(runs)
+    traces = {
+        "run": np.repeat(np.arange(count, dtype=np.int32), records),
+        "step": np.tile(recording.steps, count),
+        "epoch": np.tile(recording.steps / stack.problem.steps_per_epoch, count),
+    }
+    traces.update({name: values.T.ravel() for name, values in recording.metrics.items()})
+    if stack.params_of:
+        traces["params"] = np.full(count * records, None)
+        for kept, place in enumerate(stack.places_of_params):
+            for row in range(records):
+                traces["params"][place * records + row] = recording.kept_params[row, kept]
+    return FinishedStack(runs, traces)
+
+
+def failed(stack: Stack, reason: str) -> FinishedStack:
+    """Return the stack with every run failed, and no traces."""
+    final = dict.fromkeys(PROBLEM_METRICS, np.nan)
+    runs = [FinishedRun(run_id, "failed", reason, 0, final) for run_id in stack.run_ids]
+    empty = {name: np.empty(0) for name in ("epoch", *METRICS, *stack.problem.extra_metrics)}
+    if stack.params_of:
+        empty["params"] = np.empty(0, object)
+    return FinishedStack(runs, empty | {"run": np.empty(0, np.int32), "step": np.empty(0, np.int64)})
+
+
+def join(parts: list[FinishedStack]) -> FinishedStack:
+    """Return finished stacks as one, the places of their runs counted through."""
+    runs = [run for part in parts for run in part.runs]
+    starts = np.cumsum([0] + [len(part.runs) for part in parts[:-1]])
+    places = [part.traces["run"] + start for part, start in zip(parts, starts, strict=True)]
+    traces = {name: np.concatenate([part.traces[name] for part in parts]) for name in parts[0].traces}
+    computed_by = next((part.computed_by for part in parts if part.computed_by), {})
+    traces["run"] = np.concatenate(places).astype(np.int32)
+    return FinishedStack(runs, traces, computed_by)

@@ -1,0 +1,162 @@
+"""The sweep: which runs are missing, run them on all cores, put each on disk as it finishes."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optimlab.execution.stack import Stack
+from optimlab.execution.workers import Workers, local_workers, trained
+from optimlab.experiment.mixing import believed, with_witnesses
+from optimlab.experiment.spec import Experiment, Run
+from optimlab.messages import warn
+from optimlab.progress import Progress
+from optimlab.storage.environment import computing, describe_computing, environment
+from optimlab.storage.manifest import LastSweep, Manifest, describe, differing
+from optimlab.storage.store import Store
+
+# A stack's working memory should stay within the cache that a core can call its own, more or less.
+STACK_BYTES = 6_000_000
+LARGEST_STACK = 60
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep has done.
+
+    Attributes
+    ----------
+    ran : how many runs finished in this sweep.
+    kept : how many had finished before.
+    statuses : status → number of runs, over all that have finished.
+    seconds : how long the sweep took.
+    missing : how many runs of the experiment have not finished.
+    """
+
+    ran: int
+    kept: int
+    statuses: dict[str, int]
+    seconds: float
+    missing: int
+
+
+def sweep(
+    experiment: Experiment,
+    results: Path,
+    jobs: int | None,
+    progress: Progress,
+    *,
+    fresh: bool = False,
+    time_limit: float | None = None,
+    workers: Workers | None = None,
+) -> Outcome:
+    """Run what is missing of an experiment and make its tables.
+
+    Every stack is on disk as soon as it has finished, and takes about 20 s at most. When the sweep is
+    interrupted, the workers are stopped, the tables are made from what has finished, and the
+    interrupt goes on to the caller.
+
+    Parameters
+    ----------
+    experiment : what to run.
+    results : the folder of all results; the experiment's own is made in it.
+    jobs : the number of worker processes; None for one a core.
+    progress : is told how far the sweep is.
+    fresh : whether to delete the experiment's results first.
+    time_limit : seconds that a run may take; one that takes longer is failed.
+    workers : other workers than local processes, such as a cluster's; `jobs` then says nothing.
+
+    Raises
+    ------
+    UserError
+        When another process sweeps into the same results, or the code changes on the way.
+    OSError
+        When the results cannot be read or written.
+    """
+    start = time.monotonic()
+    store = Store(results / experiment.name)
+    workers = workers or local_workers(experiment, jobs, time_limit)
+    ran = 0
+
+    def write_tables() -> dict[str, int]:
+        before = store.manifest() or Manifest()
+        last, where = before.last_sweep, before.environment
+        if ran:
+            last = LastSweep(runs=ran, seconds=round(time.monotonic() - start, 1))
+        if ran or not where:
+            where = environment(experiment.packages)
+        about = describe(experiment, store.folder)
+        about = about.model_copy(update={"last_sweep": last or LastSweep(), "environment": where})
+        return store.write_tables(about).statuses
+
+    with store.held():
+        store.refuse_other(experiment)
+        if fresh:
+            store.clear()
+        else:
+            experiment = store.with_rounds(experiment)
+        store.set_aside_damaged(experiment)
+        before = store.manifest()
+        if before is None or not before.tables or differing(before, store.tables()):
+            write_tables()  # of one moment, and with a word on whose they are, whatever comes
+        finished = store.finished()
+        missing = [run for run in experiment.runs() if run.run_id not in finished]
+        kept = experiment.count() - len(missing)
+        for by, runs in (store.computed_otherwise(experiment) if missing else {}).items():
+            warn(
+                f"{runs:,} of the runs that are kept were computed by {by}, and this machine has "
+                f"{describe_computing(computing())}: the last bits of the runs to come may differ; "
+                "--fresh does all of them here"
+            )
+        try:
+            todo = with_witnesses(stacks(experiment, missing, workers.cores, time_limit))
+            with (
+                progress.over(len(missing), kept),
+                closing(trained(todo, workers, progress.follow)) as finished_stacks,
+            ):
+                for stack in believed(finished_stacks, todo):
+                    store.write_part(stack)
+                    ran += len(stack.runs)
+                    progress.advance(len(stack.runs))
+        except BaseException:
+            with suppress(OSError):  # such as the full disk that has just been met
+                write_tables()
+            raise
+        statuses = write_tables()
+    left = experiment.count() - sum(statuses.values())
+    return Outcome(ran, kept, statuses, time.monotonic() - start, left)
+
+
+def stacks(
+    experiment: Experiment, runs: list[Run], cores: int, time_limit: float | None = None
+) -> Iterator[Stack]:
+    """Yield the runs in stacks: of one problem and optimizer each, and enough for all cores."""
+    optimizers = {setting.label: setting for setting in experiment.optimizers}
+    problems = {setting.label: setting for setting in experiment.problems}
+    by_workers = -(-len(runs) // (4 * cores))
+    for (problem_label, label), group in itertools.groupby(
+        runs, lambda run: (run.problem, run.optimizer)
+    ):
+        members, setting = list(group), problems[problem_label]
+        problem = replace(setting.problem)  # type: ignore[type-var]  # a copy without cached arrays
+        by_cache = STACK_BYTES // problem.run_bytes
+        size = max(1, min(LARGEST_STACK, by_cache, by_workers))
+        for start in range(0, len(members), size):
+            batch = members[start : start + size]
+            yield Stack(
+                problem=problem,
+                rule=optimizers[label].rule,
+                folder=experiment.file.parent.resolve(),
+                hyperparameters=optimizers[label].hyperparameters,
+                record_at=setting.record_at,
+                run_ids=tuple(run.run_id for run in batch),
+                learning_rates=tuple(run.learning_rate for run in batch),
+                seeds=tuple(run.seed for run in batch),
+                params_of=frozenset(run.run_id for run in batch if run.keeps_params),
+                code=experiment.codes[problem_label, optimizers[label].rule],
+                time_limit=time_limit,
+            )

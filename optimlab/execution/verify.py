@@ -1,0 +1,193 @@
+"""Verify: train stored runs and make tables again, and compare every bit."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optimlab.errors import UserError
+from optimlab.execution.stack import FinishedRun
+from optimlab.execution.sweep import stacks
+from optimlab.execution.workers import local_workers, trained
+from optimlab.experiment.spec import Experiment
+from optimlab.storage.environment import computing, environment
+from optimlab.storage.manifest import MANIFEST, Manifest, describe
+from optimlab.storage.store import Store
+from optimlab.storage.tables import read_records, read_runs
+
+SEEDS = 10**6  # of samples, to draw one from
+SAME_FOR_ONE_FILE = (
+    *("name", "title", "description", "problem", "network", "steps", "steps_per_epoch", "stuck_loss"),
+    *("problems", "optimizers", "seeds", "record_params", "cells", "runs_expected"),
+)
+COMES_OUT = ("does not come out", "comes out")
+
+Numbers = tuple[FinishedRun, dict[str, np.ndarray]]  # how a run ended, and its traces
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of it.
+
+    Attributes
+    ----------
+    runs : how many runs were trained again.
+    stored : how many there are.
+    seed : of the sample.
+    differences : one line for each run that came out differently.
+    changes : how the libraries and kernels that computed those runs differ from those here, and the
+        machine and the versions from those of the last sweep: name → (then, now).
+    tables : one line for each table that is not the one that the parts give.
+    """
+
+    runs: int
+    stored: int
+    seed: int
+    differences: list[str]
+    changes: dict[str, tuple[Any, Any]]
+    tables: list[str]
+
+
+def verify(
+    experiment: Experiment, results: Path, runs: int, seed: int | None, jobs: int | None
+) -> Verdict:
+    """Train a random sample of the stored runs again and compare them with what is stored.
+
+    What the page reads is compared with what the parts and the experiment's file give.
+
+    Parameters
+    ----------
+    experiment : whose runs.
+    results : the folder of all results; nothing is written there.
+    runs : the size of the sample.
+    seed : of the sample; None for another one each time.
+    jobs : the number of worker processes; None for one a core.
+
+    Raises
+    ------
+    UserError
+        When no run of the experiment, as it is now, is stored, or another file's are.
+    """
+    store = Store(results / experiment.name)
+    store.refuse_other(experiment)
+    experiment = store.with_rounds(experiment)
+    finished = store.finished()
+    stored = [run for run in experiment.runs() if run.run_id in finished]
+    if not stored:
+        raise UserError(f"{store.folder} holds no run of {experiment.file} as it is now; sweep first")
+    workers = local_workers(experiment, jobs)
+    seed = secrets.randbelow(SEEDS) if seed is None else seed
+    places = random.Random(seed).sample(range(len(stored)), min(runs, len(stored)))  # noqa: S311
+    sample = [stored[place] for place in sorted(places)]
+    keep_params = {run.run_id for run in sample if run.keeps_params}
+    again: dict[str, Numbers] = {}
+    for stack in trained(stacks(experiment, sample, workers.cores), workers):
+        for place, end in enumerate(stack.runs):
+            rows = stack.traces["run"] == place
+            columns = {name: column[rows] for name, column in stack.traces.items()}
+            again[end.run_id] = end, _numbers(columns, end.run_id in keep_params)
+    now = environment(experiment.packages) | computing()
+    differences, then = [], dict((store.manifest() or Manifest()).environment)
+    for run, end, traces, computed_by in store.read(sample):
+        found = list(_differences((end, _numbers(traces, run.keeps_params)), again[run.run_id]))
+        if found:
+            more = f", and {len(found) - 1} other numbers" if len(found) > 1 else ""
+            whose = f"{run.optimizer}, learning rate {run.learning_rate:g}, seed {run.seed}"
+            differences.append(f"{whose}: {found[0]}{more}")
+            then |= {name: value for name, value in computed_by.items() if value != now.get(name)}
+    changes = {
+        key: (then[key], now[key])
+        for key in now.keys() & then.keys() - {"date"}
+        if then[key] != now[key]
+    }
+    return Verdict(
+        len(sample), len(stored), seed, differences, changes, list(_wrong_tables(store, experiment))
+    )
+
+
+def _wrong_tables(store: Store, experiment: Experiment) -> Iterator[str]:
+    """Yield in words what the page would read that is not what the parts and the experiment give."""
+    on_disk, right = store.manifest(), describe(experiment, store.folder)
+    tables = store.tables()
+    if on_disk is None:
+        yield f"{MANIFEST} is not there, or garbled; the next sweep makes it"
+    elif on_disk.toml == right.toml:
+        for name in SAME_FOR_ONE_FILE:
+            if getattr(on_disk, name) != getattr(right, name):
+                yield f"{MANIFEST}: {name} is not that of {experiment.file}"
+    else:  # the file has changed since; its tables are of what it was
+        right = on_disk
+    if on_disk is None or on_disk.parts != store.moment():
+        yield f"the tables in {store.folder} are of an earlier moment than its parts; sweep again"
+        return
+    for name, content in store.made_again(right).items():
+        if name not in tables:
+            yield f"{name} is missing"
+        elif tables[name] != content:
+            wrong = _first_difference(name, tables[name], content)
+            if wrong:  # else it was written by another version of the library
+                yield f"{name}: {wrong}"
+
+
+def _first_difference(name: str, on_disk: bytes, right: bytes) -> str:
+    """Return in words where a table first differs from the right one; "" where no value does."""
+    read = read_runs if name.endswith(".csv") else read_records
+    try:
+        found, expected = read(on_disk), read(right)
+    except ValueError as error:
+        return f"it cannot be read: {error}"
+    if list(found) != list(expected):
+        both = found.columns.symmetric_difference(expected.columns)
+        return f"it has other columns: {', '.join(both) or 'in another order'}"
+    if len(found) != len(expected):
+        return f"it has {len(found):,} rows, and the parts give {len(expected):,}"
+    for column in expected:
+        pairs = zip(_bits(found[column].to_numpy()), _bits(expected[column].to_numpy()), strict=True)
+        for row, (one, other) in enumerate(pairs):
+            if one != other:
+                values = f"{found[column][row]}, and the parts give {expected[column][row]}"
+                return f"{column} of row {row + 1:,} is {values}"
+    return ""
+
+
+def _numbers(traces: dict[str, np.ndarray], keeps_params: bool) -> dict[str, np.ndarray]:
+    """Return the columns that are a run's own: not its place, nor the parameters of its neighbours."""
+    left_out = {"run"} if keeps_params else {"run", "params"}
+    return {name: column for name, column in traces.items() if name not in left_out}
+
+
+def _differences(stored: Numbers, again: Numbers) -> Iterator[str]:
+    """Yield in words every number of a run that is not the same to the last bit."""
+    (end, traces), (new_end, new_traces) = stored, again
+    for name in ("status", "steps"):
+        before, after = getattr(end, name), getattr(new_end, name)
+        if before != after:
+            yield f"{name} was {before} and is {after}"
+    for name in sorted(traces.keys() ^ new_traces.keys()):
+        yield f"{name} was {'not ' * (name not in traces)}stored and {COMES_OUT[name in new_traces]}"
+    if len(traces["step"]) != len(new_traces["step"]):
+        yield f"{len(traces['step'])} records were stored and {len(new_traces['step'])} came out"
+        return
+    for name, column in traces.items():
+        if name not in new_traces:
+            continue
+        for row in np.flatnonzero(
+            [a != b for a, b in zip(_bits(column), _bits(new_traces[name]), strict=True)]
+        ):
+            step = traces["step"][row]
+            yield f"{name} at step {step} was {column[row]} and is {new_traces[name][row]}"
+    for name in sorted(end.final.keys() | new_end.final.keys()):
+        value, new = end.final.get(name), new_end.final.get(name)
+        if repr(value) != repr(new):  # JSON keeps every bit but the sign of a NaN
+            yield f"final_{name} was {value!r} and is {new!r}"
+
+
+def _bits(column: np.ndarray) -> list[bytes]:
+    """Return the bytes of each row; of recorded parameters, a row is an array of its own."""
+    return [np.asarray(row).tobytes() for row in column]

@@ -1,0 +1,209 @@
+"""Workers train stacks, and this is what happens when one of them dies."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Protocol
+
+from joblib import Parallel, delayed, effective_n_jobs
+
+from optimlab.errors import UserError
+from optimlab.execution.pool import Clock, Event, Pool, Progress, Tell
+from optimlab.execution.stack import LONGEST, FinishedStack, Stack, TooLong, failed
+from optimlab.experiment.identity import code_digest
+from optimlab.experiment.mixing import train_with_witness
+from optimlab.experiment.spec import Experiment
+from optimlab.messages import warn
+from optimlab.optimizers import RULES
+from optimlab.storage.environment import computing
+
+DIED = "its worker process died whenever it ran: out of memory, or the optimizer crashed it"
+SECONDS_BETWEEN_MESSAGES = 0.5
+SECONDS_TO_MEASURE = 1.0
+_ONE_AT_A_TIME = threading.Lock()
+
+NextStack = Callable[[], Stack | None]
+
+
+class Workers(Protocol):
+    """What trains stacks."""
+
+    @property
+    def cores(self) -> int:
+        """How many stacks it trains at once at full speed."""
+
+    @property
+    def at_once(self) -> int:
+        """How many stacks it trains at once."""
+
+    def run(
+        self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
+    ) -> Generator[Event]:
+        """Train stacks, so many at once, and yield how that ended; see `Pool.run`."""
+
+
+def local_workers(experiment: Experiment, jobs: int | None, time_limit: float | None = None) -> Workers:
+    """Return workers on this machine.
+
+    A plug-in may crash its process or never end, so it runs in one that can be lost.
+
+    Parameters
+    ----------
+    experiment : what they will train.
+    jobs : how many; None for one per core.
+    time_limit : whether a run's time is limited.
+    """
+    has_plugins = any(setting.rule not in RULES for setting in experiment.optimizers)
+    if jobs == 1 and not has_plugins and not time_limit:
+        return ThisProcess()
+    return Processes(jobs or effective_n_jobs(-1))
+
+
+class Processes:
+    """Worker processes on this machine, as many as given."""
+
+    def __init__(self, jobs: int) -> None:
+        self.at_once = jobs
+        self.cores = min(jobs, effective_n_jobs(-1))
+
+    def run(
+        self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
+    ) -> Generator[Event]:
+        """Train stacks, so many at once."""
+        with Pool(work, at_once) as pool:
+            yield from pool.run(next_stack, follow)
+
+
+class ThisProcess:
+    """No worker: stacks are trained here, one after the other, and Ctrl-C is no run's failure."""
+
+    cores = at_once = 1
+
+    def run(
+        self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
+    ) -> Generator[Event]:
+        """Train stacks one by one."""
+        while (stack := next_stack()) is not None:
+
+            def tell(message: Clock | Progress, stack: Stack = stack) -> None:
+                if isinstance(message, Progress):
+                    follow(stack, message.amount)
+
+            yield Event(stack, "done", work(stack, tell, Exception))
+
+
+class Joblib:
+    """Workers of the backend that joblib's `parallel_config` names, such as Ray's.
+
+    A worker that dies ends the sweep; what had finished is kept.
+    """
+
+    def __init__(self) -> None:
+        self.cores = self.at_once = effective_n_jobs(-1)
+
+    def run(
+        self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
+    ) -> Generator[Event]:
+        """Train stacks, so many at once."""
+        parallel = Parallel(at_once, return_as="generator_unordered", batch_size=1)
+        in_hand: dict[str, Stack] = {}
+
+        def calls() -> Iterator[Any]:
+            while (stack := next_stack()) is not None:
+                in_hand[stack.run_ids[0]] = stack
+                yield delayed(train_elsewhere)(stack)
+
+        for finished in parallel(calls()):
+            yield Event(in_hand.pop(finished.runs[0].run_id), "done", finished)
+
+
+def trained(
+    stacks: Iterable[Stack], workers: Workers, follow: Callable[[float], None] = lambda runs: None
+) -> Generator[FinishedStack]:
+    """Yield the stacks, trained, in the order in which they finish, perhaps in smaller ones.
+
+    Where the worker of a stack dies, its runs are trained again one by one; a run whose worker dies
+    even then is trained once more at the end, with nothing beside it that could be the reason, and
+    failed if it dies again. So a crash costs the run that causes it, and no other.
+
+    Parameters
+    ----------
+    stacks : what to train.
+    workers : what trains them.
+    follow : called with the number of runs that are done of those in progress: a half of a stack of
+        ten counts as five.
+    """
+    todo, again, suspects = iter(stacks), deque[Stack](), deque[Stack]()
+    in_progress: dict[str, float] = {}
+
+    def next_stack() -> Stack | None:
+        return again.popleft() if again else next(todo, None)
+
+    def note(stack: Stack, runs: float) -> None:
+        in_progress[stack.run_ids[0]] = runs
+        follow(sum(in_progress.values()))
+
+    for is_last, at_once in ((False, workers.at_once), (True, 1)):
+        again.extend(suspects)
+        with closing(workers.run(next_stack, at_once, note)) as events:
+            for each in events:
+                stack = each.task
+                in_progress.pop(stack.run_ids[0], None)
+                alone = len(stack.run_ids) == 1
+                if each.kind == "done":
+                    done = len(each.value.runs)
+                    again.extend(stack.pieces(done, start=done))
+                    yield each.value
+                elif each.kind == "overdue" and alone:
+                    yield failed(stack, f"TimeoutError: took longer than {stack.time_limit:g} s")
+                elif each.kind == "died" and alone and is_last:
+                    yield failed(stack, DIED)
+                elif each.kind == "died" and alone:
+                    suspects.append(stack)
+                else:
+                    if each.kind == "died":
+                        warn(f"a worker process died; its {len(stack.run_ids)} runs start again")
+                    again.extend(stack.pieces(1))
+
+
+def train_elsewhere(stack: Stack) -> FinishedStack:
+    """Train a stack where nobody follows, such as on another machine."""
+    return work(stack, lambda message: None)
+
+
+def work(stack: Stack, tell: Tell, failures: type[BaseException] = BaseException) -> FinishedStack:
+    """Train a stack, unless the code here is not the code that its runs are identified by."""
+    with _ONE_AT_A_TIME:  # a process of several threads has one count of BLAS threads
+        finished = train_with_witness(stack, _Follower(tell), failures)
+    if code_digest(stack.problem, stack.rule, stack.folder) != stack.code:  # by now it has been loaded
+        raise UserError(
+            "the code changed while the sweep ran, or a worker has another version of it or of a "
+            "library; sweep again to use the new one"
+        )
+    return replace(finished, computed_by=computing())
+
+
+class _Follower:
+    """Follows a training: says how far it is, and cuts a stack that would take far too long."""
+
+    def __init__(self, tell: Tell) -> None:
+        self.tell = tell
+
+    def __call__(self, stack: Stack, step: int) -> None:
+        now, runs = time.monotonic(), len(stack.run_ids)
+        if step == 0:
+            self.tell(Clock(stack.time_limit and stack.time_limit * runs))
+            self.start, self.told, self.is_measured = now, now, runs == 1
+        if now - self.told < SECONDS_BETWEEN_MESSAGES:
+            return
+        self.told, share = now, step / stack.record_at[-1]
+        if now - self.start >= SECONDS_TO_MEASURE and not self.is_measured:
+            self.is_measured, expected = True, (now - self.start) / share
+            if expected > LONGEST:  # cutting costs what has been measured so far
+                raise TooLong(max(1, int(runs * LONGEST / expected)))
+        self.tell(Progress(runs * share))

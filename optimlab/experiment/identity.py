@@ -1,0 +1,85 @@
+"""Identity: what decides a run's numbers, as a digest. Runs with the same one need not be done again."""
+
+from __future__ import annotations
+
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from optimlab.errors import UserError
+from optimlab.experiment.imports import PACKAGE, Code, Module, follow, module_file
+from optimlab.experiment.registry import plugin_code
+
+LOOP = "optimlab.execution.stack"  # where the code that trains begins
+
+
+def problem_code(problem: Any) -> Code:
+    """Return the code that trains on a problem, but for the rule: what the loop and the problem import.
+
+    A problem from a script or from no file is left out, since it travels to the workers with its code:
+    `script_digest` is for that.
+
+    Raises
+    ------
+    UserError
+        When a module is not where it is imported from.
+    """
+    name = type(problem).__module__
+    file = _file_of(name)
+    roots = [Module(LOOP, module_file(LOOP))]
+    if file and name != "__main__":
+        roots.append(Module(name, file))
+    try:
+        return follow(*roots)
+    except (ImportError, OSError, SyntaxError) as error:
+        raise UserError(f"the code of the problem in {name} cannot be followed: {error}") from error
+
+
+def script_digest(problem: Any) -> str:
+    """Return a digest of the script that a problem is defined in; "" for one that `problem_code` knows.
+
+    Where there is no script, as in a notebook, it is another one each time: such runs are never taken
+    for done.
+    """
+    name = type(problem).__module__
+    file = _file_of(name)
+    if file is None:
+        return uuid4().hex
+    return follow(Module("", file)).digest() if name == "__main__" else ""
+
+
+def code_digest(problem: Any, rule: str, folder: Path) -> str:
+    """Return a digest of the code that computes the runs of a problem and a rule of `plugins.load_rule`.
+
+    What is not in it decides no number.
+
+    Raises
+    ------
+    UserError
+        When a module is not where it is imported from.
+    """
+    try:
+        return joint_digest(problem_code(problem), plugin_code(rule, folder))
+    except (ImportError, OSError, SyntaxError) as error:
+        raise UserError(f"the code of {rule} cannot be followed: {error}") from error
+
+
+def joint_digest(problem: Code, rule: Code) -> str:
+    """Return the digest of the code of a problem and of a rule."""
+    return digest(f"{problem.digest()} {rule.digest()}")
+
+
+def digest(content: str | bytes) -> str:
+    """Return 16 hexadecimal digits that stand for a content."""
+    data = content.encode() if isinstance(content, str) else content
+    return sha256(data).hexdigest()[:16]
+
+
+def _file_of(name: str) -> Path | None:
+    """Return the file of a module that has been imported; None where it has none."""
+    if name.partition(".")[0] == PACKAGE.name:
+        return module_file(name)
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return Path(file) if file and Path(file).is_file() else None

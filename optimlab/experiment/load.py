@@ -1,0 +1,640 @@
+"""The experiment's file: TOML in, a checked `Experiment` out.
+
+Everything that can be wrong with the file is found before anything runs, and told at once: key by
+key, with what would be right.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import itertools
+import json
+import math
+import re
+import tomllib
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import chdir, nullcontext
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Le, Len
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic_core import from_json
+
+from optimlab.errors import Interrupted, UserError, printable
+from optimlab.execution.pool import Clock, Pool, Tell
+from optimlab.experiment.mixing import ADVICE, mixes_runs
+from optimlab.experiment.registry import hyperparameters, load_rule
+from optimlab.experiment.spec import (
+    FIRST_REPORTING_SEED,
+    FOLDER,
+    Experiment,
+    OptimizerSetting,
+    ProblemSetting,
+)
+from optimlab.experiment.validation import Mistake, show, unknown, validate
+from optimlab.files import read_regular
+from optimlab.messages import warn
+from optimlab.optimizers import RANGES, RULES
+from optimlab.problems import PROBLEMS
+from optimlab.problems.base import Problem
+from optimlab.storage.tables import RUN_COLUMNS
+
+# What no computer should be asked for by mistake. A list of a million runs takes 0.2 GB, and a page made
+# from ten million rows of traces some 2.5 GB.
+LARGEST_FILE = 100_000
+MOST_DOTS = 1000  # in a line: tomllib keeps every start of a key a.b.c…, so many parts take gigabytes
+MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
+MOST_RUNS = 1_000_000
+MOST_STEPS = 100_000_000
+MOST_RECORDS = 100_000
+MOST_PARAMS_BYTES = 500_000_000
+MOST_ROWS = 10_000_000
+MOST_RUN_BYTES = 1_000_000_000
+MOST_MISTAKES_TOLD = 100
+SECONDS_TO_CHECK = 60.0  # a plug-in
+
+LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
+LEGAL_NAME = re.compile(r"[^\W_]([\w .+=()-]{0,58}[\w+=()-])?")
+NAME_RULE = (
+    "up to 60 letters, digits, spaces and . _ + - = ( ), "
+    "the first a letter or a digit, the last no space or dot"
+)
+PAGE = "report.html"  # stands beside the folders of the experiments
+
+# Control characters, and those that turn the direction of the text that follows.
+INVISIBLE = r"\p{Cc}\u{202A}-\u{202E}\u{2066}-\u{2069}"
+
+LearningRates = Annotated[
+    tuple[Annotated[float, Ge(1e-30), Le(1e30)], ...],
+    Len(1, 1000),
+]
+
+
+class Training(BaseModel):
+    """How long a run trains, and when it is recorded: at every epoch's end, or every so many steps.
+
+    The parameters are recorded for the first `record_params` reporting seeds alone.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    epochs: Annotated[int, Ge(1), Le(1_000_000)] | None = None
+    steps: Annotated[int, Ge(1), Le(100_000_000)] | None = None
+    record_every: Literal["epoch"] | Annotated[int, Ge(1)] = "epoch"
+    record_params: Annotated[int, Ge(0)] = 0
+
+
+class Seeds(BaseModel):
+    """How many seeds choose the learning rate, and how many others are reported."""
+
+    model_config = ConfigDict(extra="forbid")
+    tuning: Annotated[int, Ge(0), Le(FIRST_REPORTING_SEED)] = 10
+    reporting: Annotated[int, Ge(0), Le(1_000_000)] = 30
+
+
+class Document(BaseModel):
+    """The keys of the file; the tables of the problem and of each optimizer are checked apart.
+
+    `final` and `equal_within` are for the statistics alone (`optimlab.statistics.compare_optimizers`):
+    they change no run.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    title: Annotated[
+        str,
+        StringConstraints(
+            strip_whitespace=True, min_length=1, max_length=200, pattern=f"^[^{INVISIBLE}]*$"
+        ),
+    ]
+    description: Annotated[
+        str, StringConstraints(max_length=5000, pattern=f"^([^{INVISIBLE}]|[\\n\\t])*$")
+    ] = ""
+    learning_rates: LearningRates | None = None
+    final: str = "mean:5"
+    equal_within: Annotated[float, Ge(0), Le(1)] = 0.05
+    problem: dict[str, Any] | None = None
+    problems: Annotated[dict[str, dict[str, Any]], Len(1, MOST_PROBLEMS)] | None = None
+    training: Training
+    seeds: Seeds = Seeds()
+    optimizers: Annotated[dict[str, dict[str, Any]], Len(1, MOST_OPTIMIZERS)]
+
+
+class ExperimentError(UserError):
+    """An experiment that cannot be run; the message names the file and lists every mistake."""
+
+    def __init__(self, file: Path, mistakes: list[Mistake]) -> None:
+        self.file, self.mistakes = file, mistakes
+        told = mistakes[:MOST_MISTAKES_TOLD]
+        lines = [printable(f"{m.key}: {m.message}" if m.key else m.message) for m in told]
+        where = printable(str(file))
+        if len(lines) == 1:
+            super().__init__(f"{where}: {lines[0]}")
+        else:
+            if len(told) < len(mistakes):
+                lines.append(f"and {len(mistakes) - len(told):,} more")
+            super().__init__("\n  ".join([f"{where}: {len(mistakes):,} mistakes", *lines]))
+
+
+def available() -> list[Path]:
+    """Return the TOML files in experiments/, by name."""
+    return sorted(file for file in FOLDER.glob("*.toml") if file.is_file())
+
+
+def find(name: str) -> Path:
+    """Return the TOML file of an experiment: a path that ends in .toml, or a name in experiments/.
+
+    Raises
+    ------
+    ExperimentError
+        When there is no such file; the message names those that there are.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise ExperimentError(path, [Mistake("", f"cannot be read: {error.strerror}")]) from error
+    known = [file.stem for file in available()]
+    nearest = get_close_matches(path.stem, known, n=1)
+    if nearest:
+        hint = f"did you mean {nearest[0]}?"
+    elif known:
+        hint = f"there are: {', '.join(known)}"
+    else:
+        hint = f"nor any other in {FOLDER.resolve()}: run optimlab where the folder experiments/ is"
+    raise ExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
+
+
+def plugin_pool() -> Pool:
+    """Return the pool for `load`: its worker starts when there is a plug-in to check."""
+    return Pool(_check_in_worker, 1)
+
+
+def load(path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK) -> Experiment:
+    """Read and check an experiment's file.
+
+    A plug-in may crash its process or never end: it is loaded and tried out in a worker, never here.
+
+    Parameters
+    ----------
+    path : of the TOML file.
+    pool : a `plugin_pool` that several files share; None for one that is closed at the end.
+    seconds : that the check of a plug-in may take.
+
+    Raises
+    ------
+    ExperimentError
+        With every mistake in the file.
+    """
+    if not LEGAL_NAME.fullmatch(path.stem):
+        raise ExperimentError(path, [Mistake("", f"an experiment's name is {NAME_RULE}")])
+    if path.stem.casefold() == PAGE:
+        raise ExperimentError(path, [Mistake("", f"an experiment cannot have the page's name, {PAGE}")])
+    try:
+        str(path).encode()  # results name their experiment's file
+        text = _read(path)
+        raw = tomllib.loads(text)
+        from_json(json.dumps(raw, default=str))  # as validation reads it
+    except OSError as error:
+        wrong = f"cannot be read: {error.strerror}"
+    except UnicodeEncodeError:
+        wrong = "is in a folder whose name is not UTF-8"
+    except UnicodeDecodeError as error:
+        wrong = f"is not UTF-8 text: {error.reason} at byte {error.start}"
+    except tomllib.TOMLDecodeError as error:
+        wrong = f"is not valid TOML: {error}"
+    except (RecursionError, ValueError):
+        wrong = "is nested too deeply, or holds a number of too many digits"
+    else:
+        with plugin_pool() if pool is None else nullcontext(pool) as workers:
+            experiment = _check(path, text, raw, workers, seconds)
+        wrong = _too_large(experiment)
+        if not wrong:
+            return experiment
+    raise ExperimentError(path, [Mistake("", wrong)])
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file that ends: a pipe may not, and a device neither."""
+    text = read_regular(path, LARGEST_FILE).decode("utf-8-sig")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise OSError(errno.EFBIG, f"it has more than {MOST_DOTS:,} dots in a line")
+    return text
+
+
+def _too_large(experiment: Experiment) -> str:
+    """Return why an experiment is more than can be run or reported; "" if it is not."""
+    runs = experiment.count()
+    if runs > MOST_RUNS:
+        return f"gives {runs:,} runs; must give at most {MOST_RUNS:,}"
+    records = [1 + len(setting.record_at) for setting in experiment.problems]
+    rows = runs * sum(records) // len(records)
+    if rows > MOST_ROWS:
+        text = f"gives {rows:,} rows of traces, {max(records):,} a run; must give at most"
+        return f"{text} {MOST_ROWS:,}: record less often, or run less"
+    return ""
+
+
+def _cautions(problems: list[ProblemSetting], raw: Mapping[str, Any]) -> list[str]:
+    """Return what is allowed and seldom wanted, each with its key."""
+    return [
+        f"{'problem' if 'problem' in raw else f'problems.{setting.label}'}.{key}: {text}"
+        for setting in problems
+        for key, text in setting.problem.cautions().items()
+    ]
+
+
+def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: float) -> Experiment:
+    mistakes: list[Mistake] = []
+    document = validate(Document, raw, "", mistakes)
+    # What is wrong above is known by now; each part is looked at all the same, for what else is.
+    seeds = _sound(Seeds, raw.get("seeds", {}))
+    if seeds and seeds.tuning + seeds.reporting == 0:
+        mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
+    problems = _check_problems(raw, mistakes)
+    problems = _check_training(raw.get("training"), problems, mistakes)
+    optimizers = _check_optimizers(raw, path.parent, pool, seconds, mistakes)
+    for problem, setting in itertools.product(problems, optimizers):
+        mistakes += _lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
+    final = raw.get("final", "last")
+    if isinstance(final, str) and not LEGAL_FINAL.fullmatch(final):
+        legal = '"last", "best_validation", or "mean:5" with any number of records'
+        mistakes.append(Mistake("final", f"must be {legal}, got {show(final)}"))
+    training = _sound(Training, raw.get("training"))
+    if training and training.record_params and seeds:
+        wrong = _wrong_params(training.record_params, seeds.reporting, problems, optimizers)
+        mistakes += [Mistake("training.record_params", wrong)] if wrong else []
+    if mistakes:
+        raise ExperimentError(path, mistakes)
+    for caution in _cautions(problems, raw):
+        warn(printable(f"{path}: {caution}"))
+    return Experiment(
+        name=path.stem,
+        file=path,
+        toml=text,
+        title=document.title,
+        description=document.description,
+        problems=tuple(problems),
+        tuning_seeds=seeds.tuning,
+        reporting_seeds=seeds.reporting,
+        optimizers=tuple(optimizers),
+        record_params=training.record_params,
+        final=document.final,
+        equal_within=document.equal_within,
+    )
+
+
+def _sound(kind: Any, value: Any) -> Any:
+    """Return `value` as a `kind`, or None if it is none."""
+    return validate(kind, value, "", [])
+
+
+def _check_problems(raw: dict[str, Any], mistakes: list[Mistake]) -> list[ProblemSetting]:
+    """Return the sound problems, of [problem] or of [problems.<label>]; their schedules are to come."""
+    if ("problem" in raw) == ("problems" in raw):
+        text = "must be given: either one [problem], or a table [problems.<label>] for each of several"
+        mistakes.append(Mistake("problem", text))
+        return []
+    if "problem" in raw:
+        setting = _check_problem("problem", None, raw["problem"], mistakes)
+        return [setting] if setting else []
+    tables = raw["problems"]
+    settings: list[ProblemSetting] = []
+    for label, table in list(tables.items())[:MOST_PROBLEMS] if isinstance(tables, dict) else ():
+        key = f"problems.{label}"
+        if not LEGAL_NAME.fullmatch(label):
+            mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
+            continue
+        setting = _check_problem(key, label, table, mistakes)
+        if setting:
+            twins = [f"problems.{s.label}" for s in settings if s.problem == setting.problem]
+            mistakes += [Mistake(key, f"is the same problem as {twin}") for twin in twins]
+            settings.append(setting)
+    return settings
+
+
+def _check_problem(
+    key: str, label: str | None, table: Any, mistakes: list[Mistake]
+) -> ProblemSetting | None:
+    if not isinstance(table, dict):
+        return None
+    settings = dict(table)
+    name = settings.pop("name", None)
+    known_name = isinstance(name, str) and name in PROBLEMS
+    kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
+    legal = {field.name for kind in kinds for field in fields(kind)}
+    split = _split_labels(key, table, legal) if label else []
+    if split:
+        mistakes += split
+        return None
+    if not known_name:
+        names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
+        mistakes.append(Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}"))
+        return None
+    found: list[Mistake] = []
+    problem: Problem | None = validate(PROBLEMS[name], settings, key, found)
+    known = settings.keys() & legal
+    sound = {one: settings[one] for one in known if _sound(PROBLEMS[name], {one: settings[one]})}
+    conflicts = _sound(PROBLEMS[name], sound).check()
+    found += [Mistake(f"{key}.{one}", message) for one, message in conflicts.items()]
+    if problem and not found and problem.run_bytes > MOST_RUN_BYTES:
+        text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
+        found.append(Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
+    mistakes += found
+    return None if problem is None or found else ProblemSetting(label or name, name, problem, ())
+
+
+def _split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mistake]:
+    """Return the mistakes in a label's table that is the first half of a label with a dot."""
+    mistakes = []
+    kind, _, label = key.partition(".")
+    for name, value in table.items():
+        whole = [label]
+        while isinstance(value, dict) and name not in legal:
+            whole.append(name)
+            name, value = next(((k, v) for k, v in value.items() if isinstance(v, dict)), ("", None))
+        if len(whole) > 1:
+            quoted = json.dumps(".".join(whole), ensure_ascii=False)
+            text = f"a dot splits a key in TOML; quote the label: [{kind}.{quoted}]"
+            mistakes.append(Mistake(key, printable(text)))
+    return mistakes
+
+
+def _check_training(
+    table: Any, problems: list[ProblemSetting], mistakes: list[Mistake]
+) -> list[ProblemSetting]:
+    """Return the problems with the steps to record, the last one included."""
+    if isinstance(table, dict) and ("epochs" in table) == ("steps" in table):
+        mistakes.append(Mistake("training", "must give either epochs or steps"))
+        return []
+    training = _sound(Training, table)
+    settings = []
+    for setting in problems if training else ():
+        epoch = setting.problem.steps_per_epoch
+        steps = training.steps or training.epochs * epoch
+        every = epoch if training.record_every == "epoch" else training.record_every
+        if steps > MOST_STEPS:
+            text = f"gives {steps:,} steps a run; must give at most {MOST_STEPS:,}"
+            mistakes.append(Mistake("training.epochs", text))
+            break
+        if steps > MOST_RECORDS * every:
+            text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
+            mistakes.append(Mistake("training.record_every", text))
+            break
+        settings.append(replace(setting, record_at=(*range(every, steps, every), steps)))
+    return settings
+
+
+def _wrong_params(
+    seeds: int, reporting: int, problems: list[ProblemSetting], optimizers: list[OptimizerSetting]
+) -> str | None:
+    """Return why the parameters of so many seeds cannot be recorded; None if they can."""
+    if seeds > reporting:
+        return f"must be at most {reporting:,}, the number of reporting seeds, got {seeds:,}"
+    rates = sum(len(setting.learning_rates) for setting in optimizers)
+    size = sum(
+        seeds * rates * (len(s.record_at) + 1) * s.problem.size * np.dtype(s.problem.dtype).itemsize
+        for s in problems
+    )
+    if size > MOST_PARAMS_BYTES:
+        most = f"{MOST_PARAMS_BYTES / 1e9:g} GB"
+        return f"would keep {size / 1e9:,.1f} GB of parameters; must keep at most {most}"
+    return None
+
+
+def _check_optimizers(
+    raw: dict[str, Any], folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
+) -> list[OptimizerSetting]:
+    """Return the sound optimizers."""
+    tables = raw.get("optimizers")
+    entries = list(tables.items())[:MOST_OPTIMIZERS] if isinstance(tables, dict) else []
+    todo = {
+        label: OptimizerTable(label, table, raw.get("learning_rates"), folder)
+        for label, table in entries
+        if LEGAL_NAME.fullmatch(label) and isinstance(table, dict)
+    }
+    checked = {label: _check_optimizer(each) for label, each in todo.items() if not each.is_plugin}
+    checked |= _check_plugins([each for each in todo.values() if each.is_plugin], pool, seconds)
+    settings: list[OptimizerSetting] = []
+    for label, _ in entries:
+        key = f"optimizers.{label}"
+        if not LEGAL_NAME.fullmatch(label):
+            mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
+        elif label in checked:
+            setting, found = checked[label]
+            mistakes += found
+            if setting:
+                twins = [f"optimizers.{s.label}" for s in settings if _share_runs(s, setting)]
+                mistakes += [Mistake(key, f"has runs that {twin} has already") for twin in twins]
+                settings.append(setting)
+    return settings
+
+
+class OptimizerTable(NamedTuple):
+    """The table of an optimizer, and what else decides whether it is right.
+
+    Attributes
+    ----------
+    label, table : as in the file.
+    shared_rates : the file's learning rates; None where it has none.
+    folder : of the file.
+    """
+
+    label: str
+    table: dict[str, Any]
+    shared_rates: Any
+    folder: Path
+
+    @property
+    def rule(self) -> str:
+        """Its name, as `load_rule` takes it."""
+        return str(self.table.get("rule", self.label))
+
+    @property
+    def rule_key(self) -> str:
+        """The key that the rule comes from."""
+        return f"optimizers.{self.label}{'.rule' if 'rule' in self.table else ''}"
+
+    @property
+    def is_plugin(self) -> bool:
+        """Whether code of the user's own is run to check it."""
+        return self.rule not in RULES and ":" in self.rule
+
+
+def _check_plugins(
+    tables: list[OptimizerTable], pool: Pool, seconds: float
+) -> dict[str, tuple[OptimizerSetting | None, list[Mistake]]]:
+    """Return label → what `_check_optimizer` returns, in a worker; a mistake where that is lost."""
+    tasks = ((each, seconds, Path.cwd()) for each in tables)
+    checked = {}
+    for event in pool.run(lambda: next(tasks, None)):
+        each = event.task[0]
+        if event.kind == "done":
+            checked[each.label] = event.value
+            continue
+        what = (
+            "ends or crashes its process when it is loaded or tried out"
+            if event.kind == "died"
+            else f"takes longer than {seconds:g} s to be loaded and tried out; perhaps it never ends"
+        )
+        checked[each.label] = None, [Mistake(each.rule_key, f"{each.rule} {what}")]
+    return checked
+
+
+def _check_in_worker(
+    task: tuple[OptimizerTable, float, Path], tell: Tell
+) -> tuple[OptimizerSetting | None, list[Mistake]]:
+    """Return what `_check_optimizer` returns; whatever a plug-in raises is a mistake of its own."""
+    each, seconds, folder = task
+    tell(Clock(seconds))
+    try:
+        with chdir(folder):  # it may change the working directory, which relative paths start from
+            return _check_optimizer(each)
+    except BaseException as error:
+        raised = traceback.format_exception_only(error)[-1].strip()
+        return None, [Mistake(each.rule_key, f"{each.rule} cannot be tried out: {raised}")]
+
+
+def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, list[Mistake]]:
+    """Return an optimizer's setting, None unless it is sound, and the mistakes in its table."""
+    label, table = each.label, each.table
+    key, rule_key = f"optimizers.{label}", each.rule_key
+    found: list[Mistake] = []
+    rates = _check_rates(key, each, found)
+    try:
+        rule = load_rule(each.rule, each.folder)
+    except (ValueError, OSError) as error:
+        split = _split_labels(key, table, {"rule"})
+        return None, split or [*found, Mistake(rule_key, str(error))]
+    defaults = hyperparameters(rule)
+    split = _split_labels(key, table, {*defaults, "rule", "learning_rates"})
+    if split:
+        return None, split
+    own_rate = defaults.pop("learning_rate")
+    if isinstance(own_rate, float) and not math.isfinite(own_rate):
+        found.append(Mistake(rule_key, f"the default of learning_rate must be finite, got {own_rate}"))
+    given = {key: value for key, value in table.items() if key not in ("rule", "learning_rates")}
+    told = [(rule_key, _wrong_default(name_, default)) for name_, default in defaults.items()]
+    told += [(f"{key}.{name_}", _wrong_value(rule, defaults, name_, v)) for name_, v in given.items()]
+    found += [Mistake(where, message) for where, message in told if message]
+    if not found:
+        message = _wrong_together(rule, given) or _wrong_stacked(rule, given, rates)
+        if message:
+            found.append(Mistake(key, message))
+    if found:
+        return None, found
+    is_rate = isinstance(own_rate, int | float) and not isinstance(own_rate, bool) and own_rate > 0
+    default_rate = float(own_rate) if is_rate else None
+    plain = json.loads(json.dumps({**defaults, **given}))  # of no class of the plug-in's own
+    return OptimizerSetting(label, each.rule, plain, rates, default_rate), []
+
+
+def _wrong_default(name: str, default: Any) -> str | None:
+    """Return why a table cannot hold a hyper-parameter of a plug-in; None if it can."""
+    if name == "learning_rates":
+        return "its hyper-parameter learning_rates has the name of a key of the optimizer's table"
+    if name in RUN_COLUMNS:
+        return f"its hyper-parameter {name} has the name of a column of runs.csv"
+    if default is inspect.Parameter.empty or _can_be_kept(default):
+        return None
+    if isinstance(default, float):
+        return f"the default of {name} must be finite, got {default}; None may stand for no limit"
+    return f"the default of {name} must be a number, a text, true, false or None"
+
+
+def _can_be_kept(value: Any) -> bool:
+    """Return whether results can hold a value: no text that is not UTF-8, no number without end."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError):
+        return False
+    return isinstance(value, bool | int | float | str | None)
+
+
+def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) -> str | None:
+    """Return what is wrong with one hyper-parameter; None if nothing is."""
+    if name == "learning_rate":
+        return "unknown key; did you mean learning_rates, a list?"
+    if name not in legal:
+        return unknown(name, [*legal, "rule", "learning_rates"])
+    if not isinstance(value, bool | int | float | str):
+        return f"must be a number, a text, true or false, got {show(value)}"
+    is_endless = isinstance(value, float) and not math.isfinite(value)
+    message = f"must be finite, got {show(value)}" if is_endless else None
+    try:
+        rule(learning_rate=0.01, **{name: value})
+    except ValueError as error:
+        return str(error)
+    except Interrupted:
+        raise
+    except BaseException:  # a plug-in may raise anything, and may need what is not given here
+        return message
+    return message
+
+
+def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
+    """Return why the rule refuses all hyper-parameters together; None if it does not."""
+    try:
+        rule(learning_rate=0.01, **given)
+    except ValueError as error:
+        return str(error)
+    except Interrupted:
+        raise
+    except BaseException as error:  # a plug-in may raise anything
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _wrong_stacked(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> str | None:
+    """Return what is wrong with how a plug-in treats a stack of runs; None if nothing is."""
+    if rule in RULES.values() or not rates or not mixes_runs(rule, given, rates):
+        return None
+    return f"its step mixes the runs of a stack: {ADVICE}"
+
+
+def _check_rates(key: str, each: OptimizerTable, mistakes: list[Mistake]) -> tuple[float, ...]:
+    """Return the optimizer's learning rates, its own or the file's, ascending and once each."""
+    rates = None
+    if "learning_rates" in each.table:
+        rates = validate(LearningRates, each.table["learning_rates"], f"{key}.learning_rates", mistakes)
+    elif each.shared_rates is not None:
+        rates = _sound(LearningRates, each.shared_rates)
+    else:
+        mistakes.append(Mistake(key, "needs learning_rates, here or at the top of the file"))
+    return tuple(sorted(set(rates or ())))
+
+
+def _lost_in_dtype(
+    problem: ProblemSetting, setting: OptimizerSetting, table: Mapping[str, Any]
+) -> list[Mistake]:
+    """Return which legal hyper-parameters are legal no more in the dtype of the problem."""
+    mistakes = []
+    dtype = np.dtype(problem.problem.dtype).type
+    for name, legal in RANGES.items():
+        value = setting.hyperparameters.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value not in legal:
+            continue
+        with np.errstate(all="ignore"):
+            held = dtype(value)
+            if held in legal:
+                continue
+            low, high = dtype(legal.low), dtype(legal.high)
+            most = np.nextafter(high, low) if held >= high else np.nextafter(low, high)
+        right = f"must be at {'most' if held >= high else 'least'} {most:.8g}"
+        key = f"optimizers.{setting.label}{f'.{name}' if name in table else ''}"
+        which = "" if name in table else f"{name} = "
+        mistakes.append(
+            Mistake(key, f"{which}{value!r} is {held:g} in {problem.problem.dtype}; {right}")
+        )
+    return mistakes
+
+
+def _share_runs(one: OptimizerSetting, other: OptimizerSetting) -> bool:
+    same_rule = (one.rule, one.hyperparameters) == (other.rule, other.hyperparameters)
+    return same_rule and bool(set(one.learning_rates) & set(other.learning_rates))

@@ -1,0 +1,174 @@
+"""How a name becomes an optimizer: one of the five, or a class in a user's own file."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from optimlab.errors import Interrupted
+from optimlab.experiment.imports import Code, Module, follow
+from optimlab.optimizers import RULES
+
+PREFIX = "optimlab_plugin_"
+
+
+def load_rule(name: str, folder: Path) -> type:
+    """Return the optimizer class of a name: one of the five, or ``"file.py:ClassName"``.
+
+    Parameters
+    ----------
+    name : a key of `RULES`, or a file in `folder` and a class in it.
+    folder : where a file is looked for, and nowhere above it. Loading a file runs it.
+
+    Raises
+    ------
+    ValueError
+        When there is no such rule, file or class, when the file cannot be run, or when the class
+        is no optimizer. The message says what would be right.
+    """
+    if name in RULES:
+        return RULES[name]
+    file, colon, class_name = name.partition(":")
+    if not colon:
+        nearest = get_close_matches(name, RULES, n=1, cutoff=0.5)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(RULES)}"
+        raise ValueError(f'unknown optimizer "{name}"; {hint} (your own is "file.py:ClassName")')
+    rule = getattr(_load_plugin(file, folder), class_name, None)
+    if not isinstance(rule, type):
+        raise ValueError(f'there is no class "{class_name}" in {file}')
+    for method in ("init", "gradient_point", "step"):
+        if not callable(getattr(rule, method, None)):
+            raise ValueError(f"{class_name} in {file} lacks the method {method}")
+    if "learning_rate" not in hyperparameters(rule):
+        raise ValueError(f"{class_name} in {file} takes no keyword learning_rate")
+    return rule
+
+
+def plugin_code(name: str, folder: Path) -> Code:
+    """Return what a rule ``"file.py:ClassName"`` consists of; nothing for the five.
+
+    That is its file and what it imports; what it finds by other means than by name is not.
+
+    Raises
+    ------
+    ImportError, OSError, SyntaxError
+        As `optimlab.experiment.imports.follow` does.
+    """
+    if name in RULES:
+        return Code()
+    file = (folder / name.partition(":")[0]).resolve()
+    beside = tuple(dict.fromkeys((file.parent, folder.resolve())))
+    return follow(Module("", file), beside=beside)
+
+
+def hyperparameters(rule: type) -> dict[str, Any]:
+    """Return the keyword parameters of a rule and their defaults, `Parameter.empty` where none."""
+    parameters = inspect.signature(rule).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def _load_plugin(file: str, folder: Path) -> ModuleType:
+    try:
+        path = (folder / file).resolve()
+        is_inside = path.is_relative_to(folder.resolve())
+        is_there = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a name that no disk has
+        raise ValueError(f'"{file}" cannot be read: {error}') from error
+    if not is_inside or path.suffix != ".py":
+        raise ValueError(f'"{file}" is not a .py file in the folder of the experiment')
+    if not is_there:
+        raise ValueError(f"there is no file {folder / file}")
+    try:
+        return _run(plugin_code(file, folder), path)
+    except Interrupted:
+        raise
+    except BaseException as error:
+        raise ValueError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _run(code: Code, path: Path) -> ModuleType:
+    """Return a plug-in as a module, named for all of its code; the modules beside it are below it.
+
+    Those are its own: another plug-in may have others of the same names, and nothing else sees them.
+    """
+    name = f"{PREFIX}{code.digest()}"
+    if name in sys.modules:
+        return sys.modules[name]
+    beside = {key: module for key, module in code.modules.items() if module.is_beside}
+    for key, module in beside.items():
+        BESIDE.known[f"{name}.{key}"] = module, code.sources.get(key), frozenset(beside)
+    plugin = ModuleType(name)
+    plugin.__file__, plugin.__path__ = str(path), []
+    sys.modules[name] = plugin  # dataclasses look their module up while it is being run
+    try:
+        _execute(plugin, code.sources[""], name, frozenset(beside))
+    except BaseException:
+        for key in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
+            del sys.modules[key]
+        raise
+    return plugin
+
+
+def _execute(module: ModuleType, source: bytes, plugin: str, beside: frozenset[str]) -> None:
+    """Run a module's source, whose import statements find what is beside the plug-in, too.
+
+    Not as Python loads modules: it may run bytecode of the file as it was a moment before.
+    """
+
+    def import_(
+        name: str,
+        globals: Any = None,  # noqa: A002  # as Python calls them
+        locals: Any = None,  # noqa: A002
+        fromlist: Sequence[str] = (),
+        level: int = 0,
+    ) -> Any:
+        if level or name not in beside:
+            return __import__(name, globals, locals, fromlist, level)
+        found = __import__(f"{plugin}.{name}", globals, locals, fromlist)
+        return found if fromlist else getattr(found, name.partition(".")[0])
+
+    module.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_}
+    exec(compile(source, str(module.__file__), "exec"), module.__dict__)  # noqa: S102
+
+
+class Beside(MetaPathFinder, Loader):
+    """Finds and loads the modules beside plug-ins, for Python's import machinery.
+
+    Attributes
+    ----------
+    known : full name → the module, its source, and the names of all modules beside the plug-in.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[Module, bytes | None, frozenset[str]]] = {}
+
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self.known:
+            return None
+        module, _, _ = self.known[fullname]
+        if module.file and module.file.suffix != ".py":
+            return spec_from_file_location(fullname, module.file)  # compiled
+        origin = str(module.file) if module.file else None
+        spec = ModuleSpec(fullname, self, origin=origin, is_package=bool(module.folders))
+        spec.has_location = origin is not None
+        return spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        _, source, beside = self.known[module.__name__]
+        if source is not None:  # of a folder there is none
+            _execute(module, source, module.__name__.partition(".")[0], beside)
+
+
+BESIDE = Beside()
+sys.meta_path.append(BESIDE)

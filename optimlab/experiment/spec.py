@@ -1,0 +1,214 @@
+"""Experiments: what is compared, and the list of runs that it takes.
+
+`optimlab.experiment.load` makes an `Experiment` from a TOML file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from optimlab.experiment.identity import digest, joint_digest, problem_code, script_digest
+from optimlab.experiment.imports import Code
+from optimlab.experiment.registry import plugin_code
+from optimlab.problems.base import Problem
+
+Role = Literal["tuning", "reporting"]
+
+FIRST_REPORTING_SEED = 1000  # far from the tuning seeds, so that neither kind ever becomes the other
+FOLDER = Path("experiments")
+
+
+@dataclass(frozen=True)
+class OptimizerSetting:
+    """One row of the comparison: a rule, its hyper-parameters, and the learning rates to try.
+
+    Attributes
+    ----------
+    label : its name in tables and figures.
+    rule : the name that `optimlab.experiment.registry.load_rule` takes.
+    hyperparameters : all but the learning rate, defaults included.
+    learning_rates : ascending.
+    default_learning_rate : the rule's own, None where it has none.
+    """
+
+    label: str
+    rule: str
+    hyperparameters: dict[str, Any]
+    learning_rates: tuple[float, ...]
+    default_learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class ProblemSetting:
+    """One problem of an experiment, and when its runs are recorded.
+
+    Attributes
+    ----------
+    label : its name in tables and figures.
+    name : the key of `optimlab.problems.PROBLEMS`.
+    problem : what is optimized.
+    record_at : the steps that are recorded, the last one included; step 0 always is.
+    """
+
+    label: str
+    name: str
+    problem: Problem
+    record_at: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        """How many a run takes."""
+        return self.record_at[-1]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The problem's settings, as its table in the file could give them."""
+        return dataclasses.asdict(self.problem)  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training: of a problem, by an optimizer, with a learning rate and a seed.
+
+    `run_id` stands for all it computes.
+    """
+
+    run_id: str
+    problem: str
+    optimizer: str
+    learning_rate: float
+    seed: int
+    role: Role
+    keeps_params: bool = False
+
+
+class Cell(NamedTuple):
+    """The runs that differ by their seed alone. Their `identity` stands for all else they compute."""
+
+    problem: str
+    optimizer: str
+    learning_rate: float
+    identity: str
+
+
+def runs_of(
+    cells: Iterable[Cell], roles: Sequence[tuple[int, Role]], record_params: int
+) -> Iterator[Run]:
+    """Yield every run of the cells: one for each seed, with its role.
+
+    Parameters
+    ----------
+    cells : in order.
+    roles : every seed with its role.
+    record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
+    """
+    for problem, optimizer, rate, identity in cells:
+        for seed, role in roles:
+            keeps = 0 <= seed - FIRST_REPORTING_SEED < record_params
+            run_id = digest(f"{identity} seed {seed}{' params' if keeps else ''}")
+            yield Run(run_id, problem, optimizer, rate, seed, role, keeps)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked experiment.
+
+    Attributes
+    ----------
+    name : of the TOML file and of the results folder.
+    file : the TOML file.
+    toml : its text.
+    title, description : for people.
+    problems : what is optimized, in the file's order; each is a comparison of its own.
+    tuning_seeds, reporting_seeds : how many choose the learning rate, and how many others are shown.
+    optimizers : in the file's order.
+    record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
+    looks : of a sweep in rounds, the reporting seeds at each look at its results.
+    final : what a run ends with, for the statistics: "last", "mean:5" records, or "best_validation".
+    equal_within : the share of a loss within which a difference does not matter, for the statistics.
+    """
+
+    name: str
+    file: Path
+    toml: str
+    title: str
+    description: str
+    problems: tuple[ProblemSetting, ...]
+    tuning_seeds: int
+    reporting_seeds: int
+    optimizers: tuple[OptimizerSetting, ...]
+    record_params: int = 0
+    looks: tuple[int, ...] = ()
+    final: str = "mean:5"
+    equal_within: float = 0.05
+
+    def roles(self) -> Iterator[tuple[int, Role]]:
+        """Yield every seed with its role."""
+        for seed in range(self.tuning_seeds):
+            yield seed, "tuning"
+        for seed in range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.reporting_seeds):
+            yield seed, "reporting"
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield every cell, by problem, optimizer and learning rate."""
+        for problem, setting in itertools.product(self.problems, self.optimizers):
+            for rate in setting.learning_rates:
+                yield Cell(problem.label, setting.label, rate, self._identity(problem, setting, rate))
+
+    def runs(self) -> Iterator[Run]:
+        """Yield every run, by cell and seed."""
+        return runs_of(self.cells(), list(self.roles()), self.record_params)
+
+    def count(self) -> int:
+        """Return the number of runs."""
+        rates = sum(len(setting.learning_rates) for setting in self.optimizers)
+        return len(self.problems) * rates * (self.tuning_seeds + self.reporting_seeds)
+
+    def _identity(self, problem: ProblemSetting, setting: OptimizerSetting, rate: float) -> str:
+        """Return a digest of everything but the seed that decides a run's numbers."""
+        parts = {
+            "problem": [problem.name, problem.settings, self._scripts[problem.label]],
+            "rule": setting.rule,
+            "hyperparameters": setting.hyperparameters,
+            "learning_rate": rate,
+            "record_at": digest(repr(problem.record_at)),
+            "code": self.codes[problem.label, setting.rule],
+        }
+        return digest(json.dumps(parts, sort_keys=True))
+
+    @cached_property
+    def codes(self) -> dict[tuple[str, str], str]:
+        """Problem's label and rule → the digest of the code that computes their runs.
+
+        It is of the code as it was when the first run was identified.
+        """
+        problems, rules = self._code
+        return {
+            (label, rule): joint_digest(problems[label], rules[rule])
+            for label, rule in itertools.product(problems, rules)
+        }
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Name → version of the installed packages that decide numbers, by name."""
+        codes = [code for kind in self._code for code in kind.values()]
+        return dict(sorted(item for code in codes for item in code.packages.items()))
+
+    @cached_property
+    def _code(self) -> tuple[dict[str, Code], dict[str, Code]]:
+        """The code of the problems by label, and that of the rules."""
+        return (
+            {setting.label: problem_code(setting.problem) for setting in self.problems},
+            {setting.rule: plugin_code(setting.rule, self.file.parent) for setting in self.optimizers},
+        )
+
+    @cached_property
+    def _scripts(self) -> dict[str, str]:
+        return {setting.label: script_digest(setting.problem) for setting in self.problems}

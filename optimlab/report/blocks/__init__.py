@@ -1,0 +1,49 @@
+"""The page's interactive charts: Vega-Lite specifications, and the tables that they draw.
+
+Nothing that `optimlab.statistics` computes is computed here: charts only filter its tables by what a
+reader chooses. The exception is the loss traces: they are smoothed run by run, and only then are the
+quartiles over the seeds taken, in the browser.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from optimlab.report.blocks.budget import budget_chart
+from optimlab.report.blocks.pairs import differences_chart, wins_chart
+from optimlab.report.blocks.rates import rates_chart
+from optimlab.report.blocks.targets import profiles_chart, targets_chart
+from optimlab.report.blocks.traces import traces_chart
+from optimlab.report.style import Look
+from optimlab.report.vega import Chart, Palette
+from optimlab.statistics import Comparison
+
+__all__ = ["Chart", "draw_charts"]
+
+
+def draw_charts(
+    comparison: Comparison,
+    runs: pd.DataFrame,
+    traces: pd.DataFrame,
+    styles: dict[str, Look],
+    unit: str,
+) -> list[Chart]:
+    """Return the charts that an experiment has the numbers for.
+
+    Parameters
+    ----------
+    comparison : `optimlab.statistics.compare_optimizers` of its tables.
+    runs, traces : its tables.
+    styles : the look of each optimizer.
+    unit : of the loss, "" if it has none.
+    """
+    palette = Palette(styles)
+    return [
+        *traces_chart(comparison, traces, palette, unit),
+        *targets_chart(comparison, palette),
+        *profiles_chart(comparison, palette),
+        *rates_chart(comparison, runs, traces, palette, unit),
+        *budget_chart(comparison, palette, unit),
+        *wins_chart(comparison),
+        *differences_chart(comparison, unit),
+    ]

@@ -1,0 +1,91 @@
+"""What a tuning budget buys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import altair as alt
+import numpy as np
+
+from optimlab.report import vega
+from optimlab.report.style import GREY
+from optimlab.report.vega import METRICS, Chart, Palette
+from optimlab.statistics import Comparison
+
+COLUMNS = ["optimizer", "trials", "expected_loss", "interval_low", "interval_high", "rank"]
+
+
+def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterator[Chart]:
+    """Yield the ranking after a number of trials that the reader chooses, over the curves."""
+    table = comparison.budget
+    if table.empty or table["trials"].max() < 2 or not np.isfinite(table["expected_loss"]).any():
+        return
+    table = table[np.isfinite(table["expected_loss"])]
+    least, most = int(table["trials"].min()), int(table["trials"].max())
+    title = f"expected final {METRICS[f'{comparison.basis.loss}_loss']}{f' ({unit})' if unit else ''}"
+    scale, axis = vega.loss_scale(table[["interval_low", "expected_loss", "interval_high"]])
+    tooltip = vega.tooltip(
+        {
+            "optimizer": "datum.optimizer",
+            "learning rates tried": vega.written("trials", "d"),
+            "rank": vega.written("rank", "d"),
+            "expected loss": vega.written("expected_loss"),
+            "95 % interval": vega.between("interval_low", "interval_high"),
+        }
+    )
+    every = alt.Chart(alt.NamedData("budget"))
+    here = every.transform_filter("datum.trials === trials")
+
+    loss = alt.X("expected_loss:Q").scale(scale).axis(axis).title(title)
+    rows = alt.Y("optimizer:N").sort(field="rank", op="min").title(None).axis(labelLimit=120)
+    own = palette.colour(legend=False)
+    ends = {"x": alt.X("interval_low:Q").scale(scale), "x2": alt.X2("interval_high:Q")}
+    ranking = alt.layer(
+        here.mark_rule(strokeWidth=3, opacity=0.45, aria=False).encode(y=rows, color=own, **ends),
+        here.mark_point(filled=True, size=110, opacity=1).encode(
+            loss, rows, own, palette.shape(), tooltip=tooltip
+        ),
+    ).properties(
+        width=vega.WIDTH,
+        height=30 * len(palette.labels),
+        title=vega.heading(
+            alt.ExprRef(
+                "trials === 0 ? 'ranking with textbook learning rates' : "
+                "'ranking after ' + trials + (trials === 1 ? ' trial' : ' trials')"
+            )
+        ),
+    )
+
+    x = alt.X("trials:Q").title("learning rates tried (0: the textbook one)")
+    x = x.axis(format="d", tickMinStep=1, grid=False)
+    y = alt.Y("expected_loss:Q").scale(scale).axis(axis).title(None)
+    colour = palette.colour()
+    tried, untried = (every.transform_filter(f"datum.trials {sign} 0") for sign in (">", "==="))
+    band = tried.mark_area(opacity=0.12, aria=False)
+    rule = here.transform_aggregate(groupby=["trials"]).mark_rule(color=GREY, opacity=0.7, aria=False)
+    curves = alt.layer(
+        band.encode(x, alt.Y("interval_low:Q").scale(scale), alt.Y2("interval_high:Q"), colour),
+        tried.mark_line(strokeWidth=2, aria=False).encode(x, y, colour, palette.dash()),
+        untried.mark_point(filled=True, size=70, opacity=1, aria=False).encode(
+            x, y, colour, palette.shape(), tooltip=tooltip
+        ),
+        here.mark_point(filled=True, size=60, opacity=1).encode(
+            x, y, colour, palette.shape(), tooltip=tooltip
+        ),
+        rule.encode(x),
+    ).properties(width=vega.WIDTH, height=260, title=vega.heading(title))
+
+    chart = alt.vconcat(ranking, curves, spacing=36).resolve_scale(**vega.APART)
+    chart = chart.add_params(vega.slider("trials", most, (least, most), 1, "Learning rates tried"))
+    wide, narrow = (30 * len(palette.labels) + 260 + 207 + rows for rows in palette.rows())
+    yield Chart(
+        name="budget",
+        heading="What tuning buys",
+        caption="What to expect if only so many learning rates of the grid are tried, drawn at random, "
+        "and the best of them by the tuning seeds is kept. Bands and bars: 95 % bootstrap intervals "
+        "over the reported seeds. Who is left with a rate that ends worse than it began counts with "
+        "the loss of the start.",
+        alt=f"Ranking and line chart. Losses after all trials: {vega.medians(comparison)}.",
+        **vega.finish_parts(chart, (wide, narrow)),
+        tables={"budget": table[COLUMNS]},
+    )

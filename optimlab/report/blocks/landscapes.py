@@ -1,0 +1,285 @@
+"""What is said and drawn of paths: on each landscape, and on a network's own loss surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from optimlab import statistics
+from optimlab.experiment.validation import validate
+from optimlab.formatting import number
+from optimlab.problems import PROBLEMS, Landscape
+from optimlab.problems.base import Problem
+from optimlab.report.figures.landscapes import (
+    Surface,
+    landscape_surface,
+    paths_figure,
+    plane_figure,
+)
+from optimlab.report.style import Look
+from optimlab.statistics import trajectories as paths
+from optimlab.statistics.plane import Plane, explained_shares, losses_on_plane, paths_on_plane
+
+Array = np.ndarray
+
+PLANE_GRID = 41  # points along each side: 1,681 evaluations of the network, some seconds
+PLANE_MARGIN = 0.12  # of the paths' extent
+
+
+@dataclass(frozen=True)
+class PathsPart:
+    """The paths on one problem.
+
+    Attributes
+    ----------
+    problem : its label.
+    summary : `optimlab.statistics.trajectories.summarize_paths` of the reported runs.
+    reference : the label of plain gradient descent; None where it did not run.
+    steps : of a run.
+    seed : the one whose paths are drawn.
+    paths : optimizer, step, x, y, train_loss of that seed; on a landscape alone.
+    rates : the learning rate of each optimizer.
+    landscape : what they are on, if it is one.
+    """
+
+    problem: str
+    summary: pd.DataFrame
+    reference: str | None
+    steps: int
+    seed: int
+    paths: pd.DataFrame
+    rates: dict[str, float]
+    landscape: Landscape | None
+
+
+@dataclass(frozen=True)
+class PlanePart:
+    """The paths on the plane through a network's loss surface.
+
+    Attributes
+    ----------
+    plane, paths : from `optimlab.statistics.plane.paths_on_plane`, with the paths' true ``train_loss``.
+    shares : optimizer → how much of its own path lies in the plane.
+    surface : the training loss on the plane.
+    seed : whose paths they are.
+    """
+
+    plane: Plane
+    paths: pd.DataFrame
+    shares: dict[str, float]
+    surface: Surface
+    seed: int
+
+
+def describe_paths(
+    runs: pd.DataFrame, traces: pd.DataFrame, problems: dict[str, Any]
+) -> list[PathsPart]:
+    """Return what is to be said of the paths on each problem of an experiment.
+
+    Parameters
+    ----------
+    runs, traces : its tables.
+    problems : label → the problem's name and settings, from experiment.json.
+    """
+    parts = []
+    for label, settings in problems.items():
+        own = runs[runs["problem"] == label]
+        steps = traces[traces["problem"] == label]
+        reported = statistics.reported_runs(own) if len(own) else own
+        mine = steps[steps["run_id"].isin(reported["run_id"])]
+        if len(mine):  # else every run failed, or is still to come
+            parts.append(_describe(label, own, reported, mine, read_problem(settings)))
+    return parts
+
+
+def _describe(
+    label: str, runs: pd.DataFrame, reported: pd.DataFrame, mine: pd.DataFrame, problem: Problem | None
+) -> PathsPart:
+    landscape = problem if isinstance(problem, Landscape) else None
+    marks = (landscape.minima, landscape.saddles) if landscape else ()
+    reference = paths.gradient_descent(runs)
+    summary = paths.summarize_paths(paths.measure_paths(mine, *marks), reference)
+    seed, steps = int(mine["seed"].min()), int(mine["step"].max())
+    drawn = mine[mine["seed"] == seed].reindex(columns=["optimizer", "step", "x", "y", "train_loss"])
+    return PathsPart(
+        problem=label,
+        summary=summary,
+        reference=reference,
+        steps=steps,
+        seed=seed,
+        paths=drawn,
+        rates=dict(zip(reported["optimizer"], reported["learning_rate"], strict=True)),
+        landscape=landscape,
+    )
+
+
+def describe_plane(
+    runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame, settings: dict[str, Any]
+) -> PlanePart | None:
+    """Return the paths on the plane through the loss surface; None where there can be none.
+
+    Parameters
+    ----------
+    runs, traces, params : an experiment's tables, of one problem.
+    settings : the problem's name and settings.
+    """
+    problem = read_problem(settings)
+    reported = statistics.reported_runs(runs)
+    chosen = reported[reported["run_id"].isin(params["run_id"])]
+    if problem is None or isinstance(problem, Landscape) or chosen.empty:
+        return None
+    if getattr(problem, "evaluate_with", "batch") != "batch":  # each run has averages of its own
+        return None
+    seed = int(chosen["seed"].min())
+    shown = params[params["run_id"].isin(chosen.loc[chosen["seed"] == seed, "run_id"])]
+    rows = np.stack(shown["params"].tolist())
+    if len(np.unique(rows[np.isfinite(rows).all(axis=1)], axis=0)) < 3:  # too few to span a plane
+        return None
+    losses = traces[["run_id", "step", "train_loss"]]
+    plane, on_plane = paths_on_plane(shown.merge(losses, on=["run_id", "step"], how="left"))
+    x, y = (_grid(on_plane[axis]) for axis in ("x", "y"))
+    nowhere = np.empty((0, 2))
+    heights = losses_on_plane(problem, plane, x, y)
+    surface = Surface(x, y, heights, nowhere, nowhere)
+    return PlanePart(plane, on_plane, explained_shares(plane, shown), surface, seed)
+
+
+def _grid(values: pd.Series) -> Array:
+    margin = PLANE_MARGIN * (values.max() - values.min())
+    return np.linspace(values.min() - margin, values.max() + margin, PLANE_GRID)
+
+
+def read_problem(settings: dict[str, Any]) -> Problem | None:
+    """Return the problem of a name and settings, as experiment.json has them; None if it is unknown."""
+    kind = PROBLEMS.get(str(settings.get("name")))
+    others = {key: value for key, value in settings.items() if key != "name"}
+    return validate(kind, others, "", []) if kind else None
+
+
+def summary_table(parts: list[PathsPart]) -> pd.DataFrame:
+    """Return the summaries of all problems, of one at least, as one table: what paths.csv holds."""
+    tables = [part.summary.assign(problem=part.problem) for part in parts]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["problem", *table.columns.drop("problem")]]
+
+
+def path_figure(part: PathsPart, styles: dict[str, Look], *, narrow: bool = False) -> Figure:
+    """Return the figure of the paths on a landscape."""
+    assert part.landscape is not None
+    surface = landscape_surface(part.landscape, part.paths)
+    return paths_figure(surface, part.paths, part.rates, styles, narrow=narrow)
+
+
+def figure_of_plane(part: PlanePart, styles: dict[str, Look], *, narrow: bool = False) -> Figure:
+    """Return the figure of the paths on the plane."""
+    return plane_figure(part.surface, part.paths, part.plane.explained, styles, narrow=narrow)
+
+
+def plane_warning(part: PlanePart) -> str:
+    """Return what the plane hides, in words and numbers."""
+    share = 100 * part.plane.explained.sum()
+    known = [label for label, share in part.shares.items() if np.isfinite(share)]
+    least = min(known, key=lambda label: part.shares[label])
+    most = max(known, key=lambda label: part.shares[label])
+    each = (f"{100 * part.shares[label]:.0f} % of the way of {label}" for label in (most, least))
+    return (
+        f"The plane holds {share:.0f} % of the variance of the paths, but not of each alike: "
+        f"{', '.join(each)}. The contours are the true training loss in the plane. A path runs beside "
+        "it, so it has another loss than the contours under it, and paths that meet in the picture need "
+        "not meet."
+    )
+
+
+@dataclass(frozen=True)
+class PathsSection:
+    """What the page says of paths, in words and a table.
+
+    Attributes
+    ----------
+    heading, paragraphs : text.
+    caption, columns, rows : of the table; as many cells a row as columns.
+    figures : none; its charts are beside it.
+    """
+
+    heading: str
+    paragraphs: list[str]
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+    figures: tuple[()] = ()
+
+
+def paths_section(parts: list[PathsPart]) -> PathsSection | None:
+    """Return the section on paths: who zigzags less than gradient descent, who leaves the saddles.
+
+    Parameters
+    ----------
+    parts : from `describe_paths`.
+
+    Returns
+    -------
+    The section; None where plain gradient descent did not run, so that there is nothing to compare with.
+    """
+    references = {part.reference for part in parts}
+    if None in references or not references:
+        return None
+    reference = str(next(iter(references)))
+    overview = paths.zigzag_overview({part.problem: part.summary for part in parts}, reference)
+    said = [f"{label} {text}" for label, text in overview.items()]
+    if len(parts) == 1:  # the sentence with the numbers says more than a count of one
+        answers = paths.zigzag_answers(parts[0].summary, reference)
+        said = [f"{label}: {answer}" for label, answer in answers.items()]
+    with_saddles = [part for part in parts if part.summary["never_left"].notna().any()]
+    for part in with_saddles:
+        said.append(paths.saddle_overview(part.problem, part.summary, part.steps))
+    columns = ["Optimizer", *(part.problem for part in parts)]
+    columns += [f"Steps to leave the {part.problem}" for part in with_saddles]
+    labels = list(dict.fromkeys(label for part in parts for label in part.summary["optimizer"]))
+    rows = []
+    for label in labels:
+        cells = [_zigzag_cell(part, label) for part in parts]
+        cells += [_saddle_cell(part, label) for part in with_saddles]
+        rows.append([label, *cells])
+    return PathsSection(
+        heading="How they move",
+        paragraphs=said,
+        caption="Mean cosine between successive updates, weighted by their length: 1 is a straight "
+        "line, −1 a path to and fro; medians with 95 % bootstrap intervals. Less, more: it turns less "
+        f"or more than {reference}, by a signed-rank test over the seeds, Holm-corrected over the "
+        "optimizers; open: it cannot tell. Seeds start near a few points, and what is said holds for "
+        "these starts.",
+        columns=columns,
+        rows=rows,
+    )
+
+
+def _row_of(part: PathsPart, label: str) -> dict[Any, Any] | None:
+    own = part.summary[part.summary["optimizer"] == label]
+    return own.to_dict("records")[0] if len(own) else None
+
+
+def _zigzag_cell(part: PathsPart, label: str) -> str:
+    row = _row_of(part, label)
+    if row is None or np.isnan(row["mean_cosine_median"]):
+        return "–"
+    middle, low, high = (
+        f"{row[f'mean_cosine_{part}'] + 0.0:.2f}".replace("-", "−") for part in ("median", "low", "high")
+    )
+    cosine = middle if np.isnan(row["mean_cosine_low"]) else f"{middle} [{low}, {high}]"
+    verdict = paths.compare_zigzag(row)
+    return f"{cosine} {verdict}" if verdict else cosine
+
+
+def _saddle_cell(part: PathsPart, label: str) -> str:
+    row = _row_of(part, label)
+    if row is None or pd.isna(row["never_left"]):
+        return "–"
+    never = f"{row['never_left']} of {row['seeds']} never"
+    if row["never_left"] == row["seeds"]:
+        return never
+    steps = number(row["steps_to_leave_median"])
+    return f"{steps}; {never}" if row["never_left"] else steps

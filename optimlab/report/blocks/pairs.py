@@ -1,0 +1,210 @@
+"""Every two optimizers: who beats whom how often, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from optimlab.formatting import p_value_text
+from optimlab.report import vega
+from optimlab.report.style import GREY, INK
+from optimlab.report.vega import METRICS, Chart
+from optimlab.statistics import Comparison
+
+DECADE = 10  # a number of seeds that is less certain than this is not told
+LETTER = 6.5  # pixels, about, of a letter of an axis
+
+
+def wins_chart(comparison: Comparison) -> Iterator[Chart]:
+    """Yield the overview of all pairs: how often the optimizer of a row beats that of a column."""
+    pairs = comparison.pairs
+    if pairs.empty:
+        return
+    columns = ["setting", "better", "worse", "seeds", "share_won", "p_value_adjusted", "different"]
+    other = pairs.rename(columns={"better": "worse", "worse": "better"})
+    other["share_won"] = 1 - other["share_won"]
+    table = pd.concat([pairs[columns], other[columns]], ignore_index=True)
+    table = table.rename(columns={"better": "row", "worse": "column"}).astype({"different": int})
+    table["p_value"] = [
+        p_value_text(value) if np.isfinite(value) else "" for value in table["p_value_adjusted"]
+    ]
+    order = [label for label in comparison.summary["optimizer"] if label in set(table["row"])]
+    bare: Any = {"ticks": False, "domain": False}
+    x = alt.X("column:N").scale(domain=order).title("beats this one")
+    cell, longest = f"width / {len(order)}", max(map(len, order))
+    is_crowded = f"{cell} < {LETTER * longest + 8}"
+    x = x.axis(
+        orient="top",
+        labelLimit=120,
+        labelAngle=alt.ExprRef(f"{is_crowded} ? -90 : 0"),
+        labelAlign=alt.ExprRef(f"{is_crowded} ? 'left' : 'center'"),
+        labelBaseline=alt.ExprRef(f"{is_crowded} ? 'middle' : 'bottom'"),
+        **bare,
+    )
+    y = alt.Y("row:N").scale(domain=order).title(None).axis(labelLimit=120, **bare)
+    shade = alt.Color("share_won:Q").scale(scheme="purpleorange", domain=[0, 1], reverse=True)
+    ink = (
+        alt.when("abs(datum.share_won - 0.5) > 0.35")
+        .then(alt.value("white"))
+        .otherwise(alt.value("black"))
+    )
+    tooltip = vega.tooltip(
+        {
+            "row": "datum.row",
+            "column": "datum.column",
+            "seeds that the row wins": f"{vega.written('share_won', '.0%')} + ' of ' + datum.seeds",
+            "adjusted p-value": "datum.p_value",
+        }
+    )
+    base = alt.Chart(alt.NamedData("wins")).transform_filter("datum.setting === setting")
+    text = base.transform_calculate(
+        text=f"{cell} < 50 ? format(100 * datum.share_won, '.0f') + (datum.different ? '*' : '') : "
+        "format(datum.share_won, '.0%') + (datum.different ? ' *' : '')"
+    )
+    chart = alt.layer(
+        base.mark_rect(strokeWidth=0).encode(x, y, shade.legend(None), tooltip=tooltip),
+        text.mark_text(fontSize=alt.ExprRef(f"{cell} < 50 ? 10 : 12"), aria=False, tooltip=None).encode(
+            x, y, alt.Text("text:N"), color=ink
+        ),
+    ).add_params(vega.setting_choice(table))
+    tuned = pairs[pairs["setting"] == "tuned"].to_dict("records")
+    said = [f"{row['better']} beats {row['worse']} on {100 * row['share_won']:.0f} %" for row in tuned]
+    yield Chart(
+        name="wins",
+        heading="Who beats whom",
+        caption="The share of the seeds on which the optimizer of the row ends with a lower loss than "
+        "that of the column, ties half, if both are tuned again: an estimate of the probability that "
+        "it does so once it is tuned anew, on a new seed. A star: one of the two is shown to be better.",
+        alt=f"Table of shares of the seeds: {'; '.join(said)}.",
+        **vega.finish(
+            chart,
+            "'share of seeds that the row wins'",
+            [vega.rates_words(comparison)],
+            38 * len(order) + 24,
+        ),
+        tables={"wins": table},
+    )
+
+
+def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
+    """Yield the differences of every pair, seed by seed."""
+    points = vega.first_seeds(comparison.differences)
+    finite = points.loc[np.isfinite(points["difference"]), "difference"]
+    if finite.empty:
+        return
+    pairs = comparison.pairs.assign(
+        pair=comparison.pairs["better"] + " – " + comparison.pairs["worse"],
+        place=comparison.pairs.groupby("setting").cumcount(),
+        text=[_result(row) for row in comparison.pairs.to_dict("records")],
+        seeds_to_settle=comparison.pairs["seeds_to_settle"].astype(float),  # may be too many for an int
+    )
+    named = ["setting", "better", "worse", "pair", "place"]
+    points = points.merge(pairs[named], on=named[:3])
+    # Steps of the golden ratio spread neighbours apart, the same way every time.
+    points["offset"] = points.groupby(["setting", "pair"]).cumcount() * 0.618034 % 1
+    room = f"({vega.NARROW} ? 64 : 100)"  # for the text at the right
+    least, most = "ends[setting][0]", "ends[setting][1]"
+    end = f"{least} + ({most} - {least}) * width / max(width - {room}, 40)"
+    scale = alt.Scale(domain=[alt.ExprRef(least), alt.ExprRef(end)], nice=False, clamp=True)
+    loss = METRICS[f"{comparison.basis.loss}_loss"]
+    x = alt.X("difference:Q").scale(scale).title(f"second − first{f' ({unit})' if unit else ''}")
+    x = x.axis(labelBound=True)
+    y = alt.Y("pair:N").sort(field="place", op="min").title(None)
+    y = y.axis(labelLimit=170, ticks=False, labelExpr=_in_lines("datum.label", " – "))
+    offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])
+    tooltip = vega.tooltip(
+        {
+            "pair": "datum.pair",
+            "difference (IQM)": vega.written("difference_iqm", ".3~g"),
+            "95 % interval": vega.between("difference_low", "difference_high", ".3~g"),
+            "smallest difference to be seen": vega.written("smallest_difference", ".3~g"),
+            "seeds to settle": vega.written("seeds_to_settle", ",d"),
+        }
+    )
+    chosen = alt.Chart(alt.NamedData("pairs")).transform_filter("datum.setting === setting")
+    seeds = alt.Chart(alt.NamedData("differences")).transform_filter("datum.setting === setting")
+    mean = chosen.transform_filter("isFinite(datum.difference_iqm)")
+    interval = mean.transform_filter("isValid(datum.difference_low)")
+    ends = {"x": alt.X("difference_low:Q").scale(scale), "x2": alt.X2("difference_high:Q")}
+    chart = alt.layer(
+        alt.Chart(alt.InlineData([{}])).mark_rule(color=GREY, aria=False).encode(x=alt.datum(0)),
+        seeds.transform_filter("isFinite(datum.difference)")
+        .mark_circle(size=22, opacity=0.45, color=GREY, aria=False)
+        .encode(x, y, offset),
+        interval.mark_rule(strokeWidth=3, color=INK, aria=False).encode(y=y, **ends),
+        mean.mark_point(filled=True, shape="diamond", size=100, color=INK, opacity=1).encode(
+            x=alt.X("difference_iqm:Q").scale(scale), y=y, tooltip=tooltip
+        ),
+        chosen.transform_calculate(said=_in_lines("datum.text", ", "))
+        .mark_text(align="right", baseline="middle", fontSize=11, color=INK)
+        .encode(x=alt.value(alt.ExprRef("width")), y=y, text="said:N"),
+    ).add_params(vega.constant("ends", _ends(points)), vega.setting_choice(pairs))
+    shown = ["difference_iqm", "difference_low", "difference_high", "smallest_difference"]
+    still_open = pairs[(pairs["setting"] == "tuned") & (pairs["outcome"] == "undecided")]
+    yield Chart(
+        name="pairs",
+        heading="Every pair, seed by seed",
+        caption="Dots: how much higher the second optimizer of the pair ends than the first, one dot "
+        f"a seed ({vega.seeds_shown(comparison.differences)}), both at their chosen learning rates. "
+        "Diamonds: the difference between their interquartile means if both are tuned again and again, "
+        "with its 95 % interval, of each pair by itself. At the right: the share of the seeds on which "
+        "the first wins, and the p-value, adjusted for all claims of this page."
+        f"{_what_it_takes(still_open, has_both=len(set(pairs['setting'])) > 1)}",
+        alt="Strip chart of differences, one row a pair.",
+        **vega.finish(
+            chart,
+            f"'differences in final {loss}'",
+            [vega.rates_words(comparison)],
+            34 * int(pairs.groupby("setting")["pair"].nunique().max()),
+        ),
+        tables={
+            "pairs": pairs[["setting", "pair", "place", "text", *shown, "seeds_to_settle"]],
+            "differences": points[["setting", "pair", "place", "seed", "difference", "offset"]],
+        },
+    )
+
+
+def _ends(points: pd.DataFrame) -> dict[str, list[float]]:
+    """Return for each setting the least and the greatest difference, with 0 between them."""
+    finite = points[np.isfinite(points["difference"])].groupby("setting")["difference"]
+    low, high = finite.min().clip(upper=0), finite.max().clip(lower=0)
+    return {str(setting): [float(low[setting]), float(high[setting])] for setting in low.index}
+
+
+def _in_lines(text: str, between: str) -> str:
+    """Return an expression: a text, on a phone in two lines."""
+    return f"{vega.NARROW} ? split({text}, '{between}') : {text}"
+
+
+def _result(row: dict[Any, Any]) -> str:
+    """Return the share of seeds won, and the p-value, in words."""
+    if np.isnan(row["p_value_adjusted"]):
+        return "too few seeds"
+    return f"{100 * row['share_won']:.0f} %, {p_value_text(row['p_value_adjusted'])}"
+
+
+def _what_it_takes(still_open: pd.DataFrame, *, has_both: bool) -> str:
+    """Return how many seeds the open pairs would take, where that is known to within a decade.
+
+    Where a reader can choose between tuned and textbook rates, it says that it is of the tuned ones.
+    """
+    needed = {
+        row["pair"]: float(f"{row['seeds_to_settle']:.2g}")  # it is no more exact than that
+        for row in still_open.to_dict("records")
+        if row["seeds_to_settle_high"] <= DECADE * row["seeds_to_settle_low"]
+    }
+    if not needed:
+        return ""
+    texts = "; ".join(
+        f"{pair} {f'about {seeds:,.0f}' if seeds < 1e6 else 'over a million'}"
+        for pair, seeds in needed.items()
+    )
+    where = " At tuned learning rates: if" if has_both else " If"
+    return (
+        f"{where} the observed differences hold, separating the open pairs would need this many seeds: "
+        f"{texts}."
+    )

@@ -1,0 +1,75 @@
+"""How the optimizers move, for the page and its folder: words, charts, tables and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from optimlab.report.blocks.landscapes import (
+    PathsSection,
+    describe_paths,
+    describe_plane,
+    figure_of_plane,
+    path_figure,
+    paths_section,
+    summary_table,
+)
+from optimlab.report.blocks.paths_chart import landscapes_chart, plane_chart
+from optimlab.report.figures.static import Calls, drawing, slug
+from optimlab.report.style import Look
+from optimlab.report.vega import Chart, Palette
+
+
+@dataclass(frozen=True)
+class PathsReport:
+    """What is reported of paths; empty where there is nothing to say.
+
+    Attributes
+    ----------
+    section : words and a table for the page.
+    charts : for the page.
+    tables : file → the table to write as CSV.
+    figures : name → the call that draws it.
+    """
+
+    section: PathsSection | None = None
+    charts: list[Chart] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    figures: Calls = field(default_factory=dict)
+
+
+def report_paths(
+    runs: pd.DataFrame,
+    traces: pd.DataFrame,
+    params: pd.DataFrame | None,
+    experiment: dict[str, Any],
+    styles: dict[str, Look],
+) -> PathsReport:
+    """Return what is to be reported of the paths of an experiment.
+
+    Parameters
+    ----------
+    runs, traces, params : its tables; params where parameters were recorded.
+    experiment : its experiment.json; tables of an older sweep say nothing of problems.
+    styles : the look of each optimizer.
+    """
+    about = experiment.get("problems") or {}
+    problems = {label: each.get("problem") or {} for label, each in about.items()}
+    if not problems or "problem" not in runs or "problem" not in traces:
+        return PathsReport()
+    parts = describe_paths(runs, traces, problems)
+    plane = None
+    if params is not None and len(params) and len(problems) == 1:
+        plane = describe_plane(runs, traces, params, next(iter(problems.values())))
+    section, palette = paths_section(parts), Palette(styles)
+    charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
+    figures: Calls = {}
+    for number, part in enumerate((part for part in parts if part.landscape), 1):
+        name = f"paths-{number}-{slug(part.problem, 'problem')}"
+        figures |= drawing(name, path_figure, part, styles)
+    if plane:
+        figures |= drawing("plane", figure_of_plane, plane, styles)
+    tables = {"paths.csv": summary_table(parts)} if parts else {}
+    return PathsReport(section, charts, tables, figures)

@@ -1,0 +1,206 @@
+"""Every learning rate: final loss, outcome, and the traces of the one that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from optimlab import statistics
+from optimlab.formatting import number, split_name
+from optimlab.report import vega
+from optimlab.report.figures.plots import CLOCKS, clock_of
+from optimlab.report.style import GREY, INK
+from optimlab.report.vega import METRICS, Chart, Palette
+from optimlab.statistics import Comparison
+
+BAD, MARKED = "#d8d8d8", "#cc0000"
+
+
+def rates_chart(
+    comparison: Comparison, runs: pd.DataFrame, traces: pd.DataFrame, palette: Palette, unit: str
+) -> Iterator[Chart]:
+    """Yield final loss against learning rate, every cell's outcome, and the traces of a cell."""
+    summary = comparison.summary
+    cells, bands = (
+        table.assign(key=table["optimizer"].map(palette.key))
+        for table in (_cells(statistics.final_bands(runs), summary), _cell_traces(runs, traces))
+    )
+    if cells.groupby("optimizer").size().max() < 2 or bands.empty:
+        return
+    rates = sorted(set(cells["learning_rate"]))
+    names = [number(rate) for rate in rates]
+    bind: Any = {
+        "key": alt.binding_select(
+            options=[palette.key(label) for label in palette.labels],
+            labels=palette.labels,
+            name="Optimizer",
+        ),
+        "learning_rate": alt.binding_select(options=rates, labels=names, name="Learning rate"),
+    }
+    cell = alt.selection_point(
+        name="cell",
+        fields=["key", "learning_rate"],
+        on="click",
+        clear=False,
+        toggle=False,
+        value=[
+            {
+                "key": palette.key(summary["optimizer"].iloc[0]),
+                "learning_rate": float(summary["learning_rate"].iloc[0]),
+            }
+        ],
+        bind=bind,
+    )
+    loss = METRICS[f"{comparison.basis.loss}_loss"] + (f" ({unit})" if unit else "")
+    chart = alt.vconcat(
+        _sensitivity(cells, palette, cell, f"final {loss}"),
+        _outcomes(cells, palette, cell, names),
+        _traces_of_cell(
+            bands, cell, f"loss during training{f' ({unit})' if unit else ''}", CLOCKS[clock_of(traces)]
+        ),
+        spacing=36,
+    ).resolve_scale(**vega.APART)
+    chosen = zip(summary["optimizer"], summary["learning_rate"], strict=True)
+    wide, narrow = (26 * len(palette.labels) + 260 + 220 + 336 + rows for rows in palette.rows())
+    yield Chart(
+        name="learning-rates",
+        heading="Every learning rate",
+        caption="Top: medians over all seeds and the middle half of them; a ring marks the rate that "
+        "the tuning seeds alone chose; what is too high for the axis is at its top. Middle: the median "
+        "final loss of every optimizer and rate, dark where it is low; words where half of the runs or "
+        "more went wrong. Choose a point or a cell, by a click or from the lists: below are its traces.",
+        alt="Line chart, table of outcomes, and traces of one cell. Chosen learning rates: "
+        + ", ".join(f"{label} {number(rate)}" for label, rate in chosen),
+        **vega.finish_parts(chart, (wide, narrow)),
+        tables={"cells": cells, "cell_traces": bands},
+    )
+
+
+def _cells(bands: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Return what the page shows of each optimizer and learning rate."""
+    chosen = set(zip(summary["optimizer"], summary["learning_rate"], strict=True))
+    keys = zip(bands["optimizer"], bands["learning_rate"], strict=True)
+    return bands[["optimizer", "learning_rate", "low", "median", "high"]].assign(
+        rate=[number(rate) for rate in bands["learning_rate"]],
+        bad=[_worst(row) for row in bands.to_dict("records")],
+        chosen=[int(key in chosen) for key in keys],
+    )
+
+
+def _worst(row: dict[Any, Any]) -> str:
+    """Return the commonest thing that went wrong in a cell, where half of its runs or more did."""
+    shares = {status: row[status] for status in statistics.STATUSES[1:]}
+    return max(shares, key=lambda status: shares[status]) if sum(shares.values()) >= 0.5 else ""
+
+
+def _cell_traces(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
+    """Return the bands of training and validation loss of every optimizer and learning rate."""
+    thin = vega.thinned(traces, vega.MOST_RECORDS // 2)
+    pieces = [
+        statistics.trace_bands(runs, thin, f"{split}_loss").assign(split=split_name(split))
+        for split in ("train", "validation")
+        if thin[f"{split}_loss"].notna().any()
+    ]
+    columns = ["optimizer", "split", "learning_rate", "time", "low", "median", "high"]
+    if not pieces:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(pieces, ignore_index=True).rename(columns={clock_of(traces): "time"})[columns]
+
+
+def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -> Any:
+    """Return final loss against learning rate; a click on a point chooses its cell."""
+    scale, axis = vega.loss_scale(cells[["low", "median", "high"]])
+    rates = sorted(set(cells["learning_rate"]))
+    powers = vega.round_ticks(rates[0], rates[-1], digits=(1,))
+    x = alt.X("learning_rate:Q").scale(type="log", nice=False).title("learning rate")
+    x = x.axis(format="~g", grid=False, values=powers if len(powers) > 2 else rates)
+    y = alt.Y("median:Q").scale(scale).axis(axis).title(None)
+    base = alt.Chart(alt.NamedData("cells")).transform_filter("isFinite(datum.median)")
+    band = base.transform_filter("isFinite(datum.high)").mark_area(opacity=0.12, aria=False)
+    line = base.mark_line(strokeWidth=2, aria=False)
+    point = base.mark_point(filled=True, size=90, opacity=1, stroke=INK, cursor="pointer")
+    ring = alt.when(cell).then(alt.value(3)).when("datum.chosen").then(alt.value(1.5))
+    tooltip = vega.tooltip(
+        {
+            "optimizer": "datum.optimizer",
+            "learning rate": "datum.rate",
+            "median final loss": vega.written("median"),
+            "middle half": vega.between("low", "high"),
+        }
+    )
+    colour = palette.colour()
+    return alt.layer(
+        band.encode(x, alt.Y("low:Q").scale(scale), alt.Y2("high:Q"), colour),
+        line.encode(x, y, colour, palette.dash()),
+        point.encode(
+            x, y, colour, palette.shape(), strokeWidth=ring.otherwise(alt.value(0)), tooltip=tooltip
+        ).add_params(cell),
+    ).properties(width=vega.WIDTH, height=260, title=vega.heading(title))
+
+
+def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]) -> Any:
+    """Return a grid of all cells, coloured by their median loss; a click chooses one."""
+    bare: Any = {"ticks": False, "domain": False}
+    x = alt.X("rate:O").scale(domain=names).title("learning rate").axis(labelAngle=0, **bare)
+    y = alt.Y("optimizer:N").scale(domain=palette.labels).title(None).axis(labelLimit=120, **bare)
+    is_bad = "datum.bad || !isFinite(datum.median)"
+    shade, within, is_dark = vega.shade("median", cells.loc[cells["bad"] == "", "median"])
+    fill = alt.when(is_bad).then(alt.value(BAD)).otherwise(shade)
+    ink = alt.when(f"!({is_bad}) && {is_dark}").then(alt.value("white")).otherwise(alt.value("black"))
+    width = alt.when(cell).then(alt.value(3)).otherwise(alt.value(0))
+    tooltip = vega.tooltip(
+        {
+            "optimizer": "datum.optimizer",
+            "learning rate": "datum.rate",
+            "median final loss": vega.written("median"),
+            "half of the runs or more": "datum.bad",
+        }
+    )
+    base = alt.Chart(alt.NamedData("cells")).transform_calculate(shade=within)
+    text = base.transform_calculate(
+        text=f"{vega.NARROW} ? '' : datum.bad ? datum.bad : format(datum.median, '.2~g')"
+    )
+    return alt.layer(
+        base.mark_rect(stroke=MARKED, cursor="pointer").encode(
+            x, y, fill, strokeWidth=width, tooltip=tooltip
+        ),
+        text.mark_text(fontSize=10.5, limit=alt.ExprRef("width / 11"), aria=False, tooltip=None).encode(
+            x, y, alt.Text("text:N"), color=ink
+        ),
+    ).properties(
+        width=vega.WIDTH, height=26 * len(palette.labels), title=vega.heading("median final loss")
+    )  # fmt: skip
+
+
+def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> Any:
+    """Return training and validation loss during training at the chosen cell."""
+    is_log = vega.log_ends(bands["low"]) is not None
+    scale = alt.Scale(type="log" if is_log else "linear", nice=False)
+    axis = alt.Axis(tickCount=5, grid=False, format=".2~g")
+    splits = [split for split in ("training", "validation") if split in set(bands["split"])]
+    colours = {"training": GREY, "validation": "#0072B2"}
+    legend = alt.Legend(
+        title=None, orient="top", symbolOpacity=1, symbolType="stroke", symbolStrokeWidth=2.5
+    )
+    colour = alt.Color("split:N").scale(domain=splits, range=[colours[split] for split in splits])
+    colour = colour.legend(legend)
+    x = alt.X("time:Q").title(clock).axis(grid=False)
+    y = alt.Y("median:Q").scale(scale).axis(axis).title(None)
+    chosen = alt.Chart(alt.NamedData("cell_traces")).transform_filter(cell)
+    line = chosen.transform_filter("isFinite(datum.median)")
+    if is_log:  # 0 has no place on it
+        line = line.transform_filter("datum.low > 0")
+    name = "datum.optimizer + ' at learning rate ' + format(datum.learning_rate, '~g')"
+    label = chosen.transform_aggregate(groupby=["optimizer", "learning_rate"]).transform_calculate(
+        text=name
+    )
+    return alt.layer(
+        line.transform_filter("isFinite(datum.high)").mark_area(opacity=0.15, aria=False)
+        .encode(x, alt.Y("low:Q").scale(scale), alt.Y2("high:Q"), colour),
+        line.mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
+        label.mark_text(align="right", baseline="top", fontSize=12, color=INK)
+        .encode(x=alt.value(alt.ExprRef("width")), y=alt.value(0), text="text:N"),
+    ).properties(width=vega.WIDTH, height=220, title=vega.heading(title))  # fmt: skip

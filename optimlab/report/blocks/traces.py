@@ -1,0 +1,195 @@
+"""Loss, accuracy and gradient norm during training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from optimlab.report import vega
+from optimlab.report.figures.plots import clock_of
+from optimlab.report.vega import METRICS, Chart, Palette
+from optimlab.statistics import Comparison
+
+IS_LOG = "(log_y && indexof(metric, 'accuracy') < 0)"  # accuracies crowd at 1, where logarithms are flat
+MOST_ROWS = 30_000  # of the table: where there are many runs, fewer records of each are shown
+
+
+def traces_chart(
+    comparison: Comparison, traces: pd.DataFrame, palette: Palette, unit: str
+) -> Iterator[Chart]:
+    """Yield the traces of the reported runs: every metric, by step or epoch."""
+    reported = vega.first_seeds(comparison.reported)[["setting", "optimizer", "seed", "run_id"]]
+    most = max(2, min(vega.MOST_RECORDS, MOST_ROWS // max(1, len(reported))))
+    thin = vega.thinned(traces, most)
+    records = thin[["step", "epoch"]].drop_duplicates("step")  # a run that failed has none of its own
+    numbers = thin[["run_id", "step", *(name for name in METRICS if name in thin)]]
+    table = reported.merge(records, how="cross").merge(numbers, how="left", on=["run_id", "step"])
+    metrics = [name for name in METRICS if name in table and table[name].notna().any()]
+    if table.empty or f"{comparison.basis.loss}_loss" not in metrics:
+        return
+    for name in metrics:  # a run that diverged counts as infinite, or as naming no image rightly
+        if name.endswith(("loss", "accuracy")):
+            table[name] = table[name].fillna(np.inf if name.endswith("loss") else 0)
+    columns = ["setting", "optimizer", "seed", "step", "epoch", *metrics]
+    names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
+    boxes, is_shown, hidden = palette.shown()
+    clocks = {"step": "steps"} if clock_of(traces) == "step" else {"epoch": "epochs", "step": "steps"}
+    data = alt.NamedData("traces")
+    layers = alt.layer(*_trace_layers(palette), data=data)
+    layers = layers.properties(padding={"left": 5, "top": 5, "right": 5, "bottom": 16})
+    chart = _smoothed(layers, is_shown).add_params(
+        vega.constant("labels", palette.labels),
+        vega.constant("names", names),
+        vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
+        vega.setting_choice(table),
+        vega.radio("clock", clock_of(traces), clocks, "Against"),
+        vega.checkbox("log_y", True, "log y"),
+        vega.checkbox("log_x", False, "log x"),
+        vega.checkbox("bands", True, "bands"),
+        vega.checkbox("single", False, "single seeds"),
+        vega.slider("smoothing", 0, (0, 0.9), 0.05, "Smoothing"),
+        *boxes,
+    )
+    steps, shown = traces["step"].nunique(), table["step"].nunique()
+    thinned = f" Of {steps:,} recorded steps, {shown} are shown." if steps > shown else ""
+    alone = (
+        " A click in the legend shows one optimizer alone, further clicks more of them."
+        if len(palette.labels) > 1
+        else ""
+    )
+    yield Chart(
+        name="traces",
+        heading="Loss during training",
+        caption=f"Lines: medians over {vega.seeds_shown(comparison.reported)}. Bands: the middle half "
+        "of them, step by step; no single run need be inside throughout. A run that diverged counts as "
+        "infinite; a gradient norm is that of the runs that have one. Smoothing is done run by run, "
+        "before medians are taken: the thin line is the median without it, and single seeds stay as "
+        f"they are.{alone}{thinned}",
+        alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
+        **vega.finish(
+            chart,
+            f"names[metric] + ({IS_LOG} ? ', log scale' : '')",
+            [
+                vega.rates_words(comparison),
+                "smoothing > 0 ? 'smoothing ' + format(smoothing, '.2~f') : ''",
+                hidden,
+            ],
+            380,
+            palette.rows(),
+        ),
+        tables={"traces": table[columns]},
+    )
+
+
+def _smoothed(chart: Any, is_shown: str) -> Any:
+    """Add each run's smoothed value: a mean whose weights fall off as sᵈ, d records before and after.
+
+    With s the smoothing, the part before is sᵏ Σ s⁻ⁱ xᵢ over the records i ≤ k, and the part after
+    s⁻ᵏ Σ sⁱ xᵢ over i ≥ k: sums that only grow, which is what a window can do. Where a run is infinite
+    it stays so, and nothing near it is.
+    """
+    by_step: Any = {"sort": [alt.SortField("step")], "groupby": ["optimizer", "seed"]}
+    raw = f"datum[metric] > {vega.ENDLESS} ? {vega.ENDLESS} : datum[metric]"
+    known = f"datum.raw < {vega.ENDLESS} ? 1 : 0"
+    total, weights = (
+        f"(datum.near * datum.{name}_before + datum.far * datum.{name}_after - {own})"
+        for name, own in (("sum", "datum.known * datum.raw"), ("weight", "datum.known"))
+    )
+    before: Any = {"sum_before": "sum(sum_far)", "weight_before": "sum(weight_far)"}
+    after: Any = {"sum_after": "sum(sum_near)", "weight_after": "sum(weight_near)"}
+    return (
+        chart.transform_filter("datum.setting === setting")
+        .transform_filter(is_shown)
+        .transform_calculate(raw=raw, time="datum[clock]")
+        .transform_filter("isValid(datum.raw)")
+        .transform_window(record="row_number()", **by_step)
+        .transform_calculate(
+            known=known,
+            near="smoothing > 0 ? pow(smoothing, datum.record) : 0",
+            far="smoothing > 0 ? pow(smoothing, -datum.record) : 0",
+        )
+        .transform_calculate(
+            weight_near="datum.known * datum.near",
+            weight_far="datum.known * datum.far",
+            sum_near="datum.known * datum.near * datum.raw",
+            sum_far="datum.known * datum.far * datum.raw",
+        )
+        .transform_window(**before, frame=[None, 0], **by_step)
+        .transform_window(**after, frame=[0, None], **by_step)
+        .transform_calculate(
+            value=f"smoothing > 0 && datum.known ? {total} / {weights} : datum.raw",
+            x=vega.scaled("datum.time", "log_x"),
+            key="'o' + indexof(labels, datum.optimizer)",
+        )
+        .transform_filter("isValid(datum.x)")
+    )
+
+
+def _trace_layers(palette: Palette) -> list[alt.Chart]:
+    x = alt.X(
+        "x:Q",
+        axis=vega.log_axis("log_x", "x", title=None, grid=False),
+        scale=alt.Scale(zero=False, nice=False),
+    )
+
+    def y(field: str) -> alt.Y:
+        return alt.Y(
+            f"{field}:Q", axis=vega.log_axis(IS_LOG, "y", title=None), scale=alt.Scale(zero=False)
+        )
+
+    smooth, raw = _quartiles("value"), _quartiles("raw")
+    colour, dash = palette.colour(legend=True), palette.dash()
+    hover, rule = vega.hover_rule(palette, smooth, "value_middle", "x", ["x", "time"], x)
+    band = smooth.transform_filter("bands && isValid(datum.low)").mark_area(opacity=0.15, aria=False)
+    seeds = (
+        alt.Chart()
+        .transform_filter("single")
+        .transform_calculate(
+            y=vega.scaled(f"(datum.raw < {vega.ENDLESS / 1e10} ? datum.raw : null)", IS_LOG)
+        )
+        .mark_line(strokeWidth=0.6, opacity=0.3, aria=False)
+    )
+    unsmoothed = raw.transform_filter("smoothing > 0").mark_line(strokeWidth=1, opacity=0.4, aria=False)
+    line = smooth.mark_line(strokeWidth=2, aria=False)
+    points = smooth.transform_filter(hover).mark_point(filled=True, size=50, opacity=1, aria=False)
+    return [
+        band.encode(x, y("low"), alt.Y2("high:Q"), colour),
+        seeds.encode(x, y("y"), colour, alt.Detail("seed:N")),
+        unsmoothed.encode(x, y("middle"), colour),
+        line.encode(x, y("middle"), colour, dash),
+        points.encode(x, y("middle"), colour),
+        rule,
+        vega.below("clock === 'epoch' ? 'epochs of training' : 'steps of training'"),
+    ]
+
+
+def _quartiles(field: str) -> Any:
+    """Return a chart of median and quartiles over the seeds, of a field and on the chosen scale.
+
+    Every column is named after the field: Vega-Lite makes one aggregate of two with the same groups.
+    """
+    ends = {"low": "q1", "middle": "median", "high": "q3"}
+    summaries: Any = {f"{field}_{name}": f"{op}({field})" for name, op in ends.items()}
+    finite = {
+        f"{field}_{name}_finite": f"datum.{field}_{name} < {vega.ENDLESS / 1e10} "
+        f"? datum.{field}_{name} : null"
+        for name in ends
+    }
+    top = f"{field}_top"
+    high = f"datum.{field}_high_finite"
+    highest: Any = {top: f"max({field}_high_finite)"}
+    return (
+        alt.Chart()
+        .transform_aggregate(**summaries, groupby=["optimizer", "key", "x", "time"])
+        .transform_calculate(**finite)
+        .transform_joinaggregate(**highest)
+        .transform_calculate(
+            low=vega.scaled(f"datum.{field}_low_finite", IS_LOG),
+            middle=vega.scaled(f"datum.{field}_middle_finite", IS_LOG),
+            high=vega.scaled(f"(isValid({high}) ? {high} : datum.{top})", IS_LOG),
+        )
+    )

@@ -1,0 +1,416 @@
+"""Figures from tables: they draw what `optimlab.statistics` has counted, and read no files.
+
+Every figure has a wide form for a page or a paper and a narrow one for a phone. An optimizer looks
+the same in all of them, by colour, dashes and marker, so that a grey print can be read as well.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
+from PIL import Image
+
+from optimlab.formatting import number, split_name
+from optimlab.report.style import GREY, INK, Look, style
+from optimlab.statistics import STATUSES
+
+Array = np.ndarray
+
+DOTS_AN_INCH = 200
+
+
+CLOCKS = {"epoch": "epochs of training", "step": "steps of training"}
+STATUS_FILLS: dict[str, dict[str, Any]] = {
+    "stuck": {"alpha": 0.35},
+    "diverged": {"alpha": 1.0},
+    "failed": {"alpha": 1.0, "hatch": "//////"},
+}
+RING: Any = {"markersize": 9, "markeredgecolor": INK, "markeredgewidth": 1.2}
+
+
+def traces_figure(
+    bands: dict[str, pd.DataFrame],
+    traces: pd.DataFrame,
+    styles: dict[str, Look],
+    *,
+    unit: str = "",
+    narrow: bool = False,
+) -> Figure:
+    """Draw the loss against training time: median, quartile band and faint single seeds.
+
+    Parameters
+    ----------
+    bands : split ("train", …) → `optimlab.statistics.trace_bands` of its loss at the chosen rates.
+    traces : the traces of the same runs.
+    styles : the look of each optimizer, from `looks`.
+    unit : of the loss, if it has one.
+    """
+    with style(styles):
+        figure = new_figure(3.7 if narrow else 9, 2.6 * len(bands) + 0.6 if narrow else 4)
+        shape = (len(bands), 1) if narrow else (1, len(bands))
+        panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
+        shown = [label for label in styles if any(label in set(b["optimizer"]) for b in bands.values())]
+        clock = clock_of(traces)
+        for axes, (split, band) in zip(panels, bands.items(), strict=True):
+            _draw_bands(axes, band, clock, {label: styles[label] for label in shown})
+            for label in shown:
+                runs = traces[traces["optimizer"] == label]
+                _draw_seeds(axes, runs, clock, f"{split}_loss", styles[label].colour)
+            axes.set(ylabel=_with_unit(f"{split_name(split)} loss", unit), xlabel="")
+            if not narrow or axes is panels[-1]:
+                axes.set_xlabel(CLOCKS[clock])
+        _legend(figure, [_handle(label, styles[label]) for label in shown])
+        sns.despine(fig=figure)
+        return _settled(figure)
+
+
+def rates_figure(
+    bands: dict[str, pd.DataFrame],
+    traces: pd.DataFrame,
+    look: Look,
+    *,
+    chosen: float | None,
+    unit: str = "",
+    narrow: bool = False,
+) -> Figure:
+    """Draw the loss of one optimizer against training time, one panel a learning rate.
+
+    Parameters
+    ----------
+    bands : split → `optimlab.statistics.trace_bands` of its loss, of this optimizer.
+    traces : the traces of the same runs.
+    look : of the optimizer.
+    chosen : the learning rate to mark as the chosen one.
+    unit : of the loss, if it has one.
+    """
+    rates = sorted({rate for band in bands.values() for rate in band["learning_rate"]})
+    columns = min(2 if narrow else 4, len(rates))
+    rows = -(-len(rates) // columns)
+    width = 3.7 if narrow else max(2.4 * columns - 0.6, 5)
+    clock = clock_of(traces)
+    looks_of = {"train": Look(GREY, (3, 1.2), ""), "validation": Look(look.colour, (), "")}
+    with style():
+        figure, panels = _grid(rows, columns, width, panel_height=1.15 if narrow else 1.5)
+        top = _loss_scale(panels[0, 0], pd.concat(bands.values()))
+        panels[0, 0].yaxis.set_minor_locator(NullLocator())
+        for place, axes in enumerate(panels.flat):
+            axes.set_visible(place < len(rates))
+            axes.tick_params(labelbottom=place >= len(rates) - columns, labelleft=place % columns == 0)
+        for axes, rate in zip(panels.flat, rates, strict=False):
+            runs = traces[traces["learning_rate"] == rate]
+            for split, band in bands.items():
+                mine, drawn = band[band["learning_rate"] == rate], looks_of[split]
+                _draw_band(axes, mine, clock, drawn.colour, top)
+                median = np.minimum(mine["median"], top)
+                axes.plot(mine[clock], median, color=drawn.colour, linewidth=1.6,
+                          linestyle=drawn.line_style)  # fmt: skip
+                _draw_seeds(axes, runs, clock, f"{split}_loss", drawn.colour)
+            is_chosen = rate == chosen
+            axes.set_title(
+                f"rate {number(rate)}, chosen" if is_chosen else f"rate {number(rate)}",
+                fontweight="bold" if is_chosen else "normal",
+                color=INK if is_chosen else "#555555",
+                pad=3,
+            )
+        figure.supxlabel(CLOCKS[clock], fontsize=9, y=0.06 / figure.get_figheight(), va="bottom")
+        figure.supylabel(_with_unit("loss", unit), fontsize=9, x=0.06 / width, ha="left")
+        handles = [_handle(f"{split_name(split)} loss", looks_of[split]) for split in bands]
+        figure.legend(handles=handles, ncols=2, loc="upper center", handlelength=3.2, borderaxespad=0.2)
+        sns.despine(fig=figure)
+        return figure
+
+
+def sensitivity_figure(
+    bands: pd.DataFrame,
+    chosen: dict[str, float],
+    styles: dict[str, Look],
+    *,
+    loss: str,
+    unit: str = "",
+    narrow: bool = False,
+) -> Figure:
+    """Draw the final loss against the learning rate, and beneath it the share of runs that went wrong.
+
+    Parameters
+    ----------
+    bands : `optimlab.statistics.final_bands`.
+    chosen : optimizer → the learning rate to ring.
+    styles : the look of each optimizer.
+    loss : the split that the loss is of.
+    unit : of the loss, if it has one.
+    """
+    shown = [label for label in styles if label in set(bands["optimizer"])]
+    with style(styles):
+        low = 0.3 * len(shown) + 0.2
+        figure = new_figure(3.7 if narrow else 9, 4.3 + low if narrow else 4.4 + low)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, low])
+        _draw_bands(upper, bands, "learning_rate", {label: styles[label] for label in shown})
+        for label in shown:
+            mine, look = bands[bands["optimizer"] == label], styles[label]
+            choice = mine[mine["learning_rate"] == chosen.get(label)]
+            upper.plot(choice["learning_rate"], choice["median"], linestyle="", marker=look.marker,
+                       color=look.colour, zorder=5, **RING)  # fmt: skip
+        upper.set(xscale="log", xlabel="", ylabel=_with_unit(f"final {split_name(loss)} loss", unit))
+        _draw_shares(lower, bands, shown, styles)
+        _learning_rate_ticks(lower, sorted(set(bands["learning_rate"])))
+        handles = [_handle(label, styles[label]) for label in shown]
+        handles.append(Line2D([], [], linestyle="", marker="o", label="chosen", color="white", **RING))
+        _legend(figure, handles)
+        sns.despine(fig=figure)
+        return _settled(figure)
+
+
+def accuracy_figure(
+    reported: pd.DataFrame,
+    summary: pd.DataFrame,
+    styles: dict[str, Look],
+    *,
+    narrow: bool = False,
+) -> Figure:
+    """Draw the final accuracy of every seed, with the median and its interval, the best on top.
+
+    Parameters
+    ----------
+    reported : the runs that numbers come from (`optimlab.statistics.reported_runs`).
+    summary : the summary of `optimlab.statistics.compare_optimizers`, with an accuracy.
+    styles : the look of each optimizer.
+    """
+    split = summary["accuracy"].iloc[0]
+    with style(styles):
+        figure = new_figure(3.7 if narrow else 9, 0.5 * len(summary) + 0.9)
+        axes = figure.subplots()
+        names = []
+        for place, row in enumerate(summary.to_dict("records")):
+            look = styles[row["optimizer"]]
+            values = reported.loc[reported["optimizer"] == row["optimizer"], f"final_{split}_accuracy"]
+            values = np.sort(100 * values.to_numpy(dtype=float))
+            drawn = values[np.isfinite(values)]
+            # Steps of the golden ratio spread neighbours apart, the same way every time.
+            offsets = (np.arange(len(drawn)) * 0.618034 % 1 - 0.5) * 0.5
+            axes.scatter(drawn, place + offsets, s=16, marker=look.marker, color=look.colour,
+                         alpha=0.55, linewidths=0)  # fmt: skip
+            ends = [100 * row["final_accuracy_interval_low"], 100 * row["final_accuracy_interval_high"]]
+            axes.plot(ends, [place, place], color=INK, linewidth=1.6, solid_capstyle="butt", zorder=4)
+            axes.plot(100 * row["final_accuracy_median"], place, marker="|", markersize=15,
+                      markeredgewidth=2, color=INK, zorder=5)  # fmt: skip
+            missing = len(values) - len(drawn)
+            names.append(row["optimizer"] + (f"\n({missing} without)" if missing else ""))
+        axes.set_yticks(range(len(names)), names)
+        axes.set(
+            ylim=(len(names) - 0.5, -0.5),
+            xlabel=f"final {split_name(split)} accuracy (percent of the images)",
+        )
+        axes.tick_params(axis="y", length=0, labelsize=9)
+        axes.grid(visible=False, axis="y")
+        sns.despine(fig=figure, left=True)
+        return _settled(figure)
+
+
+def pixels(figure: Figure) -> Image.Image:
+    """Return the figure drawn, 200 dots an inch."""
+    canvas = FigureCanvasAgg(figure)
+    with style():
+        canvas.draw()  # type: ignore[no-untyped-call]
+        drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return Image.fromarray(drawn).convert("RGB")
+
+
+def png(image: Image.Image) -> bytes:
+    """Return what `pixels` drew as PNG, the same bytes every time."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=4, dpi=(DOTS_AN_INCH, DOTS_AN_INCH))
+    return buffer.getvalue()
+
+
+def webp(image: Image.Image) -> bytes:
+    """Return what `pixels` drew as WebP: for a page, where PNG would be five times larger."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=85, method=3)
+    return buffer.getvalue()
+
+
+def svg(figure: Figure) -> bytes:
+    """Return the figure as SVG, the same bytes every time."""
+    buffer, nothing = io.BytesIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with style():
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    return buffer.getvalue()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches, that pyplot does not know and so need not forget."""
+    return Figure(figsize=(width, height), dpi=DOTS_AN_INCH, layout="constrained", facecolor="white")
+
+
+def _settled(figure: Figure) -> Figure:
+    """Lay a figure out once and for all, instead of again for every format."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    return figure
+
+
+def _with_unit(text: str, unit: str) -> str:
+    return f"{text} ({unit})" if unit else text
+
+
+def clock_of(traces: pd.DataFrame) -> str:
+    """Return the column that time is told by: steps where an epoch is one step."""
+    return "step" if traces["step"].equals(traces["epoch"].astype(traces["step"].dtype)) else "epoch"
+
+
+def _handle(label: str, look: Look) -> Line2D:
+    return Line2D([], [], color=look.colour, marker=look.marker, markersize=5, linewidth=1.6,
+                  label=label, linestyle=look.line_style)  # fmt: skip
+
+
+def _legend(figure: Figure, handles: list[Line2D]) -> None:
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), int(14 * figure.get_figwidth() / (longest + 9))))
+    figure.legend(handles=handles, ncols=columns, loc="outside upper center", handlelength=3.2,
+                  columnspacing=1.4, borderaxespad=0.2)  # fmt: skip
+
+
+def _grid(rows: int, columns: int, width: float, panel_height: float) -> tuple[Figure, Array]:
+    """Return a figure of equal panels that share their axes; its margins are set in inches."""
+    left, right, top, bottom, between = 0.75, 0.1, 0.55, 0.5, 0.28
+    height = rows * panel_height + (rows - 1) * between + top + bottom
+    figure = Figure(figsize=(width, height), dpi=DOTS_AN_INCH, facecolor="white")
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        top=1 - top / height,
+        bottom=bottom / height,
+        hspace=between / panel_height,
+        wspace=0.1,
+    )
+    return figure, figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+
+
+def _draw_bands(axes: Axes, bands: pd.DataFrame, over: str, styles: dict[str, Look]) -> None:
+    """Draw each optimizer's median line, in its own look, over its quartile band."""
+    top = _loss_scale(axes, bands)
+    for label, look in styles.items():
+        _draw_band(axes, bands[bands["optimizer"] == label], over, look.colour, top)
+    sns.lineplot(
+        bands.assign(median=bands["median"].clip(upper=top)),
+        x=over, y="median", ax=axes, estimator=None,
+        hue="optimizer", hue_order=list(styles),
+        palette={label: look.colour for label, look in styles.items()},
+        style="optimizer", style_order=list(styles),
+        dashes={label: cast(Any, look.dashes or "") for label, look in styles.items()},
+        markers={label: look.marker for label, look in styles.items()},
+        markeredgewidth=0, markersize=5, markevery=max(1, bands[over].nunique() // 11),
+        linewidth=1.6, legend=False, zorder=3,
+    )  # fmt: skip
+
+
+def _draw_band(axes: Axes, band: pd.DataFrame, over: str, colour: str, top: float) -> None:
+    """Draw a quartile band; an infinite quartile runs off the top."""
+    low, high = np.minimum(band["low"], top), np.minimum(band["high"], top)
+    axes.fill_between(band[over], low, high, color=colour, alpha=0.15, linewidth=0, zorder=2)
+
+
+def _draw_seeds(axes: Axes, traces: pd.DataFrame, clock: str, metric: str, colour: str) -> None:
+    """Draw every run as a faint line."""
+    points = traces[[clock, metric]].to_numpy(dtype=float)
+    runs = traces["run_id"].to_numpy()
+    paths = np.split(points, np.flatnonzero(runs[1:] != runs[:-1]) + 1)
+    lines = LineCollection(
+        paths, colors=colour, alpha=0.45 / len(paths) ** 0.5, linewidths=0.6, zorder=1
+    )
+    axes.add_collection(lines, autolim=False)
+
+
+def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
+    """Give an axis of losses its scale and limits; return a value above them, to draw infinity at."""
+    values = bands[["low", "median", "high"]].to_numpy().ravel()
+    values = values[np.isfinite(values)]
+    if not len(values) or not values.any():
+        axes.set(ylim=(0, 1), yticks=[])
+        axes.text(0.5, 0.5, "no median loss is finite" if not len(values) else "every median loss is 0",
+                  transform=axes.transAxes, ha="center", va="center", color=GREY)  # fmt: skip
+        return 10.0
+    if values.min() < 0:
+        size = np.abs(values).max()
+        axes.set_yscale("symlog", linthresh=size / 100)
+        axes.set_ylim(values.min() - 0.1 * size, values.max() + 0.1 * size)
+        return float(10 * size)
+    low, high = np.clip([values[values > 0].min(), values.max()], 1e-140, 1e140)  # their ratio is finite
+    axes.set(yscale="log", ylim=(low / (high / low) ** 0.05 / 1.05, high * (high / low) ** 0.05 * 1.05))
+    decades = np.log10(high / low)
+    few = LogLocator(subs=(1.0,) if decades > 2.2 else (1.0, 2.0, 5.0), numticks=9)
+    axes.yaxis.set_major_locator(few if decades > 0.5 else MaxNLocator(5))
+    between = LogLocator(subs=range(2, 10), numticks=99) if 2.2 < decades < 6 else NullLocator()
+    axes.yaxis.set_minor_locator(between)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    return float(high * 1e3)
+
+
+def _learning_rate_ticks(axes: Axes, rates: list[float]) -> None:
+    """Put a tick at every power of ten of the grid, or at every rate of a grid without them."""
+    powers = [
+        rate for rate in rates if np.isclose(np.log10(rate) % 1, 0) or np.isclose(np.log10(rate) % 1, 1)
+    ]
+    major = powers if len(powers) > 1 else rates
+    axes.xaxis.set_major_locator(FixedLocator(major))
+    axes.xaxis.set_minor_locator(FixedLocator([rate for rate in rates if rate not in major]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axes.set(xlabel="learning rate")
+
+
+def _draw_shares(axes: Axes, bands: pd.DataFrame, shown: list[str], styles: dict[str, Look]) -> None:
+    """Draw one row an optimizer: at each learning rate a bar as high as the share of bad runs."""
+    places = np.log10(np.array(sorted(set(bands["learning_rate"]))))
+    width = 0.6 * (np.diff(places).min() if len(places) > 1 else 0.5)
+    for row, label in enumerate(reversed(shown)):
+        mine = bands[bands["optimizer"] == label]
+        rate = mine["learning_rate"].to_numpy()
+        left, right = rate * 10 ** (-width / 2), rate * 10 ** (width / 2)
+        bottom = np.full(len(mine), float(row))
+        for status, fill in STATUS_FILLS.items():
+            height = 0.8 * mine[status].to_numpy()
+            some = height > 0
+            axes.bar(left[some], height[some], (right - left)[some], bottom[some], align="edge",
+                     linewidth=0, facecolor=styles[label].colour, edgecolor="white", **fill)  # fmt: skip
+            bottom += height
+    axes.set_yticks(np.arange(len(shown)), list(reversed(shown)), va="bottom")
+    axes.set(ylim=(0, len(shown)))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=True, axis="y")
+    present = [status for status in STATUSES[1:] if bands[status].max() > 0]
+    if present:
+        handles = [
+            Patch(
+                facecolor="#666666", edgecolor="white", linewidth=0, label=status, **STATUS_FILLS[status]
+            )
+            for status in present
+        ]
+        axes.set_title(" ", fontsize=8)
+        axes.legend(
+            handles=handles, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1
+        )
+        axes.set_title("share of runs, full height = all", loc="left", fontsize=8.5)
+    else:
+        axes.set_title("no run was stuck, diverged or failed", loc="left", fontsize=8.5)

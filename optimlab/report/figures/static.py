@@ -1,0 +1,180 @@
+"""Static figures as files: PNG and SVG, some of them pictures in the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from joblib import delayed
+from matplotlib.figure import Figure
+from PIL import Image
+
+from optimlab import statistics
+from optimlab.report.figures import plots
+from optimlab.report.style import Look
+
+Files = dict[str, bytes]  # name with ending → content
+Calls = dict[str, Any]  # name of a figure → the call, joblib's `delayed`, that returns its files
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of the page: its address, or its data as a URL, and its size in pixels."""
+
+    url: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class StaticFigure:
+    """A figure that the page shows as a picture.
+
+    Attributes
+    ----------
+    name : of its files, without ending.
+    caption, alt : what the figure shows; what a reader who cannot see it should know.
+    drawn : its files.
+    wide, narrow : for a screen and for a phone.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    drawn: Files
+    wide: Picture
+    narrow: Picture
+
+    def files(self) -> Files:
+        """Return its files."""
+        return self.drawn
+
+
+def figure_calls(
+    runs: pd.DataFrame,
+    traces: pd.DataFrame,
+    summary: pd.DataFrame,
+    styles: dict[str, Look],
+    unit: str,
+) -> Calls:
+    """Return the calls that draw all figures that the tables of an experiment have the numbers for.
+
+    Parameters
+    ----------
+    runs, traces : its tables.
+    summary : of `optimlab.statistics.compare_optimizers`.
+    styles : the look of each optimizer.
+    unit : of the loss, "" if it has none.
+    """
+    return {
+        **_traces_figure(runs, traces, styles, unit),
+        **_sensitivity_figure(runs, summary, styles, unit),
+        **_accuracy_figure(runs, summary, styles),
+        **_rates_figures(runs, traces, summary, styles, unit),
+    }
+
+
+def _traces_figure(
+    runs: pd.DataFrame, traces: pd.DataFrame, styles: dict[str, Look], unit: str
+) -> Calls:
+    """Return the call that draws the loss traces at the chosen rates."""
+    reported = statistics.reported_runs(runs)
+    mine = traces[traces["run_id"].isin(reported["run_id"])]
+    bands = _loss_bands(reported, mine)
+    if not bands:
+        return {}
+    return drawing("traces", plots.traces_figure, bands, mine, styles, unit=unit)
+
+
+def _sensitivity_figure(
+    runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
+) -> Calls:
+    """Return the call that draws final loss and failures against the rate, if there are two rates."""
+    if not _several_rates(runs):
+        return {}
+    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
+    bands, loss = statistics.final_bands(runs), statistics.basis(runs).loss
+    draw = plots.sensitivity_figure
+    return drawing("learning-rates", draw, bands, chosen, styles, loss=loss, unit=unit)
+
+
+def _accuracy_figure(runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look]) -> Calls:
+    """Return the call that draws every seed's final accuracy, if there are accuracies."""
+    if statistics.basis(runs).accuracy is None:
+        return {}
+    return drawing("accuracy", plots.accuracy_figure, statistics.reported_runs(runs), summary, styles)
+
+
+def _rates_figures(
+    runs: pd.DataFrame, traces: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
+) -> Calls:
+    """Return a call for each optimizer with several rates: it draws the losses at all of them."""
+    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
+    calls: Calls = {}
+    for place, label in enumerate(styles, start=1):
+        own_runs, own = runs[runs["optimizer"] == label], traces[traces["optimizer"] == label]
+        bands = _loss_bands(own_runs, own)
+        if bands and _several_rates(own_runs):
+            name = f"rates-{place}-{slug(label, 'optimizer')}"
+            options = {"chosen": chosen.get(label), "unit": unit}
+            calls |= drawing(name, plots.rates_figure, bands, own, styles[label], **options)
+    return calls
+
+
+def drawing(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Calls:
+    """Return the call that makes files of what ``draw(*tables, **options)`` draws."""
+    return {name: delayed(_draw)(name, draw, *tables, **options)}
+
+
+def _draw(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Files:
+    return figure_files(name, draw(*tables, **options))
+
+
+def figure_files(name: str, figure: Figure) -> Files:
+    """Return a figure as PNG and SVG."""
+    return {f"{name}.png": plots.png(plots.pixels(figure)), f"{name}.svg": plots.svg(figure)}
+
+
+def static_figure(
+    name: str, caption: str, alt: str, draw: Callable[..., Figure], *tables: Any, **options: Any
+) -> StaticFigure:
+    """Return what ``draw(*tables, **options)`` draws, wide and narrow, with its words."""
+    wide = draw(*tables, **options)
+    drawn, narrow = plots.pixels(wide), plots.pixels(draw(*tables, **options, narrow=True))
+    files = {f"{name}.png": plots.png(drawn), f"{name}.svg": plots.svg(wide)}
+    return StaticFigure(name, caption, alt, files, _picture(drawn), _picture(narrow))
+
+
+def picture_file(url: str, content: bytes) -> Picture:
+    """Return a PNG file beside the page as a picture of it."""
+    with Image.open(io.BytesIO(content)) as image:
+        return Picture(url, *image.size)
+
+
+def _picture(image: Image.Image) -> Picture:
+    data = base64.b64encode(plots.webp(image)).decode()
+    return Picture(f"data:image/webp;base64,{data}", *image.size)
+
+
+def _several_rates(runs: pd.DataFrame) -> bool:
+    """Return whether an optimizer was tried with more than one learning rate."""
+    return bool(runs.groupby("optimizer")["learning_rate"].nunique().max() > 1)
+
+
+def _loss_bands(runs: pd.DataFrame, traces: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return split → bands of its loss, for the splits that have a loss."""
+    return {
+        split: statistics.trace_bands(runs, traces, f"{split}_loss")
+        for split in ("train", "validation")
+        if traces[f"{split}_loss"].notna().any()
+    }
+
+
+def slug(label: str, otherwise: str) -> str:
+    """Return a label as a part of a file's name; `otherwise` where no letter of it can be there."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or otherwise

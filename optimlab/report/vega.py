@@ -1,0 +1,462 @@
+"""What the charts have in common: what a chart is, its data, controls, scales, colours and words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from optimlab.formatting import number
+from optimlab.report.style import CHART_CONFIG, GREY, INK, Look
+from optimlab.statistics import Comparison
+
+MOST_RECORDS = 120  # of a run; longer traces are thinned evenly
+MOST_SEEDS = 50  # of an optimizer at a learning rate
+WIDTH = 700  # of a part of a chart, until the page makes it as wide as there is room
+METRICS = {
+    "validation_loss": "validation loss",
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+    "validation_accuracy": "validation accuracy",
+    "train_accuracy": "training accuracy",
+    "test_accuracy": "test accuracy",
+    "gradient_norm": "gradient norm",
+}
+SETTINGS = {"tuned": "tuned", "default": "textbook default"}
+MOST_TICKS = 10  # of a logarithmic axis that is decades long
+ROUNDING = 1e-12  # a loss that is this little below 0 is 0
+FAR_ABOVE = 1e6  # times the median: where runs blow up, what is higher would squeeze all others
+ENDLESS = 1e100  # in place of infinity, which quantiles cannot be interpolated from
+INFINITY = "Infinity"  # what JavaScript turns into the number where it expects one
+APART: Any = dict.fromkeys(("x", "y", "color", "strokeDash"), "independent")  # scales of a chart's parts
+NARROW = "narrow"  # a signal, which the page sets: whether the chart is on a phone
+NARROWER = 265  # what a phone leaves of the width beside the axis and the menu, about
+FEWEST_TICKS = 3
+LABEL_LIMIT = 220  # pixels, of an entry of a legend
+LEGEND_ROW = 18.9  # pixels
+AROUND = 96  # pixels that title, subtitle and axis take of a chart's height
+LETTER = 7  # pixels, about, of a letter of a legend
+
+
+@dataclass(frozen=True)
+class Chart:
+    """An interactive chart.
+
+    Attributes
+    ----------
+    name : of its files, and of its place in the page.
+    heading, caption : what it is called; what it shows.
+    alt : what a reader who cannot see it should know.
+    spec : Vega-Lite, with named data sources in place of data.
+    tables : source → its rows.
+    room : its height in pixels, on a screen and on a phone, which the page reserves.
+    """
+
+    name: str
+    heading: str
+    caption: str
+    alt: str
+    spec: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+    room: tuple[int, int]
+
+    @property
+    def controls(self) -> list[dict[str, Any]]:
+        """The controls that a reader will have, in order, as Vega-Lite binds them."""
+        binds = [param["bind"] for param in self.spec.get("params", []) if "bind" in param]
+        return [each for bind in binds for each in ([bind] if "input" in bind else bind.values())]
+
+    def content(self) -> dict[str, Any]:
+        """Return what the page holds of the chart."""
+        tables = {name: encode(table) for name, table in self.tables.items()}
+        return {"spec": self.spec | {"description": self.alt}, "tables": tables, "room": self.room}
+
+    def files(self) -> dict[str, bytes]:
+        """Return the chart as it is first shown, as PNG and SVG: name with ending → content."""
+        import vl_convert
+
+        rows = {
+            name: table.replace({np.inf: INFINITY, -np.inf: f"-{INFINITY}"}).to_dict("records")
+            for name, table in self.tables.items()
+        }
+        spec = self.spec | {"datasets": self.spec.get("datasets", {}) | rows}
+        if spec.get("width") == "container":
+            spec |= {"width": WIDTH, "height": self.room[0]}
+        svg = vl_convert.vegalite_to_svg(spec)
+        png = vl_convert.svg_to_png(svg, ppi=200)
+        return {f"{self.name}.svg": svg.encode(), f"{self.name}.png": png}
+
+
+def encode(table: pd.DataFrame) -> dict[str, Any]:
+    """Return a table as the page holds it: a list a column; texts, which recur, as places in a list.
+
+    Numbers have four digits. JSON has no infinity: it is the text "Infinity", and NaN is null.
+    """
+    columns: dict[str, Any] = {}
+    for name, column in table.items():
+        if pd.api.types.is_numeric_dtype(column):
+            numbers = column.to_numpy(dtype=float, na_value=np.nan)
+            exact = name == "learning_rate"  # it is chosen by its value
+            columns[str(name)] = numbers.tolist() if exact else [_rounded(value) for value in numbers]
+        else:
+            places, texts = pd.factorize(column)
+            columns[str(name)] = {"texts": [str(text) for text in texts], "places": places.tolist()}
+    return columns
+
+
+def _rounded(value: float) -> float | str | None:
+    if np.isfinite(value):
+        return int(value) if abs(value) < 1e15 and value == int(value) else float(f"{value:.4g}")
+    return None if np.isnan(value) else INFINITY if value > 0 else f"-{INFINITY}"
+
+
+def select(name: str, value: str, options: Mapping[str, str], label: str) -> alt.Parameter:
+    """Return a choice from a list: value → what the reader sees."""
+    bind = alt.binding_select(options=list(options), labels=list(options.values()), name=label)
+    return alt.param(name=name, value=value, bind=bind)
+
+
+def radio(name: str, value: str, options: Mapping[str, str], label: str) -> alt.Parameter:
+    """Return a choice of a few: value → what the reader sees. One option alone is no choice."""
+    if len(options) < 2:
+        return alt.param(name=name, value=value)
+    bind = alt.binding_radio(options=list(options), labels=list(options.values()), name=label)
+    return alt.param(name=name, value=value, bind=bind)
+
+
+def checkbox(name: str, value: bool, label: str) -> alt.Parameter:
+    """Return a choice of yes or no."""
+    return alt.param(name=name, value=value, bind=alt.binding_checkbox(name=label))
+
+
+def slider(name: str, value: float, ends: tuple[float, float], step: float, label: str) -> alt.Parameter:
+    """Return a choice of a number."""
+    bind = alt.binding_range(min=ends[0], max=ends[1], step=step, name=label)
+    return alt.param(name=name, value=value, bind=bind)
+
+
+def constant(name: str, value: Any) -> alt.Parameter:
+    """Return what expressions may name, and no reader changes."""
+    return alt.param(name=name, value=value)
+
+
+def derived(name: str, expression: str) -> alt.Parameter:
+    """Return what follows from other parameters; as ``<name>_text`` what the slider <name> says."""
+    return alt.param(name=name, expr=expression)
+
+
+class Palette:
+    """The looks of an experiment's optimizers, as encodings of the field ``optimizer``."""
+
+    def __init__(self, styles: dict[str, Look]) -> None:
+        self.labels = list(styles)
+        self.colours = [look.colour for look in styles.values()]
+        self.dashes = [[2 * length for length in look.dashes] or [1, 0] for look in styles.values()]
+        self.shapes = [_shape(look) for look in styles.values()]
+
+    def key(self, label: str) -> str:
+        """Return what an optimizer is called where its label would be taken for code or a key."""
+        return f"o{self.labels.index(label)}"
+
+    def colour(self, *, legend: bool = True) -> alt.Color:
+        scale = alt.Scale(domain=self.labels, range=self.colours)
+        return alt.Color("optimizer:N", scale=scale, legend=self._legend() if legend else None)
+
+    def dash(self) -> alt.StrokeDash:
+        scale = alt.Scale(domain=self.labels, range=self.dashes)
+        return alt.StrokeDash("optimizer:N", scale=scale, legend=self._legend())
+
+    def shape(self) -> alt.Shape:
+        scale = alt.Scale(domain=self.labels, range=self.shapes)
+        return alt.Shape("optimizer:N", scale=scale, legend=None)
+
+    def _columns(self) -> tuple[int, int]:
+        """Return how many entries of the legend have room beside each other: on a screen, on a phone."""
+        entry = 45 + min(LABEL_LIMIT, LETTER * max(map(len, self.labels), default=0))
+        return min(6, max(1, 900 // entry)), max(1, NARROWER // entry)
+
+    def rows(self) -> tuple[int, int]:
+        """Return the height of the legend in pixels: on a screen, on a phone."""
+        wide, narrow = (int(LEGEND_ROW * -(-len(self.labels) // n)) for n in self._columns())
+        return wide, narrow
+
+    def _legend(self) -> alt.Legend:
+        wide, narrow = self._columns()
+        columns: Any = alt.ExprRef(f"{NARROW} ? {narrow} : {wide}")
+        return alt.Legend(
+            title=None, orient="top", columns=columns, symbolType="stroke", symbolOpacity=1,
+            symbolStrokeWidth=2.5, symbolSize=500, labelLimit=LABEL_LIMIT,
+        )  # fmt: skip
+
+    def shown(self) -> tuple[list[alt.Parameter], str, str]:
+        """Return a check box for each optimizer, which of them are checked, and which are not, in words.
+
+        The second is an expression that is true for a datum of a checked one; the third one that names
+        those that are hidden. Both, and the page, need the constant `labels`. A click on an entry of the
+        legend sets the same boxes, so that there is one state alone.
+        """
+        boxes = [checkbox(f"show_{place}", True, label) for place, label in enumerate(self.labels)]
+        names = [str(box.name) for box in boxes]
+        hidden = " + ".join(f"({name} ? '' : ', ' + labels[{k}])" for k, name in enumerate(names))
+        some = f"({hidden}) ? 'without ' + slice({hidden}, 2) : ''"
+        words = f"({' || '.join(names)}) ? {some} : 'no optimizer is chosen'"
+        return boxes, f"[{', '.join(names)}][indexof(labels, datum.optimizer)]", words
+
+
+def _shape(look: Look) -> str:
+    """Return a marker as a path of SVG in a square from −1 to 1."""
+    return "M" + "L".join(f"{x:.3f},{-y:.3f}" for x, y in 2 * look.corners) + "Z"
+
+
+def scaled(value: str, is_log: str) -> str:
+    """Return an expression: a value, or its logarithm where a check box says so; null if it has none."""
+    has_none = f"!isValid({value}) || ({is_log} && {value} <= 0)"
+    return f"{has_none} ? null : {is_log} ? log({value}) / LN10 : {value}"
+
+
+def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
+    """Return the axis of values that `scaled` gave, with ticks at 1, 2, 5, 10, … of logarithms.
+
+    Over many decades they are at powers of ten alone, and not at each. Vega cannot turn a linear scale
+    into a logarithmic one, so the values are turned instead.
+    """
+    ticks = [round(power + float(part), 4) for power in range(-12, 13) for part in np.log10([1, 2, 5])]
+    low, high = (f"domain('{scale}')[{end}]" for end in (0, 1))
+
+    def place(value: str) -> str:
+        rest = f"({value} - floor({value}))"
+        within = f"{rest} > 0.699 ? 3 : {rest} > 0.3011 ? 2 : {rest} > 0 ? 1 : 0"
+        return f"3 * (floor({value}) + 12) + ({within})"
+
+    stride = f"max(1, ceil(({high} - {low}) / 10))"
+    powers = f"sequence(ceil({low} / {stride}) * {stride}, {high} + 1e-9, {stride})"
+    are_many = f"{high} - {low} > 5 || {low} < -12 || {high} > 12"
+    few = f"slice({ticks}, {place(low)}, {place(high)})"
+    spread = f"sequence({low}, {high} + 1e-9, max(({high} - {low}) / 4, 1e-9))"  # of less than a decade
+    are_few = f"{place(high)} - ({place(low)}) < {FEWEST_TICKS}"
+    values = f"{is_log} ? ({are_many} ? {powers} : {are_few} ? {spread} : {few}) : null"
+    power = "pow(10, datum.value)"
+    digits = f"{are_few} ? '.3~r' : '.1~r'"
+    short = f"format({power}, {power} < 1e-3 || {power} >= 1e5 ? '.1~e' : {digits})"
+    label = f"{is_log} ? {short} : datum.label"
+    return alt.Axis(values=alt.ExprRef(values), labelExpr=label, **options)
+
+
+def below(text: str) -> alt.Chart:
+    """Return the title of a horizontal axis, as an expression; Vega-Lite has none such."""
+    x, y = alt.value(alt.ExprRef("width / 2")), alt.value(alt.ExprRef("height + 34"))
+    return (
+        alt.Chart(alt.InlineData([{}]))
+        .mark_text(fontSize=12, color=INK, aria=False, text=alt.ExprRef(text))
+        .encode(x=x, y=y)
+    )
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return ticks of a logarithmic axis: powers of ten if it is long, round numbers if it is short."""
+    if high > 3e3 * low:
+        ticks = round_ticks(low, high, (1,))
+        return ticks[:: -(-len(ticks) // MOST_TICKS)]
+    for digits in ((1, 2, 5), range(1, 10)):
+        ticks = round_ticks(low, high, digits)
+        if len(ticks) >= FEWEST_TICKS:
+            return ticks
+    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+
+
+def round_ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[float]:
+    """Return the numbers 1, 2, 5, 10, … times powers of ten between two positive ends."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+
+
+def loss_scale(values: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
+    """Return scale and axis for losses that may be infinite: logarithmic unless there are negative ones.
+
+    What is 0 is drawn at the end of the axis, and so is what is far above the others.
+    """
+    ends = log_ends(values)
+    if ends is None:
+        return alt.Scale(zero=False), alt.Axis(format=".4~g")
+    low, high = ends[0] / 1.05, ends[1] * 1.05
+    scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
+    return scale, alt.Axis(values=log_ticks(low, high), format=".4~g")
+
+
+def shade(field: str, losses: Any) -> tuple[alt.Color, str, str]:
+    """Return a colour for losses.
+
+    Parameters
+    ----------
+    field : of the losses in a table.
+    losses : those that decide where the colours begin and end.
+
+    Returns
+    -------
+    The encoding, of a field ``shade``; the expression to calculate that field by: the loss, or the end
+    of the scale that is nearer, since a logarithmic one has no colour for a loss that rounding made
+    negative; and the expression that is true where the colour is dark.
+    """
+    values = np.asarray(losses, dtype=float).ravel()
+    ends = log_ends(values)
+    finite = values[np.isfinite(values)]
+    low, high = ends or ((float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0))
+    middle = (low * high) ** 0.5 if ends else (low + high) / 2
+    kind: Any = "log" if ends else "linear"
+    scale = alt.Scale(type=kind, scheme="cividis", domain=[low, high], clamp=True)
+    within = f"clamp(datum.{field}, {low}, {high})"
+    return alt.Color("shade:Q", scale=scale, legend=None), within, f"datum.{field} <= {middle}"
+
+
+def log_ends(losses: Any) -> tuple[float, float] | None:
+    """Return where a logarithmic axis of losses begins and ends; None where they cannot be on one."""
+    values = np.asarray(losses, dtype=float).ravel()
+    values = values[np.isfinite(values)]
+    positive = values[values > 0]
+    if not len(positive) or values.min() < -ROUNDING:
+        return None
+    return float(positive.min()), float(
+        min(positive.max(), FAR_ABOVE * np.median(values)) or positive.max()
+    )
+
+
+def tooltip(lines: Mapping[str, str]) -> Any:
+    """Return a tooltip: what a line is called → the expression of its text; without one it is left out.
+
+    The page makes a table of it. Vega-Lite's own has a label for the key of an object, where it cannot
+    be just any text.
+    """
+    return _tooltip([(json.dumps(name), text) for name, text in lines.items()])
+
+
+def _tooltip(lines: Sequence[tuple[str, str]]) -> Any:
+    return alt.value(alt.ExprRef(f"[{', '.join(f'[{name}, {text}]' for name, text in lines)}]"))
+
+
+def written(field: str, form: str = ".4~g", of: str = "datum") -> str:
+    """Return an expression: a number as text, "" if there is none."""
+    value = f"{of}[{json.dumps(field)}]"
+    some = f"isFinite({value}) ? format({value}, '{form}') : {value} > 0 ? '∞' : '−∞'"
+    return f"(!isValid({value}) || isNaN({value}) ? '' : {some})"
+
+
+def between(low: str, high: str, form: str = ".4~g") -> str:
+    """Return an expression: two numbers as "from … to …", "" if one is missing."""
+    ends = f"isValid(datum.{low}) && isValid(datum.{high})"
+    return f"({ends} ? {written(low, form)} + ' to ' + {written(high, form)} : '')"
+
+
+def heading(text: Any) -> alt.TitleParams:
+    """Return the title of a part of a chart: a text, or an expression."""
+    return alt.TitleParams(text, anchor="start", frame="bounds")
+
+
+def hover_rule(
+    palette: Palette, chart: Any, value: str, at: str, groupby: list[Any], x: alt.X
+) -> tuple[alt.Parameter, alt.Chart]:
+    """Return a selection of the nearest `at`, and the rule that shows all optimizers' values there.
+
+    The chart has a field ``key``: "o" and the optimizer's place, since a label may be no legal field;
+    and the constant ``labels``.
+    """
+    hover = alt.selection_point(
+        name="hover", fields=[at], nearest=True, on="pointermove", clear="pointerout", empty=False
+    )
+    of = (
+        "(datum.datum || datum)"  # the cell around a rule, which is what the pointer meets, has the rule
+    )
+    lines = [
+        (f"labels[{k}]", written(palette.key(label), of=of)) for k, label in enumerate(palette.labels)
+    ]
+    tooltips = _tooltip([("'at'", written(groupby[-1], of=of)), *lines])
+    opacity = alt.when(hover).then(alt.value(0.6)).otherwise(alt.value(0))
+    rule = (
+        chart.transform_pivot("key", value=value, groupby=groupby)
+        .mark_rule(color=GREY, aria=False)
+        .encode(x, opacity=opacity, tooltip=tooltips)
+        .add_params(hover)
+    )
+    return hover, rule
+
+
+def seeds_shown(every: pd.DataFrame) -> str:
+    """Return whose seeds a chart shows, in words: "30 seeds", or "the first 50 of 200 seeds"."""
+    seeds = every["seed"].nunique()
+    return f"the first {MOST_SEEDS} of {seeds} seeds" if seeds > MOST_SEEDS else f"{seeds} seeds"
+
+
+def medians(comparison: Comparison) -> str:
+    """Return the median final losses in words."""
+    losses = comparison.summary.set_index("optimizer")["final_loss_median"]
+    return ", ".join(f"{label} {number(value, 3)}" for label, value in losses.items())
+
+
+def setting_choice(table: pd.DataFrame) -> alt.Parameter:
+    """Return the choice between tuned and textbook learning rates, where the table has both."""
+    there = {key: name for key, name in SETTINGS.items() if key in set(table["setting"])}
+    return radio("setting", next(iter(there)), there, "Learning rates")
+
+
+def first_seeds(reported: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the first few seeds."""
+    seeds = sorted(set(reported["seed"]))[:MOST_SEEDS]
+    return reported[reported["seed"].isin(seeds)]
+
+
+def thinned(traces: pd.DataFrame, most: int = MOST_RECORDS) -> pd.DataFrame:
+    """Return the traces at no more than so many steps, the first and the last among them."""
+    steps = np.unique(traces["step"])
+    if len(steps) > most:
+        steps = steps[np.unique(np.linspace(0, len(steps) - 1, most).round().astype(int))]
+    return traces[traces["step"].isin(steps)]
+
+
+def rates_words(comparison: Comparison) -> str:
+    """Return an expression: at which learning rates the optimizers are shown, by the chosen setting."""
+    is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
+    tuned = "tuned learning rates" if is_tuned else "the learning rates of the file"
+    return f"(setting === 'tuned' ? {tuned!r} : 'textbook learning rates')"
+
+
+def finish(
+    chart: Any, title: str, state: Sequence[str], height: float, legend: tuple[int, int] = (0, 0)
+) -> dict[str, Any]:
+    """Return a chart of one part: its specification, and its room, of which it fills every pixel.
+
+    Parameters
+    ----------
+    chart : from Altair.
+    title : what it shows, as an expression.
+    state : what a reader has chosen, as expressions, so that a saved or printed chart says it; "" is
+        left out.
+    height : of the plot, in pixels.
+    legend : the height of the legend, on a screen and on a phone.
+    """
+    chart = chart.properties(
+        width="container",
+        height=height,
+        title=alt.TitleParams(alt.ExprRef(title), anchor="start", frame="bounds"),
+        autosize=alt.AutoSizeParams(type="fit", contains="padding"),
+    ).add_params(constant("narrow", False))
+    spec = _specification(chart)
+    joined = " + ".join(f"(({each}) ? ' · ' + ({each}) : '')" for each in state)
+    spec["title"]["subtitle"] = {"expr": f"slice({joined}, 3)"}
+    wide, narrow = (round(height) + AROUND + rows for rows in legend)
+    return {"spec": spec, "room": (wide, narrow)}
+
+
+def finish_parts(parts: Any, room: tuple[int, int]) -> dict[str, Any]:
+    """Return a chart of several parts, one above the other: its specification, and its room."""
+    return {"spec": _specification(parts.add_params(constant("narrow", False))), "room": room}
+
+
+def _specification(chart: Any) -> dict[str, Any]:
+    """Return the specification; that Vega-Lite takes it is for the tests, since a check takes long."""
+    return dict(chart.configure(**CHART_CONFIG).to_dict(validate=False))

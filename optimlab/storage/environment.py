@@ -1,0 +1,105 @@
+"""The environment: what a reader must know of the machine and the versions to repeat a sweep."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+import optimlab
+
+PACKAGE = Path(__file__).parents[1]
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "joblib")
+
+
+def environment(packages: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """Return name → value, for people: versions, BLAS, processor, system, commit and date.
+
+    Parameters
+    ----------
+    packages : name → version of others that decided numbers.
+    """
+    return {
+        "optimlab": optimlab.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{library: _version(library) for library in LIBRARIES},
+        **packages,
+        **computing(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def describe_computing(by: Mapping[str, Any]) -> str:
+    """Return in words what computed a run."""
+    return ", ".join(f"{name} {value}" for name, value in by.items()) or "an unknown machine"
+
+
+@cache
+def computing() -> dict[str, str]:
+    """Return name → value of what decides the last bits of numbers: numpy, BLAS, and their kernels."""
+    vectors = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    return {"numpy": _version("numpy"), "blas": _blas(), "simd": " ".join(vectors[-1:])}
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _blas() -> str:
+    """Return the BLAS of numpy, and the kernels that it chose for this processor: they decide bits."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    kernels = {pool.get("architecture") for pool in threadpool_info() if pool["user_api"] == "blas"}
+    chosen = ", ".join(sorted(filter(None, kernels)))
+    return f"{blas['name']} {blas['version']}" + (f", {chosen} kernels" if chosen else "")
+
+
+def _cpu() -> str:
+    """Return the processor's name; Linux alone keeps it in a file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _commit() -> str:
+    """Return the commit of the code, with "+ changes" where the work tree differs from it.
+
+    That of the package's own repository: one in which it is installed, or lies untracked, says nothing
+    of it.
+    """
+    try:
+        if _git("rev-parse", "--show-prefix") != f"{PACKAGE.name}/":
+            return "unknown"
+        _git("ls-files", "--error-unmatch", "__init__.py", "../pyproject.toml")
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changes = _git("status", "--porcelain", "--", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit} + changes" if changes else commit
+
+
+def _git(*words: str) -> str:
+    """Return what git says of the folder of this package, whatever repository the environment names."""
+    command = ["git", "--no-optional-locks", "-C", str(PACKAGE), *words]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)  # noqa: S603
+    return done.stdout.strip()

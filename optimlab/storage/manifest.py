@@ -1,0 +1,256 @@
+"""The manifest: what experiment.json says of an experiment's results. One model, written and read.
+
+The tables are made from it and the parts alone: it lists the runs, in order, so that nothing has to be
+loaded or run to make them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from pydantic import AllowInfNan, BaseModel, JsonValue
+from pydantic_core import to_jsonable_python
+
+from optimlab import hints
+from optimlab.experiment.spec import FOLDER, Cell, Experiment, ProblemSetting, Role, Run, runs_of
+from optimlab.experiment.validation import Mistake, validate
+
+MANIFEST = "experiment.json"
+
+Count = Annotated[int, Ge(0), Le(10**12)]
+Finite = Annotated[float, AllowInfNan(False)]
+Positive = Annotated[float, Gt(0), AllowInfNan(False)]
+Seconds = Annotated[float, Ge(0), Le(1e12)]
+
+
+class AboutProblem(BaseModel):
+    """A problem: its name and settings, its network, and how long a run of it is."""
+
+    problem: dict[str, JsonValue] = {}
+    network: str | None = None
+    steps: Count | None = None
+    steps_per_epoch: Positive | None = None
+    stuck_loss: Finite | None = None
+    extra_metrics: list[str] = []
+    dtype: Literal["float32", "float64"] = "float64"
+
+
+class AboutOptimizer(BaseModel):
+    """A rule, its hyper-parameters, and the learning rates that were tried."""
+
+    label: str | None = None
+    rule: str | None = None
+    hyperparameters: dict[str, JsonValue] = {}
+    learning_rates: list[Positive] = []
+    default_learning_rate: Finite | None = None
+
+
+class LastSweep(BaseModel):
+    """How many runs the last sweep did, in how many seconds."""
+
+    runs: Count = 0
+    seconds: Seconds = 0
+
+
+class Computed(BaseModel):
+    """How many runs were computed by these libraries and kernels, which decide the last bits."""
+
+    by: dict[str, str] = {}
+    runs: Count = 0
+
+
+class Manifest(BaseModel):
+    """What experiment.json says. Any of it may be missing, as in results of an older version.
+
+    Attributes
+    ----------
+    name, title, description, toml, toml_sha256 : of the experiment's file.
+    file : the experiment's file, relative to the folder of its results, with which it may have moved.
+    command : what makes these results.
+    problem, network, steps, steps_per_epoch, stuck_loss : of the problem, where there is only one.
+    problems, optimizers : label → what it is.
+    seeds : role → its seeds.
+    record_params : of how many reporting seeds the parameters are recorded.
+    looks : of a sweep in rounds, the reporting seeds at each look at its results.
+    final, equal_within : what the statistics take for a run's end, and for practically equal.
+    cells : the problem, optimizer and learning rate of each cell, and the identity of its runs.
+    runs_expected, runs_finished, statuses : numbers of runs.
+    last_sweep, environment : how long it took, and on what.
+    computed : what computed the finished runs.
+    code : problem and rule → the digest of their code.
+    parts : a digest of the names of all parts, which are those of their contents: the moment that the
+        tables belong to.
+    tables : table → the SHA-256 of its bytes.
+    """
+
+    name: str | None = None
+    title: str | None = None
+    description: str | None = None
+    file: str | None = None
+    command: str | None = None
+    problem: dict[str, JsonValue] | None = None
+    network: str | None = None
+    steps: Count | None = None
+    steps_per_epoch: Positive | None = None
+    stuck_loss: Finite | None = None
+    problems: dict[str, AboutProblem] = {}
+    optimizers: dict[str, AboutOptimizer] = {}
+    seeds: dict[Role, list[Count]] = {}
+    record_params: Count = 0
+    looks: list[Count] = []
+    final: str | None = None
+    equal_within: float | None = None
+    cells: list[Cell] = []
+    runs_expected: Count | None = None
+    runs_finished: Count | None = None
+    statuses: dict[str, Count] = {}
+    last_sweep: LastSweep | None = None
+    environment: dict[str, JsonValue] = {}
+    computed: list[Computed] = []
+    code: dict[str, str] = {}
+    parts: str | None = None
+    tables: dict[str, str] = {}
+    toml: str | None = None
+    toml_sha256: str | None = None
+
+    def runs(self) -> Iterator[Run]:
+        """Yield every run of the experiment, in order."""
+        roles = [(seed, role) for role, seeds in self.seeds.items() for seed in seeds]
+        return runs_of(self.cells, roles, self.record_params)
+
+    def numbers(self) -> set[str]:
+        """Return the hyper-parameters that are numbers, wherever an optimizer has them."""
+        values: dict[str, list[JsonValue]] = {}
+        for optimizer in self.optimizers.values():
+            for name, value in optimizer.hyperparameters.items():
+                values.setdefault(name, []).append(value)
+        return {
+            name
+            for name, found in values.items()
+            if all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+        }
+
+    def is_whole(self) -> bool:
+        """Return whether it has the text of an experiment's file, and that text's digest."""
+        return self.toml_sha256 == sha256((self.toml or "").encode()).hexdigest()
+
+    def content(self) -> bytes:
+        """Return what experiment.json holds."""
+        about = self.model_dump(mode="json", exclude_unset=True)
+        return f"{json.dumps(about, indent=2, ensure_ascii=False)}\n".encode()
+
+    def known(self) -> dict[str, Any]:
+        """Return what it says, without what it does not."""
+        return self.model_dump(exclude_unset=True, exclude_none=True)
+
+
+def read_manifest(content: bytes) -> Manifest:
+    """Return what experiment.json says.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or a value is not what it has to be; the message names its key.
+    """
+    try:
+        raw = json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(raw, dict):
+        raise ValueError("it must hold a table")
+    mistakes: list[Mistake] = []
+    known = {key: value for key, value in raw.items() if value is not None}
+    manifest: Manifest | None = validate(Manifest, known, "", mistakes)
+    if manifest is None:
+        first = mistakes[0]
+        raise ValueError(f"{first.key}: {first.message}" if first.key else first.message)
+    strangers = {cell.problem for cell in manifest.cells} - manifest.problems.keys()
+    strangers |= {cell.optimizer for cell in manifest.cells} - manifest.optimizers.keys()
+    if strangers:
+        raise ValueError(f"cells: there is no problem or optimizer {min(strangers)!r}")
+    return manifest
+
+
+def differing(manifest: Manifest, tables: Mapping[str, bytes]) -> list[str]:
+    """Return the names of the tables that are not those that a manifest was written with.
+
+    Parameters
+    ----------
+    manifest : one without digests, of an older version, says nothing of tables.
+    tables : name → content.
+    """
+    if not manifest.tables:
+        return []
+    found = {name: sha256(content).hexdigest() for name, content in tables.items()}
+    names = sorted(found.keys() | manifest.tables.keys())
+    return [name for name in names if found.get(name) != manifest.tables.get(name)]
+
+
+def describe(experiment: Experiment, folder: Path) -> Manifest:
+    """Return what is to be said of an experiment whose results are in a folder, but for its runs."""
+    seeds: dict[Role, list[int]] = {"tuning": [], "reporting": []}
+    for seed, role in experiment.roles():
+        seeds[role].append(seed)
+    problems = {setting.label: _about(setting) for setting in experiment.problems}
+    only = next(iter(problems.values())) if len(problems) == 1 else AboutProblem()
+    return Manifest(
+        name=experiment.name,
+        title=experiment.title,
+        description=experiment.description,
+        file=_relative(experiment.file, folder),
+        command=hints.make("sweep", _argument(experiment), folder.parent),
+        problem=only.problem or None,
+        network=only.network,
+        steps=only.steps,
+        steps_per_epoch=only.steps_per_epoch,
+        stuck_loss=only.stuck_loss,
+        problems=problems,
+        optimizers={s.label: AboutOptimizer(**asdict(s)) for s in experiment.optimizers},
+        seeds=seeds,
+        record_params=experiment.record_params,
+        looks=list(experiment.looks),
+        final=experiment.final,
+        equal_within=experiment.equal_within,
+        cells=list(experiment.cells()),
+        runs_expected=experiment.count(),
+        code={f"{label}, {rule}": code for (label, rule), code in experiment.codes.items()},
+        toml=experiment.toml,
+        toml_sha256=sha256(experiment.toml.encode()).hexdigest(),
+    )
+
+
+def _about(setting: ProblemSetting) -> AboutProblem:
+    """Return what is to be known of a problem."""
+    problem = setting.problem
+    network = getattr(problem, "network", None)
+    return AboutProblem(
+        problem=to_jsonable_python({"name": setting.name, **setting.settings}),
+        network=network.summary() if network else None,
+        steps=setting.steps,
+        steps_per_epoch=problem.steps_per_epoch,
+        stuck_loss=problem.stuck_loss if math.isfinite(problem.stuck_loss) else None,
+        extra_metrics=list(problem.extra_metrics),
+        dtype=np.dtype(problem.dtype).name,  # type: ignore[arg-type]  # one of the two
+    )
+
+
+def _argument(experiment: Experiment) -> str:
+    """Return the experiment as commands take it: its name, or its file if that is elsewhere."""
+    return experiment.name if experiment.file.parent == FOLDER else str(experiment.file)
+
+
+def _relative(file: Path, folder: Path) -> str:
+    """Return a file relative to a folder; as it is where that cannot be, on another drive."""
+    try:
+        return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+    except ValueError:
+        return str(file.resolve())

@@ -1,0 +1,229 @@
+"""Reading a folder of results: its tables and its experiment.json, checked before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimlab import hints, statistics
+from optimlab.errors import UserError, printable
+from optimlab.files import Folder, HeldError, experiment_folder
+from optimlab.messages import warn
+from optimlab.optimizers import RANGES
+from optimlab.storage.manifest import MANIFEST, Manifest, differing, read_manifest
+from optimlab.storage.store import LARGEST_MANIFEST, DamagedPartError, Store
+from optimlab.storage.tables import RUN_COLUMNS, TEXTS, read_records, read_runs
+
+KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
+SPLITS = ("train", "validation", "test")
+METRICS = [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]
+ROLES = ("tuning", "reporting")
+
+
+class NothingToReport(UserError):  # noqa: N818 - it is no error of the program
+    """There are no tables to report, or they cannot be read; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a folder of results holds: its tables, and its experiment.json.
+
+    `params` is None where no parameters were recorded.
+    """
+
+    folder: Path
+    runs: pd.DataFrame
+    traces: pd.DataFrame
+    params: pd.DataFrame | None
+    experiment: dict[str, Any]
+
+
+def read_experiments(results: Path, experiments: list[str] | None = None) -> list[Tables]:
+    """Return the tables of all experiments, `digits` first, then by name; or of those named, in order.
+
+    What cannot be read is left out with a line on stderr, unless it is named.
+
+    Raises
+    ------
+    NothingToReport
+        If there is none, or a named one cannot be read.
+    """
+    if experiments:
+        return [read_tables(results / name) for name in experiments]
+    found, errors = [], []
+    for name in sorted(Folder(results).names(), key=lambda name: (name != "digits", name)):
+        try:
+            if _holds_results(results, name):
+                found.append(read_tables(results / name))
+        except UserError as error:
+            errors.append(str(error))
+    if not found:
+        nothing = f"no results in {results}: {_sweep_and_plot(results)}"
+        raise NothingToReport("\n  ".join(errors) or nothing)
+    for text in errors:
+        warn(f"left out: {text}")
+    return found
+
+
+def _holds_results(results: Path, name: str) -> bool:
+    """Return whether an entry of the folder of results is one of results, and no link."""
+    names = ("runs.csv", MANIFEST, "parts")
+    if (results / name).is_symlink():
+        if any((results / name / each).exists() for each in names):
+            warn(f"{results / name} is a link, which is not followed; left out")
+        return False
+    folder = Folder(results).folder(name)
+    return Folder(results).is_folder(name) and any(folder.exists(each) for each in names)
+
+
+def read_tables(folder: Path) -> Tables:
+    """Return the tables of an experiment; columns of metrics that it does not have are empty.
+
+    They are of one moment: where they are not those that experiment.json names, or are older than the
+    parts, they are made again first, unless a sweep is writing there. A sweep is never waited for.
+
+    Raises
+    ------
+    NothingToReport
+        If a table is missing, empty or garbled; the message names the file.
+    """
+    store = Store(folder)
+    try:
+        manifest, contents = _of_one_moment(store)
+    except OSError as error:
+        raise _garbled(Path(error.filename or folder), error.strerror or str(error)) from error
+    if "runs.csv" not in contents:
+        raise NothingToReport(
+            f"{folder / 'runs.csv'} does not exist: {_sweep_and_plot(folder.parent, folder.name)}"
+        )
+    runs = _checked(
+        folder / "runs.csv",
+        contents,
+        [*KEYS, "status"],
+        [f"final_{metric}" for metric in METRICS],
+        manifest.numbers(),
+    )
+    known = RUN_COLUMNS.keys() | RANGES.keys()  # a plug-in's hyper-parameters have any names
+    runs = runs[[name for name in runs if name in known]]
+    if runs.empty:
+        nothing = f"no run has finished yet: {folder / 'runs.csv'} holds no run"
+        raise NothingToReport(f"{folder.name}: {nothing}: {_sweep_and_plot(folder.parent, folder.name)}")
+    for column, legal in (("status", statistics.STATUSES), ("role", ROLES)):
+        unknown = sorted(set(runs[column]) - set(legal))
+        if unknown:
+            raise _garbled(
+                folder / "runs.csv", f"{column} must be one of {', '.join(legal)}, got {unknown[0]!r}"
+            )
+    for column in ("rule", "reason"):
+        runs[column] = runs.get(column, "")
+    traces = _checked(folder / "traces.parquet", contents, [*KEYS, "step", "epoch"], METRICS)
+    strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
+    if (strangers["_merge"] == "left_only").any():
+        raise _garbled(folder / "traces.parquet", "it holds other runs than runs.csv")
+    params = None
+    if "params.parquet" in contents:
+        params = _checked(folder / "params.parquet", contents, [*KEYS, "step", "params"], [])
+    return Tables(folder, runs, traces, params, manifest.known())
+
+
+def _of_one_moment(store: Store) -> tuple[Manifest, dict[str, bytes]]:
+    """Return experiment.json and the tables; made again where they are not of one moment."""
+    manifest, contents = _read_about(store.folder), store.tables()
+    if _is_current(store, manifest, contents):
+        return manifest, contents
+    try:
+        with store.held():
+            manifest, contents = _read_about(store.folder), store.tables()
+            if not _is_current(store, manifest, contents):
+                manifest, contents = _made_again(store, manifest, contents)
+    except (HeldError, DamagedPartError, OSError) as error:
+        plots = hints.make("plots", results=store.folder.parent)
+        if differing(manifest, contents):
+            raise NothingToReport(f"{error}; then run `{plots}` again") from error
+        warn(f"{store.folder.name}: the tables are those of the last sweep: {error}")
+    return manifest, contents
+
+
+def _is_current(store: Store, manifest: Manifest, contents: dict[str, bytes]) -> bool:
+    """Return whether the tables are those of the manifest, and as new as the parts."""
+    if not manifest.tables:  # made by an older version, or by others: there is nothing to compare with
+        return "runs.csv" in contents or not manifest.cells
+    return not differing(manifest, contents) and manifest.parts == store.moment()
+
+
+def _made_again(
+    store: Store, manifest: Manifest, contents: dict[str, bytes]
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Make the tables from the parts, unless those lack runs that the tables had."""
+    wrong = [store.folder / name for name in differing(manifest, contents)]
+    count, before = store.count_finished(manifest), manifest.runs_finished or 0
+    if wrong and (count < before or not count):
+        raise NothingToReport(
+            f"{wrong[0]} is not what was written, and the parts hold {count:,} of its {before:,} runs: "
+            f"{_sweep_and_plot(store.folder.parent, store.folder.name)}"
+        )
+    if count < before:  # what the parts lack was pruned since
+        return manifest, contents
+    manifest = store.write_tables(manifest)
+    if wrong:
+        warn(f"{wrong[0]} was not what was written: all tables are made from the parts again")
+    elif count > before:
+        warn(f"{store.folder.name}: its tables are made again, with {count - before:,} runs more")
+    return manifest, store.tables()
+
+
+def _read_about(folder: Path) -> Manifest:
+    """Return what experiment.json says; nothing where there is none."""
+    own = experiment_folder(folder)
+    if not own.exists(MANIFEST):
+        if own.exists("parts") and not own.exists("runs.csv"):
+            hint = _sweep_and_plot(folder.parent, folder.name)
+            raise NothingToReport(f"{folder} has finished runs and no tables: {hint}")
+        return Manifest()
+    try:
+        return read_manifest(own.read(MANIFEST, LARGEST_MANIFEST))
+    except ValueError as error:
+        raise _garbled(folder / MANIFEST, str(error)) from error
+
+
+def _checked(
+    path: Path,
+    contents: dict[str, bytes],
+    required: list[str],
+    metrics: list[str],
+    numbers: Collection[str] = (),
+) -> pd.DataFrame:
+    """Return a table, read from its bytes, once it has what it must have."""
+    try:
+        if path.name not in contents:
+            raise ValueError("it does not exist")
+        content = contents[path.name]
+        table = read_runs(content, numbers) if path.suffix == ".csv" else read_records(content)
+        missing = [column for column in required if column not in table]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]!r}")
+    except ValueError as error:
+        raise _garbled(path, str(error)) from error
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *metrics])))
+    labels = [name for name in required if name in TEXTS]
+    if table[required].isna().any(axis=None) or (table[labels] == "").any(axis=None):
+        raise _garbled(path, "a row has no " + ", ".join(required))
+    if not (np.isfinite(table["learning_rate"]) & (table["learning_rate"] > 0)).all():
+        raise _garbled(path, "a learning rate is no positive number")
+    return table
+
+
+def _garbled(path: Path, why: str) -> NothingToReport:
+    hint = f"Remove it, {_sweep_and_plot(path.parent.parent, path.parent.name)}"
+    return NothingToReport(printable(f"cannot read {path}: {why.strip()}. {hint}"))
+
+
+def _sweep_and_plot(results: Path, experiment: str = "") -> str:
+    """Return what to run for tables and a page."""
+    sweep, plots = hints.make("sweep", experiment, results), hints.make("plots", results=results)
+    return f"run `{sweep}`, then `{plots}`"

@@ -1,0 +1,563 @@
+"""The store: finished runs on disk, and the tidy tables that are made from them.
+
+The durable truth is a folder of Parquet parts, one a stack, each written in whole or not at all. A
+part holds the traces of its runs, and in its metadata how each run ended; its name ends with a digest
+of its content, so that one whose bytes have changed is never believed: the sweep sets it aside and
+does its runs again. The tables `runs.csv` and `traces.parquet` are made from the parts as often as
+wanted, a few parts in memory at a time.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import lru_cache
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from optimlab.errors import UserError, printable
+from optimlab.execution.stack import FinishedRun, FinishedStack
+from optimlab.experiment.spec import Experiment, Run
+from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
+from optimlab.messages import warn
+from optimlab.problems.base import Problem
+from optimlab.storage.environment import computing, describe_computing
+from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
+from optimlab.storage.tables import RUN_COLUMNS, TRACE_SCHEMA, WHOSE, as_cell
+from optimlab.training import METRICS, PROBLEM_METRICS
+
+FORMAT = 2
+METADATA_KEY = b"optimlab"
+PARTS_IN_MEMORY = 16
+ROWS_IN_A_GROUP = 1 << 17  # of traces.parquet: its bytes must not tell where parts begin and end
+PARAMS_IN_A_GROUP = 1 << 10  # of params.parquet, likewise
+
+PART_NAME = re.compile(r"[0-9a-f]{24}-[0-9a-f]{24}\.parquet")
+LARGEST_MANIFEST = 50_000_000  # bytes
+LONGEST_REASON = 500  # characters
+
+Index = dict[str, "Place"]  # run_id → where it is, and how it ended
+
+
+class DamagedPartError(UserError):
+    """A file among the parts that is not what a sweep wrote."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is not what was written; the next sweep sets it aside")
+
+
+class Store:
+    """The results of one experiment.
+
+    Parameters
+    ----------
+    folder : results/<experiment>; made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parts = folder / "parts"
+        self.damaged = self.parts / "damaged"
+        self._own = experiment_folder(folder)
+        self._parts = self._own.folder("parts")
+        self._damaged = self._parts.folder("damaged")
+        self._read_part = lru_cache(PARTS_IN_MEMORY)(self._decoded_part)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the results for this process alone to write, and tidy up after one that was killed.
+
+        Raises
+        ------
+        UserError
+            When another process holds them, or the folder holds files, but no results.
+        """
+        self._refuse_foreign()
+        with only_writer(self._own):
+            self._parts.remove_temporaries()
+            for name in (*TABLES, MANIFEST):
+                self._own.remove_temporaries(name)
+            yield
+
+    def is_marked(self) -> bool:
+        """Return whether the folder carries our mark: a whole experiment.json, or a sound part."""
+        manifest = self.manifest()
+        if manifest is not None and manifest.is_whole():
+            return True
+        try:
+            return any(self._is_sound(name) for name in self._part_names())
+        except (EntryError, PermissionError):  # "parts" is a link or a file, or somebody else's
+            return False
+
+    def size(self) -> tuple[int, int]:
+        """Return how many files the results are, and their bytes."""
+        return self._own.size()
+
+    def clear(self) -> None:
+        """Delete all results, if the folder carries our mark.
+
+        Raises
+        ------
+        UserError
+            When something in it is a link.
+        """
+        if not self.is_marked():
+            return
+        self._own.refuse_links()
+        for name in self._own.names():
+            if name not in (LOCK, HOLDER):
+                self._own.delete(name)
+
+    def delete(self) -> None:
+        """Delete all results and their folder; raise what `held` and `clear` raise."""
+        with self.held():
+            self.clear()
+            self._own.delete(LOCK)
+        self._own.remove_if_empty()
+
+    def _refuse_foreign(self) -> None:
+        """Raise when the folder holds files, but none of ours."""
+        ours = [name for name in self._parts.names() if PART_NAME.fullmatch(name) or name == "damaged"]
+        if ours or self.is_marked():
+            return
+        known = {LOCK, HOLDER} | ({"parts"} if not self._parts.names() else set())
+        others = [n for n in self._own.names() if n not in known and not n.endswith(".tmp")]
+        if others:
+            raise UserError(
+                f"{self.folder} holds files that are no results of optimlab, such as {others[0]}: "
+                "give another folder, --results FOLDER, or move them away"
+            )
+
+    def with_rounds(self, experiment: Experiment) -> Experiment:
+        """Return an experiment with the seeds and the looks that a sweep in rounds has added here."""
+        manifest = self.manifest()
+        if experiment.looks or manifest is None or not manifest.looks:
+            return experiment
+        seeds = max(experiment.reporting_seeds, manifest.looks[-1])
+        looks = tuple(manifest.looks)
+        looks = looks if seeds in looks else (*looks, seeds)
+        return replace(experiment, reporting_seeds=seeds, looks=looks)
+
+    def write_part(self, stack: FinishedStack) -> None:
+        """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
+        self._parts.create()
+        runs = [asdict(replace(run, reason=_shortened(run.reason))) for run in stack.runs]
+        notes = {"format": FORMAT, "runs": runs, "computed_by": stack.computed_by}
+        metadata = {METADATA_KEY: json.dumps(notes).encode()}
+        table = pa.table(stack.traces).replace_schema_metadata(metadata)
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, compression="zstd")
+        content = buffer.getvalue().to_pybytes()
+        stem = _digest("".join(run.run_id for run in stack.runs).encode())
+        name = f"{stem}-{_digest(content)}.parquet"
+        self._parts.write(name, content)
+        for other in self._parts.names(f"{stem}-*.parquet"):  # of the same runs, which had failed
+            if other != name:
+                self._parts.delete(other, even_link=True)
+
+    def set_aside_damaged(self, experiment: Experiment) -> None:
+        """Move what is no sound part to parts/damaged/, with a warning; its runs count as not done.
+
+        The columns of a part of the experiment's runs must be those that its problem records.
+
+        Raises
+        ------
+        OSError
+            When a part cannot be read or moved, which says nothing of its content.
+        """
+        columns = {setting.label: _columns(setting.problem) for setting in experiment.problems}
+        runs = {run.run_id: run for run in experiment.runs()}
+        for name in self._part_names():
+            try:
+                notes, traces = self._decoded_part(name)
+                own = [runs[end.run_id] for end in notes.runs if end.run_id in runs]
+                found = set(traces.column_names)
+                if any(found - {"params"} != columns[run.problem] for run in own) or (
+                    "params" not in found and any(run.keeps_params for run in own)
+                ):
+                    raise DamagedPartError(self.parts / name)
+            except DamagedPartError:
+                self._damaged.create()
+                names = (f"{name}{f'.{n}' if n else ''}" for n in itertools.count())
+                target = next(each for each in names if not self._damaged.exists(each))
+                self._parts.move(name, self._damaged, target)
+                text = (
+                    f"{self.parts / name} is not what was written: it is now {self.damaged / target}, "
+                    "and its runs are done again"
+                )
+                warn(text)
+
+    def finished(self) -> dict[str, Path]:
+        """Return run_id → part of every run on disk that need not run again: all but failed ones."""
+        return {
+            run_id: self.parts / place.part
+            for run_id, place in self._index().items()
+            if place.status != "failed"
+        }
+
+    def read(
+        self, runs: Iterable[Run]
+    ) -> Iterator[tuple[Run, FinishedRun, dict[str, Any], dict[str, str]]]:
+        """Yield each of these runs that is on disk: how it ended, its traces, and what computed it."""
+        index = self._index()
+        for run in runs:
+            if run.run_id in index:
+                notes, traces = self._read_part(index[run.run_id].part)
+                place = next(n for n, end in enumerate(notes.runs) if end.run_id == run.run_id)
+                rows = traces.filter(pc.equal(traces["run"], place)).drop_columns("run")
+                columns = {name: rows[name].to_numpy() for name in rows.column_names}
+                yield run, notes.runs[place], columns, notes.computed_by
+
+    def stale(self, experiment: Experiment) -> list[Path]:
+        """Return the parts that no table of the experiment, as it is now, is made from."""
+        return [self.parts / name for name in self._stale_names(experiment)]
+
+    def prune(self, experiment: Experiment) -> list[Path]:
+        """Delete the stale parts, and those that were set aside; return what was deleted."""
+        stale, damaged = self._stale_names(experiment), self._damaged.names()
+        for name in stale:
+            self._parts.delete(name, even_link=True)
+        if self._parts.exists(self._damaged.path.name):
+            self._parts.delete(self._damaged.path.name)
+        return [self.parts / name for name in stale] + [self.damaged / name for name in damaged]
+
+    def manifest(self) -> Manifest | None:
+        """Return what experiment.json holds; None where it is not there or is garbled."""
+        try:
+            return read_manifest(self._own.read(MANIFEST, LARGEST_MANIFEST))
+        except (OSError, ValueError, EntryError):
+            return None
+
+    def refuse_other(self, experiment: Experiment) -> None:
+        """Raise UserError when the results are those of another file, which still exists."""
+        manifest = self.manifest()
+        if manifest is None or not manifest.file:
+            return
+        other = Path(os.path.normpath(self.folder.resolve() / manifest.file))
+        try:
+            is_other = other.is_file() and not other.samefile(experiment.file)
+        except (OSError, ValueError):  # nor is it one that could be looked for
+            return
+        if is_other:
+            raise UserError(
+                printable(
+                    f"{self.folder} holds the results of {other}, and {experiment.file.resolve()} is "
+                    "another file. Rename one of the two, or give one a folder of its own: --results"
+                )
+            )
+
+    def moment(self) -> str:
+        """Return a digest of all parts, by their names, which hold the digests of their contents."""
+        return _digest("\n".join(self._part_names()).encode())
+
+    def tables(self) -> dict[str, bytes]:
+        """Return the tables as they are on disk: name → content."""
+        return {name: self._own.read(name) for name in TABLES if self._own.exists(name)}
+
+    def computed_otherwise(self, experiment: Experiment) -> Counter[str]:
+        """Return what computed the finished runs, in words, where it is not what is here → how many."""
+        index, here = self._index(), computing()
+        places = [index[run.run_id] for run in experiment.runs() if run.run_id in index]
+        others = [place.computed_by for place in places if place.computed_by not in ({}, here)]
+        return Counter(map(describe_computing, others))
+
+    def count_finished(self, manifest: Manifest) -> int:
+        """Return how many of the runs that a manifest lists are in the parts."""
+        index = self._index()
+        return sum(run.run_id in index for run in manifest.runs())
+
+    def write_tables(self, manifest: Manifest) -> Manifest:
+        """Make the tables and experiment.json from the parts, and return the latter.
+
+        Rows are in the experiment's order, whatever order the runs finished in. experiment.json comes
+        last, with a digest of each table: until then, tables of two moments are known by theirs.
+        """
+        self._own.create()
+        index, moment = self._index(), self.moment()
+        digests = {}
+        for name, fill in TABLES.items():
+            if name == "params.parquet" and not manifest.record_params:
+                if self._own.exists(name):
+                    self._own.delete(name)
+                continue
+            with self._own.writing(name) as file:
+                fill(manifest, self._groups(manifest, index), file)
+            with self._own.open(name) as file:
+                digests[name] = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        ends = [index[run.run_id] for run in manifest.runs() if run.run_id in index]
+        statuses = Counter(end.status for end in ends)
+        computed = Counter(tuple(end.computed_by.items()) for end in ends)
+        manifest = manifest.model_copy(
+            update={
+                "runs_finished": len(ends),
+                "statuses": dict(statuses),
+                "computed": [Computed(by=dict(by), runs=runs) for by, runs in computed.items()],
+                "parts": moment,
+                "tables": digests,
+            }
+        )
+        self._own.write(MANIFEST, manifest.content())
+        return manifest
+
+    def made_again(self, manifest: Manifest) -> dict[str, bytes]:
+        """Return the tables as they are made from the parts: name → content."""
+        index, made = self._index(), {}
+        for name, fill in TABLES.items():
+            if name != "params.parquet" or manifest.record_params:
+                file = io.BytesIO()
+                fill(manifest, self._groups(manifest, index), file)
+                made[name] = file.getvalue()
+        return made
+
+    def _groups(self, manifest: Manifest, index: Index) -> Iterator[Group]:
+        """Yield the finished runs in the experiment's order, as many at once as share a part."""
+        found = (run for run in manifest.runs() if run.run_id in index)
+        for name, runs in itertools.groupby(found, lambda run: index[run.run_id].part):
+            notes, traces = self._read_part(name)
+            yield Group(list(runs), notes.runs, traces)
+
+    def _index(self) -> Index:
+        """Return run_id → (part, status), of the sound parts. A success beats a failure."""
+        index: Index = {}
+        for name in self._part_names():
+            try:
+                notes = _notes(self._sound_part(name))
+            except ValueError:
+                continue
+            for run in notes.runs:
+                known = index.get(run.run_id)
+                if known is None or known.status == "failed":
+                    index[run.run_id] = Place(name, run.status, notes.computed_by)
+        return index
+
+    def _is_sound(self, name: str) -> bool:
+        try:
+            self._sound_part(name)
+        except ValueError:
+            return False
+        return True
+
+    def _part_names(self) -> list[str]:
+        return self._parts.names("*.parquet")
+
+    def _stale_names(self, experiment: Experiment) -> list[str]:
+        """Return the names of the stale parts, in order."""
+        index = self._index()
+        used = {index[run.run_id].part for run in experiment.runs() if run.run_id in index}
+        return [name for name in self._part_names() if name not in used]
+
+    def _sound_part(self, name: str) -> pa.BufferReader:
+        """Return the content of a part, once it is known to be what was written.
+
+        Raises
+        ------
+        ValueError
+            When it is not.
+        """
+        try:
+            content = self._parts.read(name)
+        except (EntryError, FileNotFoundError) as error:
+            raise ValueError(str(error)) from None
+        if Path(name).stem.rpartition("-")[2] != _digest(content):
+            raise ValueError("its digest is another")
+        return pa.BufferReader(content)
+
+    def _decoded_part(self, name: str) -> tuple[Notes, pa.Table]:
+        """Return what a part says of its runs, and their traces.
+
+        Raises
+        ------
+        DamagedPartError
+            When it is not what a sweep wrote.
+        """
+        try:
+            part = self._sound_part(name)
+            notes = _notes(part)
+            return notes, _traces(part, notes)
+        except ValueError:
+            raise DamagedPartError(self.parts / name) from None
+
+
+class Notes(BaseModel):
+    """What a part says of its runs, beside their traces.
+
+    Attributes
+    ----------
+    format : of the part; one of another format has no runs that this version knows.
+    runs : how each ended.
+    computed_by : the libraries and kernels that decide the last bits.
+    """
+
+    format: int
+    runs: list[FinishedRun] = []
+    computed_by: dict[str, str] = {}
+
+
+class Place(NamedTuple):
+    """Of a run on disk: the name of its part, how it ended, and what computed it."""
+
+    part: str
+    status: str
+    computed_by: dict[str, str]
+
+
+class Group:
+    """Runs of one part that follow each other in an experiment."""
+
+    def __init__(self, runs: list[Run], ends: Sequence[FinishedRun], traces: pa.Table) -> None:
+        self.runs, self.all_ends, self.all_traces = runs, ends, traces
+        self.place = {end.run_id: place for place, end in enumerate(ends)}
+        self.ends = [(run, ends[self.place[run.run_id]]) for run in runs]
+
+    def only(self, runs: list[Run]) -> Group:
+        """Return these runs of the group alone."""
+        return Group(runs, self.all_ends, self.all_traces)
+
+    def traces(self, schema: pa.Schema) -> pa.Table:
+        """Return the traces of these runs, with the columns that say whose they are."""
+        starts = self.all_traces["run"].to_numpy().searchsorted(range(len(self.place) + 1))
+        places = np.array([self.place[run.run_id] for run in self.runs])
+        lengths = starts[places + 1] - starts[places]
+        owners = np.repeat(np.arange(len(places)), lengths)
+        rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in places])
+        columns = [pa.array([getattr(run, name) for run in self.runs]).take(owners) for name in WHOSE]
+        known = self.all_traces.column_names
+        columns += [
+            self.all_traces[name].take(rows)
+            if name in known
+            else pa.nulls(len(rows))  # another problem's
+            for name in schema.names[len(WHOSE) :]
+        ]
+        return pa.table(columns, names=schema.names).cast(schema)
+
+
+def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+    """Write runs.csv."""
+    optimizers = manifest.optimizers
+    others = {name for each in optimizers.values() for name in each.hyperparameters}
+    names = sorted(others - RUN_COLUMNS.keys())
+    text = codecs.getwriter("utf-8")(file, "backslashreplace")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*RUN_COLUMNS, *names])
+    for group in groups:
+        for run, end in group.ends:
+            about = optimizers[run.optimizer]
+            values = {
+                **about.hyperparameters,
+                **{name: getattr(run, name) for name in WHOSE},
+                "rule": about.rule,
+                **{name: getattr(end, name) for name in ("status", "reason", "steps")},
+                **{f"final_{name}": end.final[name] for name in PROBLEM_METRICS},
+            }
+            writer.writerow([as_cell(values.get(name)) for name in (*RUN_COLUMNS, *names)])
+
+
+def _fill_traces(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+    """Write traces.parquet."""
+    names = [name for about in manifest.problems.values() for name in about.extra_metrics]
+    new = dict.fromkeys(name for name in names if name not in TRACE_SCHEMA.names)
+    extra = (pa.field(name, pa.float64()) for name in new)
+    schema = pa.schema([*TRACE_SCHEMA, *extra])
+    _fill_records(schema, groups, ROWS_IN_A_GROUP, file)
+
+
+def _fill_params(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+    """Write params.parquet, of the runs that record their parameters."""
+    dtype = np.result_type(*(about.dtype for about in manifest.problems.values()))
+    params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
+    schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*WHOSE, "step"]), params])
+    kept = (group.only([run for run in group.runs if run.keeps_params]) for group in groups)
+    _fill_records(schema, (group for group in kept if group.runs), PARAMS_IN_A_GROUP, file)
+
+
+def _fill_records(schema: pa.Schema, groups: Iterator[Group], rows: int, file: IO[bytes]) -> None:
+    """Write a Parquet file in groups of so many rows, in encodings that every reader knows."""
+    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=WHOSE) as writer:
+        for table in _in_pieces((group.traces(schema) for group in groups), rows):
+            writer.write_table(table)
+
+
+TABLES = {"runs.csv": _fill_runs, "traces.parquet": _fill_traces, "params.parquet": _fill_params}
+
+
+def _notes(part: pa.BufferReader) -> Notes:
+    """Return what a part says of its runs; of none where another version wrote it.
+
+    Raises
+    ------
+    ValueError
+        When it says nothing, or nonsense.
+    """
+    try:
+        raw = json.loads(pq.read_schema(part).metadata[METADATA_KEY])
+        if isinstance(raw["format"], int) and raw["format"] != FORMAT:
+            return Notes(format=raw["format"])
+        notes = Notes.model_validate(raw)
+    except (pa.ArrowException, OSError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    if any(run.final.keys() < set(PROBLEM_METRICS) for run in notes.runs):
+        raise ValueError("a final metric is missing")
+    return notes
+
+
+def _columns(problem: Problem) -> set[str]:
+    """Return the columns of a problem's parts, but for the parameters."""
+    return {"run", "step", "epoch", *METRICS, *problem.extra_metrics}
+
+
+def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:
+    """Return the traces of a part: the columns that a stack's have, run after run."""
+    try:
+        traces = pq.read_table(part)
+        if notes.format != FORMAT:
+            return traces
+        runs = traces["run"].cast(pa.int32()).to_numpy()
+        numbers = traces.select(["step", "epoch", *METRICS])
+        if not all(
+            pa.types.is_integer(each) or pa.types.is_floating(each) for each in numbers.schema.types
+        ):
+            raise ValueError("a metric is no number")
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ValueError(str(error)) from error
+    if len(runs) and not (runs[0] >= 0 and runs[-1] < len(notes.runs) and (np.diff(runs) >= 0).all()):
+        raise ValueError("its rows are of other runs")
+    return traces
+
+
+def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield the tables' rows in tables of so many rows each, wherever the given ones begin and end."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= rows:
+            joined = pa.concat_tables(waiting)
+            for start in range(0, len(joined) - rows + 1, rows):
+                yield joined.slice(start, rows).combine_chunks()
+            waiting = [joined.slice(len(joined) - len(joined) % rows)]
+    if sum(map(len, waiting)):
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _shortened(reason: str) -> str:
+    """Return a reason of at most so many characters as anyone reads."""
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()[:24]
