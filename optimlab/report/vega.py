@@ -34,7 +34,11 @@ ROUNDING = 1e-12  # a loss that is this little below 0 is 0
 FAR_ABOVE = 1e6  # times the median: where runs blow up, what is higher would squeeze all others
 ENDLESS = 1e100  # in place of infinity, which quantiles cannot be interpolated from
 INFINITY = "Infinity"  # what JavaScript turns into the number where it expects one
-APART: Any = dict.fromkeys(("x", "y", "color", "strokeDash"), "independent")  # scales of a chart's parts
+APART = alt.Resolve(  # scales of a chart's parts
+    scale=alt.ScaleResolveMap(
+        x="independent", y="independent", color="independent", strokeDash="independent"
+    )
+)
 NARROW = "narrow"  # a signal, which the page sets: whether the chart is on a phone
 NARROWER = 265  # what a phone leaves of the width beside the axis and the menu, about
 FEWEST_TICKS = 3
@@ -426,37 +430,56 @@ def rates_words(comparison: Comparison) -> str:
 
 
 def finish(
-    chart: Any, title: str, state: Sequence[str], height: float, legend: tuple[int, int] = (0, 0)
+    layers: Any,
+    controls: Sequence[alt.Parameter],
+    title: str,
+    state: Sequence[str],
+    height: float,
+    legend: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
     """Return a chart of one part: its specification, and its room, of which it fills every pixel.
 
     Parameters
     ----------
-    chart : from Altair.
+    layers : what it draws, from Altair.
+    controls : what a reader can choose, in order, and what expressions name.
     title : what it shows, as an expression.
     state : what a reader has chosen, as expressions, so that a saved or printed chart says it; "" is
         left out.
     height : of the plot, in pixels.
     legend : the height of the legend, on a screen and on a phone.
     """
-    chart = chart.properties(
-        width="container",
-        height=height,
-        title=alt.TitleParams(alt.ExprRef(title), anchor="start", frame="bounds"),
-        autosize=alt.AutoSizeParams(type="fit", contains="padding"),
-    ).add_params(constant("narrow", False))
-    spec = _specification(chart)
     joined = " + ".join(f"(({each}) ? ' · ' + ({each}) : '')" for each in state)
-    spec["title"]["subtitle"] = {"expr": f"slice({joined}, 3)"}
+    spec = _specification(layers, controls) | {
+        "width": "container",
+        "height": height,
+        "title": {
+            "text": {"expr": title},
+            "subtitle": {"expr": f"slice({joined}, 3)"},
+            "anchor": "start",
+            "frame": "bounds",
+        },
+        "autosize": {"type": "fit", "contains": "padding"},
+    }
     wide, narrow = (round(height) + AROUND + rows for rows in legend)
     return {"spec": spec, "room": (wide, narrow)}
 
 
-def finish_parts(parts: Any, room: tuple[int, int]) -> dict[str, Any]:
+def finish_parts(
+    parts: Any, room: tuple[int, int], controls: Sequence[alt.Parameter] = ()
+) -> dict[str, Any]:
     """Return a chart of several parts, one above the other: its specification, and its room."""
-    return {"spec": _specification(parts.add_params(constant("narrow", False))), "room": room}
+    return {"spec": _specification(parts, controls), "room": room}
 
 
-def _specification(chart: Any) -> dict[str, Any]:
-    """Return the specification; that Vega-Lite takes it is for the tests, since a check takes long."""
-    return dict(chart.configure(**CHART_CONFIG).to_dict(validate=False))
+def _specification(chart: Any, controls: Sequence[alt.Parameter]) -> dict[str, Any]:
+    """Return the specification; that Vega-Lite takes it is for the tests, since a check takes long.
+
+    What belongs to the chart as a whole is added here: every method of a chart of layers copies all of
+    them several times.
+    """
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    params: list[Any] = [each.param for each in [*controls, constant(NARROW, False)]]
+    own = [param.to_dict(validate=False) for param in params]
+    config = CHART_CONFIG | {"view": spec["config"]["view"] | CHART_CONFIG["view"]}
+    return spec | {"params": [*spec.get("params", []), *own], "config": config}

@@ -45,7 +45,6 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         here.mark_point(filled=True, size=110, opacity=1).encode(
             loss, rows, own, palette.shape(), tooltip=tooltip
         ),
-    ).properties(
         width=vega.WIDTH,
         height=30 * len(palette.labels),
         title=vega.heading(
@@ -73,10 +72,12 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
             x, y, colour, palette.shape(), tooltip=tooltip
         ),
         rule.encode(x),
-    ).properties(width=vega.WIDTH, height=260, title=vega.heading(title))
-
-    chart = alt.vconcat(ranking, curves, spacing=36).resolve_scale(**vega.APART)
-    chart = chart.add_params(vega.slider("trials", most, (least, most), 1, "Learning rates tried"))
+        width=vega.WIDTH,
+        height=260,
+        title=vega.heading(title),
+    )
+    chart = alt.vconcat(ranking, curves, spacing=36, resolve=vega.APART)
+    trials = vega.slider("trials", most, (least, most), 1, "Learning rates tried")
     wide, narrow = (30 * len(palette.labels) + 260 + 207 + rows for rows in palette.rows())
     yield Chart(
         name="budget",
@@ -86,6 +87,6 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         "over the reported seeds. Who is left with a rate that ends worse than it began counts with "
         "the loss of the start.",
         alt=f"Ranking and line chart. Losses after all trials: {vega.medians(comparison)}.",
-        **vega.finish_parts(chart, (wide, narrow)),
+        **vega.finish_parts(chart, (wide, narrow), [trials]),
         tables={"budget": table[COLUMNS]},
     )

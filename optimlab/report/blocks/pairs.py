@@ -70,7 +70,7 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         text.mark_text(fontSize=alt.ExprRef(f"{cell} < 50 ? 10 : 12"), aria=False, tooltip=None).encode(
             x, y, alt.Text("text:N"), color=ink
         ),
-    ).add_params(vega.setting_choice(table))
+    )
     tuned = pairs[pairs["setting"] == "tuned"].to_dict("records")
     said = [f"{row['better']} beats {row['worse']} on {100 * row['share_won']:.0f} %" for row in tuned]
     yield Chart(
@@ -82,6 +82,7 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         alt=f"Table of shares of the seeds: {'; '.join(said)}.",
         **vega.finish(
             chart,
+            [vega.setting_choice(table)],
             "'share of seeds that the row wins'",
             [vega.rates_words(comparison)],
             38 * len(order) + 24,
@@ -142,7 +143,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         chosen.transform_calculate(said=_in_lines("datum.text", ", "))
         .mark_text(align="right", baseline="middle", fontSize=11, color=INK)
         .encode(x=alt.value(alt.ExprRef("width")), y=y, text="said:N"),
-    ).add_params(vega.constant("ends", _ends(points)), vega.setting_choice(pairs))
+    )
     shown = ["difference_iqm", "difference_low", "difference_high", "smallest_difference"]
     still_open = pairs[(pairs["setting"] == "tuned") & (pairs["outcome"] == "undecided")]
     yield Chart(
@@ -157,6 +158,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         alt="Strip chart of differences, one row a pair.",
         **vega.finish(
             chart,
+            [vega.constant("ends", _ends(points)), vega.setting_choice(pairs)],
             f"'differences in final {loss}'",
             [vega.rates_words(comparison)],
             34 * int(pairs.groupby("setting")["pair"].nunique().max()),

@@ -122,38 +122,36 @@ def paths_chart(
     tooltips = vega.tooltip({"optimizer": "datum.optimizer"} | written)
     shapes = alt.Scale(domain=list(SHAPES), range=list(SHAPES.values()))
     now = walk.transform_joinaggregate(last="max(step)", groupby=["optimizer"])
-    chart = (
-        alt.layer(
-            contours.transform_filter(here)
-            .transform_window(point="row_number()")
-            .mark_line(strokeWidth=0.7, color="#8a97a6", clip=True, aria=False)
-            .encode(x, y, alt.Detail("line:N"), alt.Order("point:Q")),
-            points.mark_point(size=90, filled=True, color=INK, opacity=1, clip=True, aria=False).encode(
-                x, y, alt.Shape("shape:N", legend=None, scale=shapes)
-            ),
-            walk.mark_line(strokeWidth=1.6, strokeJoin="round", clip=True, aria=False).encode(
-                x, y, colour, palette.dash(), alt.Order("step:Q")
-            ),
-            walk.mark_circle(size=14, opacity=1, clip=True).encode(x, y, colour, tooltip=tooltips),
-            walk.transform_filter("datum.step === 0")
-            .mark_point(size=90, color=INK, fill="white", opacity=1, clip=True, aria=False)
-            .encode(x, y),
-            now.transform_filter("datum.step === datum.last")
-            .mark_point(filled=True, size=130, opacity=1, stroke="white", strokeWidth=1, clip=True)
-            .encode(x, y, colour, palette.shape(), tooltip=tooltips),
-        )
-        .resolve_scale(shape="independent")
-        .add_params(
-            vega.constant("labels", palette.labels),
-            vega.constant("scenes", list(scenes)),
-            vega.constant("middles", middles),
-            vega.select("scene", next(iter(scenes)), {label: label for label in scenes}, "On")
-            if len(scenes) > 1
-            else vega.constant("scene", next(iter(scenes))),
-            vega.slider("step", last, (0, last), _stride(paths), "Step"),
-            *boxes,
-        )
+    chart = alt.layer(
+        contours.transform_filter(here)
+        .transform_window(point="row_number()")
+        .mark_line(strokeWidth=0.7, color="#8a97a6", clip=True, aria=False)
+        .encode(x, y, alt.Detail("line:N"), alt.Order("point:Q")),
+        points.mark_point(size=90, filled=True, color=INK, opacity=1, clip=True, aria=False).encode(
+            x, y, alt.Shape("shape:N", legend=None, scale=shapes)
+        ),
+        walk.mark_line(strokeWidth=1.6, strokeJoin="round", clip=True, aria=False).encode(
+            x, y, colour, palette.dash(), alt.Order("step:Q")
+        ),
+        walk.mark_circle(size=14, opacity=1, clip=True).encode(x, y, colour, tooltip=tooltips),
+        walk.transform_filter("datum.step === 0")
+        .mark_point(size=90, color=INK, fill="white", opacity=1, clip=True, aria=False)
+        .encode(x, y),
+        now.transform_filter("datum.step === datum.last")
+        .mark_point(filled=True, size=130, opacity=1, stroke="white", strokeWidth=1, clip=True)
+        .encode(x, y, colour, palette.shape(), tooltip=tooltips),
+        resolve=alt.Resolve(scale=alt.ScaleResolveMap(shape="independent")),
     )
+    controls = [
+        vega.constant("labels", palette.labels),
+        vega.constant("scenes", list(scenes)),
+        vega.constant("middles", middles),
+        vega.select("scene", next(iter(scenes)), {label: label for label in scenes}, "On")
+        if len(scenes) > 1
+        else vega.constant("scene", next(iter(scenes))),
+        vega.slider("step", last, (0, last), _stride(paths), "Step"),
+        *boxes,
+    ]
     yield Chart(
         name=name,
         heading=heading,
@@ -161,6 +159,7 @@ def paths_chart(
         alt=f"Map of paths over contours, for {', '.join(scenes)}; where each run ends is in paths.csv.",
         **vega.finish(
             chart,
+            controls,
             "scene + ', step ' + step",
             ["'chosen learning rates'", hidden],
             HEIGHT,

@@ -62,7 +62,8 @@ def rates_chart(
             bands, cell, f"loss during training{f' ({unit})' if unit else ''}", CLOCKS[clock_of(traces)]
         ),
         spacing=36,
-    ).resolve_scale(**vega.APART)
+        resolve=vega.APART,
+    )
     chosen = zip(summary["optimizer"], summary["learning_rate"], strict=True)
     wide, narrow = (26 * len(palette.labels) + 260 + 220 + 336 + rows for rows in palette.rows())
     yield Chart(
@@ -138,7 +139,10 @@ def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -
         point.encode(
             x, y, colour, palette.shape(), strokeWidth=ring.otherwise(alt.value(0)), tooltip=tooltip
         ).add_params(cell),
-    ).properties(width=vega.WIDTH, height=260, title=vega.heading(title))
+        width=vega.WIDTH,
+        height=260,
+        title=vega.heading(title),
+    )
 
 
 def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]) -> Any:
@@ -170,9 +174,10 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
         text.mark_text(fontSize=10.5, limit=alt.ExprRef("width / 11"), aria=False, tooltip=None).encode(
             x, y, alt.Text("text:N"), color=ink
         ),
-    ).properties(
-        width=vega.WIDTH, height=26 * len(palette.labels), title=vega.heading("median final loss")
-    )  # fmt: skip
+        width=vega.WIDTH,
+        height=26 * len(palette.labels),
+        title=vega.heading("median final loss"),
+    )
 
 
 def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> Any:
@@ -203,4 +208,7 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
         line.mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
         label.mark_text(align="right", baseline="top", fontSize=12, color=INK)
         .encode(x=alt.value(alt.ExprRef("width")), y=alt.value(0), text="text:N"),
-    ).properties(width=vega.WIDTH, height=220, title=vega.heading(title))  # fmt: skip
+        width=vega.WIDTH,
+        height=220,
+        title=vega.heading(title),
+    )  # fmt: skip

@@ -72,14 +72,15 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         base.mark_text(align="right", fontSize=11, color=INK).encode(
             x=alt.value(alt.ExprRef("width")), y=y, text="text:N"
         ),
-    ).add_params(
+    )
+    controls = [
         vega.constant("lists", lists),
         vega.constant("names", {name: METRICS[name] for name in lists}),
         vega.radio("metric", metric, {name: METRICS[name] for name in lists}, "Target of"),
         vega.setting_choice(table),
         vega.slider("target", first, (1, max(map(len, lists.values()))), 1, "Target, easy to hard"),
         vega.derived("target_text", f"({is_least} ? '≥ ' : '≤ ') + format({at}, '.4~g')"),
-    )
+    ]
     there = (table["setting"] == "tuned") & (table["metric"] == metric) & (table["number"] == first)
     said = [f"{row['optimizer']} {row['epochs_median']:.3g}" for row in table[there].to_dict("records")]
     yield Chart(
@@ -96,6 +97,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         f"{', '.join(said)}.",
         **vega.finish(
             chart,
+            controls,
             f"names[metric] + ({is_least} ? ' of at least ' : ' of at most ') + format({at}, '.4~g')",
             [vega.rates_words(comparison)],
             34 * len(palette.labels),
@@ -131,14 +133,13 @@ def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     hover, rule = vega.hover_rule(palette, base, "share", "ratio", ["ratio"], x)
     line = base.mark_line(interpolate="step-after", strokeWidth=2, aria=False)
     point = base.transform_filter(hover).mark_point(filled=True, size=50, opacity=1, aria=False)
-    chart = alt.layer(
-        line.encode(x, y, colour, palette.dash()), point.encode(x, y, colour), rule
-    ).add_params(
+    chart = alt.layer(line.encode(x, y, colour, palette.dash()), point.encode(x, y, colour), rule)
+    controls = [
         vega.constant("labels", palette.labels),
         vega.constant("names", metrics),
         vega.radio("metric", next(reversed(metrics)), metrics, "Targets of"),
         vega.setting_choice(table),
-    )
+    ]
     yield Chart(
         name="profiles",
         heading="All targets at once",
@@ -148,6 +149,7 @@ def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         alt="Line chart of performance profiles, from the share of wins up to the share solved at all.",
         **vega.finish(
             chart,
+            controls,
             "'share of targets solved within τ'",
             ["'targets of ' + names[metric]", vega.rates_words(comparison)],
             280,

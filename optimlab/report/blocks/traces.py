@@ -38,10 +38,13 @@ def traces_chart(
     names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
     boxes, is_shown, hidden = palette.shown()
     clocks = {"step": "steps"} if clock_of(traces) == "step" else {"epoch": "epochs", "step": "steps"}
-    data = alt.NamedData("traces")
-    layers = alt.layer(*_trace_layers(palette), data=data)
-    layers = layers.properties(padding={"left": 5, "top": 5, "right": 5, "bottom": 16})
-    chart = _smoothed(layers, is_shown).add_params(
+    chart = alt.layer(
+        *_trace_layers(palette),
+        data=alt.NamedData("traces"),
+        transform=_smoothed(is_shown),
+        padding={"left": 5, "top": 5, "right": 5, "bottom": 16},
+    )
+    controls = [
         vega.constant("labels", palette.labels),
         vega.constant("names", names),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
@@ -53,7 +56,7 @@ def traces_chart(
         vega.checkbox("single", False, "single seeds"),
         vega.slider("smoothing", 0, (0, 0.9), 0.05, "Smoothing"),
         *boxes,
-    )
+    ]
     steps, shown = traces["step"].nunique(), table["step"].nunique()
     thinned = f" Of {steps:,} recorded steps, {shown} are shown." if steps > shown else ""
     alone = (
@@ -72,6 +75,7 @@ def traces_chart(
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
         **vega.finish(
             chart,
+            controls,
             f"names[metric] + ({IS_LOG} ? ', log scale' : '')",
             [
                 vega.rates_words(comparison),
@@ -85,12 +89,13 @@ def traces_chart(
     )
 
 
-def _smoothed(chart: Any, is_shown: str) -> Any:
-    """Add each run's smoothed value: a mean whose weights fall off as sᵈ, d records before and after.
+def _smoothed(is_shown: str) -> Any:
+    """Return the transforms that give each run that is shown its smoothed value.
 
-    With s the smoothing, the part before is sᵏ Σ s⁻ⁱ xᵢ over the records i ≤ k, and the part after
-    s⁻ᵏ Σ sⁱ xᵢ over i ≥ k: sums that only grow, which is what a window can do. Where a run is infinite
-    it stays so, and nothing near it is.
+    It is a mean whose weights fall off as sᵈ, d records before and after. With s the smoothing, the
+    part before is sᵏ Σ s⁻ⁱ xᵢ over the records i ≤ k, and the part after s⁻ᵏ Σ sⁱ xᵢ over i ≥ k: sums
+    that only grow, which is what a window can do. Where a run is infinite it stays so, and nothing near
+    it is.
     """
     by_step: Any = {"sort": [alt.SortField("step")], "groupby": ["optimizer", "seed"]}
     raw = f"datum[metric] > {vega.ENDLESS} ? {vega.ENDLESS} : datum[metric]"
@@ -101,8 +106,9 @@ def _smoothed(chart: Any, is_shown: str) -> Any:
     )
     before: Any = {"sum_before": "sum(sum_far)", "weight_before": "sum(weight_far)"}
     after: Any = {"sum_after": "sum(sum_near)", "weight_after": "sum(weight_near)"}
-    return (
-        chart.transform_filter("datum.setting === setting")
+    chart = (
+        alt.Chart()
+        .transform_filter("datum.setting === setting")
         .transform_filter(is_shown)
         .transform_calculate(raw=raw, time="datum[clock]")
         .transform_filter("isValid(datum.raw)")
@@ -127,6 +133,7 @@ def _smoothed(chart: Any, is_shown: str) -> Any:
         )
         .transform_filter("isValid(datum.x)")
     )
+    return chart.transform
 
 
 def _trace_layers(palette: Palette) -> list[alt.Chart]:
