@@ -12,7 +12,7 @@ from sweeping import EXPERIMENTS, run, tiny
 
 from optimlab.experiment.load import load
 from optimlab.experiment.spec import FIRST_REPORTING_SEED
-from optimlab.optimizers import RULES, SGD, Adam, Nesterov
+from optimlab.optimizers import CLASSIC, SGD, Adam, Nesterov
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.problems.landscapes import FUNCTIONS
 from optimlab.statistics.trajectories import nearest
@@ -203,10 +203,10 @@ def test_runs_at_a_saddle_start_nearer_to_it_than_to_a_minimum(name):
     assert (to_saddle < to_minima - 0.1).all()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", CLASSIC)
 def test_nobody_leaves_a_saddle_along_whose_ridge_he_comes(rule):
     landscape = Landscape(function="saddle", spread=0)
-    points = path(landscape, RULES[rule](learning_rate=0.1), [0, 1], 300)
+    points = path(landscape, rule(learning_rate=0.1), [0, 1], 300)
     assert (points[..., 1] == 0).all()
     assert np.abs(points[-1, :, 0]).max() < 0.2
 
@@ -220,14 +220,14 @@ def test_who_leaves_a_saddle_does_not_diverge(name):
 
 
 @every_landscape
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", CLASSIC)
 def test_a_run_does_not_depend_on_its_neighbours(landscape, rule):
     seeds, rng = list(range(40)), np.random.default_rng(3)
     rates = 10.0 ** rng.uniform(-4, 0, (40, 1))
-    whole = train(landscape, RULES[rule](learning_rate=rates), seeds, range(1, 60))
+    whole = train(landscape, rule(learning_rate=rates), seeds, range(1, 60))
     for width in (1, 3, 17):
         some = sorted(rng.choice(40, width, replace=False))
-        part = train(landscape, RULES[rule](learning_rate=rates[some]), some, range(1, 60))
+        part = train(landscape, rule(learning_rate=rates[some]), some, range(1, 60))
         for name, values in part.metrics.items():
             assert np.array_equal(values, whole.metrics[name][:, some], equal_nan=True), name
 
@@ -319,7 +319,7 @@ def test_the_shipped_experiment_is_the_one_that_its_docs_describe():
     assert {setting.record_at for setting in experiment.problems} == {tuple(range(1, 101))}
     first, *others = experiment.optimizers
     assert (first.rule, first.hyperparameters) == ("SGD", {"momentum": 0.0})
-    assert [setting.rule for setting in others] == list(RULES)
+    assert [setting.rule for setting in others] == [rule.__name__ for rule in CLASSIC]
     assert len({setting.learning_rates for setting in experiment.optimizers}) == 1  # the same budget
     for setting in experiment.problems:  # each start point has as many seeds as any other
         starts = len(setting.problem.starts)

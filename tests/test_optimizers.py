@@ -1,6 +1,7 @@
-"""The five rules against their unrolled sums, closed forms, and the legal hyper-parameters."""
+"""The rules against their unrolled sums, closed forms, and the legal hyper-parameters."""
 
 import dataclasses
+import math
 import re
 
 import numpy as np
@@ -10,7 +11,21 @@ from hypothesis import strategies as st
 from reference.bits import bits
 from reference.optimizers import RIGHT, WRONG, walk
 
-from optimlab.optimizers import RULES, SGD, AdaGrad, Adam, Nesterov, RMSprop
+from optimlab.nn.parameters import Layout
+from optimlab.optimizers import (
+    CLASSIC,
+    RANGES,
+    RULES,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    AdEMAMix,
+    Lion,
+    Nesterov,
+    RMSprop,
+    Task,
+)
 
 STEPS = 250
 TOLERANCE = 1e-12
@@ -161,6 +176,7 @@ def test_a_step_is_in_place_and_leaves_the_gradient_alone(rule, dtype, shape):
     state = optimizer.init(params)
     assert np.array_equal(params, np.ones(shape))
     assert optimizer.step(params, gradient, state) is None
+    optimizer.step(params, gradient, state)  # ADOPT takes no first step
     assert (params < 1).all()
     assert params.dtype == dtype
     assert np.array_equal(gradient, np.full(shape, 0.5))
@@ -169,11 +185,15 @@ def test_a_step_is_in_place_and_leaves_the_gradient_alone(rule, dtype, shape):
     assert {array.shape for array in arrays} == {shape}
 
 
+def without_decay(rule):
+    return {field.name: 0.0 for field in dataclasses.fields(rule) if field.name == "weight_decay"}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_blank_pixel_does_not_move(rule, dtype):
     gradient = np.array([0, 1], dtype)
-    optimizer, params = rule(), np.ones(2, dtype)
+    optimizer, params = rule(**without_decay(rule)), np.ones(2, dtype)
     state = optimizer.init(params)
     for _ in range(3):
         optimizer.step(params, gradient, state)
@@ -210,9 +230,10 @@ def test_a_row_is_bitwise_the_run_alone(name, dtype, runs, size, seed):
 
 
 def test_the_rules_by_name():
-    assert list(RULES.items()) == [
-        (rule.__name__, rule) for rule in (SGD, Nesterov, AdaGrad, RMSprop, Adam)
-    ]
+    assert (SGD, Nesterov, AdaGrad, RMSprop, Adam) == CLASSIC
+    assert tuple(RULES.values())[:5] == CLASSIC
+    assert all(name == rule.__name__ for name, rule in RULES.items())
+    assert {field.name for rule in RULES.values() for field in dataclasses.fields(rule)} <= set(RANGES)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +263,57 @@ def test_the_defaults_are_the_usual_ones():
     assert (Adam().learning_rate, Adam().beta1, Adam().beta2, Adam().eps) == (0.001, 0.9, 0.999, 1e-8)
 
 
+def task(steps=10, shapes=None):
+    shapes = {"weight": (1, 2), "bias": (2,)} if shapes is None else shapes
+    return Task(layout=Layout(shapes), steps=steps, steps_per_epoch=1, generators=[])
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES.values() if without_decay(rule)])
+def test_weight_decay_acts_on_weights_alone_where_the_layout_tells_them_apart(rule):
+    optimizer = rule(learning_rate=0.5, weight_decay=0.5)
+    for given_task, decays in [(None, [True] * 4), (task(), [True, True, False, False])]:
+        params = np.ones(4)
+        state = optimizer.init(params, given_task)
+        for _ in range(2):
+            optimizer.step(params, np.zeros(4), state)
+        assert (params < 1).tolist() == decays
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4)])
+@pytest.mark.parametrize("beta1", [0.9, 0.0])
+def test_the_long_memory_of_ademamix_grows_as_the_authors_has_it(beta1, shape):
+    """Their schedulers, in which a half-life ln ½ / ln β − 1 grows in a line."""
+    beta3, alpha, steps = 0.999, 5.0, 40
+
+    def half_life(beta):
+        return math.log(0.5) / math.log(beta) - 1 if beta else -1
+
+    gradients = np.random.default_rng(0).normal(size=(60, *shape))
+    optimizer = AdEMAMix(learning_rate=0.1, beta1=beta1, beta3=beta3, alpha=alpha)
+    params = np.zeros(shape)
+    state = optimizer.init(params, task(steps))
+    expected, first, second, long = (np.zeros(shape) for _ in range(4))
+    for t, g in enumerate(gradients, start=1):
+        optimizer.step(params, g, state)
+        share = min(t / steps, 1)
+        decay = 0.5 ** (1 / ((1 - share) * half_life(beta1) + share * half_life(beta3) + 1))
+        first = beta1 * first + (1 - beta1) * g
+        second = 0.999 * second + 0.001 * g * g
+        long = decay * long + (1 - decay) * g
+        mean = first / (1 - beta1**t) + share * alpha * long
+        expected -= 0.1 * mean / (np.sqrt(second / (1 - 0.999**t)) + 1e-8)
+        assert error(params, expected) <= TOLERANCE
+    assert error(expected, path_of(optimizer, lambda t, _: gradients[t], np.zeros(shape), 60)[-1]) > 0.1
+
+
+def test_the_decay_of_adamw_and_lion_is_not_in_the_gradient():
+    for rule in (AdamW, Lion):
+        params = np.ones(2)
+        optimizer = rule(learning_rate=0.5, weight_decay=0.5)
+        optimizer.step(params, np.zeros(2), optimizer.init(params))
+        assert np.array_equal(params, [0.75, 0.75])
+
+
 RANGE_OF = {
     "learning_rate": "(0, inf)",
     "momentum": "[0, 1)",
@@ -249,6 +321,10 @@ RANGE_OF = {
     "beta1": "[0, 1)",
     "beta2": "[0, 1)",
     "eps": "(0, inf)",
+    "beta3": "[0, 1)",
+    "weight_decay": "[0, inf)",
+    "momentum_decay": "[0, inf)",
+    "alpha": "[0, inf)",
 }
 EVERY_FIELD = [(rule, field.name) for rule in RULES.values() for field in dataclasses.fields(rule)]
 NAN, INF = float("nan"), float("inf")
@@ -256,8 +332,9 @@ NAN, INF = float("nan"), float("inf")
 
 @pytest.mark.parametrize(("rule", "name"), EVERY_FIELD)
 def test_a_number_out_of_range_is_refused(rule, name):
-    share = RANGE_OF[name].endswith("1)")
-    for value in [-0.1, NAN, INF, -INF, *([1, 1.0, 1.1] if share else [0, 0.0])]:
+    legal = RANGE_OF[name]
+    ends = [1, 1.0, 1.1] if legal.endswith(" 1)") else [0, 0.0] if legal.startswith("(") else []
+    for value in [-0.1, NAN, INF, -INF, *ends]:
         message = f"{name} must be in {RANGE_OF[name]}, got {value}"
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             rule(**{name: value})

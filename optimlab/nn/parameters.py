@@ -28,6 +28,8 @@ class Layout:
     >>> views["bias"]
     array([[ 6.,  7.],
            [14., 15.]])
+    >>> layout.weights
+    ('weight',)
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -39,6 +41,12 @@ class Layout:
             self.slices[name] = slice(start, stop)
             start = stop
         self.size = start
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of what weight decay acts on: the matrices; where there are none, all."""
+        matrices = tuple(name for name, shape in self.shapes.items() if len(shape) > 1)
+        return matrices or tuple(self.shapes)
 
     def views(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return name → view (R, *shape) into `rows` (R, P)."""

@@ -1,30 +1,86 @@
 """All optimizers by name: import them, and what they are made of, from here."""
 
+from optimlab.optimizers.adaptive import (
+    ADOPT,
+    AdaBelief,
+    AdaDelta,
+    Adamax,
+    AdamW,
+    Adan,
+    AdEMAMix,
+    AMSGrad,
+    Lion,
+    NAdam,
+    RAdam,
+    Signum,
+    Yogi,
+)
 from optimlab.optimizers.base import (
     RANGES,
     Array,
     Hyperparameter,
+    Layout,
     Optimizer,
     Range,
+    Rule,
     State,
+    Task,
+    begin,
     check_hyperparameters,
+    eval_params,
 )
 from optimlab.optimizers.classic import SGD, AdaGrad, Adam, Nesterov, RMSprop
 
-RULES: dict[str, type] = {rule.__name__: rule for rule in (SGD, Nesterov, AdaGrad, RMSprop, Adam)}
+CLASSIC: tuple[type, ...] = (SGD, Nesterov, AdaGrad, RMSprop, Adam)
+ADAPTIVE: tuple[type, ...] = (
+    AdamW,
+    NAdam,
+    RAdam,
+    AMSGrad,
+    Adamax,
+    AdaDelta,
+    AdaBelief,
+    Yogi,
+    Adan,
+    AdEMAMix,
+    ADOPT,
+    Lion,
+    Signum,
+)
+RULES: dict[str, type] = {rule.__name__: rule for rule in (*CLASSIC, *ADAPTIVE)}
 
 __all__ = [
+    "ADAPTIVE",
+    "ADOPT",
+    "CLASSIC",
     "RANGES",
     "RULES",
     "SGD",
+    "AMSGrad",
+    "AdEMAMix",
+    "AdaBelief",
+    "AdaDelta",
     "AdaGrad",
     "Adam",
+    "AdamW",
+    "Adamax",
+    "Adan",
     "Array",
     "Hyperparameter",
+    "Layout",
+    "Lion",
+    "NAdam",
     "Nesterov",
     "Optimizer",
+    "RAdam",
     "RMSprop",
     "Range",
+    "Rule",
+    "Signum",
     "State",
+    "Task",
+    "Yogi",
+    "begin",
     "check_hyperparameters",
+    "eval_params",
 ]

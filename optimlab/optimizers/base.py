@@ -1,4 +1,4 @@
-"""What an optimizer is: the protocol, and the legal ranges of hyper-parameters.
+"""What an optimizer is: the protocol, what it may know of its task, and the legal ranges.
 
 An optimizer is a few elementwise lines over an array of parameters, one row per run (R, P), or one
 run alone (P,). It never mentions R. Its hyper-parameters are numbers, or columns (R, 1) where the
@@ -19,10 +19,17 @@ Any class of this shape is an optimizer: a constructor of keyword-only hyper-par
 ``learning_rate``, and the three methods ``init``, ``gradient_point`` and ``step``. An experiment
 names one of your own as ``"file.py:ClassName"``. Sums and norms go over the last axis alone
 (``axis=-1, keepdims=True``): no run may see another.
+
+Two things are optional. A rule that needs to know more than the parameters' shape takes it in
+``init(params, task)``; see `Task`. A rule whose result is not the point that it trains, such as an
+average, has ``eval_params(params, state)``, which returns where the metrics are to be taken.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -47,20 +54,74 @@ class Optimizer(Protocol):
         """Move `params` in place, given the gradient at `gradient_point`; update `state`."""
 
 
+class Layout(Protocol):
+    """Where each named array of a problem is in the flat row of parameters (P,).
+
+    Attributes
+    ----------
+    shapes : name → shape, in the order of the row; a layer's matrix is (inputs, outputs).
+    slices : name → place in the row.
+    weights : the names of what weight decay acts on, which biases and normalization are not.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    slices: Mapping[str, slice]
+
+    @property
+    def weights(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a rule may know about the training that it takes part in.
+
+    Attributes
+    ----------
+    layout : of the flat row.
+    steps : that the training will take.
+    steps_per_epoch : that show all the data once.
+    generators : one per row of the parameters, for rules that draw random numbers: row r draws from
+        ``generators[r]`` alone, so that a run's bits depend on its seed and on no other row.
+    """
+
+    layout: Layout
+    steps: int
+    steps_per_epoch: int
+    generators: Sequence[np.random.Generator]
+
+
+def begin(optimizer: Any, params: Array, task: Task | None) -> State:
+    """Return an optimizer's first state; its `init` is given the task if it takes one."""
+    try:
+        inspect.signature(optimizer.init).bind(params, task)
+    except (TypeError, ValueError):  # it takes none, or has no signature
+        return optimizer.init(params)
+    return optimizer.init(params, task)
+
+
+def eval_params(optimizer: Any, params: Array, state: State) -> Array:
+    """Return where the metrics are to be taken: the parameters, unless the optimizer says otherwise."""
+    elsewhere = getattr(optimizer, "eval_params", None)
+    return params if elsewhere is None else elsewhere(params, state)
+
+
 class Range(NamedTuple):
-    """The legal values of a hyper-parameter: an interval with an open or a closed lower end."""
+    """The legal values of a hyper-parameter: an interval with open or closed ends."""
 
     low: float
     high: float
     low_is_legal: bool
+    high_is_legal: bool = False
 
     def __contains__(self, value: object) -> bool:
         values = np.asarray(value)
         above = values >= self.low if self.low_is_legal else values > self.low
-        return bool(np.all(above & (values < self.high)))
+        below = values <= self.high if self.high_is_legal else values < self.high
+        return bool(np.all(above & below))
 
     def __str__(self) -> str:
-        return f"{'[' if self.low_is_legal else '('}{self.low:g}, {self.high:g})"
+        ends = "[" if self.low_is_legal else "(", "]" if self.high_is_legal else ")"
+        return f"{ends[0]}{self.low:g}, {self.high:g}{ends[1]}"
 
 
 RANGES = {
@@ -69,7 +130,16 @@ RANGES = {
     "rho": Range(0, 1, low_is_legal=True),
     "beta1": Range(0, 1, low_is_legal=True),
     "beta2": Range(0, 1, low_is_legal=True),
+    "beta3": Range(0, 1, low_is_legal=True),
     "eps": Range(0, np.inf, low_is_legal=False),  # at eps = 0 a pixel that is always blank gives 0/0
+    "weight_decay": Range(0, np.inf, low_is_legal=True),
+    "momentum_decay": Range(0, np.inf, low_is_legal=True),
+    "alpha": Range(0, np.inf, low_is_legal=True),
+    "trust_coefficient": Range(0, np.inf, low_is_legal=False),
+    "initial_distance": Range(0, np.inf, low_is_legal=False),
+    "decay": Range(0, 1, low_is_legal=True),
+    "sync": Range(0, 1, low_is_legal=False, high_is_legal=True),
+    "period": Range(1, np.inf, low_is_legal=True),
 }
 
 
@@ -90,3 +160,13 @@ def check_hyperparameters(optimizer: Any) -> None:
             raise ValueError(f"{name} must be a number in {legal}, got {value!r}")
         if value not in legal:
             raise ValueError(f"{name} must be in {legal}, got {value}")
+
+
+class Rule:
+    """What most rules share: checked hyper-parameters, and a gradient that is wanted at the params."""
+
+    def __post_init__(self) -> None:
+        check_hyperparameters(self)
+
+    def gradient_point(self, params: Array, state: State) -> Array:
+        return params

@@ -1,4 +1,4 @@
-"""The five rules in PyTorch, optax, Keras and scikit-learn, each started at a point and stepped by hand.
+"""The rules in PyTorch, optax, Keras and scikit-learn, each started at a point and stepped by hand.
 
 Each function takes a rule's name, its hyper-parameters by optimlab's names (and "start", AdaGrad's
 first G) and a start point (P,), and returns a function: gradient (P,) → the library's parameters after
@@ -13,6 +13,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 import numpy as np
+from papers import paper
 from trajectories import Case, Road, follow, largest_difference
 
 # Both are read at import. Keras would take TensorFlow, and jax float32.
@@ -43,12 +44,34 @@ def pytorch_optimizer(rule: str, h: dict[str, float], params: list) -> object:
         case "Adam":
             betas = (h["beta1"], h["beta2"])
             return optim.Adam(params, lr=h["learning_rate"], betas=betas, eps=h["eps"])
+    return modern_pytorch_optimizer(rule, h, params)
+
+
+def modern_pytorch_optimizer(rule: str, h: dict[str, float], params: list) -> object:
+    """Return the optimizer of torch.optim, of the rules since Adam."""
+    from torch import optim
+
+    if rule == "AdaDelta":
+        return optim.Adadelta(params, lr=h["learning_rate"], rho=h["rho"], eps=h["eps"])
+    adam = {"lr": h["learning_rate"], "betas": (h["beta1"], h["beta2"]), "eps": h["eps"]}
+    match rule:
+        case "AdamW":
+            return optim.AdamW(params, **adam, weight_decay=h["weight_decay"])
+        case "NAdam":
+            return optim.NAdam(params, **adam, momentum_decay=h["momentum_decay"])
+        case "RAdam":
+            return optim.RAdam(params, **adam)
+        case "AMSGrad":
+            return optim.Adam(params, **adam, amsgrad=True)
+        case "Adamax":
+            return optim.Adamax(params, **adam)
     raise KeyError(rule)
 
 
 def pytorch(rule: str, h: dict[str, float], start: Array) -> Step:
     import torch
 
+    torch.set_default_dtype(torch.float64)  # of the product that NAdam keeps
     params = torch.nn.Parameter(torch.tensor(start))
     optimizer = pytorch_optimizer(rule, h, [params])
 
@@ -77,6 +100,8 @@ def optax(rule: str, h: dict[str, float], start: Array) -> Step:
             optimizer = optax.rmsprop(h["learning_rate"], decay=h["rho"], eps=h["eps"])
         case "Adam":
             optimizer = optax.adam(h["learning_rate"], b1=h["beta1"], b2=h["beta2"], eps=h["eps"])
+        case _:
+            optimizer = modern_optax_optimizer(rule, h)
     params = jax.numpy.asarray(start)
     state = optimizer.init(params)
 
@@ -91,6 +116,35 @@ def optax(rule: str, h: dict[str, float], start: Array) -> Step:
         return np.array(params)
 
     return step
+
+
+def modern_optax_optimizer(rule: str, h: dict[str, float]) -> object:
+    """Return the transformation of optax, of the rules since Adam."""
+    import optax
+
+    rate = h["learning_rate"]
+    if rule == "AdaDelta":
+        return optax.adadelta(rate, rho=h["rho"], eps=h["eps"])
+    if rule == "Signum":
+        mean = optax.ema(h["momentum"], debias=False)
+        return optax.chain(mean, optax.scale_by_sign(), optax.scale(-rate))
+    betas, eps, decay = {"b1": h["beta1"], "b2": h["beta2"]}, h.get("eps"), h.get("weight_decay")
+    match rule:
+        case "AdamW":
+            return optax.adamw(rate, **betas, eps=eps, weight_decay=decay)
+        case "AdaBelief":
+            return optax.adabelief(rate, **betas, eps=eps, eps_root=eps)
+        case "Yogi":
+            scaled = optax.scale_by_yogi(**betas, eps=eps, initial_accumulator_value=0.0)
+            return optax.chain(scaled, optax.scale(-rate))
+        case "AdEMAMix":
+            memory = {"b3": h["beta3"], "alpha": h["alpha"]}
+            return optax.contrib.ademamix(rate, **betas, **memory, eps=eps, weight_decay=decay)
+        case "ADOPT":
+            return optax.contrib.adopt(rate, **betas, eps=eps)
+        case "Lion":
+            return optax.lion(rate, **betas, weight_decay=decay)
+    raise KeyError(rule)
 
 
 def keras(rule: str, h: dict[str, float], start: Array) -> Step:
@@ -147,8 +201,10 @@ LIBRARIES: dict[str, Callable[[str, dict[str, float], Array], Step]] = {
     "optax": optax,
     "Keras": keras,
     "scikit-learn": scikit_learn,
+    "paper": paper,
 }
 MODULES = {"PyTorch": "torch", "optax": "optax", "Keras": "keras", "scikit-learn": "sklearn"}
+MODULES["paper"] = "numpy"
 
 
 def versions() -> dict[str, str]:

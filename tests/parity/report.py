@@ -24,7 +24,7 @@ LIMIT = 1e-9
 def rule_differences() -> dict[str, dict[str, float]]:
     """Return rule → library → the largest difference in parameters, over three roads of 200 steps."""
     all_roads = roads(record_network_gradients())
-    table: dict[str, dict[str, float]] = {rule: {} for rule in TRAININGS}
+    table: dict[str, dict[str, float]] = {case.rule: {} for case in CASES}
     for case in filter(lambda case: is_installed(case.library), CASES):
         table[case.rule][case.library] = rule_difference(case, all_roads)
     return table
@@ -47,10 +47,11 @@ def network_differences() -> dict[str, dict[str, float]]:
 
 def as_text(table: dict[str, dict[str, float]], columns: list[str]) -> str:
     """Return a table with a line a rule."""
-    lines = [f"{'':<10}" + "".join(f"{column:>18}" for column in columns)]
+    width = max(map(len, table)) + 1
+    lines = [f"{'':<{width}}" + "".join(f"{column:>18}" for column in columns)]
     for rule, row in table.items():
         cells = (f"{row[column]:.1e}" if column in row else "–" for column in columns)
-        lines.append(f"{rule:<10}" + "".join(f"{cell:>18}" for cell in cells))
+        lines.append(f"{rule:<{width}}" + "".join(f"{cell:>18}" for cell in cells))
     return "\n".join(lines)
 
 

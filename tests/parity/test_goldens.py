@@ -17,6 +17,7 @@ from trajectories import (
     roads,
 )
 from variants import (
+    NEAREST,
     AdaGradEpsOutside,
     AdaGradFromATenth,
     AdamBiased,
@@ -76,6 +77,7 @@ WRONG = {
     "AdaGrad": [AdaGradEpsOutside, AdaGradFromATenth],
     "RMSprop": [RMSpropEpsOutside, RMSpropUnbiased, RMSpropEpsOfTheSum],
     "Adam": [AdamBiased, AdamOfTheArticle, AdamEpsInside, AdamNoMomentum],
+    **NEAREST,
 }
 ABOUT_EPS = {RMSpropEpsOutside, RMSpropEpsOfTheSum}
 WRONG_CASES = [
@@ -118,7 +120,7 @@ def test_the_network_trains_as_in_pytorch(rule):
 
 @pytest.mark.parametrize(
     ("rule", "wrong"),
-    [pytest.param(rule, wrong, id=wrong.__name__) for rule in WRONG for wrong in WRONG[rule]],
+    [pytest.param(rule, wrong, id=wrong.__name__) for rule in TRAININGS for wrong in WRONG[rule]],
 )
 def test_the_network_with_a_near_variant_does_not(rule, wrong):
     optimizer = wrong(**TRAININGS[rule])

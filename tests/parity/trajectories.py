@@ -47,6 +47,33 @@ SETTINGS: dict[str, dict[str, tuple[float, ...]]] = {
     },
 }
 
+# Of the rules since: rates as large as shows a difference, eps as above, and betas that all differ.
+RATES = (0.01, 0.001, 0.03)
+BETA1, BETA2, EPS, DECAY = (0.9, 0.5, 0.8), (0.999, 0.9, 0.99), (1e-2, 1e-8, 1e-4), (0.1, 3.0, 0.0)
+ADAM = {"learning_rate": RATES, "beta1": BETA1, "beta2": BETA2, "eps": EPS}
+SETTINGS |= {
+    "AdamW": {**ADAM, "weight_decay": DECAY},
+    "NAdam": {**ADAM, "momentum_decay": (0.004, 0.1, 0.0)},
+    "RAdam": {**ADAM, "eps": (1e-1, 1e-8, 1e-2)},
+    "AMSGrad": {**ADAM, "beta2": (0.999, 0.9, 0.5)},
+    "Adamax": {**ADAM, "eps": (1e-1, 1e-3, 1e-2)},
+    "AdaDelta": {"learning_rate": (1.0, 0.3, 3.0), "rho": (0.9, 0.99, 0.5), "eps": (1e-2, 1e-6, 1e-4)},
+    "AdaBelief": {**ADAM, "eps": (1e-3, 1e-16, 1e-5)},
+    "Yogi": ADAM,
+    "Adan": {**ADAM, "beta2": (0.92, 0.5, 0.8), "beta3": (0.99, 0.9, 0.95), "weight_decay": DECAY},
+    "AdEMAMix": {
+        **ADAM, "beta3": (0.999, 0.99, 0.95), "alpha": (5.0, 8.0, 2.0), "weight_decay": DECAY
+    },
+    "ADOPT": {
+        "learning_rate": (0.01, 0.001, 0.003),
+        "beta1": BETA1,
+        "beta2": (0.9, 0.99, 0.8),
+        "eps": (1e-2, 1e-3, 1e-4),
+    },
+    "Lion": {"learning_rate": RATES, "beta1": BETA1, "beta2": BETA2, "weight_decay": DECAY},
+    "Signum": {"learning_rate": RATES, "momentum": BETA1},
+}  # fmt: skip
+
 # PyTorch's RMSprop has eps outside the root and no way around it: compared where eps is nothing.
 NO_EPS = {**SETTINGS["RMSprop"], "eps": (1e-100,) * RUNS}
 
@@ -83,6 +110,19 @@ CASES = [
           "AdaGrad": ("PyTorch", "optax", "Keras"),
           "RMSprop": ("optax", "Keras"),
           "Adam": ("PyTorch", "optax", "Keras", "scikit-learn"),
+          "AdamW": ("PyTorch", "optax"),
+          "NAdam": ("PyTorch",),
+          "RAdam": ("PyTorch",),
+          "AMSGrad": ("PyTorch",),
+          "Adamax": ("PyTorch",),
+          "AdaDelta": ("PyTorch", "optax"),
+          "AdaBelief": ("optax",),
+          "Yogi": ("optax",),
+          "Adan": ("paper",),
+          "AdEMAMix": ("optax",),
+          "ADOPT": ("optax",),
+          "Lion": ("optax",),
+          "Signum": ("optax",),
       }.items()
       for library in libraries),
     Case("RMSprop", "PyTorch", NO_EPS),

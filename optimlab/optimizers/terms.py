@@ -1,0 +1,66 @@
+"""The terms that several rules are made of: running averages, their bias, weight decay, norms.
+
+Each works in place on rows (R, P) or on one run (P,), and each row on itself alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from optimlab.optimizers.base import Array, Hyperparameter, State, Task
+
+
+def fresh_state(params: Array, *names: str) -> State:
+    """Return a state before the first step: arrays of zeros by these names, and room for a result."""
+    zeros = {name: np.zeros_like(params) for name in names}
+    return {"steps": 0, **zeros, "scratch": np.empty_like(params)}
+
+
+def average(mean: Array, value: Array, decay: Hyperparameter, scratch: Array) -> Array:
+    """Return m ← β m + (1 − β) x; `value` may be `scratch`."""
+    mean *= decay
+    mean += np.multiply(value, 1 - decay, out=scratch)
+    return mean
+
+
+def average_square(mean: Array, value: Array, decay: Hyperparameter, scratch: Array) -> Array:
+    """Return v ← β v + (1 − β) x²; `value` may be `scratch`."""
+    return average(mean, np.multiply(value, value, out=scratch), decay, scratch)
+
+
+def bias(decay: Hyperparameter, steps: int) -> Hyperparameter:
+    """Return 1 − βᵗ: the share of an average that began at zero which is made of t values."""
+    return 1 - decay**steps
+
+
+def adam_direction(
+    gradient: Array, state: State, beta1: Hyperparameter, beta2: Hyperparameter, eps: Hyperparameter
+) -> Array:
+    """Return Adam's m̂ / (√v̂ + ε), in the scratch array, once both averages have seen the gradient."""
+    state["steps"] += 1
+    scratch = state["scratch"]
+    first = average(state["first_moment"], gradient, beta1, scratch)
+    second = average_square(state["second_moment"], gradient, beta2, scratch)
+    np.multiply(second, 1 / bias(beta2, state["steps"]), out=scratch)
+    np.add(np.sqrt(scratch, out=scratch), eps, out=scratch)
+    np.divide(first, scratch, out=scratch)
+    return np.multiply(scratch, 1 / bias(beta1, state["steps"]), out=scratch)
+
+
+def decayed_parts(task: Task | None) -> list[slice]:
+    """Return the places in the row that weight decay acts on: the weights, or all of a bare row."""
+    if task is None:
+        return [slice(None)]
+    return [task.layout.slices[name] for name in task.layout.weights]
+
+
+def scale_weights(params: Array, factor: Hyperparameter, parts: list[slice]) -> None:
+    """Multiply the weights by a factor: 1 − η λ is decoupled weight decay."""
+    if np.any(factor != 1):
+        for part in parts:
+            params[..., part] *= factor
+
+
+def norm(rows: Array, scratch: Array) -> Array:
+    """Return the Euclidean norm of each row, (R, 1) or (1,); `scratch` has the shape of `rows`."""
+    return np.sqrt(np.sum(np.multiply(rows, rows, out=scratch), axis=-1, keepdims=True))
