@@ -13,10 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import optimlab
-
-STOP_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+from optimlab.errors import STOP_SIGNALS
 
 
 def main() -> None:

@@ -17,8 +17,7 @@ from rich.console import Console
 
 import optimlab
 from optimlab import hints
-from optimlab.__main__ import STOP_SIGNALS
-from optimlab.errors import Interrupted, UserError, printable_lines
+from optimlab.errors import STOP_SIGNALS, Interrupted, UserError, printable_lines
 from optimlab.formatting import duration
 from optimlab.hints import RESULTS
 

@@ -1,6 +1,11 @@
 """Errors that are for people: the command line prints their message, and no traceback."""
 
+import signal
+
 LONGEST = 500
+STOP_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 def printable(text: str, longest: int = LONGEST) -> str:

@@ -5,7 +5,7 @@ import re
 import signal
 import time
 
-from optimlab.execution.pool import Clock, Pool, Progress
+from optimlab.pool import Clock, Pool, Progress
 
 
 def loop_in_c():

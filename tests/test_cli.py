@@ -12,9 +12,8 @@ import typer
 from sweeping import OWN, command, document, optimlab, plugin, write
 from typer.testing import CliRunner
 
-from optimlab import __version__, cli
+from optimlab import __version__, cli, pool
 from optimlab.__main__ import STOP_SIGNALS
-from optimlab.execution import pool
 from optimlab.storage.store import Store
 
 PROJECT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ from sweeping import EXPERIMENTS, OWN, document, load, plugin, tiny
 
 from optimlab.errors import UserError
 from optimlab.experiment import imports
-from optimlab.experiment.spec import FIRST_REPORTING_SEED
+from optimlab.experiment.runs import FIRST_REPORTING_SEED
 
 BASE = {
     "top": "learning_rates = [0.1, 0.3]\n",

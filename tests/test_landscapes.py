@@ -11,7 +11,7 @@ from reference.differences import directional_error
 from sweeping import EXPERIMENTS, run, tiny
 
 from optimlab.experiment.load import load
-from optimlab.experiment.spec import FIRST_REPORTING_SEED
+from optimlab.experiment.runs import FIRST_REPORTING_SEED
 from optimlab.optimizers import CLASSIC, SGD, Adam, Nesterov
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.problems.landscapes import FUNCTIONS

@@ -13,8 +13,8 @@ from test_store import finished
 
 from optimlab.errors import UserError
 from optimlab.execution.plan import plan
-from optimlab.execution.stack import FinishedRun
 from optimlab.execution.verify import verify
+from optimlab.experiment.runs import FinishedRun
 from optimlab.report.page import write_report
 from optimlab.storage.results import NothingToReport, read_experiments, read_tables
 from optimlab.storage.store import TABLES, Store

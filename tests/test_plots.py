@@ -17,6 +17,7 @@ from optimlab import formatting as wording
 from optimlab import statistics
 from optimlab.report import style as looks
 from optimlab.report.figures import plots
+from optimlab.statuses import STATUSES
 
 LABELS = ["Adam", "SGD", "mine.py:Mine"]
 RATES = [0.01, 0.1, 1.0]
@@ -239,7 +240,7 @@ def test_letters_that_the_usual_font_lacks_come_from_another(fonts):
     assert looks.fonts(["SGD", f"x {LETTERS[:2]}"]) == ["DejaVu Sans", "Two Letters"]
     styles = looks.looks([LETTERS[:2], "SGD"])
     bands = pd.DataFrame({"optimizer": list(styles), "learning_rate": 1.0, "low": 1.0, "median": 1.0})
-    bands = bands.assign(high=1.0, **dict.fromkeys(statistics.STATUSES, 0.0))
+    bands = bands.assign(high=1.0, **dict.fromkeys(STATUSES, 0.0))
     figure = plots.sensitivity_figure(bands, dict.fromkeys(styles, 1.0), styles, loss="train")
     plots.pixels(figure)  # a letter without a font is a warning, which is an error here
     plots.svg(figure)
@@ -316,9 +317,7 @@ def test_formats_and_the_narrow_form():
 )
 def test_any_losses_have_a_scale(values, scale):
     bands = pd.DataFrame({"optimizer": "SGD", "learning_rate": np.arange(1.0, 1 + len(values))})
-    bands = bands.assign(
-        low=values, median=values, high=values, **dict.fromkeys(statistics.STATUSES, 0.0)
-    )
+    bands = bands.assign(low=values, median=values, high=values, **dict.fromkeys(STATUSES, 0.0))
     figure = plots.sensitivity_figure(bands, {"SGD": 1.0}, looks.looks(["SGD"]), loss="train")
     assert figure.axes[0].get_yscale() == scale
     assert plots.pixels(figure).getbbox()

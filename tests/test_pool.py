@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pool_tasks import ENDLESS, Odd, work
 
+from optimlab import pool as module
 from optimlab.errors import UserError
-from optimlab.execution import pool as module
-from optimlab.execution.pool import Pool, in_order, numbered_call
+from optimlab.pool import Pool, in_order, numbered_call
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reference.statistics import contest, table, traces_of
 
 from optimlab import statistics
+from optimlab.statuses import STATUSES
 
 INF, NAN = np.inf, np.nan
 TABLES = ["summary", "pairs", "targets", "profiles", "budget"]
@@ -57,7 +58,7 @@ def test_counts_and_epochs():
     )
     summary = compared(runs, {"A": 0.1}).summary.iloc[0]
     for group in ("runs", "grid", "default"):
-        counts = [summary[f"{group}_{status}"] for status in statistics.STATUSES]
+        counts = [summary[f"{group}_{status}"] for status in STATUSES]
         assert counts == [2, 1, 1, 1]
     assert summary["epochs_to_95_median"] == INF  # two of five got there
     assert summary["seeds_never_at_95"] == 3
@@ -295,5 +296,5 @@ def test_final_bands_share_of_statuses():
     )  # fmt: skip
     bands = statistics.final_bands(runs)
     assert bands[["low", "median", "high"]].to_numpy().tolist() == [[2.5, 4, INF], [INF] * 3]
-    assert bands[list(statistics.STATUSES)].to_numpy().tolist() == [[0.5, 0.25, 0.25, 0], [0, 0, 0, 1]]
+    assert bands[list(STATUSES)].to_numpy().tolist() == [[0.5, 0.25, 0.25, 0], [0, 0, 0, 1]]
     pd.testing.assert_frame_equal(statistics.final_bands(runs[::-1]), bands)

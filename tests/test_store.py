@@ -18,7 +18,7 @@ from sweeping import document, run, tiny
 
 import optimlab.storage.store as store_module
 from optimlab.errors import UserError
-from optimlab.execution.stack import FinishedRun, FinishedStack
+from optimlab.experiment.runs import FinishedRun, FinishedStack
 from optimlab.files import Folder
 from optimlab.storage.manifest import describe
 from optimlab.storage.store import Store

@@ -11,7 +11,7 @@ import optimlab.execution.sweep as sweep_module
 import optimlab.storage.store as store_module
 from optimlab.execution.stack import train_stack
 from optimlab.execution.sweep import stacks
-from optimlab.experiment.spec import FIRST_REPORTING_SEED
+from optimlab.experiment.runs import FIRST_REPORTING_SEED
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Digits, Landscape
 from optimlab.statistics import plane as surface

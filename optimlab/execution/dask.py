@@ -15,9 +15,9 @@ from distributed.comm.addressing import get_address_host
 from distributed.scheduler import KilledWorker
 
 from optimlab.errors import UserError
-from optimlab.execution.pool import Event
 from optimlab.execution.stack import Stack
 from optimlab.execution.workers import NextStack, train_elsewhere
+from optimlab.pool import Event
 
 SECONDS_BETWEEN_LOOKS = 1.0
 GOES_ON = "what had finished is kept, and the same command goes on"

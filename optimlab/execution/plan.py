@@ -10,11 +10,11 @@ from pathlib import Path
 
 from joblib import delayed
 
-from optimlab.execution.pool import Pool, in_order, numbered_call
 from optimlab.execution.stack import Stack, train_stack
 from optimlab.execution.sweep import stacks
 from optimlab.execution.workers import ThisProcess, local_workers
 from optimlab.experiment.spec import Experiment
+from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.storage.store import Store
 from optimlab.storage.tables import TRACE_SCHEMA
 

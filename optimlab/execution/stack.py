@@ -6,19 +6,19 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import chdir
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from optimlab.experiment.registry import load_rule
+from optimlab.experiment.runs import FinishedRun, FinishedStack
 from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
 from optimlab.training import METRICS, PROBLEM_METRICS, Recording, train
 
-Status = Literal["ok", "diverged", "stuck", "failed"]
 LONGEST = 20.0  # seconds that a stack should take: a sweep that is killed loses what is in progress
 
 
@@ -79,44 +79,6 @@ class Stack:
     def pieces(self, size: int, start: int = 0) -> list[Stack]:
         """Return the runs from a place on in stacks of at most this size."""
         return [self.part(slice(place, place + size)) for place in range(start, len(self.run_ids), size)]
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """How one run ended.
-
-    Attributes
-    ----------
-    run_id : which.
-    status : "ok", "diverged" (a number was not finite), "stuck" (no better than guessing at the
-        end) or "failed" (an exception).
-    reason : why, unless ok.
-    steps : how many steps it took while its numbers were finite.
-    final : the problem's metrics after the last step, NaN where there are none.
-    """
-
-    run_id: str
-    status: Status
-    reason: str
-    steps: int
-    final: dict[str, float]
-
-
-@dataclass(frozen=True)
-class FinishedStack:
-    """The runs of a stack and their traces, column by column.
-
-    Attributes
-    ----------
-    runs : how each run ended.
-    traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column. Where
-        parameters are recorded, "params" has rows of them (P,), and None for the other runs.
-    computed_by : the libraries and kernels that computed it, which decide the last bits.
-    """
-
-    runs: list[FinishedRun]
-    traces: dict[str, np.ndarray]
-    computed_by: dict[str, str] = field(default_factory=dict)
 
 
 Follow = Callable[[Stack, int], None]

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optimlab.execution.stack import Stack
+from optimlab.execution.witness import believed, with_witnesses
 from optimlab.execution.workers import Workers, local_workers, trained
-from optimlab.experiment.mixing import believed, with_witnesses
-from optimlab.experiment.spec import Experiment, Run
+from optimlab.experiment.runs import Run
+from optimlab.experiment.spec import Experiment
 from optimlab.messages import warn
 from optimlab.progress import Progress
 from optimlab.storage.environment import computing, describe_computing, environment

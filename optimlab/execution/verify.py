@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from optimlab.errors import UserError
-from optimlab.execution.stack import FinishedRun
 from optimlab.execution.sweep import stacks
 from optimlab.execution.workers import local_workers, trained
+from optimlab.experiment.runs import FinishedRun
 from optimlab.experiment.spec import Experiment
 from optimlab.storage.environment import computing, environment
 from optimlab.storage.manifest import MANIFEST, Manifest, describe

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 from joblib import Parallel, delayed, effective_n_jobs
 
 from optimlab.errors import UserError
-from optimlab.execution.pool import Clock, Event, Pool, Progress, Tell
-from optimlab.execution.stack import LONGEST, FinishedStack, Stack, TooLong, failed
+from optimlab.execution.stack import LONGEST, Stack, TooLong, failed
+from optimlab.execution.witness import train_with_witness
 from optimlab.experiment.identity import code_digest
-from optimlab.experiment.mixing import train_with_witness
+from optimlab.experiment.runs import FinishedStack
 from optimlab.experiment.spec import Experiment
 from optimlab.messages import warn
 from optimlab.optimizers import RULES
+from optimlab.pool import Clock, Event, Pool, Progress, Tell
 from optimlab.storage.environment import computing
 
 DIED = "its worker process died whenever it ran: out of memory, or the optimizer crashed it"

@@ -27,23 +27,17 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
 
 from optimlab.errors import Interrupted, UserError, printable
-from optimlab.execution.pool import Clock, Pool, Tell
 from optimlab.experiment.mixing import ADVICE, mixes_runs
 from optimlab.experiment.registry import hyperparameters, load_rule
-from optimlab.experiment.spec import (
-    FIRST_REPORTING_SEED,
-    FOLDER,
-    Experiment,
-    OptimizerSetting,
-    ProblemSetting,
-)
+from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
+from optimlab.experiment.spec import FOLDER, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, show, unknown, validate
 from optimlab.files import read_regular
 from optimlab.messages import warn
 from optimlab.optimizers import RANGES, RULES
+from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import PROBLEMS
 from optimlab.problems.base import Problem
-from optimlab.storage.tables import RUN_COLUMNS
 
 # What no computer should be asked for by mistake. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.

@@ -6,15 +6,12 @@ sweep, where one run of each optimizer and problem is trained alone, too, before
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from optimlab.errors import Interrupted
-from optimlab.execution.stack import FinishedRun, FinishedStack, Follow, Stack, failed, train_stack
 
 ADVICE = (
     "reduce over the last axis alone (axis=-1, keepdims=True), take learning_rate for the column (R, 1) "
@@ -78,77 +75,3 @@ def _until_it_raises(steps: Iterator[np.ndarray]) -> list[np.ndarray]:
     except BaseException:  # noqa: S110
         pass
     return seen
-
-
-def with_witnesses(stacks: Iterable[Stack]) -> list[Stack]:
-    """Return the stacks, those first that have a witness: one of each problem and optimizer.
-
-    It is the one with the most learning rates, since rates that are mixed show where they differ; its
-    witness is neither the first of its runs nor, where it has three, the last.
-    """
-    groups: dict[tuple[str, ...], list[Stack]] = defaultdict(list)
-    for stack in stacks:
-        groups[stack.kind].append(stack)
-    first, rest = [], []
-    for group in groups.values():
-        most = max(group, key=lambda stack: min(len(stack.run_ids), 2) * len(set(stack.learning_rates)))
-        runs = len(most.run_ids)
-        first += [replace(most, witness=max(1, runs // 3))] if runs > 1 else [most]
-        rest += [stack for stack in group if stack is not most]
-    return first + rest
-
-
-def train_with_witness(
-    stack: Stack,
-    follow: Follow = lambda stack, step: None,
-    failures: type[BaseException] = BaseException,
-) -> FinishedStack:
-    """Train a stack and, alone, its witness, if it has one; fail all of it where bits differ.
-
-    See `train_stack`: where it returns the first runs alone, one of those is the witness; a single one
-    was trained alone already.
-    """
-    together = train_stack(stack, follow, failures)
-    if stack.witness is None or len(together.runs) == 1:
-        return together
-    witness = min(stack.witness, len(together.runs) - 1)
-    run = together.runs[witness]
-    alone = train_stack(stack.only(witness), follow, failures)
-    if "failed" in (run.status, alone.runs[0].status) or _bits(together, witness) == _bits(alone, 0):
-        return together
-    return failed(stack.part(slice(len(together.runs))), DIFFERS)
-
-
-def believed(finished: Iterable[FinishedStack], stacks: Iterable[Stack]) -> Iterator[FinishedStack]:
-    """Yield finished stacks, each once the witness of its kind has been heard: failed where runs mix.
-
-    The witness is heard with the first part of its stack that is finished: it is in there, unless a run
-    of the stack has ended its process, and then each is trained alone.
-    """
-    kinds = {run_id: stack.kind for stack in stacks for run_id in stack.run_ids}
-    awaited = {stack.kind: set(stack.run_ids) for stack in stacks if stack.witness is not None}
-    waiting: dict[tuple[str, ...], list[FinishedStack]] = defaultdict(list)
-    mixed = set()
-    for stack in finished:
-        kind = kinds[stack.runs[0].run_id]
-        waiting[kind].append(stack)
-        if stack.runs[0].run_id in awaited.get(kind, ()):
-            del awaited[kind]
-            if stack.runs[0].reason == DIFFERS:
-                mixed.add(kind)
-        if kind not in awaited:
-            for one in waiting.pop(kind):
-                yield _as_failed(one) if kind in mixed else one
-
-
-def _as_failed(stack: FinishedStack) -> FinishedStack:
-    nothing = dict.fromkeys(stack.runs[0].final, np.nan)
-    runs = [FinishedRun(run.run_id, "failed", DIFFERS, 0, nothing) for run in stack.runs]
-    return FinishedStack(runs, {name: column[:0] for name, column in stack.traces.items()})
-
-
-def _bits(stack: FinishedStack, place: int) -> list[bytes]:
-    """Return all that is known of a run, as bytes."""
-    run, rows = stack.runs[place], stack.traces["run"] == place
-    columns = (column[rows] for name, column in stack.traces.items() if name not in ("run", "params"))
-    return [repr(run).encode(), *(column.tobytes() for column in columns)]

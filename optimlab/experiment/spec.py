@@ -8,20 +8,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from optimlab.experiment.identity import digest, joint_digest, problem_code, script_digest
 from optimlab.experiment.imports import Code
 from optimlab.experiment.registry import plugin_code
+from optimlab.experiment.runs import FIRST_REPORTING_SEED, Cell, Role, Run, runs_of
 from optimlab.problems.base import Problem
 
-Role = Literal["tuning", "reporting"]
-
-FIRST_REPORTING_SEED = 1000  # far from the tuning seeds, so that neither kind ever becomes the other
 FOLDER = Path("experiments")
 
 
@@ -71,49 +69,6 @@ class ProblemSetting:
     def settings(self) -> dict[str, Any]:
         """The problem's settings, as its table in the file could give them."""
         return dataclasses.asdict(self.problem)  # type: ignore[call-overload]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One training: of a problem, by an optimizer, with a learning rate and a seed.
-
-    `run_id` stands for all it computes.
-    """
-
-    run_id: str
-    problem: str
-    optimizer: str
-    learning_rate: float
-    seed: int
-    role: Role
-    keeps_params: bool = False
-
-
-class Cell(NamedTuple):
-    """The runs that differ by their seed alone. Their `identity` stands for all else they compute."""
-
-    problem: str
-    optimizer: str
-    learning_rate: float
-    identity: str
-
-
-def runs_of(
-    cells: Iterable[Cell], roles: Sequence[tuple[int, Role]], record_params: int
-) -> Iterator[Run]:
-    """Yield every run of the cells: one for each seed, with its role.
-
-    Parameters
-    ----------
-    cells : in order.
-    roles : every seed with its role.
-    record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
-    """
-    for problem, optimizer, rate, identity in cells:
-        for seed, role in roles:
-            keeps = 0 <= seed - FIRST_REPORTING_SEED < record_params
-            run_id = digest(f"{identity} seed {seed}{' params' if keeps else ''}")
-            yield Run(run_id, problem, optimizer, rate, seed, role, keeps)
 
 
 @dataclass(frozen=True)

@@ -23,17 +23,18 @@ from joblib import cpu_count, delayed
 from markupsafe import Markup
 
 from optimlab import statistics
-from optimlab.execution.pool import Pool, in_order, numbered_call
 from optimlab.experiment.load import PAGE
 from optimlab.files import Folder, only_writer
 from optimlab.formatting import join_words
 from optimlab.messages import warn
+from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report import style as looks
 from optimlab.report.article import ArticleSection, article_section
 from optimlab.report.blocks import Chart, draw_charts
 from optimlab.report.blocks.paths import PathsReport, report_paths
 from optimlab.report.figures.static import Calls, Picture, figure_calls, picture_file
 from optimlab.report.section import Contest, Section, write_section
+from optimlab.statistics.contests import comparison_of, problems_of, with_finals_of
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
 
@@ -114,7 +115,7 @@ def _count(
 ) -> list[Report]:
     """Compare the optimizers on every problem of every experiment, and describe their paths."""
     own = [{label: styles[label] for label in _labels(each)} for each in tables]
-    problems = [problems_of(each) for each in tables]
+    problems = [problems_of(each.runs, each.traces) for each in tables]
     calls = [
         delayed(report_paths)(each.runs, each.traces, each.params, each.experiment, labels)
         for each, labels in zip(tables, own, strict=True)
@@ -144,27 +145,6 @@ def _compare(
     """Return what the optimizers are worth on one problem, and the charts of it."""
     comparison = comparison_of(runs, traces, experiment)
     return comparison, draw_charts(comparison, runs, traces, styles, _unit(experiment))
-
-
-def comparison_of(
-    runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]
-) -> statistics.Comparison:
-    """Return what the optimizers are worth on one problem.
-
-    Parameters
-    ----------
-    runs, traces : the tables of that problem, as `problems_of` gives them.
-    experiment : what experiment.json says.
-    """
-    return statistics.compare_optimizers(
-        runs,
-        traces,
-        _defaults(experiment),
-        final=_final(experiment),
-        equal_within=experiment.get("equal_within", statistics.EQUAL_WITHIN),
-        resolution=_resolution(experiment),
-        level=statistics.level_of_look(len(experiment.get("looks") or [])),
-    )
 
 
 def _draw(
@@ -268,17 +248,6 @@ def _joined(contests: dict[str, Contest]) -> dict[str, pd.DataFrame]:
     return joined
 
 
-def problems_of(tables: Tables) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
-    """Return problem → its runs and traces; tables of an older sweep name none, and have one."""
-    runs, traces = tables.runs, tables.traces
-    if "problem" not in runs or "problem" not in traces or runs["problem"].nunique() < 2:
-        return {"": (runs, traces)}
-    return {
-        str(label): (own, traces[traces["problem"] == label])
-        for label, own in runs.groupby("problem", sort=False)
-    }
-
-
 def _write(folder: Folder, files: dict[str, bytes]) -> None:
     """Write files; what a process that was killed left of them is tidied up."""
     for name, content in files.items():
@@ -286,29 +255,10 @@ def _write(folder: Folder, files: dict[str, bytes]) -> None:
         folder.write(name, content)
 
 
-def _defaults(experiment: dict[str, Any]) -> dict[str, float]:
-    """Return optimizer → its rule's own learning rate, where the sweep noted one."""
-    optimizers = experiment.get("optimizers") or {}
-    rates = {label: (about or {}).get("default_learning_rate") for label, about in optimizers.items()}
-    return {label: float(rate) for label, rate in rates.items() if isinstance(rate, int | float)}
-
-
-def _final(experiment: dict[str, Any]) -> str:
-    """Return what a run ends with: as the experiment's file says, or else as usual."""
-    final = str(experiment.get("final") or statistics.FINAL)
-    return final if statistics.LEGAL_FINAL.fullmatch(final) else statistics.FINAL
-
-
 def _with_finals(tables: Tables) -> Tables:
     """Return the tables with each run's final metrics as the experiment's file wants them."""
-    runs = statistics.with_finals(tables.runs, tables.traces, _final(tables.experiment))
+    runs = with_finals_of(tables.runs, tables.traces, tables.experiment)
     return replace(tables, runs=runs)
-
-
-def _resolution(experiment: dict[str, Any]) -> float:
-    """Return the resolution of the losses' arithmetic: that of the parameters' type."""
-    dtype = (experiment.get("problem") or {}).get("dtype")
-    return float(np.finfo(np.float32 if dtype == "float32" else np.float64).eps)
 
 
 def _unit(experiment: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ from optimlab.report.blocks import Chart
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.report.figures.static import Picture
 from optimlab.report.style import Look
-from optimlab.statistics import STATUSES, Comparison
+from optimlab.statistics import Comparison
+from optimlab.statuses import STATUSES
 from optimlab.storage.environment import describe_computing
 
 FEW_SEEDS = 6  # with fewer, intervals of medians are too narrow

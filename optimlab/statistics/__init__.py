@@ -11,7 +11,6 @@ from optimlab.statistics.finals import FINAL, LEGAL_FINAL, with_finals
 from optimlab.statistics.intervals import interquartile_mean, median, percentile_interval
 from optimlab.statistics.pairs import EQUAL_WITHIN, differences, fewest_seeds
 from optimlab.statistics.ranking import (
-    STATUSES,
     Basis,
     basis,
     choose_learning_rates,
@@ -29,7 +28,6 @@ __all__ = [
     "EQUAL_WITHIN",
     "FINAL",
     "LEGAL_FINAL",
-    "STATUSES",
     "TARGET_ACCURACY",
     "Basis",
     "Comparison",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.ranking import CELL, STATUSES, final_losses, quantile
+from optimlab.statistics.ranking import CELL, final_losses, quantile
+from optimlab.statuses import STATUSES
 
 QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 

@@ -10,6 +10,8 @@ import re
 import numpy as np
 import pandas as pd
 
+from optimlab.statuses import WITH_LOSS
+
 Array = np.ndarray
 
 FINAL = "mean:5"
@@ -40,7 +42,7 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
         raise ValueError(f'final must be "last", "mean:5" or "best_validation", got {final!r}')
     known = {name for name in runs if runs[name].notna().any()}
     metrics = [name for name in map(str, traces) if f"final_{name}" in known and METRIC.search(name)]
-    ended = runs.loc[runs["status"].isin(["ok", "stuck"]), "run_id"]
+    ended = runs.loc[runs["status"].isin(WITH_LOSS), "run_id"]
     is_end = (traces["step"] > 0) & traces["run_id"].isin(ended)
     records = traces.loc[is_end, ["run_id", "step", *metrics]]
     if final == "last" or records.empty or not metrics:

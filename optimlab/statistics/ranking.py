@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-STATUSES = ("ok", "stuck", "diverged", "failed")
+from optimlab.statuses import WITH_LOSS
+
 CANDIDATE = "learning_rate"  # what tells the candidates of an optimizer apart
 CELL = ["optimizer", CANDIDATE]
 SETTINGS = ("tuned", "default")  # how the learning rate was come by
@@ -83,7 +84,7 @@ def quantile(values: Any, level: float) -> float:
 def final_losses(runs: pd.DataFrame) -> pd.Series:
     """Return each run's final loss, infinite where the run diverged, failed or left no number."""
     losses = runs[f"final_{basis(runs).loss}_loss"].astype(float).fillna(np.inf)
-    return losses.where(runs["status"].isin(["ok", "stuck"]), np.inf)
+    return losses.where(runs["status"].isin(WITH_LOSS), np.inf)
 
 
 def scores(runs: pd.DataFrame) -> pd.Series:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from optimlab.formatting import join_words, number, rounded_up, split_name
 from optimlab.statistics.pairs import fewest_seeds
-from optimlab.statistics.ranking import STATUSES
 from optimlab.statistics.resampling import LEVEL
 from optimlab.statistics.summary import STANDINGS, Comparison
 from optimlab.statistics.targets import TARGET_ACCURACY
+from optimlab.statuses import STATUSES
 
 
 def verdict(comparison: Comparison) -> list[str]:

@@ -22,7 +22,6 @@ from optimlab.statistics.pairs import EQUAL_WITHIN, compare, seed_differences
 from optimlab.statistics.ranking import (
     CANDIDATE,
     SETTINGS,
-    STATUSES,
     Basis,
     accuracies,
     basis,
@@ -45,6 +44,7 @@ from optimlab.statistics.targets import (
     times_to_targets,
 )
 from optimlab.statistics.tuning import budget, robustness
+from optimlab.statuses import STATUSES
 
 STANDINGS = ("worse", "better", "practically equal", "undecided")  # of an optimizer beside the first
 RETUNED = ("retuned_loss", "retuned_loss_low", "retuned_loss_high")

@@ -21,7 +21,8 @@ from pydantic import AllowInfNan, BaseModel, JsonValue
 from pydantic_core import to_jsonable_python
 
 from optimlab import hints
-from optimlab.experiment.spec import FOLDER, Cell, Experiment, ProblemSetting, Role, Run, runs_of
+from optimlab.experiment.runs import Cell, Role, Run, runs_of
+from optimlab.experiment.spec import FOLDER, Experiment, ProblemSetting
 from optimlab.experiment.validation import Mistake, validate
 
 MANIFEST = "experiment.json"

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab import hints, statistics
+from optimlab import hints
 from optimlab.errors import UserError, printable
+from optimlab.experiment.runs import RUN_COLUMNS
 from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.messages import warn
 from optimlab.optimizers import RANGES
+from optimlab.statuses import STATUSES
 from optimlab.storage.manifest import MANIFEST, Manifest, differing, read_manifest
 from optimlab.storage.store import LARGEST_MANIFEST, DamagedPartError, Store
-from optimlab.storage.tables import RUN_COLUMNS, TEXTS, read_records, read_runs
+from optimlab.storage.tables import TEXTS, read_records, read_runs
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
 SPLITS = ("train", "validation", "test")
@@ -113,7 +115,7 @@ def read_tables(folder: Path) -> Tables:
     if runs.empty:
         nothing = f"no run has finished yet: {folder / 'runs.csv'} holds no run"
         raise NothingToReport(f"{folder.name}: {nothing}: {_sweep_and_plot(folder.parent, folder.name)}")
-    for column, legal in (("status", statistics.STATUSES), ("role", ROLES)):
+    for column, legal in (("status", STATUSES), ("role", ROLES)):
         unknown = sorted(set(runs[column]) - set(legal))
         if unknown:
             raise _garbled(

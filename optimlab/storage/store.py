@@ -32,14 +32,14 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from optimlab.errors import UserError, printable
-from optimlab.execution.stack import FinishedRun, FinishedStack
-from optimlab.experiment.spec import Experiment, Run
+from optimlab.experiment.runs import RUN_COLUMNS, FinishedRun, FinishedStack, Run
+from optimlab.experiment.spec import Experiment
 from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
 from optimlab.messages import warn
 from optimlab.problems.base import Problem
 from optimlab.storage.environment import computing, describe_computing
 from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
-from optimlab.storage.tables import RUN_COLUMNS, TRACE_SCHEMA, WHOSE, as_cell
+from optimlab.storage.tables import TRACE_SCHEMA, WHOSE, as_cell
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 FORMAT = 2

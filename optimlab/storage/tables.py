@@ -13,24 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from optimlab.training import METRICS, PROBLEM_METRICS
+from optimlab.experiment.runs import RUN_COLUMNS
+from optimlab.training import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
-    "run_id": str,
-    "problem": str,
-    "optimizer": str,
-    "rule": str,
-    "learning_rate": float,
-    "seed": int,
-    "role": str,
-    "status": str,
-    "reason": str,
-    "steps": float,
-    **{f"final_{name}": float for name in PROBLEM_METRICS},
-}
 WHOSE = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role"]
 TRACE_SCHEMA = pa.schema(
     [

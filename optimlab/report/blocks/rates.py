@@ -15,6 +15,7 @@ from optimlab.report.figures.plots import CLOCKS, clock_of
 from optimlab.report.style import GREY, INK
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
+from optimlab.statuses import STATUSES
 
 BAD, MARKED = "#d8d8d8", "#cc0000"
 
@@ -93,7 +94,7 @@ def _cells(bands: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
 
 def _worst(row: dict[Any, Any]) -> str:
     """Return the commonest thing that went wrong in a cell, where half of its runs or more did."""
-    shares = {status: row[status] for status in statistics.STATUSES[1:]}
+    shares = {status: row[status] for status in STATUSES[1:]}
     return max(shares, key=lambda status: shares[status]) if sum(shares.values()) >= 0.5 else ""
 
 

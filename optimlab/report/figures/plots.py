@@ -30,7 +30,7 @@ from PIL import Image
 
 from optimlab.formatting import number, split_name
 from optimlab.report.style import GREY, INK, Look, style
-from optimlab.statistics import STATUSES
+from optimlab.statuses import BAD
 
 Array = np.ndarray
 
@@ -38,11 +38,6 @@ DOTS_AN_INCH = 200
 
 
 CLOCKS = {"epoch": "epochs of training", "step": "steps of training"}
-STATUS_FILLS: dict[str, dict[str, Any]] = {
-    "stuck": {"alpha": 0.35},
-    "diverged": {"alpha": 1.0},
-    "failed": {"alpha": 1.0, "hatch": "//////"},
-}
 RING: Any = {"markersize": 9, "markeredgecolor": INK, "markeredgewidth": 1.2}
 
 
@@ -389,22 +384,21 @@ def _draw_shares(axes: Axes, bands: pd.DataFrame, shown: list[str], styles: dict
         rate = mine["learning_rate"].to_numpy()
         left, right = rate * 10 ** (-width / 2), rate * 10 ** (width / 2)
         bottom = np.full(len(mine), float(row))
-        for status, fill in STATUS_FILLS.items():
-            height = 0.8 * mine[status].to_numpy()
+        for status in BAD:
+            height = 0.8 * mine[status.name].to_numpy()
             some = height > 0
-            axes.bar(left[some], height[some], (right - left)[some], bottom[some], align="edge",
-                     linewidth=0, facecolor=styles[label].colour, edgecolor="white", **fill)  # fmt: skip
+            look = {"facecolor": styles[label].colour, "edgecolor": "white", **status.fill}
+            widths = (right - left)[some]
+            axes.bar(left[some], height[some], widths, bottom[some], align="edge", linewidth=0, **look)
             bottom += height
     axes.set_yticks(np.arange(len(shown)), list(reversed(shown)), va="bottom")
     axes.set(ylim=(0, len(shown)))
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="y")
-    present = [status for status in STATUSES[1:] if bands[status].max() > 0]
+    present = [status for status in BAD if bands[status.name].max() > 0]
     if present:
         handles = [
-            Patch(
-                facecolor="#666666", edgecolor="white", linewidth=0, label=status, **STATUS_FILLS[status]
-            )
+            Patch(facecolor="#666666", edgecolor="white", linewidth=0, label=status.name, **status.fill)
             for status in present
         ]
         axes.set_title(" ", fontsize=8)

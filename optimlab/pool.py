@@ -251,7 +251,7 @@ class _Worker:
 
 def _start() -> subprocess.Popen[bytes]:
     """Start a worker process, with this one's interpreter, flags and sys.path."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from optimlab.execution.pool import serve; serve()"
+    code = f"import sys; sys.path[:] = {sys.path!r}; from optimlab.pool import serve; serve()"
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return subprocess.Popen(  # noqa: S603
         [sys.executable, *flags, "-c", code],

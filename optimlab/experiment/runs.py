@@ -1,0 +1,109 @@
+"""Runs: which there are, how each ended, and the columns that say so in runs.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from optimlab.experiment.identity import digest
+from optimlab.training import PROBLEM_METRICS
+
+Role = Literal["tuning", "reporting"]
+
+FIRST_REPORTING_SEED = 1000  # far from the tuning seeds, so that neither kind ever becomes the other
+RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
+    "run_id": str,
+    "problem": str,
+    "optimizer": str,
+    "rule": str,
+    "learning_rate": float,
+    "seed": int,
+    "role": str,
+    "status": str,
+    "reason": str,
+    "steps": float,
+    **{f"final_{name}": float for name in PROBLEM_METRICS},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training: of a problem, by an optimizer, with a learning rate and a seed.
+
+    `run_id` stands for all it computes.
+    """
+
+    run_id: str
+    problem: str
+    optimizer: str
+    learning_rate: float
+    seed: int
+    role: Role
+    keeps_params: bool = False
+
+
+class Cell(NamedTuple):
+    """The runs that differ by their seed alone. Their `identity` stands for all else they compute."""
+
+    problem: str
+    optimizer: str
+    learning_rate: float
+    identity: str
+
+
+def runs_of(
+    cells: Iterable[Cell], roles: Sequence[tuple[int, Role]], record_params: int
+) -> Iterator[Run]:
+    """Yield every run of the cells: one for each seed, with its role.
+
+    Parameters
+    ----------
+    cells : in order.
+    roles : every seed with its role.
+    record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
+    """
+    for problem, optimizer, rate, identity in cells:
+        for seed, role in roles:
+            keeps = 0 <= seed - FIRST_REPORTING_SEED < record_params
+            run_id = digest(f"{identity} seed {seed}{' params' if keeps else ''}")
+            yield Run(run_id, problem, optimizer, rate, seed, role, keeps)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """How one run ended.
+
+    Attributes
+    ----------
+    run_id : which.
+    status : one of `optimlab.statuses.STATUSES`.
+    reason : why, unless ok.
+    steps : how many steps it took while its numbers were finite.
+    final : the problem's metrics after the last step, NaN where there are none.
+    """
+
+    run_id: str
+    status: str
+    reason: str
+    steps: int
+    final: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FinishedStack:
+    """The runs of a stack and their traces, column by column.
+
+    Attributes
+    ----------
+    runs : how each run ended.
+    traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column. Where
+        parameters are recorded, "params" has rows of them (P,), and None for the other runs.
+    computed_by : the libraries and kernels that computed it, which decide the last bits.
+    """
+
+    runs: list[FinishedRun]
+    traces: dict[str, np.ndarray]
+    computed_by: dict[str, str] = field(default_factory=dict)

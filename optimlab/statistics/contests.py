@@ -1,0 +1,68 @@
+"""The problems of an experiment, each compared as its experiment.json says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimlab.statistics.finals import FINAL, LEGAL_FINAL, with_finals
+from optimlab.statistics.pairs import EQUAL_WITHIN
+from optimlab.statistics.sequential import level_of_look
+from optimlab.statistics.summary import Comparison, compare_optimizers
+
+
+def problems_of(
+    runs: pd.DataFrame, traces: pd.DataFrame
+) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """Return problem → its runs and traces; tables of an older sweep name none, and have one."""
+    if "problem" not in runs or "problem" not in traces or runs["problem"].nunique() < 2:
+        return {"": (runs, traces)}
+    return {
+        str(label): (own, traces[traces["problem"] == label])
+        for label, own in runs.groupby("problem", sort=False)
+    }
+
+
+def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]) -> Comparison:
+    """Return what the optimizers are worth on one problem.
+
+    Parameters
+    ----------
+    runs, traces : the tables of that problem, as `problems_of` gives them.
+    experiment : what experiment.json says.
+    """
+    return compare_optimizers(
+        runs,
+        traces,
+        _defaults(experiment),
+        final=_final(experiment),
+        equal_within=experiment.get("equal_within", EQUAL_WITHIN),
+        resolution=_resolution(experiment),
+        level=level_of_look(len(experiment.get("looks") or [])),
+    )
+
+
+def with_finals_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]) -> pd.DataFrame:
+    """Return the runs with each one's final metrics as the experiment's file wants them."""
+    return with_finals(runs, traces, _final(experiment))
+
+
+def _defaults(experiment: dict[str, Any]) -> dict[str, float]:
+    """Return optimizer → its rule's own learning rate, where the sweep noted one."""
+    optimizers = experiment.get("optimizers") or {}
+    rates = {label: (about or {}).get("default_learning_rate") for label, about in optimizers.items()}
+    return {label: float(rate) for label, rate in rates.items() if isinstance(rate, int | float)}
+
+
+def _final(experiment: dict[str, Any]) -> str:
+    """Return what a run ends with: as the experiment's file says, or else as usual."""
+    final = str(experiment.get("final") or FINAL)
+    return final if LEGAL_FINAL.fullmatch(final) else FINAL
+
+
+def _resolution(experiment: dict[str, Any]) -> float:
+    """Return the resolution of the losses' arithmetic: that of the parameters' type."""
+    dtype = (experiment.get("problem") or {}).get("dtype")
+    return float(np.finfo(np.float32 if dtype == "float32" else np.float64).eps)

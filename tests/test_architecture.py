@@ -1,0 +1,82 @@
+"""The house: rooms import in one direction, and no module imports itself by a detour."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import optimlab
+
+PACKAGE = Path(optimlab.__file__).parent
+# Each room may import what stands below it. Rooms of one line do not import each other.
+FLOORS = [
+    ["__main__"],
+    ["cli"],
+    ["listing"],
+    ["execution", "report"],
+    ["storage", "statistics"],
+    ["experiment"],
+    ["training"],
+    ["problems"],
+    ["nn", "data", "optimizers"],
+    ["files", "pool", "messages", "progress", "hints"],
+    ["errors", "formatting", "statuses"],
+]
+LEVEL = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def name_of(file):
+    """Return the dotted name of a module below `optimlab`."""
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(file):
+    """Yield the modules of the package that a module imports anywhere, also within functions."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: imports are absolute"
+            parts = (node.module or "").split(".")
+            if parts[0] == "optimlab":
+                for alias in node.names:
+                    whole = ".".join([*parts[1:], alias.name])
+                    yield whole if whole in MODULES else ".".join(parts[1:])
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                top, _, rest = alias.name.partition(".")
+                if top == "optimlab":
+                    yield rest
+
+
+EDGES = {name: set(imported(file)) - {name, ""} for name, file in MODULES.items()}
+
+
+def wrong_ways(edges):
+    """Return the imports that lead upwards, or to another room of the same floor."""
+    rooms = {(name.split(".")[0], other.split(".")[0]) for name in edges for other in edges[name]}
+    return {(room, other) for room, other in rooms if room != other and LEVEL[other] >= LEVEL[room]}
+
+
+def test_every_module_has_a_room():
+    assert {name.split(".")[0] for name in MODULES} - {"__init__"} <= set(LEVEL)
+
+
+def test_rooms_import_downwards_alone():
+    edges = {name: others for name, others in EDGES.items() if name != "__init__"}
+    assert wrong_ways(edges) == set()
+    assert wrong_ways({"nn.layers": {"storage.store"}}) == {("nn", "storage")}
+
+
+@pytest.mark.parametrize("room", sorted({name.split(".")[0] for name in MODULES} - {"__init__"}))
+def test_no_module_of_a_room_imports_itself_by_a_detour(room):
+    edges = {
+        name: {other for other in others if other.split(".")[0] == room and other != room}
+        for name, others in EDGES.items()
+        if name.split(".")[0] == room and name != room  # a package's own names are those of its modules
+    }
+    while edges:
+        free = {name for name, others in edges.items() if not others & edges.keys()}
+        assert free, f"these import each other: {sorted(edges)}"
+        edges = {name: others for name, others in edges.items() if name not in free}
