@@ -116,6 +116,7 @@ def _settle_environment() -> None:
     if not cores.isdecimal() or int(cores) < 1:
         raise UserError(f"the variable LOKY_MAX_CPU_COUNT must be a number of cores, got {cores}")
     os.environ.pop("MPLBACKEND", None)  # no window is opened, and an unknown one ends matplotlib
+    os.environ["MATPLOTLIBRC"] = os.devnull  # nor is a user's taste read, which may be no text
     try:
         Path.home()
     except RuntimeError:  # there is no HOME, and no user that it could be known from

@@ -1,7 +1,11 @@
 """The figures: what they draw, that they are legible, and that they are the same every time."""
 
 import io
+import os
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -270,6 +274,30 @@ def test_the_same_bytes_every_time(kind):
     assert b"<svg" in svg
     assert b"<dc:date>" not in svg
     assert plots.png(plots.pixels(first)) == plots.png(plots.pixels(second))
+
+
+RC_FILES = {
+    "a pipe": os.mkfifo,
+    "no text": lambda path: Path(path).write_bytes(b"text.usetex: True # \xff"),
+}
+
+
+def test_a_matplotlibrc_in_the_current_folder_is_not_read(tmp_path):
+    """Neither by the command nor by its workers, of which each imports what it draws with."""
+    for number, make in enumerate(RC_FILES.values()):
+        (tmp_path / str(number)).mkdir()
+        make(tmp_path / str(number) / "matplotlibrc")
+    code = (
+        f"import os, sys; os.chdir(sys.argv[1]); sys.path[:] = {sys.path!r}\n"
+        "import optimlab.report.style, matplotlib; assert not matplotlib.rcParams['text.usetex']"
+    )
+    for done in [
+        subprocess.Popen(
+            [sys.executable, "-c", code, tmp_path / str(number)], stderr=subprocess.PIPE, text=True
+        )
+        for number in range(len(RC_FILES))
+    ]:
+        assert (done.communicate(timeout=60)[1], done.returncode) == ("", 0)
 
 
 def test_a_users_matplotlibrc_changes_nothing():
