@@ -49,7 +49,7 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
     console.print(f"seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting")
     stale = store.stale(experiment)
     if stale:
-        size = sum(path.stat().st_size for path in stale)
+        size = sum(path.lstat().st_size for path in stale)
         console.print(
             f"{len(stale):,} parts ({filesize.decimal(size)}) hold nothing that the experiment uses "
             f"as it is now; {hints.optimlab('prune', name, results)} deletes them:",

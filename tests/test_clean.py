@@ -138,6 +138,23 @@ def test_no_link_is_cleaned(here, name):
     assert (outside / "thesis.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["report.html", "bench/benchmarks.md", "tiny/experiment.json"])
+def test_what_has_changed_hands_while_the_user_was_asked_is_not_deleted(here, monkeypatch, name):
+    path = here / "results" / name
+    others = {path, path.parent / "main.c"}
+
+    def agreed(question):
+        if path.parent.name == "tiny":
+            shutil.rmtree(path.parent / "parts")
+        for other in others:
+            other.write_text("a stranger's")
+        return True
+
+    monkeypatch.setattr(cli, "_agreed", agreed)
+    call("clean")
+    assert {other.read_text() for other in others} == {"a stranger's"}
+
+
 def test_fresh_in_a_foreign_folder_deletes_and_writes_nothing(here, foreign):
     for name in ("parquet", "json", "lock", "digits"):
         write(here / "experiments", document(), name=name)

@@ -21,6 +21,7 @@ from optimlab.errors import UserError
 from optimlab.execution.verify import verify
 from optimlab.files import HOLDER, LOCK, EntryError, Folder, only_writer
 from optimlab.report import page
+from optimlab.storage import clean
 from optimlab.storage.store import Store
 
 PRECIOUS = b"a stranger's thesis"
@@ -208,6 +209,25 @@ def test_what_has_another_name_elsewhere_keeps_its_content_there(swept, results,
     page.write_report(results)
     assert (results / "tiny/runs.csv").read_text().startswith("run_id")
     COMMANDS["fresh"](swept[0], results)
+
+
+def test_what_is_ours_may_have_other_names_elsewhere_too(swept, results, tmp_path, unseen):
+    page.write_report(results)
+    (tmp_path / "elsewhere").mkdir()
+    for number, path in enumerate(path for path in results.rglob("*") if path.is_file()):
+        (tmp_path / "elsewhere" / str(number)).hardlink_to(path)
+    before = snapshot(tmp_path / "elsewhere")
+    assert {b"the page", (results / "tiny/experiment.json").read_bytes()} <= {
+        c for *_, c in before.values()
+    }
+    part = min((results / "tiny/parts").iterdir())
+    part.unlink()
+    part.write_text("garbled")
+    for command in COMMANDS.values():
+        command(swept[0], results)
+    clean.delete(results, clean.deletions(results))
+    assert not (results / "tiny").exists()
+    assert snapshot(tmp_path / "elsewhere") == before
 
 
 def test_a_link_that_comes_and_goes_leads_nowhere(tmp_path, outside):

@@ -149,3 +149,6 @@ def test_parts_that_are_stale_are_named(here):
     assert prune in text
     assert [str(path) in text.replace("\n", "") for path in parts] == [True] * 5 + [False]
     assert "and 1 more" in text
+    parts[0].unlink()
+    parts[0].symlink_to("nowhere")
+    assert "6 parts (" in shown("tiny", results)

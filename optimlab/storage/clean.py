@@ -42,7 +42,7 @@ def deletions(results: Path) -> list[Deletion]:
     stores = [Store(results / name) for name in root.names() if root.is_folder(name)]
     found = [Deletion(described(store), store.delete) for store in stores if store.is_marked()]
     if _begins_with(root, PAGE, PAGE_MARK):
-        found.append(Deletion(str(results / PAGE), lambda: root.delete(PAGE)))
+        found.append(Deletion(str(results / PAGE), lambda: _delete_page(root)))
     bench = root.folder(BENCHMARKS)
     if root.is_folder(BENCHMARKS) and _begins_with(bench, "benchmarks.md", BENCHMARKS_MARK):
         found.append(Deletion(str(bench.path), lambda: _delete_benchmarks(bench)))
@@ -100,7 +100,15 @@ def _begins_with(folder: Folder, name: str, mark: bytes) -> bool:
         return False
 
 
+def _delete_page(results: Folder) -> None:
+    """Delete the page, if it is still ours after the user has been asked."""
+    if _begins_with(results, PAGE, PAGE_MARK):
+        results.delete(PAGE)
+
+
 def _delete_benchmarks(folder: Folder) -> None:
+    if not _begins_with(folder, "benchmarks.md", BENCHMARKS_MARK):
+        return
     for name in folder.names():
         if name in BENCHMARK_FILES:
             folder.delete(name)
