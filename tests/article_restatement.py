@@ -21,7 +21,7 @@ def main(results="results"):
     traces = pd.read_parquet(Path(results) / "article" / "traces.parquet")
     (setting,) = experiment.problems
     problem = setting.problem
-    images, labels = problem.data["train"]
+    images, labels = problem.parts["train"]
     for seed, recorded in traces.groupby("seed"):
         params = problem.init([seed])[0][0]
         weights = article.weights_of(problem.network.layout, params)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from reference.differences import directional_error
 from scipy.special import expit
+from scipy.stats import norm
 
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.parameters import Workspace
@@ -18,6 +19,8 @@ FORMULAS = {
         lambda x: np.where(x < 0, (np.exp(np.minimum(x, 0)) - 1) / 10, x),
         lambda x: np.where(x < 0, np.exp(np.minimum(x, 0)) / 10, 1),
     ),
+    "gelu": (lambda x: x * norm.cdf(x), lambda x: norm.cdf(x) + x * norm.pdf(x)),
+    "softplus": (lambda x: np.maximum(x, 0) - np.log(expit(np.abs(x))), expit),
 }
 DTYPES = ["float32", "float64"]
 
@@ -53,11 +56,13 @@ def test_value_and_slope_follow_the_formula(name, dtype):
         ("relu", 0, 1),
         ("leaky_relu", 0, 1),
         ("elu", 0, 1),
+        ("gelu", 0, 0.5),
+        ("softplus", np.log(2), 0.5),
     ],
 )
 def test_at_zero(name, value, slope):
     found = value_and_slope(name, np.zeros((1, 1, 1)))
-    assert [array.item() for array in found] == [value, slope]
+    assert [array.item() for array in found] == pytest.approx([value, slope], rel=1e-15)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -83,6 +88,12 @@ def test_at_zero(name, value, slope):
         ("elu", 1e3, 1e3, 1),
         ("elu", -np.inf, -0.1, 0),
         ("elu", np.inf, np.inf, 1),
+        ("gelu", -1e3, 0, 0),
+        ("gelu", 1e3, 1e3, 1),
+        ("softplus", -1e3, 0, 0),
+        ("softplus", 1e3, 1e3, 1),
+        ("softplus", -np.inf, 0, 0),
+        ("softplus", np.inf, np.inf, 1),
     ],
 )
 def test_far_out_without_a_warning(name, x, value, slope, dtype):

@@ -12,7 +12,7 @@ from sweeping import EXPERIMENTS
 from optimlab import SGD, AdaGrad, Adam, Nesterov, RMSprop
 from optimlab.experiment.load import load
 from optimlab.experiment.registry import load_rule
-from optimlab.nn import Network, one_hot
+from optimlab.nn import one_hot, perceptron
 from optimlab.problems.digits import Digits, HiddenLayer
 from optimlab.report import article
 from optimlab.report.figures import plots
@@ -39,9 +39,9 @@ def example(images=40):
     """Return restated weights off their start, images and one-hot labels."""
     problem = small_problem()
     row = problem.init([3])[0][0] + rng().normal(0, 0.3, problem.network.size)
-    data = problem.data["train"]
+    data = problem.parts["train"]
     weights = restated.weights_of(problem.network.layout, row)
-    return weights, data.images[:images], one_hot(data.labels[:images], 10)
+    return weights, data.features[:images], one_hot(data.targets[:images], 10)
 
 
 # The training
@@ -53,7 +53,7 @@ def test_a_restatement_of_the_training_agrees():
     optimizer = load_rule(setting.rule, EXPERIMENTS)(learning_rate=1e-3, **setting.hyperparameters)
     problem = small_problem()
     recorded = train(problem, optimizer, SEEDS, range(50, 251, 50))
-    images, labels = problem.data["train"]
+    images, labels = problem.parts["train"]
     for place, seed in enumerate(SEEDS):
         weights = restated.weights_of(problem.network.layout, problem.init([seed])[0][0])
         losses = restated.train(weights, images, one_hot(labels, 10), 251)
@@ -202,7 +202,7 @@ def test_a_bias_before_batch_norm_moves_by_rounding_alone(dtype, noise, least, m
 
 def test_three_pixels_never_change_and_their_weights_never_move():
     problem = small_problem()
-    images = problem.data["train"].images
+    images = problem.parts["train"].features
     constant = np.flatnonzero(np.ptp(images, axis=0) == 0)
     assert constant.tolist() == [0, 32, 39]
     assert not images[:, constant].any()
@@ -220,14 +220,14 @@ def test_three_pixels_never_change_and_their_weights_never_move():
 
 def test_evaluation_leaves_the_running_averages_alone():
     for evaluate_with in ("running", "batch"):
-        network = Network(64, [(6, "sigmoid")], 10, evaluate_with=evaluate_with)
+        network = perceptron(64, [(6, "sigmoid")], 10, evaluate_with=evaluate_with)
         params, model = network.initial_params([rng()]), network.model([rng()])
         images = rng().uniform(0, 1, (64, 30))
-        labels = np.arange(30) % 10
         network.forward(params, images[:, :20], model)
         averages = model.states["batch_norm1"]
         before = averages.statistics()
-        network.loss_and_accuracy(params, images, labels, model)
+        for _ in network.evaluated(params, images, model):
+            pass
         np.testing.assert_array_equal(averages.statistics(), before)
         network.forward(params, images, model)
         assert not np.array_equal(averages.statistics(), before)

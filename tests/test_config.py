@@ -182,8 +182,8 @@ ONE_MISTAKE = [
     ({"training": "epochs = 1\nrecord_params = true"}, "training.record_params: must be a whole number, got true"),
     ({"training": "epochs = 50_000\nrecord_params = 2"}, "training.record_params: would keep 0.5 GB of parameters; must keep at most 0.5 GB"),
     # unknown names
-    ({"problem": f'hidden = [{HIDDEN_OK}, {{ units = 3, activation = "rele" }}]'}, "problem.hidden[2].activation: must be 'sigmoid', 'tanh', 'relu', 'leaky_relu' or 'elu', got \"rele\""),
-    ({"problem": 'initialization = "zero"'}, "problem.initialization: must be 'uniform', 'glorot' or 'he', got \"zero\""),
+    ({"problem": f'hidden = [{HIDDEN_OK}, {{ units = 3, activation = "rele" }}]'}, "problem.hidden[2].activation: must be 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'gelu' or 'softplus', got \"rele\""),
+    ({"problem": 'initialization = "zero"'}, "problem.initialization: must be 'uniform', 'glorot', 'he' or 'orthogonal', got \"zero\""),
     ({"optimizers": "[optimizers.Adm]"}, 'optimizers.Adm: unknown optimizer "Adm"; did you mean Adam? (your own is "file.py:ClassName")'),
     ({"optimizers": SGD + 'rule = "zzz"'}, f'optimizers.SGD.rule: unknown optimizer "zzz"; known are {FIVE} (your own is "file.py:ClassName")'),
     ({"optimizers": SGD + "rule = 3"}, f'optimizers.SGD.rule: unknown optimizer "3"; known are {FIVE} (your own is "file.py:ClassName")'),

@@ -8,7 +8,8 @@ import pytest
 from reference.bits import bits
 from sklearn.datasets import load_digits
 
-from optimlab.nn import Network, one_hot, softmax
+from optimlab.nn import one_hot, perceptron, softmax
+from optimlab.nn.losses import CrossEntropy
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import PROBLEMS, Digits
 from optimlab.problems.digits import HiddenLayer
@@ -40,7 +41,7 @@ def test_the_problem_is_known_by_name():
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_splits_part_the_images(split):
     bunch = load_digits()
-    data = Digits(split=split, dtype="float64").data
+    data = Digits(split=split, dtype="float64").parts
     assert {role: len(images) for role, (images, _) in data.items()} == SPLITS[split]
     everyone = []
     for images, labels in data.values():
@@ -52,18 +53,20 @@ def test_the_splits_part_the_images(split):
 
 @pytest.mark.parametrize(("split", "role"), [("default", "test"), ("article", "validation")])
 def test_the_last_297_are_never_trained_on(split, role):
-    assert places_of(Digits(split=split, dtype="float64").data[role].images) == list(range(1500, 1797))
+    assert places_of(Digits(split=split, dtype="float64").parts[role].features) == list(
+        range(1500, 1797)
+    )
 
 
 def test_train_and_validation_have_the_same_shares_of_classes(digits):
-    train_labels, validation_labels = digits.data["train"].labels, digits.data["validation"].labels
+    train_labels, validation_labels = digits.parts["train"].targets, digits.parts["validation"].targets
     known = np.bincount(np.concatenate([train_labels, validation_labels]), minlength=10)
     assert np.abs(np.bincount(validation_labels, minlength=10) - known / 5).max() < 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_pixels_are_shares_of_the_darkest(dtype):
-    for images, labels in Digits(dtype=dtype).data.values():
+    for images, labels in Digits(dtype=dtype).parts.values():
         assert images.dtype == dtype
         assert images.min() == 0
         assert images.max() == 1
@@ -150,11 +153,11 @@ def test_loss_and_gradient_are_those_of_the_batch_s_images(digits):
     params, model = digits.init([3, 4])
     batch = next(digits.batches([3, 4]))
     found = [array.copy() for array in digits.loss_and_gradient(params, batch, model)]
-    images, labels = digits.data["train"]
+    images, labels = digits.parts["train"]
     for row in range(2):
         x = np.stack([images[place] for place in batch[row]], axis=1)
         expected = digits.network.loss_and_gradient(
-            params[[row]], x, labels[batch[row]], digits.init([row])[1]
+            params[[row]], x, labels[batch[row]], digits.init([row])[1], CrossEntropy()
         )
         for mine, one in zip(found, expected, strict=True):
             np.testing.assert_allclose(mine[row], one[0], rtol=1e-10, atol=1e-13)
@@ -197,17 +200,17 @@ def test_evaluation_is_on_all_images_of_each_role(split):
     params, model = digits.init([0, 1])
     metrics = digits.evaluate(params, model)
     assert list(metrics) == [f"{role}_{what}" for role in SPLITS[split] for what in ("loss", "accuracy")]
-    for role, (images, labels) in digits.data.items():
+    for role, (images, labels) in digits.parts.items():
         logits = digits.network.forward(params, images.T, model)
         hits = (logits.argmax(axis=1) == labels).mean(axis=1)
         np.testing.assert_allclose(metrics[f"{role}_accuracy"], hits)
-        loss, _ = digits.network.loss_and_gradient(params, images.T, labels, model)
+        loss, _ = digits.network.loss_and_gradient(params, images.T, labels, model, CrossEntropy())
         np.testing.assert_allclose(metrics[f"{role}_loss"], loss, rtol=1e-12)
 
 
 def test_the_stuck_loss_is_just_below_the_best_blind_guess(digits):
-    shares = np.bincount(digits.data["train"].labels) / 1200
-    guess = np.mean([-np.log(shares[label]) for label in digits.data["train"].labels])
+    shares = np.bincount(digits.parts["train"].targets) / 1200
+    guess = np.mean([-np.log(shares[label]) for label in digits.parts["train"].targets])
     assert digits.stuck_loss == pytest.approx(0.99 * guess)
     assert 2.25 < digits.stuck_loss < np.log(10)
 
@@ -246,7 +249,7 @@ def test_the_article_s_loss_is_recorded_on_demand():
     params, model = digits.init([0, 1])
     metrics = digits.evaluate(params, model)
     assert digits.extra_metrics == ("train_binary_loss_sum",)
-    images, labels = digits.data["train"]
+    images, labels = digits.parts["train"]
     shares = softmax(digits.network.forward(params, images.T, model))
     hits = np.moveaxis(one_hot(labels, 10), 0, 1).astype(bool)
     expected = -np.log(np.where(hits, shares, 1 - shares)).sum(axis=(1, 2))
@@ -260,15 +263,15 @@ def test_evaluation_may_take_the_whole_set_s_statistics():
     digits = Digits(evaluate_with="batch", dtype="float64")
     params, model = digits.init([0, 1])
     metrics = digits.evaluate(params, model)
-    for role, (images, labels) in digits.data.items():
-        loss, _ = digits.network.loss_and_gradient(params, images.T, labels, model)
+    for role, (images, labels) in digits.parts.items():
+        loss, _ = digits.network.loss_and_gradient(params, images.T, labels, model, CrossEntropy())
         np.testing.assert_allclose(metrics[f"{role}_loss"], loss, rtol=1e-10)
 
 
 @pytest.mark.parametrize("initialization", ["uniform", "glorot", "he"])
 def test_the_start_follows_the_scheme(initialization):
     digits = Digits(initialization=initialization, dtype="float64")
-    network = Network(64, [(32, "sigmoid"), (16, "relu")], 10, initialization=initialization)
+    network = perceptron(64, [(32, "sigmoid"), (16, "relu")], 10, initialization=initialization)
     expected = network.initial_params([generator(3, "initial_params")])
     assert np.array_equal(digits.init([3])[0], expected)
 
@@ -283,10 +286,10 @@ def test_a_run_s_bytes_grow_with_what_it_holds():
 
 def test_training_leaves_the_images_alone():
     digits = Digits(hidden=(HiddenLayer(units=4, activation="elu"),))
-    before = {role: images.copy() for role, (images, _) in digits.data.items()}
+    before = {role: images.copy() for role, (images, _) in digits.parts.items()}
     train(digits, SGD(learning_rate=0.1), [0], [20])
     for role, images in before.items():
-        assert np.array_equal(digits.data[role].images, images)
+        assert np.array_equal(digits.parts[role].features, images)
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])

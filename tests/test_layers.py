@@ -5,7 +5,15 @@ import pytest
 from reference.differences import directional_error
 
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.layers import Activated, BatchNorm, Dense, dot_over_batch, sum_over_batch
+from optimlab.nn.layers import (
+    Activated,
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    dot_over_batch,
+    sum_over_batch,
+)
 from optimlab.nn.parameters import Layout
 
 RUNS, INPUTS, OUTPUTS, BATCH = 3, 5, 4, 6
@@ -16,6 +24,7 @@ LAYERS = {
     "dense without bias": lambda: Dense("dense", INPUTS, OUTPUTS, False, FLOAT),
     "batch norm": lambda: BatchNorm("norm", INPUTS, FLOAT),
     "batch norm, small eps": lambda: BatchNorm("norm", INPUTS, FLOAT, eps=1e-5),
+    "layer norm": lambda: LayerNorm("norm", INPUTS, FLOAT),
     **{name: lambda name=name: Activated(name, INPUTS, FLOAT) for name in ACTIVATIONS},
 }
 
@@ -206,3 +215,48 @@ def test_a_layer_s_numbers_do_not_depend_on_the_order_in_memory(name):
         outcomes.append((y, by_x, gradient))
     for usual, other in zip(*outcomes, strict=True):
         np.testing.assert_allclose(other, usual, rtol=1e-12, atol=1e-13)
+
+
+def test_layer_norm_centres_and_scales_each_sample():
+    rng = np.random.default_rng(0)
+    layer = LayerNorm("norm", INPUTS, FLOAT, eps=0.01)
+    x = rng.normal(7, 3, (RUNS, INPUTS, BATCH))
+    y = normalized(layer, x, gamma=2.0, beta=-1.0)
+    expected = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + 0.01)
+    np.testing.assert_allclose(y, 2 * expected - 1, rtol=1e-12)
+
+
+def dropped(layer, x, seeds):
+    """Return y and dL/dx, for a gradient of ones, of runs with these seeds."""
+    state = layer.begin([np.random.default_rng(seed) for seed in seeds])
+    y = layer.forward({}, x, state).copy()
+    return y, layer.backward({}, {}, np.ones_like(x)).copy()
+
+
+def test_dropout_drops_a_share_and_keeps_the_mean():
+    layer = Dropout("dropout", 40, FLOAT, rate=0.25)
+    x = np.ones((2, 40, 500))
+    y, slope = dropped(layer, x, (0, 1))
+    assert set(np.unique(y)) == {0, 1 / 0.75}
+    assert np.array_equal(slope, y)  # what was dropped has no gradient
+    assert (y == 0).mean() == pytest.approx(0.25, abs=0.01)
+    assert not np.array_equal(y[0], y[1])
+    assert np.array_equal(x, np.ones_like(x))
+    assert layer.forward({}, x) is x  # in evaluation
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_run_s_dropout_is_its_seed_s_alone(order):
+    layer = Dropout("dropout", 5, FLOAT)
+    x = np.random.default_rng(0).normal(size=(3, 5, 8))
+    given = np.copy(x.transpose(order)).transpose(np.argsort(order))
+    together, _ = dropped(layer, given, (4, 5, 6))
+    alone, _ = dropped(layer, x[1:2], (5,))
+    assert np.array_equal(together[1], alone[0])
+
+
+def test_dropout_goes_on_where_it_was():
+    layer, x = Dropout("dropout", 5, FLOAT), np.ones((1, 5, 8))
+    state = layer.begin([np.random.default_rng(0)])
+    first, second = layer.forward({}, x, state).copy(), layer.forward({}, x, state).copy()
+    assert not np.array_equal(first, second)

@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from reference.bits import bits
 from reference.differences import directional_error
+from sklearn.metrics import log_loss, r2_score, root_mean_squared_error
 
 from optimlab.nn.losses import (
+    LOSSES,
+    CrossEntropy,
+    Huber,
+    SquaredError,
     binary_cross_entropy_sum,
     cross_entropy_and_correct,
     cross_entropy_and_gradient,
@@ -194,3 +199,115 @@ def test_the_article_s_slopes_by_softmax(probability, true_class, slope):
     logits = np.log(np.array([[[probability], [1 - probability]]]))
     gradient = cross_entropy(logits, np.array([0 if true_class else 1]))[1]
     assert gradient[0, 0].item() == pytest.approx(slope, abs=0.005)
+
+
+# Losses of numbers
+
+ERRORS = {
+    "squared": (SquaredError(), lambda e: e * e),
+    "huber": (Huber(), lambda e: e * e / 2 if abs(e) <= 1 else abs(e) - 0.5),
+    "huber, wide": (Huber(delta=2.5), lambda e: e * e / 2 if abs(e) <= 2.5 else 2.5 * (abs(e) - 1.25)),
+}
+
+
+def predictions(shape=(RUNS, CLASSES, BATCH)):
+    """Return outputs and targets whose errors are small and large."""
+    rng = np.random.default_rng(3)
+    return rng.normal(0, 3, shape), rng.normal(0, 1, shape)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_loss_of_numbers_is_the_mean_of_the_errors(name):
+    loss, plain = ERRORS[name]
+    outputs, targets = predictions()
+    value, _ = loss.value_and_gradient(outputs.copy(), targets)
+    for run in range(RUNS):
+        errors = (outputs[run] - targets[run]).ravel().tolist()
+        assert value[run] == pytest.approx(math.fsum(map(plain, errors)) / len(errors), rel=1e-13)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("name", ERRORS)
+def test_the_gradient_of_a_loss_of_numbers_is_the_derivative(name, shared):
+    loss, _ = ERRORS[name]
+    outputs, targets = predictions()
+    targets = targets[0] if shared else targets
+    _, gradient = loss.value_and_gradient(outputs.copy(), targets)
+    errors = directional_error(
+        lambda outputs: loss.value_and_gradient(outputs.copy(), targets)[0],
+        gradient,
+        outputs,
+        np.random.default_rng(0),
+    )
+    assert (errors <= 1e-6).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_row_of_a_loss_of_numbers_is_bitwise_the_run_alone(name, order, dtype):
+    loss, _ = ERRORS[name]
+    outputs, targets = (each.astype(dtype) for each in predictions((5, 3, 70)))
+    back = np.argsort(order)
+    together = loss.value_and_gradient(np.copy(outputs.transpose(order)).transpose(back), targets)
+    for row in range(5):
+        one = np.copy(outputs[row : row + 1].transpose(order)).transpose(back)
+        alone = loss.value_and_gradient(one, targets[row : row + 1])
+        for some, own in zip(together, alone, strict=True):
+            assert bits(some[row : row + 1]) == bits(own)
+
+
+def blocks(outputs, size=3):
+    """Yield outputs block by block."""
+    for start in range(0, outputs.shape[-1], size):
+        part = slice(start, min(start + size, outputs.shape[-1]))
+        yield part, outputs[..., part].copy()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("name", ERRORS)
+def test_the_metrics_of_numbers_are_scikit_learn_s(name, shared):
+    loss, _ = ERRORS[name]
+    outputs, targets = predictions()
+    scale = np.array([1.0, 10.0, 0.5, 3.0])
+    targets = targets[0] if shared else targets
+    found = loss.metrics(blocks(outputs), targets, scale)
+    assert list(found) == ["loss", "r2", "rmse"]
+    for run in range(RUNS):
+        true, ours = (targets if shared else targets[run]).T, outputs[run].T
+        value = loss.value_and_gradient(outputs[run : run + 1].copy(), true.T[None])[0][0]
+        assert found["loss"][run] == pytest.approx(value, rel=1e-12)
+        assert found["r2"][run] == pytest.approx(r2_score(true, ours), rel=1e-12)
+        rmse = root_mean_squared_error(true * scale, ours * scale)
+        assert found["rmse"][run] == pytest.approx(rmse, rel=1e-12)
+
+
+def test_r2_of_a_target_that_does_not_vary_is_none():
+    outputs, _ = predictions()
+    found = SquaredError().metrics(blocks(outputs), np.ones((CLASSES, BATCH)), np.ones(CLASSES))
+    assert np.isnan(found["r2"]).all()
+    assert np.isfinite(found["rmse"]).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_blind_loss_is_that_of_the_best_constant_or_the_mean(name):
+    rng = np.random.default_rng(0)
+    loss = LOSSES[name]()
+    if loss.task == "classification":
+        labels = rng.choice(3, 50, p=[0.6, 0.3, 0.1])
+        shares = np.bincount(labels) / 50
+        assert loss.blind(labels) == pytest.approx(log_loss(labels, np.tile(shares, (50, 1))))
+    else:
+        targets = rng.normal(size=(2, 50))
+        mean = np.tile(targets.mean(axis=1)[None, :, None], (1, 1, 50))
+        assert loss.blind(targets) == pytest.approx(loss.value_and_gradient(mean, targets)[0][0])
+
+
+def test_the_metrics_of_classes_are_of_all_blocks():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(RUNS, CLASSES, BATCH)), rng.integers(0, CLASSES, (RUNS, BATCH))
+    for targets in (labels, labels[0]):
+        found = CrossEntropy().metrics(blocks(logits), targets, np.ones(1))
+        losses, _, wins = per_sample(logits, np.broadcast_to(targets, labels.shape))
+        np.testing.assert_allclose(found["loss"], losses.mean(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(found["accuracy"], wins.mean(axis=1), rtol=1e-12)

@@ -8,9 +8,10 @@ from reference import network as reference
 from reference.bits import bits
 from reference.differences import directional_error
 
-from optimlab.nn import Network
+from optimlab.nn import perceptron
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.network import INITIALIZATIONS
+from optimlab.nn.layers import INITIALIZATIONS, Dropout, LayerNorm
+from optimlab.nn.losses import CrossEntropy, Huber, SquaredError
 
 RUNS, INPUTS, CLASSES, BATCH = 3, 6, 4, 9
 UNITS = (5, 4, 3)
@@ -26,6 +27,14 @@ HIDDEN = [
 SWITCHES = [{"batch_norm": n, "bias": b} for n, b in itertools.product((True, False), repeat=2)]
 
 
+LOSS = CrossEntropy()
+
+
+def loss_and_accuracy(network, params, x, labels, model):
+    metrics = LOSS.metrics(network.evaluated(params, x, model), labels, np.ones(1))
+    return metrics["loss"], metrics["accuracy"]
+
+
 def generators(*seeds):
     return [np.random.default_rng(seed) for seed in seeds]
 
@@ -37,7 +46,7 @@ def new_model(network, runs=RUNS):
 def example(hidden, **switches):
     """Return a network, parameters off their start values, a batch for each run, and the model."""
     rng = np.random.default_rng(11)
-    network = Network(INPUTS, hidden, CLASSES, **switches)
+    network = perceptron(INPUTS, hidden, CLASSES, **switches)
     params = network.initial_params(generators(*range(RUNS)))
     params += rng.normal(0, 0.3, params.shape).astype(params.dtype)
     x = rng.uniform(0, 1, (RUNS, INPUTS, BATCH)).astype(params.dtype)
@@ -57,9 +66,9 @@ def close(found, expected, tolerance=1e-10):
 @pytest.mark.parametrize("hidden", HIDDEN, ids=named)
 def test_the_gradient_is_the_derivative(hidden, switches):
     network, params, x, labels, model = example(hidden, **switches)
-    gradient = network.loss_and_gradient(params, x, labels, model)[1].copy()
+    gradient = network.loss_and_gradient(params, x, labels, model, LOSS)[1].copy()
     errors = directional_error(
-        lambda params: network.loss_and_gradient(params, x, labels, model)[0],
+        lambda params: network.loss_and_gradient(params, x, labels, model, LOSS)[0],
         gradient,
         params,
         np.random.default_rng(0),
@@ -72,7 +81,7 @@ def test_the_gradient_is_the_derivative(hidden, switches):
 def test_the_network_is_the_plain_one_sample_by_sample(hidden, switches):
     network, params, x, labels, model = example(hidden, **switches)
     logits = network.forward(params, x, model).copy()
-    loss, gradient = network.loss_and_gradient(params, x, labels, model)
+    loss, gradient = network.loss_and_gradient(params, x, labels, model, LOSS)
     for run in range(RUNS):
         blocks = reference.blocks_of(params[run], INPUTS, hidden, CLASSES, **switches)
         samples = x[run].T.tolist()
@@ -100,7 +109,7 @@ def test_the_gradient_by_the_inputs_is_the_derivative(hidden):
 
 def test_biases_before_batch_norm_have_no_gradient():
     network, params, x, labels, model = example(((5, "sigmoid"), (4, "relu")))
-    gradient = network.loss_and_gradient(params, x, labels, model)[1]
+    gradient = network.loss_and_gradient(params, x, labels, model, LOSS)[1]
     for name, view in network.layout.views(gradient).items():
         assert (np.abs(view).max() < 1e-14) == name.endswith("bias"), name
 
@@ -114,7 +123,7 @@ def test_evaluation_takes_the_debiased_running_averages(switches):
     for batch in batches:
         network.forward(params, batch, model)
     everything, all_labels = x[0], labels[0]
-    loss, accuracy = network.loss_and_accuracy(params, everything, all_labels, model)
+    loss, accuracy = loss_and_accuracy(network, params, everything, all_labels, model)
     assert (loss.dtype, accuracy.dtype) == (float, float)
     weights = 0.99 ** np.arange(len(batches))[::-1]
     for run in range(RUNS):
@@ -136,7 +145,7 @@ def test_evaluation_takes_the_debiased_running_averages(switches):
 
 def test_before_the_first_step_evaluation_normalizes_by_nothing():
     network, params, x, labels, model = example(((5, "sigmoid"),))
-    loss, _ = network.loss_and_accuracy(params, x[0], labels[0], model)
+    loss, _ = loss_and_accuracy(network, params, x[0], labels[0], model)
     blocks = reference.blocks_of(params[0], INPUTS, ((5, "sigmoid"),), CLASSES, True, True)
     statistics = [([0.0] * 5, [1.0] * 5), ([0.0] * 4, [1.0] * 4)]
     logits = reference.forward(blocks, x[0].T.tolist(), statistics)[0]
@@ -146,10 +155,10 @@ def test_before_the_first_step_evaluation_normalizes_by_nothing():
 def test_evaluation_changes_nothing():
     network, params, x, labels, model = example(((5, "sigmoid"),))
     before, samples = params.copy(), x[0].copy()
-    network.loss_and_gradient(params, x, labels, model)
-    first = network.loss_and_accuracy(params, x[0], labels[0], model)
-    network.loss_and_accuracy(params, 100 * x[1], labels[1], model)
-    again = network.loss_and_accuracy(params, x[0], labels[0], model)
+    network.loss_and_gradient(params, x, labels, model, LOSS)
+    first = loss_and_accuracy(network, params, x[0], labels[0], model)
+    loss_and_accuracy(network, params, 100 * x[1], labels[1], model)
+    again = loss_and_accuracy(network, params, x[0], labels[0], model)
     assert np.array_equal(first, again)
     assert np.array_equal(params, before)
     assert np.array_equal(x[0], samples)
@@ -162,7 +171,7 @@ def averages(model):
 
 def evaluated(network, params, x, model, block):
     """Return the logits of all samples, evaluated in blocks."""
-    parts = [(part, logits.copy()) for part, logits in network.logits(params, x, model, block)]
+    parts = [(part, logits.copy()) for part, logits in network.evaluated(params, x, model, block)]
     everyone = [sample for part, _ in parts for sample in range(x.shape[-1])[part]]
     assert everyone == list(range(x.shape[-1]))
     return np.concatenate([logits for _, logits in parts], axis=-1)
@@ -172,7 +181,7 @@ def evaluated(network, params, x, model, block):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_evaluation_in_blocks_is_evaluation_at_once(dtype, block):
     network, params, x, labels, model = example(((5, "tanh"), (4, "relu")), dtype=dtype)
-    network.loss_and_gradient(params, x, labels, model)
+    network.loss_and_gradient(params, x, labels, model, LOSS)
     at_once = evaluated(network, params, x[0], model, 1000).copy()
     close(evaluated(network, params, x[0], model, block), at_once, 20 * np.finfo(dtype).eps)
 
@@ -181,7 +190,7 @@ def test_loss_and_accuracy_are_of_all_blocks():
     network, params, _, _, model = example(((5, "tanh"), (4, "relu")))
     rng = np.random.default_rng(0)
     x, labels = rng.uniform(0, 1, (INPUTS, 700)), rng.integers(0, CLASSES, 700)
-    loss, accuracy = network.loss_and_accuracy(params, x, labels, model)
+    loss, accuracy = loss_and_accuracy(network, params, x, labels, model)
     logits = evaluated(network, params, x, model, 1000)
     for run in range(RUNS):
         close(loss[run], reference.mean_loss(logits[run].T.tolist(), labels))
@@ -195,7 +204,7 @@ def test_evaluation_with_the_batch_is_training_mode_on_the_whole_set(block):
     expected = network.forward(params, x[0], model).copy()
     models = [new_model(network), new_model(running)]
     for each, model in zip((network, running), models, strict=True):
-        each.loss_and_gradient(params, x, labels, model)
+        each.loss_and_gradient(params, x, labels, model, LOSS)
     found = evaluated(network, params, x[0], models[0], block)
     close(found, expected)
     assert np.abs(evaluated(running, params, x[0], models[1], block) - found).max() > 0.01
@@ -204,11 +213,11 @@ def test_evaluation_with_the_batch_is_training_mode_on_the_whole_set(block):
 
 
 def test_a_network_that_says_the_same_of_all_classes_is_never_right():
-    network = Network(INPUTS, [], CLASSES, batch_norm=False)
+    network = perceptron(INPUTS, [], CLASSES, batch_norm=False)
     model = new_model(network, runs=2)
     labels = np.arange(8) % CLASSES
-    loss, accuracy = network.loss_and_accuracy(
-        np.zeros((2, network.size)), np.ones((INPUTS, 8)), labels, model
+    loss, accuracy = loss_and_accuracy(
+        network, np.zeros((2, network.size)), np.ones((INPUTS, 8)), labels, model
     )
     close(loss, np.log(CLASSES))
     assert accuracy.tolist() == [0, 0]
@@ -216,10 +225,12 @@ def test_a_network_that_says_the_same_of_all_classes_is_never_right():
 
 def test_one_network_serves_batches_and_stacks_of_any_size():
     network, params, x, labels, model = example(((5, "sigmoid"), (4, "relu")))
-    expected = [array.copy() for array in network.loss_and_gradient(params, x, labels, model)]
-    network.loss_and_gradient(params, x[..., :4], labels[:, :4], model)
-    network.loss_and_gradient(params[:1], x[:1], labels[:1], new_model(network, runs=1))
-    for found, before in zip(network.loss_and_gradient(params, x, labels, model), expected, strict=True):
+    expected = [array.copy() for array in network.loss_and_gradient(params, x, labels, model, LOSS)]
+    network.loss_and_gradient(params, x[..., :4], labels[:, :4], model, LOSS)
+    network.loss_and_gradient(params[:1], x[:1], labels[:1], new_model(network, runs=1), LOSS)
+    for found, before in zip(
+        network.loss_and_gradient(params, x, labels, model, LOSS), expected, strict=True
+    ):
         assert np.array_equal(found, before)
 
 
@@ -229,21 +240,21 @@ def test_a_row_is_bitwise_the_run_alone(switches, dtype):
     network, params, x, labels, model = example(((5, "sigmoid"), (4, "relu")), dtype=dtype, **switches)
     x[1] = np.nan
     with np.errstate(invalid="ignore"):
-        together = [array.copy() for array in network.loss_and_gradient(params, x, labels, model)]
-        together += network.loss_and_accuracy(params, x[0], labels[0], model)
+        together = [array.copy() for array in network.loss_and_gradient(params, x, labels, model, LOSS)]
+        together += loss_and_accuracy(network, params, x[0], labels[0], model)
         for row in range(RUNS):
             one = slice(row, row + 1)
             own = new_model(network, runs=1)
-            alone = network.loss_and_gradient(params[one], x[one], labels[one], own)
+            alone = network.loss_and_gradient(params[one], x[one], labels[one], own, LOSS)
             alone = [array.copy() for array in alone]
-            alone += network.loss_and_accuracy(params[one], x[0], labels[0], own)
+            alone += loss_and_accuracy(network, params[one], x[0], labels[0], own)
             for mine, all_rows in zip(alone, together, strict=True):
                 assert mine.dtype == all_rows.dtype
                 assert bits(mine) == bits(all_rows[one])
 
 
 def test_the_article_s_network_has_2894_parameters():
-    network = Network(64, [(32, "sigmoid"), (16, "relu")], 10)
+    network = perceptron(64, [(32, "sigmoid"), (16, "relu")], 10)
     assert network.size == 2894
     assert [line.split() for line in network.summary().splitlines()] == [
         ["layer", "outputs", "parameters"],
@@ -261,7 +272,7 @@ def test_the_article_s_network_has_2894_parameters():
 
 
 def test_the_article_s_shapes():
-    network = Network(64, [(32, "sigmoid"), (16, "relu")], 10)
+    network = perceptron(64, [(32, "sigmoid"), (16, "relu")], 10)
     params = network.initial_params(generators(0))
     images = np.random.default_rng(0).uniform(0, 1, (64, 3))
     logits = network.forward(params, images, new_model(network, runs=1))
@@ -273,7 +284,7 @@ def test_the_article_s_shapes():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)
 def test_only_weights_start_at_random(initialization, dtype):
-    network = Network(INPUTS, [(5, "tanh")], CLASSES, initialization=initialization, dtype=dtype)
+    network = perceptron(INPUTS, [(5, "tanh")], CLASSES, initialization=initialization, dtype=dtype)
     params = network.initial_params(generators(1, 2))
     assert params.dtype == dtype
     for name, view in network.layout.views(params).items():
@@ -293,7 +304,7 @@ def test_only_weights_start_at_random(initialization, dtype):
     ],
 )
 def test_the_spread_of_the_weights(initialization, bound, variance):
-    network = Network(400, [], 300, initialization=initialization)
+    network = perceptron(400, [], 300, initialization=initialization)
     weights = network.initial_params(generators(0))[0, : 400 * 300]
     assert abs(weights.mean()) < 5 * (variance / weights.size) ** 0.5
     assert weights.var() == pytest.approx(variance, rel=0.02)
@@ -304,7 +315,7 @@ def test_the_spread_of_the_weights(initialization, bound, variance):
 
 
 def test_a_row_s_start_is_drawn_by_its_generator_alone():
-    network = Network(INPUTS, [(5, "tanh")], CLASSES)
+    network = perceptron(INPUTS, [(5, "tanh")], CLASSES)
     together = network.initial_params(generators(5, 6, 7))
     for row, seed in enumerate((5, 6, 7)):
         assert np.array_equal(network.initial_params(generators(seed))[0], together[row])
@@ -315,9 +326,50 @@ def test_a_row_s_start_is_drawn_by_its_generator_alone():
 def test_params_that_change_in_place_are_seen(order):
     network, params, x, labels, model = example(((5, "sigmoid"), (4, "relu")))
     params = np.array(params, order=order)
-    before = network.loss_and_gradient(params, x, labels, model)[0].copy()
+    before = network.loss_and_gradient(params, x, labels, model, LOSS)[0].copy()
     params *= 1.5
-    after = network.loss_and_gradient(params, x, labels, model)[0].copy()
+    after = network.loss_and_gradient(params, x, labels, model, LOSS)[0].copy()
     assert (after != before).all()
-    again = network.loss_and_gradient(params.copy("C"), x, labels, model)[0]
+    again = network.loss_and_gradient(params.copy("C"), x, labels, model, LOSS)[0]
     np.testing.assert_array_equal(again, after)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(7, 4), (4, 7), (5, 5)])
+def test_orthogonal_weights_are_orthonormal_and_of_any_sign(inputs, outputs):
+    network = perceptron(inputs, [], outputs, batch_norm=False, initialization="orthogonal")
+    rows = network.initial_params(generators(*range(60)))
+    weights = network.layout.views(rows)["dense1.weight"]
+    small = weights if inputs <= outputs else weights.mT
+    expected = np.tile(np.eye(min(inputs, outputs)), (60, 1, 1))
+    np.testing.assert_allclose(small @ small.mT, expected, atol=1e-12)
+    assert 0.2 < np.mean(weights[:, 0, 0] > 0) < 0.8
+
+
+BUILDS = {
+    "layer norm": lambda name, features, dtype: LayerNorm(name, features, dtype),
+    "dropout": lambda name, features, dtype: Dropout(name, features, dtype, 0.3),
+}
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError(), Huber(delta=9.0)], ids=str)
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "elu", "gelu", "softplus"])
+@pytest.mark.parametrize("build", BUILDS)
+def test_the_gradient_is_the_derivative_with_other_layers_and_losses(build, activation, loss):
+    """An activation keeps what it returned: a layer after it must leave that alone."""
+    rng = np.random.default_rng(4)
+    network = perceptron(
+        INPUTS, [(5, activation), BUILDS[build], (4, "tanh")], CLASSES, batch_norm=False
+    )
+    params = network.initial_params(generators(*range(RUNS)))
+    params += rng.normal(0, 0.3, params.shape)
+    x = rng.uniform(0, 1, (RUNS, INPUTS, BATCH))
+    targets = rng.integers(0, CLASSES, (RUNS, BATCH))
+    if loss.task == "regression":
+        targets = rng.normal(size=(RUNS, CLASSES, BATCH))
+
+    def value_and_gradient(params):
+        return network.loss_and_gradient(params, x, targets, new_model(network), loss)
+
+    gradient = value_and_gradient(params)[1].copy()
+    errors = directional_error(lambda p: value_and_gradient(p)[0], gradient, params, rng)
+    assert (errors <= 1e-6).all()

@@ -21,7 +21,7 @@ class Restated:
         self.case = case
         self.data = {
             role: (images.astype(float), one_hot(labels, 10))
-            for role, (images, labels) in case.problem.data.items()
+            for role, (images, labels) in case.problem.parts.items()
         }
 
     def train(self) -> float:

@@ -34,7 +34,7 @@ class JitVmapScan:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        layout, self.data = case.problem.network.layout, case.problem.data
+        layout, self.data = case.problem.network.layout, case.problem.parts
         blocks = [(1, jax.nn.sigmoid), (2, jax.nn.relu), (3, lambda x: x)]
         optimizer = rule(case)
         images, labels = (jnp.asarray(each) for each in self.data["train"])

@@ -60,7 +60,7 @@ class Eager:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        data = case.problem.data
+        data = case.problem.parts
         self.data = {role: tuple(map(torch.from_numpy, each)) for role, each in data.items()}
         self.places = torch.from_numpy(np.ascontiguousarray(case.places))
 

@@ -29,7 +29,7 @@ class Classifier:
         self.starts = self.problem.network.layout.views(self.problem.init(case.seeds)[0])
 
     def train(self) -> float:
-        images, labels = self.case.problem.data["train"]
+        images, labels = self.case.problem.parts["train"]
         self.classifiers = [self._classifier(run) for run in self.case.seeds]
         seconds = 0.0
         for run, classifier in enumerate(self.classifiers):
@@ -44,7 +44,7 @@ class Classifier:
 
     def evaluate(self) -> None:
         for classifier in self.classifiers:
-            for images, labels in self.case.problem.data.values():
+            for images, labels in self.case.problem.parts.values():
                 shares = classifier.predict_proba(images)
                 log_loss(labels, shares, labels=range(10))
                 (shares.argmax(1) == labels).mean()

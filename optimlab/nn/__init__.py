@@ -1,7 +1,7 @@
 """The neural network, from scratch in numpy, for stacks of runs."""
 
 from optimlab.nn.losses import one_hot, softmax
-from optimlab.nn.network import Network
+from optimlab.nn.network import Network, perceptron
 from optimlab.nn.parameters import Layout
 
-__all__ = ["Layout", "Network", "one_hot", "softmax"]
+__all__ = ["Layout", "Network", "one_hot", "perceptron", "softmax"]

@@ -1,4 +1,4 @@
-"""Activations: sigmoid, tanh, ReLU, leaky ReLU and ELU, each with its slope.
+"""Activations: sigmoid, tanh, ReLU, leaky ReLU, ELU, GELU and softplus, each with its slope.
 
 `forward` overwrites its input x with y = f(x); `backward` overwrites dL/dy with dL/dx. What the slope
 needs is kept in between, so one object serves one place in one network.
@@ -6,6 +6,7 @@ needs is kept in between, so one object serves one place in one network.
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -113,10 +114,57 @@ class ELU:
         return gradient
 
 
+class GELU:
+    """x Φ(x), with Φ the normal distribution, and slope Φ(x) + x φ(x).
+
+    References
+    ----------
+    Hendrycks & Gimpel (2016), Gaussian error linear units, equation 1, without approximation.
+    """
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        from scipy.special import ndtr  # slow to import
+
+        share = ndtr(x, out=workspace.like("share", x))
+        density = np.multiply(x, x, out=workspace.like("density", x))
+        density *= -0.5
+        np.exp(density, out=density)
+        density *= 1 / math.sqrt(2 * math.pi)
+        density *= x
+        density += share
+        self.slope = density
+        x *= share
+        return x
+
+    def backward(self, gradient: Array, workspace: Workspace) -> Array:
+        gradient *= self.slope
+        return gradient
+
+
+class Softplus:
+    """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|), with slope 1 / (1 + e⁻ˣ) = 1 − e⁻ʸ."""
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        rest = np.abs(x, out=workspace.like("rest", x))
+        np.exp(np.negative(rest, out=rest), out=rest)
+        np.maximum(x, 0, out=x)
+        x += np.log1p(rest, out=rest)
+        self.y = x
+        return self.y
+
+    def backward(self, gradient: Array, workspace: Workspace) -> Array:
+        slope = np.negative(self.y, out=workspace.like("slope", self.y))
+        np.expm1(slope, out=slope)
+        gradient *= np.negative(slope, out=slope)
+        return gradient
+
+
 ACTIVATIONS: dict[str, type[Activation]] = {
     "sigmoid": Sigmoid,
     "tanh": Tanh,
     "relu": ReLU,
     "leaky_relu": LeakyReLU,
     "elu": ELU,
+    "gelu": GELU,
+    "softplus": Softplus,
 }

@@ -1,4 +1,4 @@
-"""Layers: Dense, batch normalization, and the place where an activation acts.
+"""Layers: Dense, batch and layer normalization, dropout, and the place where an activation acts.
 
 Data flows as (R, features, batch): R runs side by side, each sample a column. A layer reads its
 parameters from named views of the flat rows and writes their gradients to named views of another
@@ -13,7 +13,7 @@ meets long rows of memory where a batch is small. Any other input makes it lie r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,23 +27,53 @@ Views = dict[str, Array]
 
 
 class Layer(Protocol):
-    """What a network asks of a layer."""
+    """What a network asks of a layer.
+
+    An activation keeps what it returns, so what comes after one must leave it alone: Dense, dropout and
+    layer normalization do, and batch normalization and activations come after a Dense.
+    """
 
     name: str
     shapes: dict[str, tuple[int, ...]]
     outputs: int
 
+    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
+        """Write the start parameters over zeros, those of run r drawn by generator r alone."""
+
     def begin(self, generators: Sequence[np.random.Generator]) -> Any:
         """Return the state of a new stack, one generator per run; None where nothing is kept."""
 
     def forward(self, params: Views, x: Array, state: Any = None) -> Array:
-        """Return y (R, outputs, B) for x (R, inputs, B), which may be overwritten.
+        """Return y (R, outputs, B) for x (R, inputs, B).
 
         In training, the state is changed in place; in evaluation there is none.
         """
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         """Write dL/dparams to `gradients`; return dL/dx (R, inputs, B) for dL/dy (R, outputs, B)."""
+
+
+# A scheme draws the weights (outputs, inputs) of a Dense layer.
+def _orthogonal(rng: np.random.Generator, outputs: int, inputs: int) -> Array:
+    """Return orthonormal rows, or columns where those are fewer, of a uniform distribution."""
+    tall = rng.normal(size=(max(outputs, inputs), min(outputs, inputs)))
+    q, r = np.linalg.qr(tall)
+    q *= np.sign(np.diag(r))  # else the signs are LAPACK's
+    return q if outputs >= inputs else q.T
+
+
+INITIALIZATIONS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
+    # Uniform in ±1/√fan_in: LeCun et al. (1998), Efficient backprop, section 4.6, in uniform form.
+    "uniform": lambda rng, outputs, inputs: rng.uniform(-1, 1, (outputs, inputs)) / np.sqrt(inputs),
+    # Glorot & Bengio (2010), equation 16.
+    "glorot": lambda rng, outputs, inputs: (
+        rng.uniform(-1, 1, (outputs, inputs)) * np.sqrt(6 / (inputs + outputs))
+    ),
+    # He et al. (2015), equation 10.
+    "he": lambda rng, outputs, inputs: rng.normal(0, np.sqrt(2 / inputs), (outputs, inputs)),
+    # Saxe, McClelland & Ganguli (2014), Exact solutions to the nonlinear dynamics of learning, 3.
+    "orthogonal": _orthogonal,
+}
 
 
 def sum_over_batch(x: Array, out: Array | None = None) -> Array:
@@ -71,6 +101,7 @@ class Dense:
     dtype : of all arrays.
     features_first : whether y has its features outermost in memory, for what goes feature by feature,
         as softmax does.
+    initialization : of the weights, a key of `INITIALIZATIONS`. The bias starts at 0.
     """
 
     def __init__(
@@ -81,14 +112,20 @@ class Dense:
         bias: bool,
         dtype: np.dtype,
         features_first: bool = False,
+        initialization: str = "uniform",
     ) -> None:
-        self.name, self.inputs, self.outputs = name, inputs, outputs
-        self.features_first = features_first
+        self.name, self.inputs, self.outputs, self.dtype = name, inputs, outputs, dtype
+        self.features_first, self.initialization = features_first, initialization
         self.weight, self.bias = f"{name}.weight", f"{name}.bias"
         self.shapes: dict[str, tuple[int, ...]] = {self.weight: (inputs, outputs)}
         if bias:
             self.shapes[self.bias] = (outputs,)
         self.workspace = Workspace(dtype)
+
+    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
+        draw = INITIALIZATIONS[self.initialization]
+        for row, rng in enumerate(generators):
+            params[self.weight][row] = draw(rng, self.outputs, self.inputs).T
 
     def begin(self, generators: Sequence[np.random.Generator]) -> None:
         self.workspace.clear()
@@ -189,6 +226,9 @@ class BatchNorm:
         self.workspace = Workspace(dtype)
         self.dtype = dtype
 
+    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
+        params[self.gamma][...] = 1
+
     def begin(self, generators: Sequence[np.random.Generator]) -> RunningAverages:
         self.workspace.clear()
         return RunningAverages(np.zeros((2, len(generators), self.outputs), self.dtype), self.momentum)
@@ -246,6 +286,108 @@ class BatchNorm:
         return gradient
 
 
+class LayerNorm:
+    """Layer normalization: y = γ (x − μ) / √(σ² + ε) + β, with μ and σ² of each sample's features.
+
+    With d = γ · dL/dy and F features: dβ = Σ dL/dy, dγ = Σ dL/dy x̂, both over the batch, and
+    dx = (d − mean d − x̂ · mean(d x̂)) / √(σ² + ε), with means over the features.
+
+    Parameters
+    ----------
+    name : the first part of its parameters' names.
+    features : F.
+    dtype : of all arrays.
+    eps : ε, added to the variance.
+
+    References
+    ----------
+    Ba, Kiros & Hinton (2016), Layer normalization, equation 4.
+    """
+
+    def __init__(self, name: str, features: int, dtype: np.dtype, eps: float = 1e-5) -> None:
+        self.name, self.outputs, self.eps = name, features, eps
+        self.gamma, self.beta = f"{name}.gamma", f"{name}.beta"
+        self.shapes: dict[str, tuple[int, ...]] = {self.gamma: (features,), self.beta: (features,)}
+        self.workspace = Workspace(dtype)
+
+    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
+        params[self.gamma][...] = 1
+
+    def begin(self, generators: Sequence[np.random.Generator]) -> None:
+        self.workspace.clear()
+
+    def forward(self, params: Views, x: Array, state: None = None) -> Array:
+        self.normal = np.subtract(x, self._mean_over_features(x), out=self.workspace.like("normal", x))
+        square = np.multiply(self.normal, self.normal, out=self.workspace.like("square", x))
+        self.deviation = np.sqrt(self._mean_over_features(square) + self.eps)
+        self.normal /= self.deviation
+        y = np.multiply(self.normal, params[self.gamma][..., None], out=self.workspace.like("y", x))
+        y += params[self.beta][..., None]
+        return y
+
+    def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
+        gradients[self.beta][...] = sum_over_batch(gradient)
+        gradients[self.gamma][...] = dot_over_batch(gradient, self.normal)
+        gradient *= params[self.gamma][..., None]
+        product = np.multiply(gradient, self.normal, out=self.workspace.like("square", gradient))
+        along = self._mean_over_features(product)
+        gradient -= self._mean_over_features(gradient)
+        gradient -= np.multiply(self.normal, along, out=product)
+        gradient /= self.deviation
+        return gradient
+
+    def _mean_over_features(self, x: Array) -> Array:
+        """Return the mean (R, 1, B), summed in the order of the features in any layout."""
+        total = x[:, 0].copy()
+        for feature in range(1, self.outputs):
+            total += x[:, feature]
+        total /= self.outputs
+        return total[:, None]
+
+
+class Dropout:
+    """Dropout: y = x / (1 − rate) with probability 1 − rate, and else 0; in evaluation, y = x.
+
+    Parameters
+    ----------
+    name : of the layer.
+    features : the number of features.
+    dtype : of all arrays.
+    rate : the probability of a 0.
+
+    References
+    ----------
+    Srivastava et al. (2014), Dropout, section 4, scaled in training as in section 10.
+    """
+
+    def __init__(self, name: str, features: int, dtype: np.dtype, rate: float = 0.5) -> None:
+        self.name, self.outputs, self.rate = name, features, rate
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.workspace = Workspace(dtype)
+
+    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
+        pass
+
+    def begin(self, generators: Sequence[np.random.Generator]) -> list[np.random.Generator]:
+        self.workspace.clear()
+        return list(generators)
+
+    def forward(
+        self, params: Views, x: Array, state: Sequence[np.random.Generator] | None = None
+    ) -> Array:
+        if state is None:
+            return x
+        self.mask = self.workspace.like("mask", x)
+        for row, rng in enumerate(state):
+            self.mask[row] = rng.random(x.shape[1:], np.float32) >= self.rate
+        self.mask /= 1 - self.rate
+        return np.multiply(x, self.mask, out=self.workspace.like("y", x))
+
+    def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
+        gradient *= self.mask
+        return gradient
+
+
 class Activated:
     """An activation, named as in `optimlab.nn.activations.ACTIVATIONS`, at its place in a network."""
 
@@ -254,6 +396,9 @@ class Activated:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.activation = ACTIVATIONS[name]()
         self.workspace = Workspace(dtype)
+
+    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
+        pass
 
     def begin(self, generators: Sequence[np.random.Generator]) -> None:
         self.workspace.clear()

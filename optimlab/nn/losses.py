@@ -1,16 +1,200 @@
-"""Softmax, cross-entropy and one-hot labels.
+"""Losses, with their gradients and the metrics that go with them: cross-entropy, squared error, Huber.
 
-Logits are (R, C, B): for each of R runs, C classes by B samples. Labels are whole numbers 0 … C−1 of
-shape (R, B), or (B,) where all runs share them. The loss is the mean over the batch.
+Outputs are (R, C, B): for each of R runs, C classes or targets by B samples. Targets are labels, whole
+numbers 0 … C−1 of shape (R, B), or numbers (R, C, B); without the first axis where all runs share them.
+A loss is the mean over the batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Protocol
+
 import numpy as np
+from annotated_types import Gt, Le
 
 from optimlab.nn.parameters import ones
 
 Array = np.ndarray
+
+
+Blocks = Iterable[tuple[slice, Array]]  # which samples, and their outputs (R, C, B)
+
+
+class Loss(Protocol):
+    """What a problem asks of a loss: a frozen dataclass of its settings, and these.
+
+    Attributes
+    ----------
+    task : what it is for: "classification" or "regression".
+    link : what it does to the outputs first, for people; "" for nothing.
+    """
+
+    task: ClassVar[str]
+    link: ClassVar[str]
+
+    def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        """Return the loss (R,) and its gradient by the outputs (R, C, B), which may be overwritten."""
+
+    def metrics(self, blocks: Blocks, targets: Array, scale: Array) -> dict[str, Array]:
+        """Return "loss" and what else tells how good outputs are, each (R,) in float64.
+
+        Parameters
+        ----------
+        blocks : of all samples; outputs may be overwritten.
+        targets : of all samples, labels (N,) or numbers (C, N); with an axis R before where runs differ.
+        scale : what a one of each target is in the data's units (C,).
+        """
+
+    def blind(self, targets: Array) -> float:
+        """Return the loss of the best outputs that look at no feature."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """−log softmax(z)[label], with z the outputs: `cross_entropy_and_gradient`; and the accuracy."""
+
+    task: ClassVar[str] = "classification"
+    link: ClassVar[str] = "softmax"
+
+    def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        return cross_entropy_and_gradient(outputs, targets)
+
+    def metrics(self, blocks: Blocks, targets: Array, scale: Array) -> dict[str, Array]:
+        loss: Any = 0.0
+        correct: Any = 0.0
+        for part, logits in blocks:
+            block_loss, block_correct = cross_entropy_and_correct(logits, targets[..., part])
+            loss = loss + block_loss
+            correct = correct + block_correct
+        samples = targets.shape[-1]
+        return {"loss": loss / samples, "accuracy": correct / samples}
+
+    def blind(self, targets: Array) -> float:
+        """Return the entropy of the labels' shares: each class is given its own."""
+        shares = np.bincount(targets) / len(targets)
+        shares = shares[shares > 0]
+        return float(-(shares @ np.log(shares)))
+
+
+def _regression_metrics(
+    losses: Iterable[tuple[Array, Array]], targets: Array, scale: Array
+) -> dict[str, Array]:
+    """Return loss, R² and RMSE, the last two as scikit-learn has them: the mean over the targets.
+
+    Parameters
+    ----------
+    losses : block by block, the summed loss (R,) and squared errors (R, C).
+    targets : of all samples (C, N) or (R, C, N).
+    scale : see `Loss.metrics`.
+    """
+    loss: Any = 0.0
+    squares: Any = 0.0
+    for block_loss, block_squares in losses:
+        loss = loss + block_loss
+        squares = squares + block_squares
+    samples = targets.shape[-1]
+    numbers = targets.astype(np.float64)
+    around = numbers - numbers.mean(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        explained = 1 - squares / np.vecdot(around, around)
+    explained[~np.isfinite(explained)] = np.nan  # a target that does not vary
+    return {
+        "loss": loss / samples,
+        "r2": explained.mean(axis=-1),
+        "rmse": (np.sqrt(squares / samples) * scale).mean(axis=-1),
+    }
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """(y − t)², the mean over the targets t, with y the outputs; and R² and RMSE."""
+
+    task: ClassVar[str] = "regression"
+    link: ClassVar[str] = ""
+
+    def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        outputs -= targets
+        count = outputs.shape[1] * outputs.shape[2]
+        loss = _sum_of_squares(outputs).sum(axis=-1) / count
+        outputs *= 2 / count
+        return loss, outputs
+
+    def metrics(self, blocks: Blocks, targets: Array, scale: Array) -> dict[str, Array]:
+        def losses() -> Iterable[tuple[Array, Array]]:
+            for part, outputs in blocks:
+                squares = _sum_of_squares(outputs - targets[..., part]).astype(np.float64)
+                yield squares.mean(axis=-1), squares
+
+        return _regression_metrics(losses(), targets, scale)
+
+    def blind(self, targets: Array) -> float:
+        """Return the variance: every output is the mean."""
+        return float(targets.var(axis=-1, dtype=np.float64).mean())
+
+
+@dataclass(frozen=True)
+class Huber:
+    """e² / 2 for |e| ≤ δ and else δ (|e| − δ/2), with e = y − t; the mean over the targets.
+
+    Parameters
+    ----------
+    delta : δ, in the units in which the targets are learned.
+
+    References
+    ----------
+    Huber (1964), Robust estimation of a location parameter.
+    """
+
+    task: ClassVar[str] = "regression"
+    link: ClassVar[str] = ""
+
+    delta: Annotated[float, Gt(0), Le(1e6)] = 1.0
+
+    def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        outputs -= targets
+        count = outputs.shape[1] * outputs.shape[2]
+        loss = _per_run(self._losses(outputs)) / count
+        np.clip(outputs, -self.delta, self.delta, out=outputs)
+        outputs /= count
+        return loss, outputs
+
+    def metrics(self, blocks: Blocks, targets: Array, scale: Array) -> dict[str, Array]:
+        def losses() -> Iterable[tuple[Array, Array]]:
+            for part, outputs in blocks:
+                errors = (outputs - targets[..., part]).astype(np.float64)
+                yield _per_run(self._losses(errors)) / errors.shape[1], _sum_of_squares(errors)
+
+        return _regression_metrics(losses(), targets, scale)
+
+    def blind(self, targets: Array) -> float:
+        """Return the loss where every output is the mean."""
+        return float(self._losses(targets - targets.mean(axis=-1, keepdims=True)).mean())
+
+    def _losses(self, errors: Array) -> Array:
+        """Return the loss of each error, in a new array."""
+        size = np.abs(errors)
+        small = np.minimum(size, self.delta)
+        return small * (size - small / 2)
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "cross_entropy": CrossEntropy,
+    "squared_error": SquaredError,
+    "huber": Huber,
+}
+
+
+def _per_run(losses: Array) -> Array:
+    """Return the sum (R,) of the losses (R, C, B) of each run, in an order that no neighbour changes."""
+    return np.ascontiguousarray(losses).reshape(len(losses), -1).sum(axis=1)
+
+
+def _sum_of_squares(errors: Array) -> Array:
+    """Return the sum (R, C) over the batch of squared errors (R, C, B)."""
+    errors = np.ascontiguousarray(errors)
+    return np.vecdot(errors, errors)
 
 
 def one_hot(labels: Array, classes: int) -> Array:

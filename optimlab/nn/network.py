@@ -1,4 +1,4 @@
-"""The network: Dense blocks, each with batch normalization and an activation, and a softmax on top.
+"""The network: layers one after the other, and the usual ones of Dense blocks.
 
 A network is built once and serves stacks of any size: R rows of parameters (R, P) and their `Model` go
 in, R losses and R gradients come out.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from optimlab.nn.layers import Activated, BatchNorm, Dense, Layer, Views
-from optimlab.nn.losses import cross_entropy_and_correct, cross_entropy_and_gradient
+from optimlab.nn.losses import Loss
 from optimlab.nn.parameters import Layout, Workspace
 
 Array = np.ndarray
@@ -22,17 +22,7 @@ Array = np.ndarray
 # Of a batch, from which on it is faster run by run.
 LONGEST_ROW = 256
 
-# A scheme draws the weights (outputs, inputs) of a Dense layer.
-INITIALIZATIONS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
-    # Uniform in ±1/√fan_in: LeCun et al. (1998), Efficient backprop, section 4.6, in uniform form.
-    "uniform": lambda rng, outputs, inputs: rng.uniform(-1, 1, (outputs, inputs)) / np.sqrt(inputs),
-    # Glorot & Bengio (2010), equation 16.
-    "glorot": lambda rng, outputs, inputs: (
-        rng.uniform(-1, 1, (outputs, inputs)) * np.sqrt(6 / (inputs + outputs))
-    ),
-    # He et al. (2015), equation 10.
-    "he": lambda rng, outputs, inputs: rng.normal(0, np.sqrt(2 / inputs), (outputs, inputs)),
-}
+Build = Callable[[str, int, np.dtype], Layer]  # of a name and the number of features before it
 
 
 @dataclass
@@ -61,74 +51,37 @@ class Model:
 
 
 class Network:
-    """A classifier: for each hidden layer Dense, batch norm and activation; then Dense and batch norm.
+    """Layers, one after the other: R networks of one kind are rows (R, P) of parameters.
 
     Parameters
     ----------
-    inputs, classes : the number of input features and of classes.
-    hidden : units and activation of each hidden layer; may be empty (softmax regression).
-    batch_norm : whether each Dense is followed by batch normalization.
-    bias : whether each Dense has a bias. Batch norm subtracts it again: it changes no output then,
-        and its true gradient is zero.
-    initialization : a key of `INITIALIZATIONS`. Biases and β start at 0, γ at 1.
+    layers : first to last; the first is a `Dense`.
     evaluate_with : whether batch norm evaluates with "running" averages or with the statistics of the
         "batch", which is then the whole set.
-    dtype : float32 or float64, of all that is computed.
-
-    Examples
-    --------
-    >>> network = Network(64, [(32, "sigmoid"), (16, "relu")], 10)
-    >>> network.size
-    2894
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        hidden: Sequence[tuple[int, str]],
-        classes: int,
-        *,
-        batch_norm: bool = True,
-        bias: bool = True,
-        initialization: str = "uniform",
-        evaluate_with: str = "running",
-        dtype: Any = "float64",
-    ) -> None:
-        self.inputs, self.classes, self.initialization = inputs, classes, initialization
-        self.evaluate_with = evaluate_with
-        self.dtype = np.dtype(dtype)
-        self.layers: list[Layer] = []
-        self.narrowest = min(inputs, classes, *(units for units, _ in hidden))
-        features = inputs
-        for number, (units, activation) in enumerate([*hidden, (classes, None)], start=1):
-            features_first = activation is None and self.narrowest > 1  # for softmax
-            self.layers.append(
-                Dense(f"dense{number}", features, units, bias, self.dtype, features_first)
-            )
-            if batch_norm:
-                self.layers.append(BatchNorm(f"batch_norm{number}", units, self.dtype))
-            if activation:
-                self.layers.append(Activated(activation, units, self.dtype))
-            features = units
+    def __init__(self, layers: Sequence[Layer], evaluate_with: str = "running") -> None:
+        first = layers[0]
+        assert isinstance(first, Dense)
+        self.layers = list(layers)
+        self.inputs, self.outputs, self.dtype = first.inputs, layers[-1].outputs, first.dtype
+        self.narrowest = min(self.inputs, *(layer.outputs for layer in layers))
         self.layout = Layout(
             {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
         )
         self.size = self.layout.size
         self.workspace = Workspace(self.dtype)
         self._named: list[tuple[Array, Views]] = []
-        self.takes_averages = batch_norm and evaluate_with == "running"
+        has_norm = any(isinstance(layer, BatchNorm) for layer in layers)
+        self.takes_averages = has_norm and evaluate_with == "running"
+        self.evaluate_with = evaluate_with
 
     def initial_params(self, generators: Sequence[np.random.Generator]) -> Array:
         """Return start parameters (R, P), row r drawn by generator r alone."""
         params = np.zeros((len(generators), self.size), self.dtype)
         views = self.layout.views(params)
         for layer in self.layers:
-            if isinstance(layer, Dense):
-                draw = INITIALIZATIONS[self.initialization]
-                for row, rng in enumerate(generators):
-                    views[layer.weight][row] = draw(rng, layer.outputs, layer.inputs).T
-            elif isinstance(layer, BatchNorm):
-                views[layer.gamma][...] = 1
+            layer.initialize(views, generators)
         return params
 
     def model(self, generators: Sequence[np.random.Generator]) -> Model:
@@ -157,7 +110,7 @@ class Network:
         return views
 
     def forward(self, params: Array, x: Array, model: Model) -> Array:
-        """Return the logits (R, classes, B) for inputs x (R, inputs, B), or (inputs, B) for all runs.
+        """Return the outputs (R, outputs, B) for inputs x (R, inputs, B), or (inputs, B) for all runs.
 
         This is training mode: batch norm takes the batch's statistics and counts them in the running
         averages of `model`, which are changed in place. The array is overwritten by the next call.
@@ -191,22 +144,21 @@ class Network:
         return layers, views
 
     def loss_and_gradient(
-        self, params: Array, x: Array, labels: Array, model: Model
+        self, params: Array, x: Array, targets: Array, model: Model, loss: Loss
     ) -> tuple[Array, Array]:
-        """Return the mean cross-entropy (R,) over the batch and its gradient (R, P), in training mode.
+        """Return the loss (R,) of a batch and its gradient (R, P), in training mode.
 
         The gradient is overwritten by the next call. See `forward` for what happens to `model`.
         """
-        logits = self.forward(params, x, model)
-        loss, flowing = cross_entropy_and_gradient(logits, labels)
+        value, flowing = loss.value_and_gradient(self.forward(params, x, model), targets)
         gradient = self.workspace.array("gradient", params.shape)
         self.backward(params, gradient, flowing)
-        return loss, gradient
+        return value, gradient
 
     def backward(
         self, params: Array, gradient: Array, flowing: Array, *, to_inputs: bool = False
     ) -> Array | None:
-        """Propagate dL/dlogits back: write dL/dparams to `gradient`; return dL/dx if wanted."""
+        """Propagate dL/doutputs back: write dL/dparams to `gradient`; return dL/dx if wanted."""
         views, gradients = self.views(params), self.views(gradient)
         first, *others = self.layers
         for layer in reversed(others):
@@ -217,15 +169,15 @@ class Network:
         first.parameter_gradients(gradients, flowing)
         return None
 
-    def logits(
+    def evaluated(
         self, params: Array, x: Array, model: Model | None, block: int = 256
     ) -> Iterator[tuple[slice, Array]]:
-        """Yield, in evaluation mode, which samples, and their logits (R, classes, B): block by block.
+        """Yield, in evaluation mode, which samples, and their outputs (R, outputs, B): block by block.
 
         Parameters
         ----------
         params : (R, P).
-        x : inputs (inputs, N), the same for all runs.
+        x : inputs (inputs, N), the same for all runs, or (R, inputs, N).
         model : of the runs; None where they are to be evaluated by their parameters alone.
         block : how many samples go through the network at once, to stay within the cache.
 
@@ -241,31 +193,21 @@ class Network:
         layers, views = self._for_evaluation(params, model)
         for start in range(0, samples, block):
             part = slice(start, min(start + block, samples))
-            inputs = x[:, part]
+            inputs = x[..., part]
             if not self.samples_first(inputs.shape[-1]):
                 inputs = np.ascontiguousarray(inputs)
             yield part, _through(layers, views, inputs, {})
 
-    def loss_and_accuracy(
-        self, params: Array, x: Array, labels: Array, model: Model | None
-    ) -> tuple[Array, Array]:
-        """Return mean cross-entropy (R,) and accuracy (R,), in evaluation mode, as float64.
-
-        Inputs x (inputs, N) and labels (N,) are the same for all runs. See `logits` for `model`.
-        """
-        loss, correct = np.zeros(len(params)), np.zeros(len(params))
-        for part, logits in self.logits(params, x, model):
-            block_loss, block_correct = cross_entropy_and_correct(logits, labels[part])
-            loss += block_loss
-            correct += block_correct
-        return loss / len(labels), correct / len(labels)
-
-    def summary(self) -> str:
+    def summary(self, link: str = "softmax") -> str:
         """Return a table of the layers: name, output features and number of parameters.
+
+        Parameters
+        ----------
+        link : what the loss does to the outputs first; "" for nothing.
 
         Examples
         --------
-        >>> print(Network(64, [(32, "sigmoid")], 10, bias=False).summary())
+        >>> print(perceptron(64, [(32, "sigmoid")], 10, bias=False).summary())
         layer          outputs  parameters
         dense1              32        2048
         batch_norm1         32          64
@@ -279,10 +221,65 @@ class Network:
             (layer.name, layer.outputs, sum(int(np.prod(s)) for s in layer.shapes.values()))
             for layer in self.layers
         ]
-        rows.append(("softmax", self.classes, 0))
+        if link:
+            rows.append((link, self.outputs, 0))
         lines = [f"{'layer':<14} {'outputs':>7} {'parameters':>11}"]
         lines += [f"{name:<14} {outputs:>7} {count:>11}" for name, outputs, count in rows]
         return "\n".join([*lines, f"{'total':<14} {'':>7} {self.size:>11}"])
+
+
+def perceptron(
+    inputs: int,
+    hidden: Sequence[tuple[int, str] | Build],
+    outputs: int,
+    *,
+    batch_norm: bool = True,
+    bias: bool = True,
+    initialization: str = "uniform",
+    evaluate_with: str = "running",
+    dtype: Any = "float64",
+) -> Network:
+    """Return Dense, batch norm and activation for each hidden layer, then Dense and batch norm.
+
+    Parameters
+    ----------
+    inputs, outputs : the number of input features and of outputs, such as classes.
+    hidden : units and activation of each hidden layer, or what makes another layer; may be empty
+        (softmax or linear regression).
+    batch_norm : whether each Dense is followed by batch normalization.
+    bias : whether each Dense has a bias. Batch norm subtracts it again: it changes no output then,
+        and its true gradient is zero.
+    initialization : a key of `optimlab.nn.layers.INITIALIZATIONS`. Biases and β start at 0, γ at 1.
+    evaluate_with : see `Network`.
+    dtype : float32 or float64, of all that is computed.
+
+    Examples
+    --------
+    >>> network = perceptron(64, [(32, "sigmoid"), (16, "relu")], 10)
+    >>> network.size
+    2894
+    """
+    dtype = np.dtype(dtype)
+    layers: list[Layer] = []
+    widths = [inputs, outputs, *(each[0] for each in hidden if isinstance(each, tuple))]
+
+    def dense(number: int, units: int, features_first: bool) -> None:
+        before = layers[-1].outputs if layers else inputs
+        name = f"dense{number}"
+        layers.append(Dense(name, before, units, bias, dtype, features_first, initialization))
+        if batch_norm:
+            layers.append(BatchNorm(f"batch_norm{number}", units, dtype))
+
+    blocks = 0
+    for number, each in enumerate(hidden, start=1):
+        if isinstance(each, tuple):
+            blocks += 1
+            dense(blocks, each[0], features_first=False)
+            layers.append(Activated(each[1], each[0], dtype))
+        else:
+            layers.append(each(f"layer{number}", layers[-1].outputs, dtype))
+    dense(blocks + 1, outputs, features_first=min(widths) > 1)  # for softmax
+    return Network(layers, evaluate_with)
 
 
 def _through(layers: Sequence[Layer], views: Views, x: Array, states: Mapping[str, Any]) -> Array:

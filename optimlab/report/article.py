@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab.formatting import number
-from optimlab.nn.network import Network
+from optimlab.nn.network import Network, perceptron
 from optimlab.report.article_figures import five_figure, reproduction_figure
 from optimlab.report.figures.static import StaticFigure, static_figure
 
@@ -202,7 +202,7 @@ def network_rows(problem: dict[str, Any]) -> list[Row]:
     default = [{"units": 32, "activation": "sigmoid"}, {"units": 16, "activation": "relu"}]
     hidden = [(layer["units"], layer["activation"]) for layer in problem.get("hidden", default)]
     switches = {key: problem.get(key, True) for key in ("batch_norm", "bias")}
-    network = Network(64, hidden, 10, **switches)
+    network = perceptron(64, hidden, 10, **switches)
     counts = {
         layer.name: sum(int(np.prod(shape)) for shape in layer.shapes.values())
         for layer in network.layers

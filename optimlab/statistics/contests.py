@@ -30,15 +30,14 @@ def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str
 
     Parameters
     ----------
-    runs, traces : the tables of that problem, as `problems_of` gives them, with the final metrics of
-        `with_finals_of`.
+    runs, traces : the tables of that problem, as `problems_of` gives them.
     experiment : what experiment.json says.
     """
     return compare_optimizers(
         runs,
         traces,
         _defaults(experiment),
-        final="last",  # as the table of runs has it
+        final=_final(experiment),
         equal_within=experiment.get("equal_within", EQUAL_WITHIN),
         resolution=_resolution(experiment),
         level=level_of_look(len(experiment.get("looks") or [])),

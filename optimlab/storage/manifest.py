@@ -232,10 +232,10 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
 def _about(setting: ProblemSetting) -> AboutProblem:
     """Return what is to be known of a problem."""
     problem = setting.problem
-    network = getattr(problem, "network", None)
+    summary = getattr(problem, "summary", None)
     return AboutProblem(
         problem=to_jsonable_python({"name": setting.name, **setting.settings}),
-        network=network.summary() if network else None,
+        network=summary() if summary else None,
         steps=setting.steps,
         steps_per_epoch=problem.steps_per_epoch,
         stuck_loss=problem.stuck_loss if math.isfinite(problem.stuck_loss) else None,

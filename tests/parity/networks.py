@@ -108,7 +108,7 @@ def pytorch_losses(problem: Digits, rule: str, hyperparameters: dict[str, float]
         optimizer = OptaxRMSprop(hyperparameters, params)
     else:
         optimizer = pytorch_optimizer(rule, hyperparameters, params)
-    images, labels = map(from_numpy, problem.data["train"])
+    images, labels = map(from_numpy, problem.parts["train"])
     losses = []
     for batch in batches(problem):
         network.zero_grad()
@@ -148,7 +148,7 @@ def scikit_learn_losses(problem: Digits, rule: str, hyperparameters: dict[str, f
         beta_2=h.get("beta2", 0.999),
         epsilon=h.get("eps", 1e-8),
     )
-    images, labels = problem.data["train"]
+    images, labels = problem.parts["train"]
     for batch in batches(problem):
         classifier.partial_fit(images[batch], labels[batch], classes=np.arange(10))
     return np.array(classifier.loss_curve_)

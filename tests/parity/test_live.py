@@ -150,7 +150,7 @@ def test_evaluation_in_pytorch_with_our_averages():
         theirs.running_var.copy_(torch.from_numpy(variance[0]))
     network.eval()
     metrics = problem.evaluate(params, model)
-    for role, (images, labels) in problem.data.items():
+    for role, (images, labels) in problem.parts.items():
         with torch.no_grad():
             logits, labels = network(torch.from_numpy(images)), torch.from_numpy(labels)
         loss = torch.nn.functional.cross_entropy(logits, labels).item()

@@ -15,6 +15,8 @@ ACTIVATION = {
     "relu": lambda x: max(x, 0.0),
     "leaky_relu": lambda x: x if x >= 0 else 0.2 * x,
     "elu": lambda x: x if x >= 0 else 0.1 * (math.exp(x) - 1),
+    "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
+    "softplus": lambda x: math.log1p(math.exp(x)),
 }
 SLOPE = {
     "sigmoid": lambda x: math.exp(-x) / (1 + math.exp(-x)) ** 2,
@@ -22,6 +24,10 @@ SLOPE = {
     "relu": lambda x: 1.0 if x >= 0 else 0.0,
     "leaky_relu": lambda x: 1.0 if x >= 0 else 0.2,
     "elu": lambda x: 1.0 if x >= 0 else 0.1 * math.exp(x),
+    "gelu": lambda x: (
+        (1 + math.erf(x / math.sqrt(2))) / 2 + x * math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    ),
+    "softplus": lambda x: 1 / (1 + math.exp(-x)),
 }
 
 

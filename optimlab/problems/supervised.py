@@ -1,0 +1,365 @@
+"""Supervised learning: a network learns a data set by a loss, in mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from optimlab.data.dataset import Dataset, Part, Scaling, Split, prepare
+from optimlab.nn.losses import Loss
+from optimlab.nn.network import Model, Network
+from optimlab.nn.parameters import Layout
+from optimlab.problems.seeds import generator
+
+Array = np.ndarray
+
+# A run whose loss stays above this share of a guesser's has learnt nothing.
+STUCK_SHARE = 0.99
+
+FEW_SAMPLES = 4  # in a batch, for batch norm
+
+
+@dataclass
+class Resampled(Model):
+    """The model of runs whose seeds have drawn a split each.
+
+    Attributes
+    ----------
+    parts : role → features (N, R, F) and targets, labels (R, N) or numbers (R, K, N).
+    scale : what a one of each target is in the data's units (R, K).
+    """
+
+    parts: dict[str, Part]
+    scale: Array
+
+
+class Supervised:
+    """Data, a network and a loss.
+
+    Parameters
+    ----------
+    data : what is learned.
+    network : with an input per feature and an output per class or target.
+    loss : for the task of the data.
+    batch_size : samples per step. The last batch of an epoch is smaller if it must be.
+    split : which rows train; None for the split of the data, or else the usual one.
+    scaling, target_scaling : "standard", "minmax" or "none", of features and of regression's targets.
+    l2 : adds l2/2 · Σ w² to the loss that is descended, over the weights alone. Metrics are without it.
+
+    Examples
+    --------
+    >>> from optimlab.data.bundled import load_bundled
+    >>> from optimlab.nn.losses import CrossEntropy
+    >>> from optimlab.nn.network import perceptron
+    >>> wine = Supervised(load_bundled("wine"), perceptron(13, [(8, "relu")], 3), CrossEntropy(), 32)
+    >>> {role: len(part.targets) for role, part in wine.parts.items()}
+    {'train': 106, 'validation': 36, 'test': 36}
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        network: Network,
+        loss: Loss,
+        batch_size: int = 32,
+        *,
+        split: Split | None = None,
+        scaling: Scaling = "standard",
+        target_scaling: Scaling = "standard",
+        l2: float = 0.0,
+    ) -> None:
+        self._data, self._network, self._loss, self._batch = data, network, loss, batch_size
+        self._split, self._scaling, self._target_scaling = split, scaling, target_scaling
+        self._l2 = l2
+
+    # What a problem that is read from a file makes of its settings.
+
+    @property
+    def dataset(self) -> Dataset:
+        """What is learned."""
+        return self._data
+
+    @property
+    def network(self) -> Network:
+        """What learns it."""
+        return self._network
+
+    @property
+    def objective(self) -> Loss:
+        """The loss, without a penalty."""
+        return self._loss
+
+    @property
+    def batch(self) -> int:
+        """Samples per step."""
+        return self._batch
+
+    @property
+    def splitting(self) -> Split | None:
+        """Which rows train; None for the split of the data, or else the usual one."""
+        return self._split
+
+    @property
+    def scaling(self) -> Scaling:
+        """Of the features."""
+        return self._scaling
+
+    @property
+    def target_scaling(self) -> Scaling:
+        """Of the targets of a regression."""
+        return self._target_scaling
+
+    @property
+    def l2(self) -> float:
+        """The weight of the penalty."""
+        return self._l2
+
+    @property
+    def dtype(self) -> str:
+        """Of the parameters: "float32" or "float64"."""
+        return self.network.dtype.name
+
+    def rows(self, seed: int | None = None) -> dict[str, Array]:
+        """Return role → rows of the data, for a run's seed if each draws its own.
+
+        Raises
+        ------
+        DataError
+            As `Split.rows` does.
+        """
+        split = self.splitting
+        if split is None and self.dataset.splits is not None:
+            return dict(self.dataset.splits)
+        split = split or Split()
+        drawn_by = seed if split.resample and seed is not None else split.seed
+        return split.rows(self.dataset, generator(drawn_by, "split"))
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether each run's seed draws a split of its own."""
+        return self.splitting is not None and self.splitting.resample
+
+    @cached_property
+    def _prepared(self) -> tuple[dict[str, Part], Array]:
+        return self._prepare(self.rows())
+
+    def _prepare(self, rows: dict[str, Array]) -> tuple[dict[str, Part], Array]:
+        return prepare(self.dataset, rows, self.scaling, self.target_scaling, self.dtype)
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Features and targets by role, scaled; of the split's own seed."""
+        return self._prepared[0]
+
+    @cached_property
+    def _columns(self) -> Array:
+        """The training features by column (F, N): for a batch that all runs share."""
+        return np.ascontiguousarray(self.parts["train"].features.T)
+
+    @property
+    def train_size(self) -> int:
+        """The number of training samples."""
+        return len(self.parts["train"].targets)
+
+    @property
+    def layout(self) -> Layout:
+        """Where each named parameter stands in the flat row."""
+        return self.network.layout
+
+    @property
+    def size(self) -> int:
+        """The number of the network's parameters."""
+        return self.network.size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that show every training sample once."""
+        return -(-self.train_size // self.batch)
+
+    @property
+    def extra_metrics(self) -> tuple[str, ...]:
+        """Metrics that `evaluate` returns beside the usual ones."""
+        if self.objective.task == "classification":
+            return ()
+        return tuple(f"{role}_{name}" for name in ("r2", "rmse") for role in self.parts)
+
+    @property
+    def run_bytes(self) -> int:
+        """Memory that one run keeps busy at a step, roughly: its row five times, its activations."""
+        widths = sum(layer.outputs for layer in self.network.layers if layer.shapes)
+        features = self.network.inputs + 3 * widths
+        numbers = 5 * self.network.size + features * self.batch
+        if self.is_resampled:
+            numbers += self.dataset.features.size
+        return self.network.dtype.itemsize * numbers
+
+    @cached_property
+    def stuck_loss(self) -> float:
+        """Final training loss at or above which a run is no better than the best blind guess.
+
+        Of classes that is each one's share, with a loss of about ln C; of numbers their mean.
+        """
+        return STUCK_SHARE * self.objective.blind(self.parts["train"].targets.T)
+
+    @property
+    def baseline(self) -> str:
+        """What a run of the `stuck_loss` is no better than."""
+        return "guessing" if self.objective.task == "classification" else "predicting the mean"
+
+    def summary(self) -> str:
+        """Return a table of the network's layers."""
+        return self.network.summary(self.objective.link)
+
+    def init(self, seeds: Sequence[int]) -> tuple[Array, Model]:
+        """Return the start parameters (R, P), one row per seed, and their model."""
+        params = self.network.initial_params([generator(seed, "initial_params") for seed in seeds])
+        model = self.network.model([generator(seed, "model") for seed in seeds])
+        return params, self._resampled(seeds, model) if self.is_resampled else model
+
+    def _resampled(self, seeds: Sequence[int], model: Model) -> Resampled:
+        prepared = [self._prepare(self.rows(seed)) for seed in seeds]
+        parts = {
+            role: Part(
+                np.stack([own[role].features for own, _ in prepared], axis=1),
+                np.stack([own[role].targets.T for own, _ in prepared]),
+            )
+            for role in prepared[0][0]
+        }
+        return Resampled(model.runs, model.states, parts, np.stack([scale for _, scale in prepared]))
+
+    def batches(self, seeds: Sequence[int]) -> Iterator[Array]:
+        """Yield batches without end: places in the training set, (R, B), row r for seed r.
+
+        Each epoch is a new permutation. A batch of the whole training set needs no order, so it is one
+        row (B,) for all runs.
+        """
+        samples = self.train_size
+        if self.batch == samples:
+            while True:
+                yield np.arange(samples)
+        generators = [generator(seed, "batches") for seed in seeds]
+        while True:
+            epoch = np.stack([rng.permutation(samples) for rng in generators])
+            for start in range(0, samples, self.batch):
+                yield epoch[:, start : start + self.batch]
+
+    def loss_and_gradient(self, params: Array, batch: Array, model: Model) -> tuple[Array, Array]:
+        """Return the loss (R,) on the batch and its gradient (R, P), overwritten by the next call.
+
+        The model is changed in place.
+
+        Raises
+        ------
+        ValueError
+            When `params`, `batch` and `model` are not of as many runs.
+        """
+        if batch.ndim == 2 and len(batch) != len(params):
+            raise ValueError(f"params has {len(params)} rows, and the batch is of {len(batch)} runs")
+        model.check(params)
+        if isinstance(model, Resampled):
+            x, targets = self._own_samples(batch, model)
+        else:
+            x, targets = self._samples(batch)
+        loss, gradient = self.network.loss_and_gradient(params, x, targets, model, self.objective)
+        if self.l2:
+            for name in self.layout.weights:
+                at = self.layout.slices[name]
+                w = params[:, at]
+                gradient[:, at] += self.l2 * w
+                loss = loss + self.l2 / 2 * np.vecdot(w, w)
+        return loss, gradient
+
+    def _samples(self, batch: Array) -> tuple[Array, Array]:
+        """Return features (R, F, B) and targets of a batch; (F, B) where it is one for all runs."""
+        train = self.parts["train"]
+        if train.targets.ndim == 1:
+            targets = np.take(train.targets, batch, mode="clip")  # "clip" skips a copy
+        else:
+            targets = np.moveaxis(np.take(train.targets, batch, axis=0, mode="clip"), -1, -2)
+        if batch.ndim == 1:
+            return np.take(self._columns, batch, axis=1, mode="clip"), targets
+        samples_first = self.network.samples_first(batch.shape[1])
+        places = batch.T if samples_first else batch
+        shape = (*places.shape, train.features.shape[1])
+        features = self.network.workspace.array("features", shape)
+        np.take(train.features, places, axis=0, out=features, mode="clip")
+        return features.transpose(1, 2, 0) if samples_first else features.mT, targets
+
+    def _own_samples(self, batch: Array, model: Resampled) -> tuple[Array, Array]:
+        """Return features (R, F, B) and targets of a batch where each run has data of its own."""
+        train, runs = model.parts["train"], np.arange(model.runs)
+        places = np.broadcast_to(batch, (model.runs, batch.shape[-1]))
+        if train.targets.ndim == 2:
+            targets = np.take_along_axis(train.targets, places, axis=1)
+        else:
+            targets = np.take_along_axis(train.targets, places[:, None], axis=2)
+        if self.network.samples_first(batch.shape[-1]):
+            return train.features[places.T, runs].transpose(1, 2, 0), targets
+        return train.features[places, runs[:, None]].mT, targets
+
+    def evaluate(self, params: Array, model: Model | None) -> dict[str, Array]:
+        """Return the metrics on all samples of each role: name → (R,).
+
+        Parameters
+        ----------
+        params : (R, P).
+        model : theirs, as training has left it; None for what the parameters alone decide.
+
+        Raises
+        ------
+        ValueError
+            As `Network.evaluated` does, and where each run has a split of its own and there is no model.
+        """
+        if self.is_resampled and not isinstance(model, Resampled):
+            raise ValueError(
+                "each run has a split of its own: parameters are evaluated with their model"
+            )
+        metrics: dict[str, Array] = {}
+        own = isinstance(model, Resampled)
+        parts, scale = (model.parts, model.scale) if isinstance(model, Resampled) else self._prepared
+        for role, (features, targets) in parts.items():
+            x = features.transpose(1, 2, 0) if own else features.T
+            blocks = self.network.evaluated(params, x, model)
+            found = self.objective.metrics(blocks, targets if own else targets.T, scale)
+            metrics |= {f"{role}_{name}": values for name, values in found.items()}
+        return metrics
+
+    def check_batches(self, key: str = "batch_size") -> dict[str, str]:
+        """Return what is wrong with the size of the batches: key → message."""
+        if self.batch > self.train_size:
+            text = f"must be at most {self.train_size:,}, the size of the training set"
+            return {key: f"{text}, got {self.batch:,}"}
+        if self._has_batch_norm and self._smallest_batch == 1:
+            text = "batch norm needs 2 or more, and makes zeros of a single one"
+            return {key: f"{self._about_smallest_batch}: {text}"}
+        return {}
+
+    def cautions(self) -> dict[str, str]:
+        """Return what is allowed, and seldom wanted: key → message."""
+        if self._has_batch_norm and self._smallest_batch <= FEW_SAMPLES:
+            text = "batch norm takes mean and variance from these alone, which may cost much accuracy"
+            return {"batch_size": f"{self._about_smallest_batch}: {text}"}
+        return {}
+
+    samples_are: ClassVar[str] = "sample"  # one of them, in messages
+
+    @property
+    def _has_batch_norm(self) -> bool:
+        return any(layer.name.startswith("batch_norm") for layer in self.network.layers)
+
+    @property
+    def _smallest_batch(self) -> int:
+        """The number of samples in the last batch of an epoch."""
+        return self.train_size % self.batch or self.batch
+
+    @property
+    def _about_smallest_batch(self) -> str:
+        smallest, plural = self._smallest_batch, f"{self.samples_are}s"
+        samples = f"1 {self.samples_are}" if smallest == 1 else f"{smallest} {plural}"
+        if smallest == self.batch:
+            return f"a batch has {samples}"
+        return f"the last batch of an epoch, {self.train_size:,} {plural}, has {samples}"
