@@ -3,16 +3,41 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimlab.experiment.spec import Experiment
     from optimlab.optimizers import SGD, AdaGrad, Adam, Nesterov, RMSprop
+    from optimlab.python import Result, build_experiment, compare, run
+    from optimlab.training import train
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "AdaGrad", "Adam", "Nesterov", "RMSprop"]
+PLACES = {  # where each name comes from; nothing is imported before it is asked for
+    **dict.fromkeys(("SGD", "Nesterov", "AdaGrad", "RMSprop", "Adam"), "optimizers"),
+    **dict.fromkeys(("run", "compare", "build_experiment", "Result"), "python"),
+    "Experiment": "experiment.spec",
+    "train": "training",
+}
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "Experiment",
+    "Nesterov",
+    "RMSprop",
+    "Result",
+    "build_experiment",
+    "compare",
+    "run",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Return an optimizer; numpy is imported only then, so that the command answers at once."""
-    if name not in __all__:
+    """Return a name of `__all__`, imported only now, so that the command answers at once."""
+    if name not in PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from optimlab import optimizers
+    from importlib import import_module
 
-    return getattr(optimizers, name)
+    return getattr(import_module(f"optimlab.{PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -12,7 +12,7 @@ PACKAGE = Path(optimlab.__file__).parent
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["listing"],
+    ["listing", "python"],
     ["execution", "report"],
     ["storage", "statistics"],
     ["experiment"],

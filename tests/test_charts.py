@@ -97,7 +97,7 @@ def without_pictures(patch):
     Vega-Lite itself takes or refuses what comes out.
     """
     patch.setattr(page, "ROWS_WORTH_A_WORKER", 10**9)  # other processes would not be patched
-    patch.setattr(page, "figure_calls", lambda *_: {})
+    patch.setattr(page, "static_figures", lambda *_: {})
     patch.setattr(vega.Chart, "files", lambda _: {})
     patch.setattr(schemapi, "DEBUG_MODE", False)
 

@@ -185,21 +185,38 @@ def load(path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK
     ExperimentError
         With every mistake in the file.
     """
-    if not LEGAL_NAME.fullmatch(path.stem):
-        raise ExperimentError(path, [Mistake("", f"an experiment's name is {NAME_RULE}")])
-    if path.stem.casefold() == PAGE:
-        raise ExperimentError(path, [Mistake("", f"an experiment cannot have the page's name, {PAGE}")])
     try:
         str(path).encode()  # results name their experiment's file
         text = _read(path)
-        raw = tomllib.loads(text)
-        from_json(json.dumps(raw, default=str))  # as validation reads it
     except OSError as error:
         wrong = f"cannot be read: {error.strerror}"
     except UnicodeEncodeError:
         wrong = "is in a folder whose name is not UTF-8"
     except UnicodeDecodeError as error:
         wrong = f"is not UTF-8 text: {error.reason} at byte {error.start}"
+    else:
+        return parse(text, path, pool, seconds)
+    raise ExperimentError(path, [Mistake("", wrong)])
+
+
+def parse(
+    text: str, path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK
+) -> Experiment:
+    """Check an experiment's TOML; see `load`.
+
+    Parameters
+    ----------
+    text : TOML.
+    path : of the file that it is, or would be: its name is the experiment's, and its folder is where
+        plug-ins are looked for.
+    """
+    if not LEGAL_NAME.fullmatch(path.stem):
+        raise ExperimentError(path, [Mistake("", f"an experiment's name is {NAME_RULE}")])
+    if path.stem.casefold() == PAGE:
+        raise ExperimentError(path, [Mistake("", f"an experiment cannot have the page's name, {PAGE}")])
+    try:
+        raw = tomllib.loads(text)
+        from_json(json.dumps(raw, default=str))  # as validation reads it
     except tomllib.TOMLDecodeError as error:
         wrong = f"is not valid TOML: {error}"
     except (RecursionError, ValueError):

@@ -32,7 +32,7 @@ from optimlab.report import style as looks
 from optimlab.report.article import ArticleSection, article_section
 from optimlab.report.blocks import Chart, draw_charts
 from optimlab.report.blocks.paths import PathsReport, report_paths
-from optimlab.report.figures.static import Calls, Picture, figure_calls, picture_file
+from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
 from optimlab.report.section import Contest, Section, write_section
 from optimlab.statistics.contests import comparison_of, problems_of, with_finals_of
 from optimlab.storage.results import Tables, read_experiments
@@ -52,7 +52,10 @@ def _silently(sequence: Iterable[Any], *, total: int, description: str) -> Itera
 
 
 def write_report(
-    results: Path, experiments: list[str] | None = None, follow: Follow = _silently
+    results: Path,
+    experiments: list[str] | None = None,
+    follow: Follow = _silently,
+    page: Path | None = None,
 ) -> Path:
     """Write results/report.html, and beside each experiment's tables its summary.csv and figures.
 
@@ -61,6 +64,7 @@ def write_report(
     results : the folder of results, one folder an experiment in it.
     experiments : which ones; without, every one that can be read.
     follow : is given what is to be done, one by one, and passes it on: a progress bar's ``track``.
+    page : where to write the page instead; it then holds its pictures, and has no links to files.
 
     Returns
     -------
@@ -88,10 +92,20 @@ def write_report(
         jobs = min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER)
         with nullcontext() if jobs == 1 else Pool(numbered_call, jobs) as pool:
             reports = _count(tables, styles, pool, follow)
-            pictures = _draw(folder, reports, pool, follow)
+            pictures = _draw(folder, reports, pool, follow, is_alone=page is not None)
         sections = [_section(*each) for each in zip(reports, pictures, strict=True)]
-        _write(folder, {PAGE: render(sections).encode()})
-    return results / PAGE
+        page = page or results / PAGE
+        if page != results / PAGE:
+            sections = [replace(section, files=[]) for section in sections]
+        _write(Folder(page.parent), {page.name: render(sections).encode()})
+    return page
+
+
+def report_of(tables: Tables) -> Report:
+    """Return what is reported of one experiment."""
+    tables = _with_finals(tables)
+    (report,) = _count([tables], looks.looks(_labels(tables)), None, _silently)
+    return report
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,18 @@ class Report:
     def numbers(self) -> dict[str, pd.DataFrame]:
         """The tables to write as CSV: the name of the file → its rows."""
         return _joined(self.contests) | self.paths.tables
+
+    @cached_property
+    def drawings(self) -> dict[str, Drawing | Chart]:
+        """The static figures by name, drawn or of a chart; of several problems only the paths."""
+        if len(self.contests) > 1:
+            return dict(self.paths.figures)
+        (contest,) = self.contests.values()
+        tables, summary = self.tables, contest.comparison.summary
+        unit = _unit(tables.experiment)
+        drawn = static_figures(tables.runs, tables.traces, summary, self.styles, unit)
+        charts = {chart.name: chart for chart in contest.charts if chart.name not in drawn}
+        return {**drawn, **charts, **self.paths.figures}
 
 
 def _count(
@@ -148,14 +174,14 @@ def _compare(
 
 
 def _draw(
-    results: Folder, reports: list[Report], pool: Pool | None, follow: Follow
+    results: Folder, reports: list[Report], pool: Pool | None, follow: Follow, *, is_alone: bool
 ) -> list[dict[str, Picture]]:
     """Write the tables and figures of all experiments into their folders; return the figures of each."""
-    calls = [_figures(report) for report in reports]
-    every = [call for own in calls for call in own.values()]
+    drawings = [report.drawings for report in reports]
+    every = [delayed(each.files)() for own in drawings for each in own.values()]
     drawn = iter(follow(in_order(every, pool), total=len(every), description="drawing"))
     written = []
-    for report, own in zip(reports, calls, strict=True):
+    for report, own in zip(reports, drawings, strict=True):
         pictures = {name: content for _ in own for name, content in next(drawn).items()}
         for figure in report.article.figures if report.article else []:
             pictures |= figure.files()
@@ -173,26 +199,14 @@ def _draw(
         address = f"{quote(folder.path.name)}/figures"
         written.append(
             {
-                name.removesuffix(".png"): picture_file(f"{address}/{name}", content)
+                name.removesuffix(".png"): picture_file(
+                    data_url(content) if is_alone else f"{address}/{name}", content
+                )
                 for name, content in pictures.items()
                 if name.endswith(".png")
             }
         )
     return written
-
-
-def _figures(report: Report) -> Calls:
-    """Return the calls that draw an experiment's figures; of several problems only the paths."""
-    calls: Calls = {}
-    if len(report.contests) == 1:
-        (contest,) = report.contests.values()
-        tables, summary = report.tables, contest.comparison.summary
-        unit = _unit(tables.experiment)
-        calls = figure_calls(tables.runs, tables.traces, summary, report.styles, unit)
-        calls |= {
-            chart.name: delayed(chart.files)() for chart in contest.charts if chart.name not in calls
-        }
-    return calls | report.paths.figures
 
 
 def _section(report: Report, pictures: dict[str, Picture]) -> Section:

@@ -85,6 +85,12 @@ class Chart:
         """Return the chart as it is first shown, as PNG and SVG: name with ending → content."""
         import vl_convert
 
+        svg = vl_convert.vegalite_to_svg(self.whole_spec())
+        png = vl_convert.svg_to_png(svg, ppi=200)
+        return {f"{self.name}.svg": svg.encode(), f"{self.name}.png": png}
+
+    def whole_spec(self) -> dict[str, Any]:
+        """Return the chart as Vega-Lite with its data."""
         rows = {
             name: table.replace({np.inf: INFINITY, -np.inf: f"-{INFINITY}"}).to_dict("records")
             for name, table in self.tables.items()
@@ -92,9 +98,7 @@ class Chart:
         spec = self.spec | {"datasets": self.spec.get("datasets", {}) | rows}
         if spec.get("width") == "container":
             spec |= {"width": WIDTH, "height": self.room[0]}
-        svg = vl_convert.vegalite_to_svg(spec)
-        png = vl_convert.svg_to_png(svg, ppi=200)
-        return {f"{self.name}.svg": svg.encode(), f"{self.name}.png": png}
+        return spec
 
 
 def encode(table: pd.DataFrame) -> dict[str, Any]:

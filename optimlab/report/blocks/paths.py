@@ -17,7 +17,7 @@ from optimlab.report.blocks.landscapes import (
     summary_table,
 )
 from optimlab.report.blocks.paths_chart import landscapes_chart, plane_chart
-from optimlab.report.figures.static import Calls, drawing, slug
+from optimlab.report.figures.static import Drawings, drawing, slug
 from optimlab.report.style import Look
 from optimlab.report.vega import Chart, Palette
 
@@ -31,13 +31,13 @@ class PathsReport:
     section : words and a table for the page.
     charts : for the page.
     tables : file → the table to write as CSV.
-    figures : name → the call that draws it.
+    figures : by name.
     """
 
     section: PathsSection | None = None
     charts: list[Chart] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    figures: Calls = field(default_factory=dict)
+    figures: Drawings = field(default_factory=dict)
 
 
 def report_paths(
@@ -65,7 +65,7 @@ def report_paths(
         plane = describe_plane(runs, traces, params, next(iter(problems.values())))
     section, palette = paths_section(parts), Palette(styles)
     charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
-    figures: Calls = {}
+    figures: Drawings = {}
     for number, part in enumerate((part for part in parts if part.landscape), 1):
         name = f"paths-{number}-{slug(part.problem, 'problem')}"
         figures |= drawing(name, path_figure, part, styles)

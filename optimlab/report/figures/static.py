@@ -6,11 +6,10 @@ import base64
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-from joblib import delayed
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -19,7 +18,27 @@ from optimlab.report.figures import plots
 from optimlab.report.style import Look
 
 Files = dict[str, bytes]  # name with ending → content
-Calls = dict[str, Any]  # name of a figure → the call, joblib's `delayed`, that returns its files
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A static figure that is yet to be drawn: ``draw(*tables, **options)`` returns it."""
+
+    name: str
+    draw: Callable[..., Figure]
+    tables: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def figure(self, **options: Any) -> Figure:
+        """Draw it, perhaps with other options."""
+        return self.draw(*self.tables, **self.options | options)
+
+    def files(self) -> Files:
+        """Return it as PNG and SVG."""
+        return figure_files(self.name, self.figure())
+
+
+Drawings = dict[str, Drawing]  # by name
 
 
 @dataclass(frozen=True)
@@ -55,14 +74,14 @@ class StaticFigure:
         return self.drawn
 
 
-def figure_calls(
+def static_figures(
     runs: pd.DataFrame,
     traces: pd.DataFrame,
     summary: pd.DataFrame,
     styles: dict[str, Look],
     unit: str,
-) -> Calls:
-    """Return the calls that draw all figures that the tables of an experiment have the numbers for.
+) -> Drawings:
+    """Return all figures that the tables of an experiment have the numbers for.
 
     Parameters
     ----------
@@ -81,8 +100,8 @@ def figure_calls(
 
 def _traces_figure(
     runs: pd.DataFrame, traces: pd.DataFrame, styles: dict[str, Look], unit: str
-) -> Calls:
-    """Return the call that draws the loss traces at the chosen rates."""
+) -> Drawings:
+    """Return the figure of the loss traces at the chosen rates."""
     reported = statistics.reported_runs(runs)
     mine = traces[traces["run_id"].isin(reported["run_id"])]
     bands = _loss_bands(reported, mine)
@@ -93,8 +112,8 @@ def _traces_figure(
 
 def _sensitivity_figure(
     runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
-) -> Calls:
-    """Return the call that draws final loss and failures against the rate, if there are two rates."""
+) -> Drawings:
+    """Return the figure of final loss and failures against the rate, if there are two rates."""
     if not _several_rates(runs):
         return {}
     chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
@@ -103,8 +122,8 @@ def _sensitivity_figure(
     return drawing("learning-rates", draw, bands, chosen, styles, loss=loss, unit=unit)
 
 
-def _accuracy_figure(runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look]) -> Calls:
-    """Return the call that draws every seed's final accuracy, if there are accuracies."""
+def _accuracy_figure(runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look]) -> Drawings:
+    """Return the figure of every seed's final accuracy, if there are accuracies."""
     if statistics.basis(runs).accuracy is None:
         return {}
     return drawing("accuracy", plots.accuracy_figure, statistics.reported_runs(runs), summary, styles)
@@ -112,27 +131,23 @@ def _accuracy_figure(runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str
 
 def _rates_figures(
     runs: pd.DataFrame, traces: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
-) -> Calls:
-    """Return a call for each optimizer with several rates: it draws the losses at all of them."""
+) -> Drawings:
+    """Return for each optimizer with several rates a figure of the losses at all of them."""
     chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
-    calls: Calls = {}
+    drawings: Drawings = {}
     for place, label in enumerate(styles, start=1):
         own_runs, own = runs[runs["optimizer"] == label], traces[traces["optimizer"] == label]
         bands = _loss_bands(own_runs, own)
         if bands and _several_rates(own_runs):
             name = f"rates-{place}-{slug(label, 'optimizer')}"
             options = {"chosen": chosen.get(label), "unit": unit}
-            calls |= drawing(name, plots.rates_figure, bands, own, styles[label], **options)
-    return calls
+            drawings |= drawing(name, plots.rates_figure, bands, own, styles[label], **options)
+    return drawings
 
 
-def drawing(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Calls:
-    """Return the call that makes files of what ``draw(*tables, **options)`` draws."""
-    return {name: delayed(_draw)(name, draw, *tables, **options)}
-
-
-def _draw(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Files:
-    return figure_files(name, draw(*tables, **options))
+def drawing(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Drawings:
+    """Return, by its name, the figure that ``draw(*tables, **options)`` draws."""
+    return {name: Drawing(name, draw, tables, options)}
 
 
 def figure_files(name: str, figure: Figure) -> Files:
@@ -148,6 +163,11 @@ def static_figure(
     drawn, narrow = plots.pixels(wide), plots.pixels(draw(*tables, **options, narrow=True))
     files = {f"{name}.png": plots.png(drawn), f"{name}.svg": plots.svg(wide)}
     return StaticFigure(name, caption, alt, files, _picture(drawn), _picture(narrow))
+
+
+def data_url(png: bytes) -> str:
+    """Return a PNG as a URL that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def picture_file(url: str, content: bytes) -> Picture:

@@ -1,0 +1,159 @@
+"""The front door for Python: an experiment without a file, and what its result shows."""
+
+import gc
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from sweeping import OWN, document, plugin, tiny, write
+
+import optimlab
+from optimlab.errors import UserError
+
+RAVINE = {"name": "landscape", "function": "ravine"}
+SMALL = {"learning_rates": [0.03, 0.1, 0.3], "steps": 20, "record_every": 5, "seeds": (2, 3)}
+
+
+@pytest.fixture(scope="module")
+def result():
+    return optimlab.compare("SGD", "Adam", problem=RAVINE, jobs=1, title="Two", **SMALL)
+
+
+def test_the_tables_are_those_of_the_files(result):
+    assert set(result.runs["optimizer"]) == {"SGD", "Adam"}
+    assert len(result.runs) == 2 * 3 * 5
+    assert len(result.traces) == len(result.runs) * 5
+    assert result.params is None
+    assert list(result.summary["rank"]) == [1, 2]
+    assert set(result.comparisons["setting"]) == {"tuned"}  # no textbook rate is on the grid
+    pd.testing.assert_frame_equal(
+        result.runs[["run_id", "final_train_loss"]],
+        pd.read_csv(result.folder / "runs.csv")[["run_id", "final_train_loss"]],
+    )
+
+
+def test_the_verdict_names_the_first(result):
+    best = result.summary["optimizer"].iloc[0]
+    assert result.verdict.startswith(f"{best} ends with the lowest median final training loss")
+    shown = result._repr_mimebundle_()
+    assert result.verdict in shown["text/plain"]
+    assert shown["text/html"].count("<tr") == 3
+
+
+def test_charts_and_figures_are_those_of_the_page(result):
+    shown = result.chart("traces")._repr_mimebundle_()
+    (spec,) = (value for name, value in shown.items() if name.startswith("application/vnd.vegalite.v"))
+    assert sum(len(rows) for rows in spec["datasets"].values()) > 0
+    assert shown["image/png"].startswith("iVBOR")
+    figure = result.figure("traces", width=3.3)
+    assert isinstance(figure, Figure)
+    assert figure.get_size_inches()[0] == pytest.approx(3.3)
+    with pytest.raises(UserError, match=r"no chart 'trace'; there are: traces, .* and paths"):
+        result.chart("trace")
+    with pytest.raises(UserError, match=r"no figure 'wins'; there are: traces, "):
+        result.figure("wins")
+
+
+def test_the_page_is_one_file(result, tmp_path, capsys):
+    page = result.report(tmp_path / "page.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+    html = page.read_text(encoding="utf-8")
+    assert "Two" in html
+    sources = re.findall(r'<img loading="lazy" src="([^"]{20})', html)
+    assert sources
+    assert all(source.startswith("data:image/") for source in sources)
+    assert not re.findall(r'href="(?!#|https?:|data:)[^"]+"', html)
+    assert "end of the grid" in capsys.readouterr().err
+
+
+def test_results_in_a_folder_are_not_computed_again(tmp_path, capsys):
+    given = {"optimizers": {"plain": {"rule": "SGD", "momentum": 0.0}}, "problem": RAVINE, "jobs": 1}
+    first = optimlab.run(**given, **SMALL, name="mine", results=tmp_path, progress=True)
+    assert "15 runs to do\n" in capsys.readouterr().err
+    again = optimlab.run(**given, **SMALL, name="mine", results=tmp_path, progress=True)
+    assert "0 runs to do, 15 finished before" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(first.runs, again.runs)
+    assert first.folder == tmp_path / "mine"
+
+
+def test_an_experiment_of_python_is_that_of_its_file(tmp_path):
+    (tmp_path / "own.py").write_text(plugin())
+    checked = tiny(tmp_path, document(optimizers=OWN), own=plugin())
+    built = optimlab.build_experiment(
+        optimizers={"Own": {"rule": "own.py:Own"}},
+        problem={"name": checked.problems[0].name, **checked.problems[0].settings},
+        learning_rates=list(checked.optimizers[0].learning_rates),
+        seeds=(checked.tuning_seeds, checked.reporting_seeds),
+        steps=checked.problems[0].steps,
+        record_every=checked.problems[0].record_at[0],
+        name="tiny",
+        folder=tmp_path,
+    )
+    assert [run.run_id for run in built.runs()] == [run.run_id for run in checked.runs()]
+
+
+def test_a_class_of_a_file_is_named_by_it(tmp_path, monkeypatch):
+    write(tmp_path, document(optimizers=OWN), own=plugin())
+    monkeypatch.syspath_prepend(tmp_path)
+    own = __import__("own").Own
+    built = optimlab.build_experiment(
+        optimizers=[own, optimlab.Adam], problem=RAVINE, folder=tmp_path, **SMALL
+    )
+    assert [(each.label, each.rule) for each in built.optimizers] == [
+        ("Own", "own.py:Own"),
+        ("Adam", "Adam"),
+    ]
+
+    class Local(optimlab.SGD):
+        pass
+
+    with pytest.raises(UserError, match="Local is not in a file"):
+        optimlab.build_experiment(optimizers=[Local], problem=RAVINE, **SMALL)
+
+
+WRONG = [
+    ({"optimizers": ["SGDD"]}, 'unknown optimizer "SGDD"; did you mean SGD?'),
+    ({"optimizers": ["SGD", "SGD"]}, "SGD is given twice"),
+    ({"optimizers": ["SGD"], "epoch": 3}, "epoch: unknown key"),
+    ({"optimizers": ["SGD"], "learning_rates": [0.1, object()]}, "an experiment holds numbers"),
+    ({"optimizers": {"SGD": {"momentum": 2}}}, "optimizers.SGD.momentum: momentum must be in"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG)
+def test_mistakes_are_told_in_words(given, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        optimlab.build_experiment(**{"problem": RAVINE, **SMALL, **given})
+
+
+def test_an_experiment_or_its_keys_not_both():
+    with pytest.raises(UserError, match="either an experiment, or"):
+        optimlab.run("smoke", problem=RAVINE)
+    with pytest.raises(UserError, match="there is no such experiment"):
+        optimlab.run(Path("nowhere.toml"))
+
+
+def test_a_temporary_folder_goes_with_its_result():
+    found = optimlab.compare("SGD", problem=RAVINE, jobs=1, **SMALL)
+    folder = found.folder
+    assert (folder / "runs.csv").exists()
+    del found
+    gc.collect()
+    assert not folder.parent.exists()
+
+
+def test_every_name_of_the_package_is_there():
+    assert all(getattr(optimlab, name) for name in optimlab.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        optimlab.nothing  # noqa: B018
+
+
+def test_the_code_of_the_documentation_runs(monkeypatch, capsys):
+    text = (Path(__file__).parents[1] / "docs/python.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names = {}
+    exec(first.replace("epochs=5", "steps=5").replace("(4, 8)", "(1, 2)"), names)
+    assert "lowest median final validation loss" in capsys.readouterr().out
+    exec(second.replace("steps=300", "steps=3, seeds=(1, 2)"), names)
