@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from optimlab.optimizers import Optimizer
+from optimlab.nn.parameters import Layout
+from optimlab.optimizers import Optimizer, Task, begin, eval_params
 from optimlab.problems.base import Problem
+from optimlab.problems.seeds import generator
 
 Array = np.ndarray
 
@@ -80,8 +82,8 @@ def train(
     ------
     TypeError
         When the problem has no `init`, as problems of earlier versions; when a plug-in's
-        `gradient_point` returns no array like the parameters; or when nothing has moved because its
-        `step` changes a copy.
+        `gradient_point` or `eval_params` returns no array like the parameters; or when nothing has moved
+        because its `step` changes a copy.
     """
     if not hasattr(problem, "init"):
         raise TypeError(
@@ -92,7 +94,8 @@ def train(
         np.setbufsize(BUFFER)  # until the block ends
         params, model = problem.init(seeds)
         start = params.copy()
-        state = optimizer.init(params)
+        task = task_of(problem, params, seeds, steps=max(record_at, default=0))
+        state = begin(optimizer, params, task)
         recorder = Recorder(record_at, params, problem.extra_metrics, params_of)
         recorder.record(0, params, problem.evaluate(params, model))
         for step, batch in enumerate(problem.batches(seeds), start=1):
@@ -100,20 +103,32 @@ def train(
                 break
             point = optimizer.gradient_point(params, state)
             if point is not params:
-                _check_point(point, params)
+                _check_point(point, params, "gradient_point")
             loss, gradient = problem.loss_and_gradient(point, batch, model)
             recorder.before(step, params, gradient)
             optimizer.step(params, gradient, state)
             recorder.after(step, params, loss)
             if recorder.wants(step):
-                recorder.record(step, params, problem.evaluate(params, model))
+                result = eval_params(optimizer, params, state)
+                _check_point(result, params, "eval_params")
+                recorder.record(step, result, problem.evaluate(result, model))
             follow(step)
         if np.array_equal(params, start):
-            _check_in_place(optimizer, params)
-    return recorder.recording(params, model)
+            _check_in_place(optimizer, params, task)
+    return recorder.recording(eval_params(optimizer, params, state), model)
 
 
-def _check_point(point: Any, params: Array) -> None:
+def task_of(problem: Problem, params: Array, seeds: Sequence[int], steps: int) -> Task:
+    """Return what a rule may know of a training: of a problem without a layout, a row of numbers."""
+    return Task(
+        layout=getattr(problem, "layout", None) or Layout({"params": params.shape[1:]}),
+        steps=int(steps),
+        steps_per_epoch=getattr(problem, "steps_per_epoch", 1),
+        generators=[generator(seed, "optimizer") for seed in seeds],
+    )
+
+
+def _check_point(point: Any, params: Array, method: str) -> None:
     """Raise where a plug-in's point is not like the parameters; broadcast, it would mix runs."""
     if not isinstance(point, np.ndarray):
         got = type(point).__name__
@@ -122,10 +137,10 @@ def _check_point(point: Any, params: Array) -> None:
     else:
         return
     right = f"{params.dtype} {params.shape}"
-    raise TypeError(f"gradient_point must return an array like params, {right}; it returned {got}")
+    raise TypeError(f"{method} must return an array like params, {right}; it returned {got}")
 
 
-def _check_in_place(optimizer: Optimizer, params: Array) -> None:
+def _check_in_place(optimizer: Optimizer, params: Array, task: Task) -> None:
     """Raise where `step` leaves params alone; an update of zero is none the less written to them.
 
     It is given zeros that may not be written to, and a gradient of ones: what writes there by numpy
@@ -134,7 +149,7 @@ def _check_in_place(optimizer: Optimizer, params: Array) -> None:
     zeros, ones = np.zeros_like(params), np.ones_like(params)
     zeros.flags.writeable = False
     try:
-        state = optimizer.init(zeros)
+        state = begin(optimizer, zeros, task)
         for _ in range(PROBES):
             optimizer.gradient_point(zeros, state)
             optimizer.step(zeros, ones.copy(), state)

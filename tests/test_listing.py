@@ -54,9 +54,9 @@ def test_every_hyperparameter_is_listed_with_default_and_range(here):
     rows = words(text)
     for name, rule in RULES.items():
         start = next(place for place, row in enumerate(rows) if row[:1] == [name])
-        own = [row[-len(str(RANGES["rho"]).split()) - 2 :] for row in rows[start:]]
-        for place, (parameter, default) in enumerate(hyperparameters(rule).items()):
-            assert own[place] == [parameter, f"{default:g}", *str(RANGES[parameter]).split()]
+        for row, (parameter, default) in zip(rows[start:], hyperparameters(rule).items(), strict=False):
+            expected = [parameter, f"{default:g}", *str(RANGES[parameter]).split()]
+            assert row[-len(expected) :] == expected
     assert "[0, 1)" in text
     assert "(0, inf)" in text
 

@@ -14,7 +14,7 @@ import math
 import re
 import tomllib
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir, nullcontext
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -568,7 +568,9 @@ def _can_be_kept(value: Any) -> bool:
     return isinstance(value, bool | int | float | str | None)
 
 
-def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) -> str | None:
+def _wrong_value(
+    rule: Callable[..., Any], legal: Mapping[str, Any], name: str, value: Any
+) -> str | None:
     """Return what is wrong with one hyper-parameter; None if nothing is."""
     if name == "learning_rate":
         return "unknown key; did you mean learning_rates, a list?"
@@ -589,7 +591,7 @@ def _wrong_value(rule: type, legal: Mapping[str, Any], name: str, value: Any) ->
     return message
 
 
-def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
+def _wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str | None:
     """Return why the rule refuses all hyper-parameters together; None if it does not."""
     try:
         rule(learning_rate=0.01, **given)
@@ -602,7 +604,9 @@ def _wrong_together(rule: type, given: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _wrong_stacked(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> str | None:
+def _wrong_stacked(
+    rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequence[float]
+) -> str | None:
     """Return what is wrong with how a plug-in treats a stack of runs; None if nothing is."""
     if rule in RULES.values() or not rates or not mixes_runs(rule, given, rates):
         return None

@@ -6,12 +6,14 @@ sweep, where one run of each optimizer and problem is trained alone, too, before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from optimlab.errors import Interrupted
+from optimlab.nn.parameters import Layout
+from optimlab.optimizers import Task, begin, eval_params
 
 ADVICE = (
     "reduce over the last axis alone (axis=-1, keepdims=True), take learning_rate for the column (R, 1) "
@@ -20,10 +22,11 @@ ADVICE = (
 DIFFERS = f"trained alone, a run of this stack has other numbers: its rule mixes runs. In it, {ADVICE}"
 
 STEPS = 60
+LAYOUT = Layout({"first.weight": (1, 2), "hidden.weight": (2, 2), "last.weight": (2, 1), "bias": (2,)})
 DECADES = 9  # to either side of one: how small and how large the made-up gradients are
 
 
-def mixes_runs(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> bool:
+def mixes_runs(rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequence[float]) -> bool:
     """Return whether a run's steps depend on the other rows of its stack, as no rule's may.
 
     Three rows of different learning rates, with gradients of all sizes, are stepped together and each
@@ -39,19 +42,20 @@ def mixes_runs(rule: type, given: Mapping[str, Any], rates: Sequence[float]) -> 
     column = np.array([low / 2, low, low / 4] if low == high else [(low * high) ** 0.5, high, low])
     rng = np.random.default_rng(0)
     exponents = rng.uniform(-DECADES, DECADES, (STEPS, 1, 1)) + rng.uniform(-2, 2, (STEPS, 3, 1))
-    points, gradients = rng.normal(size=(2, STEPS, 3, 7))
+    points, gradients = rng.normal(size=(2, STEPS, 3, LAYOUT.size))
     gradients *= 10**exponents
 
     def walk(rows: list[int]) -> Iterator[np.ndarray]:
-        """Yield where each step took the gradient, and where it led: an array (R, 2, 7)."""
+        """Yield where each step took the gradient, where it led and is evaluated: an array (R, 3, P)."""
         optimizer = rule(learning_rate=column[rows, None], **given)
         params = points[0, rows]
-        state = optimizer.init(params)
+        generators = [np.random.default_rng(row) for row in rows]
+        state = begin(optimizer, params, Task(LAYOUT, STEPS, STEPS, generators))
         for point, gradient in zip(points[:, rows], gradients[:, rows], strict=True):
             params[...] = point  # anew, so that no step is lost in the rounding of those before
             looked_at = np.array(optimizer.gradient_point(params, state))
             optimizer.step(params, gradient.copy(), state)
-            yield np.stack([looked_at, params], axis=1)
+            yield np.stack([looked_at, params, eval_params(optimizer, params, state)], axis=1)
 
     with np.errstate(all="ignore"):
         together = _until_it_raises(walk([0, 1, 2]))

@@ -1,11 +1,13 @@
-"""How a name becomes an optimizer: one of the five, or a class in a user's own file."""
+"""How a name becomes an optimizer: a rule, a wrapper around one, or a class in a user's own file."""
 
 from __future__ import annotations
 
 import builtins
 import inspect
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -16,17 +18,37 @@ from typing import Any
 
 from optimlab.errors import Interrupted
 from optimlab.experiment.imports import Code, Module, follow
-from optimlab.optimizers import RULES
+from optimlab.optimizers import RULES, WRAPPERS
 
 PREFIX = "optimlab_plugin_"
+AROUND = re.compile(r"(?P<wrapper>\w+)\((?P<rule>.+)\)")
 
 
-def load_rule(name: str, folder: Path) -> type:
-    """Return the optimizer class of a name: one of the five, or ``"file.py:ClassName"``.
+@dataclass(frozen=True)
+class Wrapped:
+    """A wrapper and the rule in it, as one rule: each hyper-parameter goes to the one that has it."""
+
+    wrapper: type
+    rule: Callable[..., Any]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The wrapper's own hyper-parameters and their defaults."""
+        return {name: value for name, value in hyperparameters(self.wrapper).items() if name != "around"}
+
+    def __call__(self, **given: Any) -> Any:
+        """Return the optimizer."""
+        own = {name: given.pop(name) for name in self.own if name in given}
+        return self.wrapper(self.rule(**given), **own)
+
+
+def load_rule(name: str, folder: Path) -> Callable[..., Any]:
+    """Return what makes the optimizer of a name from its hyper-parameters.
 
     Parameters
     ----------
-    name : a key of `RULES`, or a file in `folder` and a class in it.
+    name : a key of `RULES`, ``"file.py:ClassName"`` with a file in `folder` and a class in it, or a key
+        of `WRAPPERS` around one of these, as in ``"Lookahead(Adam)"``.
     folder : where a file is looked for, and nowhere above it. Loading a file runs it.
 
     Raises
@@ -37,9 +59,14 @@ def load_rule(name: str, folder: Path) -> type:
     """
     if name in RULES:
         return RULES[name]
+    if name in WRAPPERS:
+        raise ValueError(f'{name} goes around another rule: "{name}(Adam)"')
+    around = AROUND.fullmatch(name)
+    if around:
+        return _wrapped(around["wrapper"], load_rule(around["rule"], folder), around["rule"])
     file, colon, class_name = name.partition(":")
     if not colon:
-        nearest = get_close_matches(name, RULES, n=1, cutoff=0.5)
+        nearest = get_close_matches(name, [*RULES, *WRAPPERS], n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(RULES)}"
         raise ValueError(f'unknown optimizer "{name}"; {hint} (your own is "file.py:ClassName")')
     rule = getattr(_load_plugin(file, folder), class_name, None)
@@ -53,8 +80,18 @@ def load_rule(name: str, folder: Path) -> type:
     return rule
 
 
+def _wrapped(wrapper: str, rule: Callable[..., Any], name: str) -> Wrapped:
+    if wrapper not in WRAPPERS:
+        raise ValueError(f'unknown wrapper "{wrapper}"; known are {", ".join(WRAPPERS)}')
+    wrapped = Wrapped(WRAPPERS[wrapper], rule)
+    both = wrapped.own.keys() & hyperparameters(rule).keys()
+    if both:
+        raise ValueError(f"{wrapper} and {name} have a hyper-parameter of the same name, {min(both)}")
+    return wrapped
+
+
 def plugin_code(name: str, folder: Path) -> Code:
-    """Return what a rule ``"file.py:ClassName"`` consists of; nothing for the five.
+    """Return what a rule ``"file.py:ClassName"`` consists of; nothing for those of the package.
 
     That is its file and what it imports; what it finds by other means than by name is not.
 
@@ -63,6 +100,8 @@ def plugin_code(name: str, folder: Path) -> Code:
     ImportError, OSError, SyntaxError
         As `optimlab.experiment.imports.follow` does.
     """
+    while around := AROUND.fullmatch(name):
+        name = around["rule"]
     if name in RULES:
         return Code()
     file = (folder / name.partition(":")[0]).resolve()
@@ -70,8 +109,10 @@ def plugin_code(name: str, folder: Path) -> Code:
     return follow(Module("", file), beside=beside)
 
 
-def hyperparameters(rule: type) -> dict[str, Any]:
+def hyperparameters(rule: Callable[..., Any]) -> dict[str, Any]:
     """Return the keyword parameters of a rule and their defaults, `Parameter.empty` where none."""
+    if isinstance(rule, Wrapped):
+        return {**hyperparameters(rule.rule), **rule.own}
     parameters = inspect.signature(rule).parameters.values()
     return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
 

@@ -15,6 +15,7 @@ from optimlab.optimizers.adaptive import (
     Signum,
     Yogi,
 )
+from optimlab.optimizers.averaging import EMA, Cautious, Lookahead, ScheduleFreeAdamW, ScheduleFreeSGD
 from optimlab.optimizers.base import (
     RANGES,
     Array,
@@ -30,6 +31,8 @@ from optimlab.optimizers.base import (
     eval_params,
 )
 from optimlab.optimizers.classic import SGD, AdaGrad, Adam, Nesterov, RMSprop
+from optimlab.optimizers.distance import DoG, Prodigy
+from optimlab.optimizers.matrix import LAMB, LARS, SOAP, Muon, Shampoo
 
 CLASSIC: tuple[type, ...] = (SGD, Nesterov, AdaGrad, RMSprop, Adam)
 ADAPTIVE: tuple[type, ...] = (
@@ -47,15 +50,30 @@ ADAPTIVE: tuple[type, ...] = (
     Lion,
     Signum,
 )
-RULES: dict[str, type] = {rule.__name__: rule for rule in (*CLASSIC, *ADAPTIVE)}
+DISTANCE: tuple[type, ...] = (Prodigy, DoG)
+AVERAGING: tuple[type, ...] = (ScheduleFreeSGD, ScheduleFreeAdamW)
+MATRIX: tuple[type, ...] = (LAMB, LARS, Muon, Shampoo, SOAP)
+
+RULES: dict[str, type] = {
+    rule.__name__: rule for rule in (*CLASSIC, *ADAPTIVE, *DISTANCE, *AVERAGING, *MATRIX)
+}
+WRAPPERS: dict[str, type] = {wrapper.__name__: wrapper for wrapper in (EMA, Lookahead, Cautious)}
 
 __all__ = [
     "ADAPTIVE",
     "ADOPT",
+    "AVERAGING",
     "CLASSIC",
+    "DISTANCE",
+    "EMA",
+    "LAMB",
+    "LARS",
+    "MATRIX",
     "RANGES",
     "RULES",
     "SGD",
+    "SOAP",
+    "WRAPPERS",
     "AMSGrad",
     "AdEMAMix",
     "AdaBelief",
@@ -66,16 +84,24 @@ __all__ = [
     "Adamax",
     "Adan",
     "Array",
+    "Cautious",
+    "DoG",
     "Hyperparameter",
     "Layout",
     "Lion",
+    "Lookahead",
+    "Muon",
     "NAdam",
     "Nesterov",
     "Optimizer",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Range",
     "Rule",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
+    "Shampoo",
     "Signum",
     "State",
     "Task",

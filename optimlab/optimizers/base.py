@@ -64,8 +64,11 @@ class Layout(Protocol):
     weights : the names of what weight decay acts on, which biases and normalization are not.
     """
 
-    shapes: Mapping[str, tuple[int, ...]]
-    slices: Mapping[str, slice]
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+
+    @property
+    def slices(self) -> Mapping[str, slice]: ...
 
     @property
     def weights(self) -> Sequence[str]: ...
@@ -106,22 +109,23 @@ def eval_params(optimizer: Any, params: Array, state: State) -> Array:
 
 
 class Range(NamedTuple):
-    """The legal values of a hyper-parameter: an interval with open or closed ends."""
+    """The legal values of a hyper-parameter: an interval with open or closed ends, or whole numbers."""
 
     low: float
     high: float
     low_is_legal: bool
     high_is_legal: bool = False
+    is_whole: bool = False
 
     def __contains__(self, value: object) -> bool:
         values = np.asarray(value)
         above = values >= self.low if self.low_is_legal else values > self.low
         below = values <= self.high if self.high_is_legal else values < self.high
-        return bool(np.all(above & below))
+        return bool(np.all(above & below & (not self.is_whole or values == np.floor(values))))
 
     def __str__(self) -> str:
         ends = "[" if self.low_is_legal else "(", "]" if self.high_is_legal else ")"
-        return f"{ends[0]}{self.low:g}, {self.high:g}{ends[1]}"
+        return f"{ends[0]}{self.low:g}, {self.high:g}{ends[1]}{' whole' if self.is_whole else ''}"
 
 
 RANGES = {
@@ -138,8 +142,9 @@ RANGES = {
     "trust_coefficient": Range(0, np.inf, low_is_legal=False),
     "initial_distance": Range(0, np.inf, low_is_legal=False),
     "decay": Range(0, 1, low_is_legal=True),
-    "sync": Range(0, 1, low_is_legal=False, high_is_legal=True),
-    "period": Range(1, np.inf, low_is_legal=True),
+    "slow_step_size": Range(0, 1, low_is_legal=False, high_is_legal=True),
+    "sync_period": Range(1, np.inf, low_is_legal=True, is_whole=True),
+    "precondition_period": Range(1, np.inf, low_is_legal=True, is_whole=True),
 }
 
 

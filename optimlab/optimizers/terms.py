@@ -54,6 +54,11 @@ def decayed_parts(task: Task | None) -> list[slice]:
     return [task.layout.slices[name] for name in task.layout.weights]
 
 
+def layers(task: Task | None) -> list[slice]:
+    """Return the places in the row of a task's arrays, each a layer; a bare row is one."""
+    return [slice(None)] if task is None else list(task.layout.slices.values())
+
+
 def scale_weights(params: Array, factor: Hyperparameter, parts: list[slice]) -> None:
     """Multiply the weights by a factor: 1 − η λ is decoupled weight decay."""
     if np.any(factor != 1):
