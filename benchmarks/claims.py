@@ -11,7 +11,7 @@ seeds, which takes half an hour on a core:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -20,93 +20,81 @@ import pandas as pd
 
 from optimlab.statistics import holm, signed_rank_p_value
 from optimlab.statistics.finals import with_finals
-from optimlab.statistics.pairs import claim_weights
-from optimlab.statistics.resampling import (
-    LEVEL,
-    Estimate,
-    choose,
-    family,
-    interquartile_weights,
-    leave_one_out,
-    mean_weights,
-    split_seeds,
-)
+from optimlab.statistics.pairs import CLAIMS, EQUAL_WITHIN, claim, retuned_pairs
+from optimlab.statistics.resampling import LEVEL, SPLITS
+from optimlab.statistics.retuning import Grid, Retuning, grid
 from optimlab.statistics.summary import judged
 
 Array = np.ndarray
-Numbers = Mapping[str, Array]  # "worth", "bad", "test_worth", "epochs" → (candidates, seeds)
 
 TUNING = 10  # seeds
-COLUMNS = ("worth", "bad", "test_worth", "epochs")
 
 
-def read(folder: Path, final: str) -> dict[str, Numbers]:
-    """Return optimizer → its numbers (candidates, seeds), from the tables of a sweep."""
+def read(folder: Path, final: str) -> dict[str, Grid]:
+    """Return optimizer → the numbers of its runs, from the tables of a sweep."""
     traces = pd.read_parquet(folder / "traces.parquet")
     runs = judged(with_finals(pd.read_csv(folder / "runs.csv"), traces, final), traces)
-    return {
-        str(label): {
-            name: own.pivot_table(
-                index="learning_rate", columns="seed", values=name, aggfunc="first"
-            ).to_numpy()
-            for name in COLUMNS
-        }
-        for label, own in runs.groupby("optimizer", sort=False)
+    return {str(label): grid(own) for label, own in runs.groupby("optimizer", sort=False)}
+
+
+def now(optimizers: list[Grid], tuning: int, splits: int) -> dict[str, Array]:
+    """Return for each claim which pairs differ, as `optimlab.statistics` has it.
+
+    At the textbook rates, of which each optimizer has one, it is as in a comparison: the setting has
+    all seeds, and shares the error rate. A textbook rate is here the lowest one of the grid.
+    """
+    labels = [f"{place}" for place in range(len(optimizers))]
+    settings = {
+        "tuned": Retuning(dict(zip(labels, optimizers, strict=True)), tuning, splits),
+        "default": Retuning(
+            {label: first(own) for label, own in zip(labels, optimizers, strict=True)}, 0
+        ),
     }
+    pairs = [
+        pair
+        for setting, retuning in settings.items()
+        for pair in retuned_pairs(setting, retuning, labels, EQUAL_WITHIN, 0.0)
+    ]
+    claim(pairs)
+    found = {
+        f"{setting} {name}": np.array(
+            [pair.row[f"{prefix}different"] for pair in pairs if pair.row["setting"] == setting]
+        )
+        for setting in settings
+        for name, prefix in CLAIMS.items()
+    }
+    return found | {"any": np.any(list(found.values()), axis=0)}
 
 
-def now(
-    optimizers: list[Numbers], tuning: int, splits: int, rng: np.random.Generator
-) -> dict[str, Array]:
-    """Return for each claim which pairs differ, by the procedure of `optimlab.statistics`."""
-    seeds = optimizers[0]["worth"].shape[1]
-    reports = split_seeds(seeds, tuning, splits, rng)
-    chosen = [choose(own["worth"], own["bad"], reports) for own in optimizers]
-
-    def of(place: int, name: str) -> Array:
-        return optimizers[place][name][chosen[place]]
-
-    def typical(name: str) -> list[Estimate]:
-        return [
-            leave_one_out(of(place, name), reports, interquartile_weights)
-            for place in range(len(optimizers))
-        ]
-
-    pairs = list(combinations(range(len(optimizers)), 2))
-    loss, test = typical("worth"), typical("test_worth")
-    claims = [loss[j] - loss[i] for i, j in pairs] + [test[j] - test[i] for i, j in pairs]
-    for i, j in pairs:
-        with np.errstate(invalid="ignore"):
-            sooner = np.sign(np.nan_to_num(of(j, "epochs") - of(i, "epochs"), posinf=1, neginf=-1))
-        claims.append(leave_one_out(sooner, reports, mean_weights))
-    weights = claim_weights(np.arange(len(claims)) < len(pairs))
-    found = (family(claims, rng, weights, draws=2000).adjusted < LEVEL).reshape(3, -1)
-    return {"loss": found[0], "any": found.any(axis=0)}
+def first(own: Grid) -> Grid:
+    """Return the numbers of the first candidate alone."""
+    numbers = {name: values[:1] for name, values in own.numbers.items()}
+    return Grid(own.candidates[:1], own.seeds, numbers, own.fingerprints[:1])
 
 
-def signed_ranks(optimizers: list[Numbers], tuning: int) -> Array:
+def signed_ranks(optimizers: list[Grid], tuning: int) -> Array:
     """Return which pairs differ by Wilcoxon's test at rates chosen once, with Holm's correction."""
     from scipy.stats import friedmanchisquare
 
     columns = []
     for own in optimizers:
-        rate = np.median(own["worth"][:, :tuning], axis=1).argmin()
-        columns.append(own["worth"][rate, tuning:])
+        worth = own.numbers["worth"]
+        rate = np.median(worth[:, :tuning], axis=1).argmin()
+        columns.append(worth[rate, tuning:])
     p_values = holm([signed_rank_p_value(b - a) for a, b in combinations(columns, 2)])
     is_open = len(columns) < 3 or friedmanchisquare(*columns).pvalue < LEVEL
     return is_open & (p_values < LEVEL)
 
 
-def some(own: Numbers, seeds: Array) -> Numbers:
-    """Return the numbers of some seeds."""
-    return {name: values[:, seeds] for name, values in own.items()}
+def some(own: Grid, seeds: Array) -> Grid:
+    """Return the numbers of some seeds, which are counted anew."""
+    numbers = {name: values[:, seeds] for name, values in own.numbers.items()}
+    return Grid(own.candidates, np.arange(len(seeds)), numbers, own.fingerprints[:, seeds])
 
 
-def drawn(
-    populations: list[Numbers], size: int, shared: bool, rng: np.random.Generator
-) -> list[Numbers]:
+def drawn(populations: list[Grid], size: int, shared: bool, rng: np.random.Generator) -> list[Grid]:
     """Return each population's numbers of some seeds: the same ones for all, or no seed twice."""
-    seeds = rng.permutation(populations[0]["worth"].shape[1])
+    seeds = rng.permutation(len(populations[0].seeds))
     starts = [0 if shared else place * size for place in range(len(populations))]
     return [
         some(own, seeds[start : start + size]) for own, start in zip(populations, starts, strict=True)
@@ -114,7 +102,7 @@ def drawn(
 
 
 def simulate(
-    data: dict[str, Numbers],
+    data: dict[str, Grid],
     reporting: list[int],
     experiments: int,
     splits: int,
@@ -131,7 +119,7 @@ def simulate(
             found: dict[str, list[Array]] = {}
             for _ in range(experiments if not shared else experiments // 4):
                 own = drawn([data[name] for name in names], TUNING + seeds, shared, rng)
-                verdicts = now(own, TUNING, splits, rng)
+                verdicts = now(own, TUNING, splits)
                 verdicts["signed ranks, rate held fixed"] = signed_ranks(own, TUNING)
                 for procedure, differ in verdicts.items():
                     found.setdefault(procedure, []).append(differ)
@@ -151,7 +139,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--experiments", type=int, default=300)
     parser.add_argument("--reporting", type=int, nargs="+", default=[30, 100])
-    parser.add_argument("--splits", type=int, default=200)
+    parser.add_argument("--splits", type=int, default=SPLITS)
     parser.add_argument("--final", default="mean:5")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+from reference.statistics import table, traces_of
 
-from benchmarks import steps
+from benchmarks import claims, steps
 from benchmarks.case import HYPERPARAMETERS, Case
 from benchmarks.contenders import ENTRIES, OURS
+from optimlab import statistics
 from optimlab.nn import Network
+from optimlab.statistics.pairs import CLAIMS
+from optimlab.statistics.retuning import grid
+from optimlab.statistics.summary import judged
 
 NEED_AN_EXTRA = ("torch", "optax")
 
@@ -57,6 +62,31 @@ def test_the_operations_are_those_of_the_matrix_products():
         case.problem.loss_and_gradient(start, places, case.problem.init(case.seeds)[1])
     assert isinstance(case.problem.network, Network)
     assert sum(counted) == case.flops()
+
+
+def test_the_simulated_claims_are_those_of_a_comparison():
+    """The same tables, once as a user has them compared, once as the simulation draws them."""
+    source = np.random.default_rng(0)
+    runs = table(
+        *(
+            (name, rate, seed + 90 * (seed > 9), "ok", source.normal(9 + 2 * shift, 1 + rate))
+            for shift, name in enumerate("ABC")
+            for rate in (0.1, 1.0)
+            for seed in range(40)
+        )
+    ).assign(final_test_loss=source.normal(9, 1, 240))
+    traces = traces_of(runs, lambda run: (0.1, *source.choice([0.3, 0.97], 3), 0.98))
+    compared = statistics.compare_optimizers(runs, traces, dict.fromkeys("ABC", 0.1), splits=50, draws=9)
+    optimizers = [grid(own) for _, own in judged(runs, traces).groupby("optimizer")]
+    found = claims.now(optimizers, claims.TUNING, splits=50)
+    some = 0
+    for setting, rows in compared.pairs.groupby("setting"):
+        rows = rows.assign(names=["".join(sorted(pair)) for pair in rows["better"] + rows["worse"]])
+        rows = rows.set_index("names").loc[["AB", "AC", "BC"]]
+        for name, prefix in CLAIMS.items():
+            assert found[f"{setting} {name}"].tolist() == rows[f"{prefix}different"].tolist()
+            some += rows[f"{prefix}different"].sum()
+    assert 0 < some < 18
 
 
 def test_a_missing_peer_is_named(monkeypatch):

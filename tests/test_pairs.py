@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.statistics import contest, table, traces_of
+from scipy import stats
 
 from optimlab import statistics
 from optimlab.statistics import pairs
+from optimlab.statistics.resampling import leave_one_out, mean_weights
 
 INF, NAN = np.inf, np.nan
 
@@ -139,6 +141,60 @@ def test_rounding_noise_is_no_difference():
     assert outcome(1e-9, resolution=1e-6)["outcome"] == "practically equal"
 
 
+def test_a_test_loss_that_does_not_matter_or_a_time_that_is_noise_is_no_difference_either():
+    runs = contest(range(20), A=lambda s: 1.0 + s, B=lambda s: 1.0 + s)
+    own = runs["optimizer"].map({"A": 100.0, "B": 101.0})
+
+    def accuracies(run):
+        return (0.1, 0.2, 0.97 + 1e-8 * (run["optimizer"] == "A"), 0.97, 0.97)
+
+    found = compared(
+        runs.assign(final_test_loss=own + runs["seed"] / 9), traces=traces_of(runs, accuracies)
+    )
+    row = found.iloc[0]
+    assert row["test_difference_low"] > 0.9
+    assert row["test_p_value_adjusted"] < 0.05
+    assert not row["test_different"]
+    assert row["epochs_share_won"] == 0.5
+    assert not row["epochs_different"]
+
+
+def test_two_optimizers_with_the_same_median_are_not_called_different():
+    """The second is as good in its better half, and six times as far out in its worse one."""
+    source = np.random.default_rng(0)
+    typical = np.sort(source.normal(10, 1, 101))
+    tail = typical + 5 * np.maximum(typical - np.median(typical), 0)
+    place = source.permutation(101)
+
+    def against(other):
+        runs = contest(range(101), A=lambda s: typical[place[s]], B=lambda s: other[place[s]])
+        return compared(runs, equal_within=0).iloc[0]
+
+    found = against(tail)
+    assert found["difference_low"] > 0
+    assert found["p_value"] < 0.05 < found["p_value_adjusted"]
+    assert not found["different"]
+    assert (against(0.5 + tail)["favours"], against(0.5 + tail)["different"]) == ("A", True)
+
+
+def test_where_all_seeds_agree_the_share_is_still_not_certain():
+    found = compared(contest(range(12), A=lambda s: 1.0 + s, B=lambda s: 9.0 + s)).iloc[0]
+    shares = [found[f"share_won{end}"] for end in ("", "_low", "_high")]
+    assert shares == pytest.approx([1, *stats.binomtest(12, 12).proportion_ci()])
+
+
+def test_the_interval_of_a_share_is_that_of_as_many_coins():
+    source, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        won = source.random(15) < 0.9
+        ahead = leave_one_out(np.where(won, 1.0, -1)[None], np.ones((1, 15), dtype=bool), mean_weights)
+        found = pairs._share(ahead, "share")
+        exact = stats.binomtest(int(won.sum()), 15).proportion_ci()
+        assert (found["share_low"], found["share_high"]) == pytest.approx(tuple(exact), abs=0.03)
+        held += found["share_low"] <= 0.9 <= found["share_high"]
+    assert held >= 0.93 * 400
+
+
 def test_copies_of_a_seed_count_once():
     runs = contest(range(18), A=lambda _: 1.0, B=lambda _: 2.0)
     found = compared(runs)
@@ -192,6 +248,10 @@ def test_seeds_to_settle_is_infinite_where_failures_decide_and_empty_where_nothi
     assert not found["different"]
     assert found["seeds_to_settle_low"] < found["seeds_to_settle"] < found["seeds_to_settle_high"]
     assert found["smallest_difference"] > abs(found["difference_iqm"])
+    equal = contest(range(18), A=lambda s: 100 + noise[0, s], B=lambda s: 100 + noise[1, s])
+    found = compared(equal).iloc[0]
+    assert found["outcome"] == "practically equal"
+    assert np.isnan(found["seeds_to_settle"])
 
 
 def test_more_noise_takes_more_to_be_seen():

@@ -16,7 +16,7 @@ from optimlab.errors import UserError
 from optimlab.execution.sweep import Outcome
 from optimlab.experiment.spec import Experiment
 from optimlab.statistics import level_of_look
-from optimlab.statistics.contests import comparison_of, problems_of
+from optimlab.statistics.contests import comparison_of, problems_of, with_finals_of
 from optimlab.storage.results import read_tables
 from optimlab.storage.store import Store
 
@@ -91,7 +91,8 @@ def rounds(
 def _decided(folder: Path) -> tuple[int, list[str]]:
     """Return how many pairs there are at the chosen candidates, and which are undecided."""
     tables = read_tables(folder)
-    found = problems_of(tables.runs, tables.traces)
+    ended = with_finals_of(tables.runs, tables.traces, tables.experiment)
+    found = problems_of(ended, tables.traces)
     count, undecided = 0, []
     for problem, (runs, traces) in found.items():
         pairs = comparison_of(runs, traces, tables.experiment).pairs

@@ -30,14 +30,15 @@ def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str
 
     Parameters
     ----------
-    runs, traces : the tables of that problem, as `problems_of` gives them.
+    runs, traces : the tables of that problem, as `problems_of` gives them, with the final metrics of
+        `with_finals_of`.
     experiment : what experiment.json says.
     """
     return compare_optimizers(
         runs,
         traces,
         _defaults(experiment),
-        final=_final(experiment),
+        final="last",  # as the table of runs has it
         equal_within=experiment.get("equal_within", EQUAL_WITHIN),
         resolution=_resolution(experiment),
         level=level_of_look(len(experiment.get("looks") or [])),

@@ -9,8 +9,8 @@ import numpy as np
 from optimlab.statistics.resampling import LEVEL
 
 
-def share_interval(bad: int, of: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a share; NaN of nothing.
+def share_interval(count: float, of: float) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share, also of counts that are no whole numbers; NaN of none.
 
     References
     ----------
@@ -19,10 +19,10 @@ def share_interval(bad: int, of: int) -> tuple[float, float]:
     """
     from scipy.special import betaincinv
 
-    if not of:
+    if not of or np.isnan(of):
         return np.nan, np.nan
-    low = float(betaincinv(bad, of - bad + 1, LEVEL / 2)) if bad else 0.0
-    high = float(betaincinv(bad + 1, of - bad, 1 - LEVEL / 2)) if bad < of else 1.0
+    low = float(betaincinv(count, of - count + 1, LEVEL / 2)) if count > 0 else 0.0
+    high = float(betaincinv(count + 1, of - count, 1 - LEVEL / 2)) if count < of else 1.0
     return low, high
 
 

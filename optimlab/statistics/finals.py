@@ -29,9 +29,9 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
     Parameters
     ----------
     runs, traces : the tables of an experiment; step 0 is the start, and no end of a run.
-    final : "last", the last record; "mean:5", the mean of the last five, but of no more than the last
-        third of the records; or "best_validation", the record with the lowest validation loss (the
-        training loss where there is none), which stands for early stopping.
+    final : "last", the last record, which is what the table has; "mean:5", the mean of the last five,
+        but of no more than the last third of the records; or "best_validation", the record with the
+        lowest validation loss (the training loss where there is none), which stands for early stopping.
 
     Raises
     ------
@@ -40,12 +40,14 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
     """
     if not LEGAL_FINAL.fullmatch(final):
         raise ValueError(f'final must be "last", "mean:5" or "best_validation", got {final!r}')
+    if final == "last":
+        return runs
     known = {name for name in runs if runs[name].notna().any()}
     metrics = [name for name in map(str, traces) if f"final_{name}" in known and METRIC.search(name)]
     ended = runs.loc[runs["status"].isin(WITH_LOSS), "run_id"]
     is_end = (traces["step"] > 0) & traces["run_id"].isin(ended)
     records = traces.loc[is_end, ["run_id", "step", *metrics]]
-    if final == "last" or records.empty or not metrics:
+    if records.empty or not metrics:
         return runs
     records = records.sort_values(["run_id", "step"], kind="stable")
     if final == "best_validation":

@@ -6,15 +6,15 @@ chosen and at the textbook rates, are one family and share one error rate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.failures import mcnemar_p_value
+from optimlab.statistics.failures import mcnemar_p_value, share_interval
 from optimlab.statistics.intervals import SEED
 from optimlab.statistics.ranking import by_seed, quantile
 from optimlab.statistics.resampling import (
@@ -26,6 +26,7 @@ from optimlab.statistics.resampling import (
     mean_weights,
 )
 from optimlab.statistics.retuning import Retuned, Retuning
+from optimlab.statistics.targets import ROUNDING
 
 Array = np.ndarray
 
@@ -34,6 +35,7 @@ EQUAL_WITHIN = 0.05  # of the better one's loss: a smaller difference does not m
 MAIN_SHARE = 0.7  # of the error rate, for the claims about the tuned loss
 MOSTLY = 0.25  # beyond this share of infinite differences, their interquartile mean is infinite
 CLAIMS = {"loss": "", "test_loss": "test_", "epochs": "epochs_"}  # and the prefix of their columns
+LOSSES = {"loss": "worth", "test_loss": "test_worth"}  # claims about them, and the number of a run
 
 PAIR_COLUMNS = [
     *("setting", "better", "worse", "seeds", "difference_median"),
@@ -76,13 +78,17 @@ class Pair:
     row : their numbers, to which more are added.
     seeds : the seeds that both have, copies once.
     rivals : how many pairs the setting has.
-    ahead : what → by how much the first is ahead in it, tuned again and again.
+    ahead : each of `CLAIMS` → by how much the first is ahead in it, tuned again and again.
+    median_ahead : the same of the medians of the losses.
+    equal_within : each claim about a loss → up to where a difference does not matter.
     """
 
     row: dict[str, Any]
     seeds: tuple[int, ...]
     rivals: int
-    ahead: dict[str, Estimate]
+    ahead: dict[str, Estimate] = field(default_factory=dict)
+    median_ahead: dict[str, Estimate] = field(default_factory=dict)
+    equal_within: dict[str, float] = field(default_factory=dict)
 
 
 def compare(
@@ -111,58 +117,71 @@ def compare(
     """
     pairs = []
     for setting, order in orders.items():
-        rivals = list(combinations(order, 2))
         scores, epochs, bad = (
-            by_seed(reported[setting], name).reindex(columns=list(order))
+            by_seed(reported[setting], name).reindex(columns=list(order)).to_dict("series")
             for name in ("score", "epochs", "bad")
         )
-        for better, worse in rivals:
-            seeds = retunings[setting].seeds(better, worse)
+        for pair in retuned_pairs(setting, retunings[setting], order, equal_within, floor):
+            better, worse = pair.row["better"], pair.row["worse"]
             gaps = differences(scores[better], scores[worse])
-            row: dict[str, Any] = {
-                "setting": setting,
-                "better": better,
-                "worse": worse,
-                "seeds": len(seeds),
-                "difference_median": quantile(gaps, 0.5),
-                "epochs_median": quantile(differences(epochs[better], epochs[worse]), 0.5),
-                "bad_better": bad[better].sum(),
-                "bad_worse": bad[worse].sum(),
-                "bad_p_value": mcnemar_p_value(bad[better], bad[worse]),
-                "seeds_to_settle": np.inf if len(gaps) and np.isinf(gaps).mean() > MOSTLY else np.nan,
-            }
-            ahead: dict[str, Estimate] = {}
-            if len(seeds) > 1:
-                first, second = (retunings[setting].of(label, seeds) for label in (better, worse))
-                ahead = _ahead(first, second, floor)
-                least = abs(min(first.loss.value, second.loss.value))
-                row["equal_within"] = max(equal_within * least, floor)
-            pairs.append(Pair(row, seeds, len(rivals), ahead))
-    _claim(pairs, level)
+            pair.row.update(
+                difference_median=quantile(gaps, 0.5),
+                epochs_median=quantile(differences(epochs[better], epochs[worse]), 0.5),
+                bad_better=bad[better].sum(),
+                bad_worse=bad[worse].sum(),
+                bad_p_value=mcnemar_p_value(bad[better], bad[worse]),
+                seeds_to_settle=np.inf if len(gaps) and np.isinf(gaps).mean() > MOSTLY else np.nan,
+            )
+            pairs.append(pair)
+    claim(pairs, level)
     return pd.DataFrame([pair.row for pair in pairs], columns=PAIR_COLUMNS)
 
 
-def _ahead(first: Retuned, second: Retuned, floor: float) -> dict[str, Estimate]:
-    """Return by how much the first is ahead of the second: in losses, and in seeds won.
+def retuned_pairs(
+    setting: str, retuning: Retuning, order: Sequence[str], equal_within: float, floor: float
+) -> Iterator[Pair]:
+    """Yield every two optimizers of a setting, and how far the first is ahead, tuned again and again.
+
+    `compare` has the parameters.
+    """
+    rivals = list(combinations(order, 2))
+    for better, worse in rivals:
+        seeds = retuning.seeds(better, worse)
+        pair = Pair(
+            {"setting": setting, "better": better, "worse": worse, "seeds": len(seeds)},
+            seeds,
+            len(rivals),
+        )
+        if len(seeds) > 1:
+            first, second = (retuning.of(label, seeds) for label in (better, worse))
+            _look_ahead(pair, first, second, equal_within, floor)
+        yield pair
+
+
+def _look_ahead(pair: Pair, first: Retuned, second: Retuned, equal_within: float, floor: float) -> None:
+    """Add to a pair by how much the first is ahead of the second: in losses, and in seeds won.
 
     A share of seeds won counts from a half and twice: 1 is all of them, −1 none.
     """
 
-    def won(name: str, least: float = 0.0) -> Estimate:
+    def won(name: str, least: float) -> Estimate:
         with np.errstate(invalid="ignore"):
             gaps = np.nan_to_num(second.values(name) - first.values(name), posinf=np.inf, neginf=-np.inf)
         signs = np.where(np.abs(gaps) <= least, 0, np.sign(gaps))
         return leave_one_out(signs, first.reports, mean_weights)
 
-    ahead = {"loss": second.loss - first.loss, "share": won("worth", floor)}
-    if first.has("test_worth") and second.has("test_worth"):
-        ahead["test_loss"] = second.test_loss - first.test_loss
+    for name, of in LOSSES.items():
+        if first.has(of) and second.has(of):
+            least = abs(min(first.typical(of).value, second.typical(of).value))
+            pair.equal_within[name] = max(equal_within * least, floor)
+            pair.ahead[name] = second.typical(of) - first.typical(of)
+            pair.median_ahead[name] = second.median(of) - first.median(of)
+    pair.ahead["share"] = won("worth", floor)
     if first.has("epochs") and second.has("epochs"):
-        ahead["epochs"] = won("epochs")
-    return ahead
+        pair.ahead["epochs"] = won("epochs", ROUNDING)
 
 
-def _claim(pairs: list[Pair], level: float) -> None:
+def claim(pairs: list[Pair], level: float = LEVEL) -> None:
     """Add to every pair's row what can be claimed of it, with one error rate for all claims."""
     every = [(pair, name) for pair in pairs for name in CLAIMS if name in pair.ahead]
     claims = [(pair, name) for pair, name in every if not np.isnan(pair.ahead[name].without).any()]
@@ -193,31 +212,39 @@ def claim_weights(is_main: Sequence[bool]) -> Array:
 
 
 def _conclude(pair: Pair, name: str, sure: Family, place: int, level: float) -> None:
-    """Add to a pair's row what follows from one estimate."""
+    """Add to a pair's row what follows from one estimate.
+
+    Two optimizers differ in a loss if their interquartile means do, and their medians, too: an
+    intersection–union test (Berger 1982, Multiparameter hypothesis testing and acceptance sampling).
+    """
     row, prefix, seeds = pair.row, CLAIMS[name], len(pair.seeds)
     value, error = pair.ahead[name].value, sure.standard_errors[place]
     least = 2.0 ** (1 - seeds)  # the chance that all seeds agree, if each tosses a coin
-    adjusted = min(max(sure.adjusted[place], least * pair.rivals) * LEVEL / level, 1)
+    adjusted = max(sure.adjusted[place], least * pair.rivals)
+    if name in LOSSES:
+        adjusted = max(adjusted, pair.median_ahead[name].one_sided(np.sign(value)))
+    adjusted = min(adjusted * LEVEL / level, 1)
+    reach = sure.reach[place] * error
+    is_equal = name in LOSSES and abs(value) + reach <= pair.equal_within[name]
+    is_equal = is_equal and (seeds >= fewest_seeds(2) or not value)
     row[f"{prefix}p_value"] = max(sure.p_values[place], least)
     row[f"{prefix}p_value_adjusted"] = adjusted
     row[f"{prefix}{_favours(prefix)}"] = row["better"] if value > 0 else row["worse"] if value else ""
-    row[f"{prefix}different"] = bool(adjusted < LEVEL)
-    if name == "epochs":
-        return
-    names = ("difference_iqm", "difference_low", "difference_high")
-    row |= dict(zip((prefix + each for each in names), pair.ahead[name].interval(level), strict=True))
-    if name == "test_loss":
-        return
-    is_equal = abs(value) + sure.reach[place] * error <= row["equal_within"]
-    if is_equal and (seeds >= fewest_seeds(2) or not value):
-        row |= {"outcome": "practically equal", "different": False}
-    elif row["different"]:
-        row["outcome"] = "better"
-    row["smallest_difference"] = _smallest_difference(error, sure.reach[place], seeds)
-    if row["different"]:
-        row["seeds_to_settle"] = np.nan
-    elif np.isnan(row["seeds_to_settle"]):
-        row |= _seeds_to_settle(value, error, row["smallest_difference"], seeds)
+    row[f"{prefix}different"] = bool(adjusted < LEVEL and not is_equal)
+    if name in LOSSES:
+        names = ("difference_iqm", "difference_low", "difference_high")
+        interval = pair.ahead[name].interval(level)
+        row |= dict(zip((prefix + each for each in names), interval, strict=True))
+    if name == "loss":
+        row["equal_within"] = pair.equal_within[name]
+        row["outcome"] = (
+            "practically equal" if is_equal else "better" if row["different"] else "undecided"
+        )
+        row["smallest_difference"] = _smallest_difference(error, sure.reach[place], seeds)
+        if row["outcome"] != "undecided":
+            row["seeds_to_settle"] = np.nan
+        elif not np.isinf(row.get("seeds_to_settle", np.nan)):
+            row |= _seeds_to_settle(value, error, row["smallest_difference"], seeds)
 
 
 def _smallest_difference(error: float, reach: float, seeds: int) -> float:
@@ -238,7 +265,7 @@ def _seeds_to_settle(value: float, error: float, smallest: float, seeds: int) ->
     near = max(abs(value) - reach, 0.0)
 
     def needed(shift: float) -> float:
-        return np.ceil(seeds * (smallest / shift) ** 2) if shift else np.inf
+        return max(np.ceil(seeds * (smallest / shift) ** 2), seeds + 1) if shift else np.inf
 
     names = ("seeds_to_settle", "seeds_to_settle_low", "seeds_to_settle_high")
     return dict(zip(names, map(needed, (abs(value), abs(value) + reach, near)), strict=True))
@@ -257,9 +284,17 @@ def _spread_over(union: list[int], seeds: tuple[int, ...], estimate: Estimate) -
 
 
 def _share(ahead: Estimate, name: str) -> dict[str, float]:
-    """Return a share of seeds won, and its 95 % interval."""
-    numbers = (1 + np.clip(ahead.interval(LEVEL), -1, 1)) / 2
-    return dict(zip((name, f"{name}_low", f"{name}_high"), numbers, strict=True))
+    """Return a share of seeds won, and its 95 % interval.
+
+    It is the exact interval of as many independent seeds as would have its error (Korn & Graubard 1998,
+    Confidence intervals for proportions with small expected number of positive counts), of all seeds
+    at most: where all agree, no error is seen.
+    """
+    share, error, seeds = (1 + ahead.value) / 2, ahead.standard_error / 2, len(ahead.without)
+    is_certain = error < 1e-9  # but for rounding
+    independent = seeds if is_certain else np.clip(share * (1 - share) / error**2, 1, seeds)
+    low, high = share_interval(share * independent, independent)
+    return {name: share, f"{name}_low": low, f"{name}_high": high}
 
 
 def seed_differences(reported: pd.DataFrame, optimizers: Sequence[str]) -> pd.DataFrame:
@@ -270,14 +305,12 @@ def seed_differences(reported: pd.DataFrame, optimizers: Sequence[str]) -> pd.Da
     One row per pair and seed: better, worse, seed, difference.
     """
     paired = by_seed(reported, "score")
-    pieces = []
+    seeds = paired.index.to_numpy()
+    names, found = [], {"seed": [seeds[:0]], "difference": [np.empty(0)]}
     for better, worse in combinations(optimizers, 2):
-        both = paired[[better, worse]].dropna()
-        found = differences(both[better], both[worse])
-        pieces.append(
-            pd.DataFrame({"better": better, "worse": worse, "seed": both.index, "difference": found})
-        )
-    columns = ["better", "worse", "seed", "difference"]
-    if not pieces:
-        return pd.DataFrame(columns=columns).astype({"difference": float})
-    return pd.concat(pieces, ignore_index=True)
+        both = paired[[better, worse]].notna().all(axis=1).to_numpy()
+        names += both.sum() * [(better, worse)]
+        found["seed"].append(seeds[both])
+        found["difference"].append(differences(paired[better], paired[worse]))
+    columns = {name: np.concatenate(parts) for name, parts in found.items()}
+    return pd.DataFrame(names, columns=["better", "worse"]).assign(**columns)

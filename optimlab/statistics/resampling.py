@@ -57,6 +57,16 @@ class Estimate:
             return np.nan
         return float(_jackknife(self.without[None])[0][0])
 
+    def one_sided(self, sign: float) -> float:
+        """Return the one-sided p-value of the number having this sign, 1 or −1, by Student's t."""
+        from scipy.special import stdtr
+
+        if not self.value:
+            return 1.0
+        with np.errstate(divide="ignore"):
+            t = sign * np.divide(self.value, self.standard_error)
+        return float(stdtr(max(self.freedom, 1), -t))
+
     def interval(self, level: float = LEVEL) -> tuple[float, float, float]:
         """Return the number, and the ends of its interval, by Student's t."""
         from scipy.stats import t as student
@@ -70,6 +80,14 @@ def interquartile_weights(size: int) -> Array:
     place = np.arange(size)
     weights = np.clip(np.minimum(place + 1 - size / 4, 3 * size / 4 - place), 0, 1)
     return weights / weights.sum()
+
+
+def median_weights(size: int) -> Array:
+    """Return the weights (size,) of sorted numbers in their median."""
+    weights = np.zeros(size)
+    weights[(size - 1) // 2] += 0.5
+    weights[size // 2] += 0.5
+    return weights
 
 
 def mean_weights(size: int) -> Array:

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from optimlab.statistics.intervals import SEED
-from optimlab.statistics.ranking import CANDIDATE, cross_table
+from optimlab.statistics.ranking import CANDIDATE, places
 from optimlab.statistics.resampling import (
     SPLITS,
     Estimate,
     choose,
     interquartile_weights,
     leave_one_out,
+    median_weights,
     split_seeds,
 )
 
 Array = np.ndarray
+
+NUMBERS = ("worth", "bad", "test_worth", "epochs")  # of a run, that claims are made from
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The numbers of an optimizer's runs: of every candidate with every seed.
+
+    Attributes
+    ----------
+    candidates : what tells its candidates apart, in order (candidates,).
+    seeds : ascending (seeds,).
+    numbers : each of `NUMBERS` → (candidates, seeds); NaN where a run is missing or has none.
+    fingerprints : equal where two seeds have the same runs (candidates, seeds); NaN: no run.
+    """
+
+    candidates: Array
+    seeds: Array
+    numbers: Mapping[str, Array]
+    fingerprints: Array
+
+
+def grid(runs: pd.DataFrame) -> Grid:
+    """Return the numbers of one optimizer's runs, judged by `optimlab.statistics.summary.judged`."""
+    (row, candidates), (column, seeds) = places(runs[CANDIDATE]), places(runs["seed"])
+
+    def spread(name: str) -> Array:
+        found = np.full((len(candidates), len(seeds)), np.nan)
+        found[row, column] = runs[name].to_numpy(dtype=float)
+        return found
+
+    return Grid(candidates, seeds, {name: spread(name) for name in NUMBERS}, spread("fingerprint"))
 
 
 class Retuned:
@@ -28,52 +60,49 @@ class Retuned:
 
     Parameters
     ----------
-    runs : of the optimizer: every candidate with each of the seeds.
-    seeds : ascending.
-    tuning : how many of them choose.
+    numbers : each of `NUMBERS` → (candidates, seeds), of which every run is there.
+    tuning : how many of the seeds choose.
     splits : how many times.
 
     Attributes
     ----------
-    candidates : what tells its candidates apart, in order (candidates,).
     reports : the splits (splits, seeds): True where a seed reports.
     chosen : the place of the candidate that each split chooses (splits,).
     """
 
-    def __init__(self, runs: pd.DataFrame, seeds: Sequence[int], tuning: int, splits: int) -> None:
-        runs = runs[runs["seed"].isin(seeds)].sort_values([CANDIDATE, "seed"], kind="stable")
-        self._runs, self._shape = runs, (runs[CANDIDATE].nunique(), len(seeds))
-        self.candidates = list(runs[CANDIDATE].drop_duplicates())
-        self.reports = split_seeds(len(seeds), tuning, splits, np.random.default_rng(SEED))
-        self.chosen = choose(self._column("worth"), self._column("bad"), self.reports)
-
-    def _column(self, name: str) -> Array:
-        """Return a column of the runs (candidates, seeds)."""
-        return self._runs[name].to_numpy(dtype=float).reshape(self._shape)
+    def __init__(self, numbers: Mapping[str, Array], tuning: int, splits: int) -> None:
+        self._numbers = numbers
+        self._known: dict[tuple[str, Callable[[int], Array]], Estimate] = {}
+        seeds = numbers["worth"].shape[1]
+        self.reports = split_seeds(seeds, tuning, splits, np.random.default_rng(SEED))
+        self.chosen = choose(numbers["worth"], numbers["bad"], self.reports)
 
     def has(self, name: str) -> bool:
-        """Return whether the runs have numbers in a column."""
-        return not bool(self._runs[name].isna().any())
+        """Return whether all runs have a number of this name."""
+        return not bool(np.isnan(self._numbers[name]).any())
 
     def values(self, name: str) -> Array:
-        """Return a column of the runs of the chosen candidates (splits, seeds)."""
-        return self._column(name)[self.chosen]
+        """Return a number of the runs of the chosen candidates (splits, seeds)."""
+        return self._numbers[name][self.chosen]
 
-    @cached_property
-    def loss(self) -> Estimate:
-        """The interquartile mean of the final loss."""
-        return leave_one_out(self.values("worth"), self.reports, interquartile_weights)
+    def typical(self, name: str) -> Estimate:
+        """Return the interquartile mean of a number of its runs."""
+        return self._estimate(name, interquartile_weights)
 
-    @cached_property
-    def test_loss(self) -> Estimate:
-        """The interquartile mean of the final test loss."""
-        return leave_one_out(self.values("test_worth"), self.reports, interquartile_weights)
+    def median(self, name: str) -> Estimate:
+        """Return the median of a number of its runs."""
+        return self._estimate(name, median_weights)
 
-    def shares(self) -> dict[float, float]:
-        """Return candidate → the share of the splits that choose it, the commonest first."""
-        counts = np.bincount(self.chosen, minlength=len(self.candidates))
+    def _estimate(self, name: str, weigh: Callable[[int], Array]) -> Estimate:
+        if (name, weigh) not in self._known:
+            self._known[name, weigh] = leave_one_out(self.values(name), self.reports, weigh)
+        return self._known[name, weigh]
+
+    def shares(self) -> dict[int, float]:
+        """Return the place of a candidate → the share of splits that choose it, the commonest first."""
+        counts = np.bincount(self.chosen)
         order = sorted(np.flatnonzero(counts), key=lambda place: -counts[place])
-        return {self.candidates[place]: counts[place] / len(self.chosen) for place in order}
+        return {int(place): counts[place] / len(self.chosen) for place in order}
 
 
 @dataclass(frozen=True)
@@ -82,33 +111,33 @@ class Retuning:
 
     Attributes
     ----------
-    runs : optimizer → the runs that it may choose from, of all roles, with the columns of
-        `optimlab.statistics.summary.judged`.
+    grids : optimizer → its runs, of all roles, at the candidates that it may choose from.
     tuning : how many seeds choose; 0 where no optimizer has anything to choose from.
     splits : how often.
     """
 
-    runs: Mapping[str, pd.DataFrame]
+    grids: Mapping[str, Grid]
     tuning: int
     splits: int = SPLITS
     _known: dict[tuple[str, tuple[int, ...]], Retuned] = field(default_factory=dict)
 
-    @cached_property
-    def _fingerprints(self) -> dict[str, pd.DataFrame]:
-        """Optimizer → its runs' fingerprints, one row a seed that all its candidates have."""
-        return {
-            label: cross_table(runs, "seed", CANDIDATE, "fingerprint").dropna()
-            for label, runs in self.runs.items()
-        }
-
     def seeds(self, *labels: str) -> tuple[int, ...]:
         """Return the seeds that all candidates of these optimizers have, seeds with equal runs once."""
-        whole = pd.concat([self._fingerprints[label] for label in labels], axis=1, join="inner")
-        return tuple(whole[~whole.duplicated()].sort_index().index)
+        grids = [self.grids[label] for label in labels]
+        shared = grids[0].seeds
+        for each in grids[1:]:
+            shared = shared[np.isin(shared, each.seeds)]
+        prints = np.vstack([each.fingerprints[:, np.isin(each.seeds, shared)] for each in grids])
+        is_whole = ~np.isnan(prints).any(axis=0)
+        _, first = np.unique(prints[:, is_whole], axis=1, return_index=True)
+        return tuple(shared[is_whole][np.sort(first)].tolist())
 
     def of(self, label: str, seeds: tuple[int, ...]) -> Retuned:
         """Return an optimizer, tuned again on some of these seeds; half of them report at least."""
         if (label, seeds) not in self._known:
+            own = self.grids[label]
+            columns = np.searchsorted(own.seeds, seeds)
+            numbers = {name: values[:, columns] for name, values in own.numbers.items()}
             tuning = min(self.tuning, len(seeds) // 2)
-            self._known[label, seeds] = Retuned(self.runs[label], seeds, tuning, self.splits)
+            self._known[label, seeds] = Retuned(numbers, tuning, self.splits)
         return self._known[label, seeds]

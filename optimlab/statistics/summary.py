@@ -32,7 +32,7 @@ from optimlab.statistics.ranking import (
     scores,
 )
 from optimlab.statistics.resampling import LEVEL, SPLITS
-from optimlab.statistics.retuning import Retuning
+from optimlab.statistics.retuning import Retuning, grid
 from optimlab.statistics.targets import (
     TARGET_ACCURACY,
     median_time,
@@ -111,13 +111,13 @@ def compare_optimizers(
     orders = {
         setting: _by_median_score(mine, list(summary["optimizer"])) for setting, mine in reported.items()
     }
-    start = runs["start"].max()
+    starts = runs.loc[np.isfinite(runs["start"]), "start"]
     pairs = compare(
         retunings,
         reported,
         orders,
         equal_within=equal_within,
-        floor=float(resolution * start) if np.isfinite(start) else 0.0,
+        floor=resolution * abs(quantile(starts, 0.5)) if len(starts) else 0.0,
         level=level,
     )
     goals = {
@@ -214,10 +214,10 @@ def _retuning(runs: pd.DataFrame, setting: str, defaults: Mapping[str, float], s
     if setting == "default":
         own = runs["optimizer"].map(dict(defaults)).astype(float)
         runs = runs[np.isclose(runs[CANDIDATE], own, rtol=1e-9, atol=0)]
-    groups = {str(label): group for label, group in runs.groupby("optimizer", sort=False)}
-    is_tuned = any(len(group[CANDIDATE].unique()) > 1 for group in groups.values())
+    grids = {str(label): grid(own) for label, own in runs.groupby("optimizer", sort=False)}
+    is_tuned = any(len(own.candidates) > 1 for own in grids.values())
     tuning = runs.loc[runs["role"] == basis(runs).tuning, "seed"].nunique() if is_tuned else 0
-    return Retuning(groups, tuning, splits)
+    return Retuning(grids, tuning, splits)
 
 
 def _of(setting: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -227,10 +227,8 @@ def _of(setting: str, table: pd.DataFrame) -> pd.DataFrame:
 
 def _by_median_score(reported: pd.DataFrame, labels: list[str]) -> list[str]:
     """Return those of the optimizers that have runs, the best first; a tie goes by the alphabet."""
-    medians = {label: quantile(group["score"], 0.5) for label, group in reported.groupby("optimizer")}
-    return sorted(
-        (label for label in labels if label in medians), key=lambda label: (medians[label], label)
-    )
+    medians = {str(label): quantile(own["score"], 0.5) for label, own in reported.groupby("optimizer")}
+    return sorted(medians.keys() & set(labels), key=lambda label: (medians[label], label))
 
 
 def _join(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -270,8 +268,8 @@ def _summarize(
         mine, own = (
             table[table["optimizer"] == optimizer].sort_values("seed") for table in reported.values()
         )
-        grid = runs[runs["optimizer"] == optimizer]
-        row: dict[Any, Any] = {**choice, "rule": grid["rule"].iloc[0], "seeds": len(mine)}
+        every = runs[runs["optimizer"] == optimizer]
+        row: dict[Any, Any] = {**choice, "rule": every["rule"].iloc[0], "seeds": len(mine)}
         row |= {"reported_on": rests_on.reporting, "loss": rests_on.loss}
         row |= _spread(mine["loss"], "final_loss", draws)
         row |= {"accuracy": rests_on.accuracy, **_spread(mine["accuracy"], "final_accuracy", draws)}
@@ -280,16 +278,21 @@ def _summarize(
         row |= {"default_learning_rate": defaults.get(optimizer, np.nan), "default_seeds": len(own)}
         row |= _spread(own["loss"], "default_loss", draws)
         row |= _spread(own["accuracy"], "default_accuracy", draws)
-        row |= {f"runs_{status}": (mine["status"] == status).sum() for status in STATUSES}
+        row |= _counts(mine, "runs")
         bad = share_interval(int(mine["bad"].sum()), len(mine))
         row |= dict(zip(("bad_share_low", "bad_share_high"), bad, strict=True))
-        row |= {f"default_{status}": (own["status"] == status).sum() for status in STATUSES}
-        row |= {f"grid_{status}": (grid["status"] == status).sum() for status in STATUSES}
+        row |= _counts(own, "default") | _counts(every, "grid")
         rows.append({**row, "score": quantile(mine["score"], 0.5)})
     summary = pd.DataFrame(rows).astype({"seeds_never_at_95": "Int64"})
     summary = summary.merge(robustness(runs), on="optimizer", how="left")
     summary.insert(0, "rank", summary.pop("score").rank(method="min").astype("Int64"))
     return summary.sort_values("rank", kind="stable", ignore_index=True)
+
+
+def _counts(runs: pd.DataFrame, name: str) -> dict[str, int]:
+    """Return how many runs have each status, as columns named after `name`."""
+    counts = runs["status"].value_counts()
+    return {f"{name}_{status}": int(counts.get(status, 0)) for status in STATUSES}
 
 
 def _spread(values: pd.Series, name: str, draws: int) -> dict[str, float]:
@@ -331,12 +334,13 @@ def _with_retuned(summary: pd.DataFrame, retuning: Retuning) -> pd.DataFrame:
         row: dict[str, Any] = {"optimizer": label, "other_choices": ""}
         if len(seeds) > 1:
             again = retuning.of(label, seeds)
-            shares = again.shares()
+            names = retuning.grids[label].candidates
+            shares = {names[place]: share for place, share in again.shares().items()}
             others = [
                 f"{other:g} ({_percent(share)})" for other, share in shares.items() if other != rate
             ]
             row |= {"chosen_share": shares.get(rate, 0.0), "other_choices": ", ".join(others)}
-            row |= dict(zip(RETUNED, again.loss.interval(LEVEL), strict=True))
+            row |= dict(zip(RETUNED, again.typical("worth").interval(LEVEL), strict=True))
         rows.append(row)
     columns = ["optimizer", "chosen_share", "other_choices", *RETUNED]
     return summary.merge(pd.DataFrame(rows, columns=columns), on="optimizer", how="left")

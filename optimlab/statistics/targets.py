@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.ranking import Basis, cross_table
+from optimlab.statistics.ranking import Basis, cross_table, places
 from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
@@ -56,8 +56,13 @@ def steps_to_target(runs: pd.DataFrame, traces: pd.DataFrame, metric: str, targe
 
 def trace_matrix(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a metric with one row a run and one column a recorded step; NaN after divergence."""
-    mine = traces[traces["run_id"].isin(runs["run_id"])]
-    return cross_table(mine, "run_id", "step", metric).reindex(index=runs["run_id"])
+    ids = pd.Index(runs["run_id"])
+    row = ids.get_indexer(pd.Index(traces["run_id"]))
+    is_own = row >= 0
+    column, steps = places(traces["step"][is_own])
+    found = np.full((len(ids), len(steps)), np.nan)
+    found[row[is_own], column] = traces[metric].to_numpy(dtype=float)[is_own]
+    return pd.DataFrame(found, ids, pd.Index(steps, name="step"))
 
 
 def _past(values: Array, metric: str, target: float) -> Array:
@@ -224,16 +229,13 @@ def times_to_targets(
     """
     table = trace_matrix(runs, traces, metric)
     steps = table.columns.to_numpy(dtype=float)
+    values, targets = table.to_numpy(), np.asarray(list(targets), dtype=float)
+    found = [_steps_kept(values, steps, metric, float(target)) for target in targets]
     keys = runs[["optimizer", "seed", "run_id"]]
-    pieces = [
-        keys.assign(metric=metric, target=target, steps=_steps_kept(values, steps, metric, target))
-        for values in [table.to_numpy()]
-        for target in targets
-    ]
-    return (
-        pd.concat(pieces, ignore_index=True)
-        if pieces
-        else keys[:0].assign(metric="", target=0.0, steps=0.0)
+    return keys.iloc[np.tile(np.arange(len(keys)), len(targets))].assign(
+        metric=metric,
+        target=np.repeat(targets, len(keys)),
+        steps=np.concatenate(found) if found else np.empty(0),
     )
 
 
@@ -306,10 +308,10 @@ def profile(times: pd.DataFrame) -> pd.DataFrame:
         table, best = (each[np.isfinite(best) & (best > 0)] for each in (table, best))
         if table.empty:
             continue
-        ratios = table.div(best, axis=0)
-        for optimizer in table:
-            own = ratios[optimizer].to_numpy()
-            shares = [float((own <= ratio * (1 + ROUNDING)).mean()) for ratio in RATIOS]
+        ratios = np.sort(table.div(best, axis=0).to_numpy(), axis=0)
+        for optimizer, own in zip(table, ratios.T, strict=True):
+            limits = np.array(RATIOS) * (1 + ROUNDING)
+            shares = np.searchsorted(own, limits, side="right") / len(own)
             pieces.append(
                 pd.DataFrame(
                     {"metric": metric, "optimizer": optimizer, "ratio": RATIOS, "share": shares}
