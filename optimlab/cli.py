@@ -133,7 +133,8 @@ def sweep(
     ] = False,
     yes: Yes = False,
     backend: Annotated[
-        Literal["local", "dask"], typer.Option(help="Where the workers are: here, or on a Dask cluster.")
+        Literal["local", "joblib", "dask"],
+        typer.Option(help="Whose the workers are: optimlab's, joblib's (loky), or a Dask cluster's."),
     ] = "local",
     scheduler: Annotated[
         str | None, typer.Option(help="The Dask scheduler's address, such as tcp://10.0.0.1:8786.")
@@ -176,14 +177,14 @@ def sweep(
             raise UserError("--until decided has no --dry-run: how many rounds it takes is not known")
         checked = load(find(experiment))
         folder = results / checked.name
-        cluster = _cluster(backend, scheduler, jobs, time_limit)
+        other_workers = _other_workers(backend, scheduler, jobs, time_limit)
         if not dry_run:
             _check_writable(folder)
             if fresh:
                 _announce_deletion(console, folder, ask=not yes and _has_terminal())
         console.print(checked.title, style="bold", markup=False)
         try:
-            with cluster as workers:
+            with other_workers as workers:
                 if dry_run:
                     _tell_plan(console, plan(checked, results, jobs, fresh=fresh))
                     return
@@ -365,12 +366,18 @@ def clean(
             typer.echo("Nothing was deleted.")
 
 
-def _cluster(
+def _other_workers(
     backend: str, scheduler: str | None, jobs: int | None, time_limit: float | None
 ) -> AbstractContextManager[Workers | None]:
-    """Return a block that is connected to a cluster's workers, if the options ask for them."""
+    """Return a block that has joblib's or a cluster's workers, if the options ask for them."""
     if (backend == "dask") != (scheduler is not None):
         raise UserError("--backend dask and --scheduler ADDRESS belong together")
+    if backend == "joblib":
+        from optimlab.execution.workers import Joblib
+
+        if time_limit:
+            raise UserError("--time-limit is for local workers, not for --backend joblib")
+        return nullcontext(Joblib(jobs))
     if scheduler is None:
         return nullcontext()
     if jobs or time_limit:

@@ -153,6 +153,8 @@ def kill(folder, *kinds):
             ("--backend", "dask", "--scheduler", "tcp://127.0.0.1:1", "--jobs", 2),
             "are for local workers",
         ),
+        (("--backend", "joblib", "--jobs", 1), "joblib's workers must be two or more"),
+        (("--backend", "joblib", "--time-limit", 1), "is for local workers, not for --backend joblib"),
         (("--backend", "ray"), "'ray' is not one of"),
     ],
 )

@@ -3,7 +3,10 @@
 import itertools
 
 import pytest
-from sweeping import document, run, tiny
+from joblib import parallel_config
+from joblib.externals.loky import get_reusable_executor
+from sweeping import OWN, document, plugin, run, tiny, write
+from test_cli import call
 
 from optimlab.execution import workers
 from optimlab.execution.stack import LONGEST
@@ -24,10 +27,10 @@ class Clock:
         return next(self.ticks)
 
 
-def swept(folder):
+def swept(folder, **options):
     """Sweep, and return the tables' bytes and how many runs each part has."""
     experiment = tiny(folder, TEXT)
-    assert run(experiment, folder).statuses == {"ok": 12}
+    assert run(experiment, folder, **options).statuses == {"ok": 12}
     store = Store(folder / "tiny")
     names = [path for path in store.parts.iterdir() if path.suffix == ".parquet"]
     places = list(store.finished().values())
@@ -43,6 +46,30 @@ def test_a_stack_that_would_take_too_long_is_cut_and_its_runs_keep_their_bits(tm
     assert cut == whole
     assert sum(smaller) == sum(sizes)
     assert max(smaller) < max(sizes)
+
+
+def test_joblibs_workers_give_the_same_bits_in_any_backend(tmp_path, monkeypatch):
+    """Stacks that are cut as well: what is left of them comes in another round."""
+    whole, sizes = swept(tmp_path / "whole")
+    monkeypatch.setattr(workers, "time", Clock(max(2 * LONGEST / 40, workers.SECONDS_TO_MEASURE)))
+    with parallel_config(backend="threading", n_jobs=2):
+        cut, smaller = swept(tmp_path / "cut", workers=workers.Joblib())
+    assert cut == whole
+    assert max(smaller) < max(sizes)
+
+
+def test_the_command_sweeps_with_joblib_and_a_worker_that_dies_is_a_message(tmp_path):
+    whole, _ = swept(tmp_path / "whole")
+    words = ["--backend", "joblib", "--jobs", "2", "--results"]
+    done = call("sweep", tmp_path / "whole/tiny.toml", *words, tmp_path / "loky")
+    assert (done.exit_code, "all in all 12 ok." in done.output) == (0, True), done.output
+    assert [(tmp_path / "loky/tiny" / name).read_bytes() for name in TABLES] == whole
+    fatal = plugin(top="import os", init="if params.shape[1] > 50: os._exit(9)")
+    file = write(tmp_path / "deadly", document(optimizers="[optimizers.SGD]\n" + OWN), own=fatal)
+    done = call("sweep", file, *words, tmp_path / "deadly")
+    get_reusable_executor().shutdown(wait=True)
+    assert (done.exit_code, "a worker process of joblib's died" in done.stderr) == (2, True)
+    assert (tmp_path / "deadly/tiny/experiment.json").exists()
 
 
 @pytest.mark.parametrize("seconds", [0.125, workers.SECONDS_BETWEEN_MESSAGES])

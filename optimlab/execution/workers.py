@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, Protocol
@@ -99,28 +100,51 @@ class ThisProcess:
 
 
 class Joblib:
-    """Workers of the backend that joblib's `parallel_config` names, such as Ray's.
+    """Workers of joblib: loky's processes, or those of the backend that its `parallel_config` names.
 
-    A worker that dies ends the sweep; what had finished is kept.
+    Parameters
+    ----------
+    jobs : how many stacks they train at once; None for as many as the backend has workers.
+
+    Raises
+    ------
+    UserError
+        When there would be one worker: joblib has none then, and a plug-in's crash would end the sweep.
     """
 
-    def __init__(self) -> None:
-        self.cores = self.at_once = effective_n_jobs(-1)
+    def __init__(self, jobs: int | None = None) -> None:
+        self.cores = self.at_once = effective_n_jobs(jobs or -1)
+        if self.at_once == 1:
+            raise UserError("joblib's workers must be two or more; --backend joblib goes with --jobs 2")
 
     def run(
         self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
     ) -> Generator[Event]:
-        """Train stacks, so many at once."""
-        parallel = Parallel(at_once, return_as="generator_unordered", batch_size=1)
+        """Train stacks, so many at once, in rounds: joblib takes no more once there was nothing to do.
+
+        Raises
+        ------
+        UserError
+            When a worker dies.
+        """
         in_hand: dict[str, Stack] = {}
 
-        def calls() -> Iterator[Any]:
-            while (stack := next_stack()) is not None:
+        def calls(stack: Stack | None) -> Iterator[Any]:
+            while stack is not None:
                 in_hand[stack.run_ids[0]] = stack
                 yield delayed(train_elsewhere)(stack)
+                stack = next_stack()
 
-        for finished in parallel(calls()):
-            yield Event(in_hand.pop(finished.runs[0].run_id), "done", finished)
+        try:
+            while (first := next_stack()) is not None:
+                parallel = Parallel(at_once, return_as="generator_unordered", batch_size=1)
+                for finished in parallel(calls(first)):
+                    yield Event(in_hand.pop(finished.runs[0].run_id), "done", finished)
+        except BrokenExecutor as error:
+            raise UserError(
+                "a worker process of joblib's died, and the sweep with it; what had finished is kept. "
+                "Without --backend joblib, such a crash costs the run that causes it alone"
+            ) from error
 
 
 def trained(
