@@ -53,13 +53,13 @@ list: $(READY)  ## Show experiments, optimizers and problems
 
 .PHONY: test
 test: export OMP_NUM_THREADS = 1
-test: $(READY)  ## Run all tests
-	@$(BIN)/python -m pytest -q -n auto
+test: $(READY)  ## Run the tests that are quick (two minutes on two cores)
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow'
 
 .PHONY: coverage
 coverage: export OMP_NUM_THREADS = 1
-coverage: $(READY)  ## Run all tests, and tell which lines and branches they do not reach
-	@$(BIN)/python -m pytest -q -n auto --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+coverage: $(READY)  ## Run all tests, the slow ones too, and name lines and branches not reached
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 # The libraries are large: they are installed when they are asked for. One thread keeps sums in order.
 $(VENV)/.parity: $(READY)

@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 import vl_convert
 from altair.utils import schemapi
+from pictures import png
+from PIL import Image
 
 from optimlab.report import page, vega
 from optimlab.report.blocks.pairs import differences_chart
 from optimlab.report.blocks.targets import targets_chart
+from optimlab.report.figures import plots, static
 from optimlab.report.page import write_report
 from optimlab.report.style import looks
 from optimlab.report.vega import encode
@@ -91,6 +94,12 @@ def _write_traces(folder, traces):
     (traces if len(traces) else pd.DataFrame(columns=columns)).to_parquet(folder / "traces.parquet")
 
 
+def blank_pictures(patch):
+    """Write figures under their names, but empty ones: drawing them is tested elsewhere."""
+    patch.setattr(plots, "pixels", lambda _: Image.new("RGB", (1, 1)))
+    patch.setattr(plots, "svg", lambda _: b"")
+
+
 def without_pictures(patch):
     """Leave out what takes time: pictures, which are tested elsewhere, and Altair's checks of its input.
 
@@ -98,6 +107,10 @@ def without_pictures(patch):
     """
     patch.setattr(page, "ROWS_WORTH_A_WORKER", 10**9)  # other processes would not be patched
     patch.setattr(page, "static_figures", lambda *_: {})
+    patch.setattr(
+        static.Drawing, "files", lambda each: {f"{each.name}.png": png(), f"{each.name}.svg": b""}
+    )
+    blank_pictures(patch)
     patch.setattr(vega.Chart, "files", lambda _: {})
     patch.setattr(schemapi, "DEBUG_MODE", False)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 from sweeping import OWN, command, document, optimlab, plugin, write
+from test_charts import blank_pictures
 from typer.testing import CliRunner
 
 from optimlab import __version__, cli, pool
@@ -47,7 +48,8 @@ def test_the_version_is_told():
     assert (done.exit_code, done.output) == (0, f"optimlab {__version__}\n")
 
 
-def test_plots_names_the_page(here):
+def test_plots_names_the_page(here, monkeypatch):
+    blank_pictures(monkeypatch)
     assert call("sweep", "tiny", "--jobs", 1).exit_code == 0
     done = call("plots")
     assert (done.exit_code, done.stdout) == (0, "Open results/report.html\n")
@@ -251,6 +253,7 @@ def test_a_number_of_cores_that_is_none_is_told(here, monkeypatch, cores):
     assert done.stderr == f"optimlab: {told}"
 
 
+@pytest.mark.slow  # Python compiles every library anew
 def test_python_without_docstrings(here):
     for words, status, told in [
         (("plots",), 2, "optimlab: plots needs docstrings, for Altair: leave out -OO"),

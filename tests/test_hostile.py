@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sweeping import OWN, document, load, optimlab, plugin, run, tiny, write
+from test_charts import blank_pictures
 from typer.testing import CliRunner
 
 from optimlab import cli
 from optimlab.experiment import load as config
 from optimlab.experiment.load import ExperimentError
-from optimlab.report.figures import plots
 
 MEGABYTE = 2**20
 SOME = settings(
@@ -137,8 +137,8 @@ def changed(all_changes):
 
 
 @pytest.fixture(autouse=True)
-def small_pictures(monkeypatch):
-    monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
+def empty_pictures(monkeypatch):
+    blank_pictures(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -299,6 +299,7 @@ def test_a_problem_is_all_that_it_imports_and_no_other_problem():
     assert all("pandas" not in code.packages for code in (digits, landscape))
 
 
+@pytest.mark.slow
 def test_a_sweep_from_elsewhere_with_workers(experiments):
     """The command line, two workers, a module beside the file and one by the folder's name."""
     top = "from experiments.helpers import factor\nimport relay"

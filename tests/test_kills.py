@@ -19,6 +19,7 @@ from test_store import finished
 
 from optimlab.storage.store import Store
 
+pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("OPTIMLAB_KILLS", "3"))
 CONTEXT = multiprocessing.get_context("forkserver")  # the libraries are imported once, not for each kill
 CONTEXT.set_forkserver_preload(

@@ -17,6 +17,7 @@ from test_store import finished
 from optimlab.execution.verify import verify
 from optimlab.report import page
 from optimlab.report.blocks.paths import PathsReport
+from optimlab.statistics import contests
 from optimlab.storage.manifest import Manifest, describe, read_manifest
 from optimlab.storage.results import NothingToReport, read_tables
 from optimlab.storage.store import METADATA_KEY, DamagedPartError, Store
@@ -107,6 +108,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
     [report] = page._count([tables], STYLES, None, page._silently)
     for name in ("_ranking", "_overview", "_caveats", "edge_warnings"):  # they know no manifest
         monkeypatch.setattr(f"optimlab.report.section.{name}", lambda *_: [])
+    monkeypatch.setattr(page, "_joined", lambda _: {})
     about = json.loads((swept / "results/tiny/experiment.json").read_text())
     shown = refused = 0
     for path in places(about):
@@ -120,7 +122,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
                 shown += 1
                 again = replace(report, tables=replace(tables, experiment=manifest.known()))
                 page._labels(again.tables)
-                page._defaults(again.tables.experiment)
+                contests._defaults(again.tables.experiment)
                 message = f"{path[0]} {page._section(again, {}).title.strip()}"
             assert path[0] in message or value == "\ud800" or message.startswith("cells: ")
             assert "\n" not in message
