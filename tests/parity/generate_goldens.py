@@ -26,8 +26,8 @@ def main() -> None:
     recorded = record_network_gradients()
     arrays: dict[str, np.ndarray] = {"network_gradients": recorded}
     for case in CASES:
-        for name, road in roads(recorded).items():
-            arrays[f"{case}/{name}"] = library_path(case, road)[AT]
+        for name in case.roads:
+            arrays[f"{case}/{name}"] = library_path(case, roads(recorded)[name])[AT]
     for rule, hyperparameters in TRAININGS.items():
         arrays[f"losses/{rule}"] = pytorch_losses(Digits(dtype="float64"), rule, hyperparameters)[0]
     about = {

@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
+from unittest import mock
 
 import numpy as np
 from papers import paper
-from trajectories import Case, Road, follow, largest_difference
+from trajectories import LAYERED, LAYOUT, Case, Road, follow, largest_difference
 
 # Both are read at import. Keras would take TensorFlow, and jax float32.
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -72,15 +73,45 @@ def pytorch(rule: str, h: dict[str, float], start: Array) -> Step:
     import torch
 
     torch.set_default_dtype(torch.float64)  # of the product that NAdam keeps
-    params = torch.nn.Parameter(torch.tensor(start))
-    optimizer = pytorch_optimizer(rule, h, [params])
+    params = {name: torch.nn.Parameter(torch.tensor(part)) for name, part in parts(rule, start).items()}
+    if rule == "Muon":
+        optimizers = pytorch_muon(h, params)
+    else:
+        optimizers = [pytorch_optimizer(rule, h, list(params.values()))]
 
     def step(gradient: Array) -> Array:
-        params.grad = torch.tensor(gradient)
-        optimizer.step()
-        return params.detach().numpy().copy()
+        for name, part in parts(rule, gradient).items():
+            params[name].grad = torch.tensor(part)
+        with mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.double):  # of Muon's five steps
+            for optimizer in optimizers:
+                optimizer.step()
+        return np.concatenate([each.detach().numpy().ravel() for each in params.values()])
 
     return step
+
+
+def pytorch_muon(h: dict[str, float], params: dict) -> list:
+    """Return Muon for the hidden matrix, transposed as PyTorch has it, and AdamW for the rest."""
+    from torch import optim
+
+    rate, decay = h["learning_rate"], h["weight_decay"]
+    adam = {"lr": rate, "betas": (h["beta1"], h["beta2"]), "eps": h["eps"]}
+    groups = [
+        {"params": [params["first"], params["last"]], "weight_decay": decay},
+        {"params": [params["bias"]], "weight_decay": 0.0},
+    ]
+    scale = {"adjust_lr_fn": "match_rms_adamw", "momentum": h["momentum"]}
+    return [
+        optim.Muon([params["hidden"]], lr=rate, weight_decay=decay, **scale),
+        optim.AdamW(groups, **adam),
+    ]
+
+
+def parts(rule: str, row: Array) -> dict[str, Array]:
+    """Return the arrays that a row (P,) is to a rule: its layers, or one."""
+    if rule not in LAYERED:
+        return {"row": row}
+    return {name: row[LAYOUT.slices[name]].reshape(shape) for name, shape in LAYOUT.shapes.items()}
 
 
 def optax(rule: str, h: dict[str, float], start: Array) -> Step:
@@ -102,7 +133,7 @@ def optax(rule: str, h: dict[str, float], start: Array) -> Step:
             optimizer = optax.adam(h["learning_rate"], b1=h["beta1"], b2=h["beta2"], eps=h["eps"])
         case _:
             optimizer = modern_optax_optimizer(rule, h)
-    params = jax.numpy.asarray(start)
+    params = jax.tree.map(jax.numpy.asarray, parts(rule, start))
     state = optimizer.init(params)
 
     @jax.jit
@@ -112,8 +143,8 @@ def optax(rule: str, h: dict[str, float], start: Array) -> Step:
 
     def step(gradient: Array) -> Array:
         nonlocal params, state
-        params, state = update(gradient, params, state)
-        return np.array(params)
+        params, state = update(parts(rule, gradient), params, state)
+        return np.concatenate([np.ravel(params[name]) for name in parts(rule, gradient)])
 
     return step
 
@@ -122,29 +153,36 @@ def modern_optax_optimizer(rule: str, h: dict[str, float]) -> object:
     """Return the transformation of optax, of the rules since Adam."""
     import optax
 
-    rate = h["learning_rate"]
-    if rule == "AdaDelta":
-        return optax.adadelta(rate, rho=h["rho"], eps=h["eps"])
-    if rule == "Signum":
-        mean = optax.ema(h["momentum"], debias=False)
-        return optax.chain(mean, optax.scale_by_sign(), optax.scale(-rate))
-    betas, eps, decay = {"b1": h["beta1"], "b2": h["beta2"]}, h.get("eps"), h.get("weight_decay")
-    match rule:
-        case "AdamW":
-            return optax.adamw(rate, **betas, eps=eps, weight_decay=decay)
-        case "AdaBelief":
-            return optax.adabelief(rate, **betas, eps=eps, eps_root=eps)
-        case "Yogi":
-            scaled = optax.scale_by_yogi(**betas, eps=eps, initial_accumulator_value=0.0)
-            return optax.chain(scaled, optax.scale(-rate))
-        case "AdEMAMix":
-            memory = {"b3": h["beta3"], "alpha": h["alpha"]}
-            return optax.contrib.ademamix(rate, **betas, **memory, eps=eps, weight_decay=decay)
-        case "ADOPT":
-            return optax.contrib.adopt(rate, **betas, eps=eps)
-        case "Lion":
-            return optax.lion(rate, **betas, weight_decay=decay)
-    raise KeyError(rule)
+    rate, eps, decay, momentum = (
+        h.get(name) for name in ("learning_rate", "eps", "weight_decay", "momentum")
+    )
+    b1, b2, first = (h.get(name) for name in ("beta1", "beta2", "initial_distance"))
+    adam = {"b1": b1, "b2": b2, "eps": eps}
+    weights = {name: len(shape) == 2 for name, shape in LAYOUT.shapes.items()}
+    contrib = optax.contrib
+    make: dict[str, Callable[[], object]] = {
+        "AdamW": lambda: optax.adamw(rate, **adam, weight_decay=decay),
+        "AdaDelta": lambda: optax.adadelta(rate, rho=h["rho"], eps=eps),
+        "AdaBelief": lambda: optax.adabelief(rate, **adam, eps_root=eps),
+        "Yogi": lambda: optax.chain(
+            optax.scale_by_yogi(**adam, initial_accumulator_value=0.0), optax.scale(-rate)
+        ),
+        "AdEMAMix": lambda: contrib.ademamix(
+            rate, **adam, b3=h["beta3"], alpha=h["alpha"], weight_decay=decay
+        ),
+        "ADOPT": lambda: contrib.adopt(rate, **adam),
+        "Lion": lambda: optax.lion(rate, b1=b1, b2=b2, weight_decay=decay),
+        "Signum": lambda: optax.chain(
+            optax.ema(momentum, debias=False), optax.scale_by_sign(), optax.scale(-rate)
+        ),
+        "DoG": lambda: contrib.dog(rate, init_step=("heuristic", first), eps=eps),
+        "Prodigy": lambda: contrib.prodigy(rate, (b1, b2), eps=eps, weight_decay=decay, estim_lr0=first),
+        "ScheduleFreeSGD": lambda: contrib.schedule_free_sgd(rate, b1=momentum, weight_decay=decay),
+        "ScheduleFreeAdamW": lambda: contrib.schedule_free_adamw(rate, **adam, weight_decay=decay),
+        "LAMB": lambda: optax.lamb(rate, **adam, weight_decay=decay, mask=weights),
+        "LARS": lambda: optax.lars(rate, momentum=momentum, trust_coefficient=h["trust_coefficient"]),
+    }
+    return make[rule]()
 
 
 def keras(rule: str, h: dict[str, float], start: Array) -> Step:
@@ -233,6 +271,9 @@ def library_path(case: Case, road: Road) -> Array:
 def rule_difference(case: Case, all_roads: dict[str, Road]) -> float:
     """Return the largest difference of a whole path, over the roads."""
     return max(
-        largest_difference(follow(case.ours(case.columns()), road), library_path(case, road))
-        for road in all_roads.values()
+        largest_difference(
+            follow(case.ours(case.columns()), all_roads[name], case.task),
+            library_path(case, all_roads[name]),
+        )
+        for name in case.roads
     )

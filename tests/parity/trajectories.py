@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from optimlab.optimizers import RULES, Adam, Optimizer
+from optimlab.nn.parameters import Layout
+from optimlab.optimizers import RULES, Adam, Optimizer, Task, begin
 from optimlab.problems import Digits
 
 Array = np.ndarray
@@ -72,7 +73,55 @@ SETTINGS |= {
     },
     "Lion": {"learning_rate": RATES, "beta1": BETA1, "beta2": BETA2, "weight_decay": DECAY},
     "Signum": {"learning_rate": RATES, "momentum": BETA1},
+    "DoG": {
+        "learning_rate": (1.0, 0.3, 2.0),
+        "initial_distance": (1e-2, 1e-4, 1e-3),
+        "eps": (1e-8, 1e-2, 1e-4),
+    },
+    "Prodigy": {
+        **ADAM,
+        "learning_rate": (0.5, 0.2, 0.3),
+        "beta2": (0.999, 0.99, 0.95),
+        "eps": (1e-2, 1e-4, 1e-3),
+        "weight_decay": (0.1, 0.5, 0.0),
+        "initial_distance": (1e-2, 1e-3, 1e-3),
+    },
+    "ScheduleFreeSGD": {
+        "learning_rate": RATES, "momentum": (0.9, 0.5, 0.98), "weight_decay": DECAY
+    },
+    "ScheduleFreeAdamW": {**ADAM, "weight_decay": DECAY},
+    "LAMB": {**ADAM, "weight_decay": DECAY},
+    "LARS": {
+        "learning_rate": (1.0, 0.3, 2.0),
+        "momentum": BETA1,
+        "weight_decay": (0.1, 1.0, 0.0),
+        "trust_coefficient": (1e-2, 1e-3, 5e-3),
+    },
+    "Muon": {
+        **ADAM,
+        "learning_rate": (0.01, 0.001, 0.003),
+        "momentum": (0.95, 0.5, 0.8),
+        "weight_decay": DECAY,
+    },
+    "Shampoo": {
+        "learning_rate": RATES,
+        "momentum": (0.9, 0.0, 0.5),
+        "eps": (1e-1, 1e-3, 1e-2),
+        "precondition_period": (1, 5, 20),
+    },
+    "SOAP": {
+        **ADAM,
+        "beta2": (0.95, 0.9, 0.99),
+        "weight_decay": DECAY,
+        "precondition_period": (1, 5, 10),
+    },
 }  # fmt: skip
+
+# The row as layers, for the rules that know them: Muon's hidden matrix is the second.
+LAYOUT = Layout({"first": (2, 2), "bias": (2,), "hidden": (3, 4), "last": (2, 3)})
+TASK = Task(LAYOUT, STEPS, STEPS, generators=[])
+LAYERED = ("LAMB", "LARS", "Muon", "Shampoo", "SOAP")
+WITHOUT_DECAY = {**SETTINGS["LARS"], "weight_decay": (0.0,) * RUNS}  # where optax has the paper's LARS
 
 # PyTorch's RMSprop has eps outside the root and no way around it: compared where eps is nothing.
 NO_EPS = {**SETTINGS["RMSprop"], "eps": (1e-100,) * RUNS}
@@ -87,6 +136,19 @@ class Case(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.rule}/{self.library}"
+
+    @property
+    def task(self) -> Task | None:
+        """What the rule knows of its row."""
+        return TASK if self.rule in LAYERED else None
+
+    @property
+    def roads(self) -> tuple[str, ...]:
+        """The roads that it is compared on: for rules that take roots, where all directions count."""
+        if self.rule in ("Shampoo", "SOAP"):
+            return ("even",)
+        # On the network's recorded gradients, Prodigy's rate stays the first.
+        return ("noise", "bowl") if self.rule == "Prodigy" else ("noise", "bowl", "network")
 
     def run(self, row: int) -> dict[str, float]:
         """Return the hyper-parameters of one run."""
@@ -123,9 +185,19 @@ CASES = [
           "ADOPT": ("optax",),
           "Lion": ("optax",),
           "Signum": ("optax",),
+          "DoG": ("optax",),
+          "Prodigy": ("optax",),
+          "ScheduleFreeSGD": ("optax",),
+          "ScheduleFreeAdamW": ("optax",),
+          "LAMB": ("optax",),
+          "LARS": ("paper",),
+          "Muon": ("PyTorch",),
+          "Shampoo": ("paper",),
+          "SOAP": ("paper",),
       }.items()
       for library in libraries),
     Case("RMSprop", "PyTorch", NO_EPS),
+    Case("LARS", "optax", WITHOUT_DECAY),
 ]  # fmt: skip
 
 
@@ -186,13 +258,14 @@ def noise() -> Array:
 
 
 def roads(recorded: Array) -> dict[str, Road]:
-    """Return the three roads, given the recorded gradients (steps, R, P)."""
+    """Return the roads, given the recorded gradients (steps, R, P)."""
     start, flat = uniform(3, RUNS, WIDTH), np.zeros(WIDTH)
     curvature = np.ldexp(1.0, np.arange(WIDTH) % 8 - 6)
     return {
         "noise": Road(start, noise(), flat),
         "bowl": Road(start, noise(), curvature),
         "network": Road(start, recorded.astype(np.float64), flat),
+        "even": Road(start, uniform(4, STEPS, RUNS, WIDTH), curvature),
     }
 
 
@@ -215,10 +288,10 @@ def record_network_gradients() -> Array:
     return recorded
 
 
-def follow(optimizer: Optimizer, road: Road) -> Array:
+def follow(optimizer: Optimizer, road: Road, task: Task | None = None) -> Array:
     """Return the gradient point after each step (steps, …, P)."""
     params = road.start.copy()
-    state = optimizer.init(params)
+    state = begin(optimizer, params, task)
     points = np.empty_like(road.noise)
     for step in range(len(points)):
         gradient = road.gradient(step, optimizer.gradient_point(params, state))

@@ -9,6 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from optimlab.optimizers import (
+    LAMB,
+    LARS,
+    SGD,
+    SOAP,
+    AdamW,
+    DoG,
+    Muon,
+    Prodigy,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+    Shampoo,
+)
+from optimlab.optimizers.terms import decayed_parts
+
 
 class Variant:
     """What they share: two averages, and hyper-parameters that are numbers or columns."""
@@ -311,7 +326,84 @@ class AverageOfSigns(Variant):
         return first
 
 
+class DoGOfTheLastDistance(DoG):
+    """How far it is away now, in the place of how far it has ever been."""
+
+    def step(self, params, gradient, state):
+        if np.any(params != state["start"]):
+            state["distance"][...] = 0
+        super().step(params, gradient, state)
+
+
+class ProdigyOfTheFirstDistance(Prodigy):
+    def step(self, params, gradient, state):
+        super().step(params, gradient, state)
+        state["distance"][...] = self.initial_distance
+
+
+def schedule_free_sgd_at_its_walk(**hyperparameters):
+    return ScheduleFreeSGD(**{**hyperparameters, "momentum": 0.0})
+
+
+def schedule_free_adamw_at_its_walk(**hyperparameters):
+    return ScheduleFreeAdamW(**{**hyperparameters, "beta1": 0.0})
+
+
+def lars_without_trust(learning_rate, momentum, **_):
+    return SGD(learning_rate=learning_rate, momentum=momentum)
+
+
+class LARSOfOneLayer(LARS):
+    def init(self, params, task=None):
+        return super().init(params)
+
+
+class LAMBOfOneLayer(LAMB):
+    def init(self, params, task=None):
+        return super().init(params)
+
+
+class MuonOfAllMatrices(Muon):
+    @staticmethod
+    def hidden(layout):
+        return [name for name, shape in layout.shapes.items() if len(shape) == 2]
+
+
+class MuonOfNoMatrix(Muon):
+    @staticmethod
+    def hidden(layout):
+        return []
+
+
+class ShampooOfTheDiagonal(Shampoo):
+    def init(self, params, task=None):
+        return super().init(params)
+
+
+def shampoo_of_fresh_roots(**hyperparameters):
+    return Shampoo(**{**hyperparameters, "precondition_period": 1})
+
+
+class SOAPOfNoBasis(SOAP):
+    def init(self, params, task=None):
+        return {**super().init(params), "decayed": decayed_parts(task)}
+
+
+class SOAPOfAFixedBasis(SOAP):
+    def step(self, params, gradient, state):
+        SOAP(**{**vars(self), "precondition_period": 1000}).step(params, gradient, state)
+
+
 NEAREST = {
+    "DoG": [DoGOfTheLastDistance],
+    "Prodigy": [ProdigyOfTheFirstDistance],
+    "ScheduleFreeSGD": [schedule_free_sgd_at_its_walk],
+    "ScheduleFreeAdamW": [schedule_free_adamw_at_its_walk, AdamW],
+    "LAMB": [AdamW, LAMBOfOneLayer],
+    "LARS": [lars_without_trust, LARSOfOneLayer],
+    "Muon": [MuonOfAllMatrices, MuonOfNoMatrix],
+    "Shampoo": [ShampooOfTheDiagonal, shampoo_of_fresh_roots],
+    "SOAP": [SOAPOfNoBasis, SOAPOfAFixedBasis],
     "AdamW": [AdamWCoupled, AdamWDecayOfThePaper, PlainAdam],
     "NAdam": [NAdamWithoutSchedule, PlainAdam],
     "RAdam": [RAdamEpsOfTheMean, PlainAdam],
