@@ -1,6 +1,7 @@
 """A stack aims at a bounded time: one that would take too long is cut, and its runs keep their bits."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from joblib import parallel_config
@@ -79,9 +80,20 @@ def test_progress_moves_within_a_stack(tmp_path, monkeypatch, seconds):
     runs, seen = len(stack.run_ids), []
     monkeypatch.setattr(workers, "time", Clock(seconds))
     workers.work(stack, seen.append)
-    clock, *progress = seen
-    assert clock == workers.Clock(None)  # without a limit
+    clock, *progress, end = seen
+    assert (clock, end) == (workers.Clock(None), workers.Clock(None))  # without a limit
     amounts = [message.amount for message in progress]
     assert amounts == sorted(amounts)
     assert len(amounts) == 40 * seconds / workers.SECONDS_BETWEEN_MESSAGES
     assert (amounts[0], amounts[-1]) == pytest.approx((runs / len(amounts), runs))
+
+
+def test_a_limit_counts_the_training_alone(tmp_path, monkeypatch):
+    """Not what a worker does before and after: to look whether the code is the same may take longer."""
+    experiment = tiny(tmp_path, TEXT)
+    stack = replace(next(stacks(experiment, list(experiment.runs()), 1)), time_limit=0.5, witness=1)
+    seen, limit = [], workers.Clock(0.5 * len(stack.run_ids))
+    monkeypatch.setattr(workers, "code_digest", lambda *_: seen.append("digest") or stack.code)
+    workers.work(stack, seen.append)
+    no_limit = workers.Clock(None)
+    assert seen == [limit, no_limit, workers.Clock(0.5), no_limit, "digest"]

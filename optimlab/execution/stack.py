@@ -81,7 +81,7 @@ class Stack:
         return [self.part(slice(place, place + size)) for place in range(start, len(self.run_ids), size)]
 
 
-Follow = Callable[[Stack, int], None]
+Follow = Callable[[Stack, int | None], None]
 
 
 class TooLong(Exception):  # noqa: N818 - a request, not an error
@@ -106,7 +106,8 @@ def train_stack(
     ----------
     stack : what to train.
     follow : called with what is being trained, the stack or a part of it, and the number of steps
-        taken; 0 when all is loaded and the training begins. It may raise `TooLong`.
+        taken; 0 when all is loaded and the training begins, None when it has ended, however it did. It
+        may raise `TooLong`.
     failures : what a run may raise without ending more than itself.
 
     Returns
@@ -141,15 +142,18 @@ def _train(stack: Stack, follow: Follow) -> Recording:
     if stack.time_limit:  # what the problem imports and loads is no run's time
         train(problem, RULES["SGD"](learning_rate=column[:1]), seeds[:1], (1,))
     follow(stack, 0)
-    optimizer = rule(learning_rate=column, **stack.hyperparameters)
-    return train(
-        problem,
-        optimizer,
-        seeds,
-        stack.record_at,
-        stack.places_of_params,
-        lambda step: follow(stack, step),
-    )
+    try:
+        optimizer = rule(learning_rate=column, **stack.hyperparameters)
+        return train(
+            problem,
+            optimizer,
+            seeds,
+            stack.record_at,
+            stack.places_of_params,
+            lambda step: follow(stack, step),
+        )
+    finally:
+        follow(stack, None)
 
 
 def _finish(stack: Stack, recording: Recording) -> FinishedStack:

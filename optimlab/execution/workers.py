@@ -219,7 +219,10 @@ class _Follower:
     def __init__(self, tell: Tell) -> None:
         self.tell = tell
 
-    def __call__(self, stack: Stack, step: int) -> None:
+    def __call__(self, stack: Stack, step: int | None) -> None:
+        if step is None:  # what comes between trainings, and after the last, is no run's time
+            self.tell(Clock(None))
+            return
         now, runs = time.monotonic(), len(stack.run_ids)
         if step == 0:
             self.tell(Clock(stack.time_limit and stack.time_limit * runs))
