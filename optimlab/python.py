@@ -315,6 +315,7 @@ class Result:
         figure = drawing.figure(narrow=width < NARROW)
         before, height = figure.get_size_inches()
         figure.set_size_inches(width, height * max(width / before, 0.8))
+        figure.set_layout_engine("constrained")  # all letters have their room again
         return figure
 
     def report(self, path: str | Path = "report.html") -> Path:

@@ -50,6 +50,9 @@ def test_charts_and_figures_are_those_of_the_page(result):
     figure = result.figure("traces", width=3.3)
     assert isinstance(figure, Figure)
     assert figure.get_size_inches()[0] == pytest.approx(3.3)
+    figure.draw_without_rendering()
+    letters = figure.axes[0].yaxis.label.get_window_extent()
+    assert 0 <= letters.x0 < letters.x1 <= figure.axes[0].get_window_extent().x0
     with pytest.raises(UserError, match=r"no chart 'trace'; there are: traces, .* and paths"):
         result.chart("trace")
     with pytest.raises(UserError, match=r"no figure 'wins'; there are: traces, "):
