@@ -226,6 +226,18 @@ def plots(results: ResultsFolder = RESULTS) -> None:
     console.print(f"Open {page}", soft_wrap=True)
 
 
+@app.command()
+def init(name: Annotated[str, typer.Argument(help="The experiment's name.")] = "mine") -> None:
+    """Begin a project here: write a commented experiment, and an optimizer of your own."""
+    from optimlab.start import start_project
+
+    console = _console()
+    with errors_for_people():
+        for path in start_project(name):
+            console.print(f"wrote {path}", soft_wrap=True)
+    console.print(f"Next: {hints.optimlab('sweep', name)}", soft_wrap=True)
+
+
 @app.command("list")
 def list_all() -> None:
     """Show the experiments, the optimizers with defaults and legal ranges, and the problems."""
@@ -431,7 +443,7 @@ def _tell(console: Console, outcome: Outcome, folder: Path) -> None:
     """Print how a sweep ended; exit 1 where runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
     console.print(f"{outcome.ran:,} runs in {duration(outcome.seconds)}; all in all {statuses}.")
-    plots = hints.make("plots", results=folder.parent)
+    plots = hints.command("plots", results=folder.parent)
     console.print(f"Tables are in {folder}; next: {plots}", soft_wrap=True)
     if outcome.missing:
         text = f"{outcome.missing:,} runs are missing from {folder}; the same command runs them."

@@ -8,6 +8,12 @@ from pathlib import Path
 RESULTS = Path("results")  # where they are unless the user says otherwise
 
 
+def command(verb: str, experiment: str = "", results: Path = RESULTS) -> str:
+    """Return the command that works here: one of the Makefile in a checkout, else of the package."""
+    is_checkout = Path("Makefile").is_file() and Path("optimlab/__init__.py").is_file()
+    return (make if is_checkout else optimlab)(verb, experiment, results)
+
+
 def make(target: str, experiment: str = "", results: Path = RESULTS) -> str:
     """Return a command of the Makefile, which takes its values literally, ``$`` too.
 
@@ -26,7 +32,7 @@ def make(target: str, experiment: str = "", results: Path = RESULTS) -> str:
     return " ".join(words)
 
 
-def optimlab(command: str, experiment: str, results: Path = RESULTS) -> str:
+def optimlab(verb: str, experiment: str = "", results: Path = RESULTS) -> str:
     """Return a command of the package.
 
     Examples
@@ -34,6 +40,11 @@ def optimlab(command: str, experiment: str, results: Path = RESULTS) -> str:
     >>> print(optimlab("prune", "-x y", Path("a b")))
     optimlab prune --results='a b' -- '-x y'
     """
-    elsewhere = [] if results == RESULTS else [f"--results={shlex.quote(str(results))}"]
-    dashes = ["--"] if experiment.startswith("-") else []
-    return " ".join(["optimlab", command, *elsewhere, *dashes, shlex.quote(experiment)])
+    words = ["optimlab", verb]
+    if results != RESULTS:
+        words.append(f"--results={shlex.quote(str(results))}")
+    if experiment.startswith("-"):
+        words.append("--")
+    if experiment:
+        words.append(shlex.quote(experiment))
+    return " ".join(words)

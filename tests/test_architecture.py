@@ -1,6 +1,7 @@
 """The house: rooms import in one direction, and no module imports itself by a detour."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ PACKAGE = Path(optimlab.__file__).parent
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["listing", "python"],
+    ["listing", "python", "start"],
     ["execution", "report"],
     ["storage", "statistics"],
     ["experiment"],
@@ -61,6 +62,14 @@ def wrong_ways(edges):
 
 def test_every_module_has_a_room():
     assert {name.split(".")[0] for name in MODULES} - {"__init__"} <= set(LEVEL)
+
+
+def test_every_package_is_installed():
+    """Experiments are installed as a package, so that the others must be listed."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = set(project["tool"]["setuptools"]["packages"]) - {"optimlab.shipped"}
+    found = {f"optimlab.{name_of(file)}" for file in PACKAGE.rglob("*/__init__.py")}
+    assert listed == found | {"optimlab"}
 
 
 def test_rooms_import_downwards_alone():

@@ -59,7 +59,9 @@ def test_plots_names_the_page(here, monkeypatch):
 def test_plots_without_results_give_2(here):
     done = call("plots")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == "optimlab: no results in results: run `make sweep`, then `make plots`\n"
+    assert (
+        done.stderr == "optimlab: no results in results: run `optimlab sweep`, then `optimlab plots`\n"
+    )
 
 
 def test_a_sweep_tells_what_it_did_and_what_is_next(here):
@@ -69,7 +71,7 @@ def test_a_sweep_tells_what_it_did_and_what_is_next(here):
     assert lines[:2] == ["Tiny", "6 runs to do"]
     assert lines[-3].startswith("6 of 6 runs, ")
     assert lines[-2].endswith("all in all 6 ok.")
-    assert lines[-1] == "Tables are in results/tiny; next: make plots"
+    assert lines[-1] == "Tables are in results/tiny; next: optimlab plots"
     again = call("sweep", "tiny", "--jobs", 1)
     assert "0 runs to do, 6 finished before" in again.output
     about = json.loads((here / "results/tiny/experiment.json").read_text())
@@ -203,7 +205,7 @@ def test_results_that_vanish_are_told(here, monkeypatch):
 def test_a_path_is_printed_as_it_is(here, results):
     done = call("sweep", "tiny", "--jobs", 1, "--results", results)
     assert done.exit_code == 0
-    assert f"Tables are in {results}/tiny; next: make plots" in done.output
+    assert f"Tables are in {results}/tiny; next: optimlab plots" in done.output
 
 
 def test_markup_in_a_title_is_no_markup(here):
@@ -283,7 +285,9 @@ def test_a_user_without_a_home_and_a_window_system_that_is_none(here):
     (here / "nobody/sitecustomize.py").write_text(NOBODY)
     path = os.pathsep.join([str(here / "nobody"), os.environ.get("PYTHONPATH", "")])
     done = optimlab("plots", cwd=here, PYTHONPATH=f"{path}:{PROJECT}", MPLBACKEND="nonsense")
-    assert done.stderr == "optimlab: no results in results: run `make sweep`, then `make plots`\n"
+    assert (
+        done.stderr == "optimlab: no results in results: run `optimlab sweep`, then `optimlab plots`\n"
+    )
 
 
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"

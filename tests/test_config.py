@@ -632,10 +632,7 @@ def test_a_good_file_name(tmp_path):
 
 def test_find(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        ExperimentError, match=r"there is no such experiment; nor any other in .*experiments"
-    ):
-        find("digits")
+    assert find("digits").resolve() == EXPERIMENTS / "digits.toml"  # it is shipped
     file = write(tmp_path / "experiments", name="digits")
     elsewhere = write(tmp_path / "elsewhere", name="digits")
     assert find("digits").resolve() == file
@@ -645,7 +642,7 @@ def test_find(tmp_path, monkeypatch):
     for name in ("digit", "digit.toml", "nowhere/digits.toml"):
         with pytest.raises(ExperimentError, match=r"no such experiment; did you mean digits\?"):
             find(name)
-    with pytest.raises(ExperimentError, match=r"zebra.toml: .* there are: digits"):
+    with pytest.raises(ExperimentError, match=r"zebra.toml: .* there are: .*, digits, "):
         find("zebra")
     for name in ("", ".", "..", "digits/", "/", "\0"):
         with pytest.raises(ExperimentError):

@@ -30,7 +30,7 @@ from optimlab.errors import Interrupted, UserError, printable
 from optimlab.experiment.mixing import ADVICE, mixes_runs
 from optimlab.experiment.registry import hyperparameters, load_rule
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
-from optimlab.experiment.spec import FOLDER, Experiment, OptimizerSetting, ProblemSetting
+from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, show, unknown, validate
 from optimlab.files import read_regular
 from optimlab.messages import warn
@@ -135,12 +135,15 @@ class ExperimentError(UserError):
 
 
 def available() -> list[Path]:
-    """Return the TOML files in experiments/, by name."""
-    return sorted(file for file in FOLDER.glob("*.toml") if file.is_file())
+    """Return the experiments' files by name: those in experiments/, and those that are shipped."""
+    files = {file.stem: file for folder in (SHIPPED, FOLDER) for file in folder.glob("*.toml")}
+    return [files[name] for name in sorted(files) if files[name].is_file()]
 
 
 def find(name: str) -> Path:
-    """Return the TOML file of an experiment: a path that ends in .toml, or a name in experiments/.
+    """Return the TOML file of an experiment: a path that ends in .toml, or a name.
+
+    A name is looked for in experiments/, then among the experiments that are shipped.
 
     Raises
     ------
@@ -153,14 +156,11 @@ def find(name: str) -> Path:
             return path
     except OSError as error:
         raise ExperimentError(path, [Mistake("", f"cannot be read: {error.strerror}")]) from error
-    known = [file.stem for file in available()]
+    known = {file.stem: file for file in available()}
+    if name in known:
+        return known[name]
     nearest = get_close_matches(path.stem, known, n=1)
-    if nearest:
-        hint = f"did you mean {nearest[0]}?"
-    elif known:
-        hint = f"there are: {', '.join(known)}"
-    else:
-        hint = f"nor any other in {FOLDER.resolve()}: run optimlab where the folder experiments/ is"
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(known)}"
     raise ExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
 
 

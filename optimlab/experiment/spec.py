@@ -20,7 +20,9 @@ from optimlab.experiment.registry import plugin_code
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, Cell, Role, Run, runs_of
 from optimlab.problems.base import Problem
 
-FOLDER = Path("experiments")
+FOLDER = Path("experiments")  # of the user's own
+PACKAGED = Path(__file__).parents[1] / "shipped"  # those that are installed with the package
+SHIPPED = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "experiments"
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ class Section:
     reasons: list[str]
     network: str
     command: str
+    command_of_page: str
     toml: str
 
     @property
@@ -174,7 +175,8 @@ def write_section(
         hyperparameters=_hyperparameters(experiment),
         reasons=_reasons(runs),
         network=str(experiment.get("network") or ""),
-        command=str(experiment.get("command") or hints.make("sweep", name)),
+        command=str(experiment.get("command") or hints.command("sweep", name)),
+        command_of_page=hints.command("plots"),
         toml=str(experiment.get("toml") or ""),
     )
 

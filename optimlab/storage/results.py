@@ -144,7 +144,7 @@ def _of_one_moment(store: Store) -> tuple[Manifest, dict[str, bytes]]:
             if not _is_current(store, manifest, contents):
                 manifest, contents = _made_again(store, manifest, contents)
     except (HeldError, DamagedPartError, OSError) as error:
-        plots = hints.make("plots", results=store.folder.parent)
+        plots = hints.command("plots", results=store.folder.parent)
         if differing(manifest, contents):
             raise NothingToReport(f"{error}; then run `{plots}` again") from error
         warn(f"{store.folder.name}: the tables are those of the last sweep: {error}")
@@ -227,5 +227,5 @@ def _garbled(path: Path, why: str) -> NothingToReport:
 
 def _sweep_and_plot(results: Path, experiment: str = "") -> str:
     """Return what to run for tables and a page."""
-    sweep, plots = hints.make("sweep", experiment, results), hints.make("plots", results=results)
+    sweep, plots = hints.command("sweep", experiment, results), hints.command("plots", results=results)
     return f"run `{sweep}`, then `{plots}`"
