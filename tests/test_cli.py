@@ -18,6 +18,7 @@ from optimlab.__main__ import STOP_SIGNALS
 from optimlab.storage.store import Store
 
 PROJECT = Path(__file__).parents[1]
+NOTHING = "optimlab: no results in results: run `optimlab sweep`, then `optimlab plots`\n"
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def load_rule(name: str, folder: Path) -> Callable[..., Any]:
     file, colon, class_name = name.partition(":")
     if not colon:
         nearest = get_close_matches(name, [*RULES, *WRAPPERS], n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(RULES)}"
+        hint = f"did you mean {nearest[0]}?" if nearest else "`optimlab list` shows all"
         raise ValueError(f'unknown optimizer "{name}"; {hint} (your own is "file.py:ClassName")')
     rule = getattr(_load_plugin(file, folder), class_name, None)
     if not isinstance(rule, type):
