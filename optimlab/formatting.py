@@ -25,6 +25,11 @@ def number(value: float, digits: int | None = None) -> str:
     return power if mantissa == "1" else f"{mantissa}×{power}"
 
 
+def short(value: float) -> str:
+    """Return a number with three significant digits at most: 3.71, 6.4, 7, 1230."""
+    return number(float(f"{value:.3g}"))
+
+
 def join_words(words: Sequence[str]) -> str:
     """Return "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

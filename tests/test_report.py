@@ -264,6 +264,22 @@ def test_every_cell_of_the_table_is_the_summarys(tmp_path, quick):
 
 
 @pytest.mark.parametrize(
+    ("epochs", "texts"),
+    [
+        ((26 / 7, 4.5, 6.4), ("4.5", "3.71–6.4")),
+        ((5.0, 7.2678571, 8.58333), ("7.27", "5–8.58")),
+        ((998.7654, 1234.567, np.inf), ("1230", "999–∞")),
+        ((1 / 3, 12.0, 12.0), ("12", "0.333–12")),
+    ],
+)
+def test_epochs_have_three_digits(epochs, texts):
+    names = [f"epochs_to_95_{name}" for name in ("low", "median", "high")]
+    record = dict(zip(names, epochs, strict=True)) | {"seeds_never_at_95": 0, "seeds": 30}
+    cell = section._epochs_cell(record)
+    assert (cell.text, *cell.below) == texts
+
+
+@pytest.mark.parametrize(
     ("tables", "says"),
     [
         ({"labels": ("SGD", "Adam"), "seeds": (7, 100)}, "that does not tell an optimizer from luck"),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab import hints, statistics
-from optimlab.formatting import duration, join_words, number, p_value_text, split_name
+from optimlab.formatting import duration, join_words, number, p_value_text, short, split_name
 from optimlab.report.article import ArticleSection
 from optimlab.report.blocks import Chart
 from optimlab.report.blocks.paths import PathsReport
@@ -374,10 +374,10 @@ def _interval(low: str, high: str, seeds: int) -> str:
 
 def _epochs_cell(record: dict[Any, Any]) -> Cell:
     median, never = record["epochs_to_95_median"], record["seeds_never_at_95"]
-    low, high = (number(record[f"epochs_to_95_{end}"], None) for end in ("low", "high"))
+    low, high = (short(record[f"epochs_to_95_{end}"]) for end in ("low", "high"))
     interval = _interval(low, high, record["seeds"])
     missed = "" if pd.isna(never) or not never else f"{never} of {record['seeds']} never"
-    text = "never" if np.isinf(median) else number(median)
+    text = "never" if np.isinf(median) else short(median)
     return Cell(text, tuple(line for line in (interval, missed) if line), median)
 
 
