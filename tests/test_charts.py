@@ -207,6 +207,16 @@ def test_the_charts_show_the_written_tables(study):
     assert_same(charts["budget"][1]["budget"], budget, ["optimizer", "trials"])
 
 
+def test_the_axis_of_times_is_as_long_as_what_is_drawn(study):
+    """An expected running time that is many times the longest run is told, not drawn."""
+    folder, charts = study
+    targets = pd.read_csv(folder / "targets.csv").replace(np.inf, np.nan)
+    drawn = targets[["epochs_median", "epochs_low", "epochs_high"]].max().max()
+    assert targets["epochs_expected"].max() > 2 * drawn
+    x = charts["targets"][0]["layer"][1]["encoding"]["x"]
+    assert float(x["scale"]["domain"][1]["expr"].split()[0]) == pytest.approx(drawn)
+
+
 def test_pairs_and_wins_show_the_written_comparisons(study):
     folder, charts = study
     written = pd.read_csv(folder / "comparisons.csv")

@@ -263,6 +263,16 @@ def test_every_cell_of_the_table_is_the_summarys(tmp_path, quick):
     assert "2 diverged, 1 failed of 9" in Page(html).text
 
 
+def test_lines_of_the_table_break_between_numbers_not_within_one():
+    nbsp = "\N{NO-BREAK SPACE}"
+    assert page_module.unbroken("also 0.3 (54 %), 1 (< 1 %)").split(" ") == [
+        "also",
+        f"0.3{nbsp}(54{nbsp}%),",
+        f"1{nbsp}(<{nbsp}1{nbsp}%)",
+    ]
+    assert " " not in page_module.unbroken("p = 0.053")
+
+
 @pytest.mark.parametrize(
     ("epochs", "texts"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -290,6 +291,7 @@ def render(sections: list[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"sortable": _sortable, "packed": _packed, "csp": _csp, "trusted": Markup}
+    environment.filters["unbroken"] = unbroken
     own = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
     titles = [section.title for section in sections]
     sections = [
@@ -307,6 +309,11 @@ def render(sections: list[Section]) -> str:
 def _library() -> str:
     """Return Vega, Vega-Lite and what embeds them, as one script; to bundle it takes a second."""
     return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
+
+
+def unbroken(text: str) -> str:
+    """Keep a number on one line with its unit, its relation and the brackets after it."""
+    return re.sub(r" (?=[%(])|(?<=[=<≤]) | (?=[=<≤])", "\N{NO-BREAK SPACE}", text)
 
 
 def _sortable(value: Any) -> str:

@@ -250,8 +250,8 @@ def _table_caption(comparison: Comparison) -> str:
         f"{'Each optimizer at its' if has_others else 'At the'} chosen learning rate, over {seeds} "
         f"seeds: medians with their 95 % bootstrap intervals, and IQM, the interquartile mean.{ranked} "
         "Tuned again: the loss to expect if the learning rate is chosen anew on other seeds, with a "
-        f"95 % interval.{tested} Good rates: over how many decades of learning rates the loss stays "
-        "within twice the best."
+        f"95 % interval.{tested} Chosen in: how often it then chooses this learning rate, and which "
+        "others. Good: over how many decades of learning rates the loss stays within twice the best."
     )
 
 
@@ -281,15 +281,15 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
     summary, seeds = comparison.summary, record["seeds"]
     is_ranked = not pd.isna(record["rank"]) and np.isfinite(record["final_loss_median"])
     decades = record["decades_within_2"]
-    wide = "" if pd.isna(decades) else f"good over {decades:.1f} decades"
+    wide = "" if pd.isna(decades) else f"good: {decades:.1f} decades"
     if wide and record["decades_end_at_grid"]:
-        wide = wide.replace("over", "over at least")
+        wide = wide.replace(":", ": at least")
     edge = {"lowest": "lowest of the grid", "highest": "highest of the grid", "only": "the only one"}
     cells = [
         Cell(str(record["rank"]) if is_ranked else "–", value=record["rank"] if is_ranked else np.inf),
         Cell(
             number(record["learning_rate"]),
-            tuple(line for line in (_chosen(record), wide) if line),
+            (*_chosen(record), *([wide] if wide else [])),
             record["learning_rate"],
             edge.get(record["learning_rate_edge"], ""),
         ),
@@ -324,32 +324,36 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
     return cells
 
 
-def _chosen(record: dict[Any, Any]) -> str:
+def _chosen(record: dict[Any, Any]) -> tuple[str, ...]:
     """Return how often tuning again chooses this learning rate, and which others it does."""
     share, others = record["chosen_share"], record["other_choices"]
     if pd.isna(share) or record["learning_rate_edge"] == "only":
-        return ""
-    return f"chosen in {100 * share:.0f} % of resamples" + (f", also {others}" if others else "")
+        return ()
+    return (f"chosen in {100 * share:.0f} %", *([f"also {others}"] if others else []))
 
 
-def _tuned_again(record: dict[Any, Any]) -> str:
+def _tuned_again(record: dict[Any, Any]) -> tuple[str, ...]:
     """Return the loss to expect if the learning rate is chosen anew."""
     if record["learning_rate_edge"] == "only" or not np.isfinite(record["retuned_loss"]):
-        return ""
+        return ()
     value, low, high = (number(record[f"retuned_loss{end}"], 3) for end in ("", "_low", "_high"))
-    return f"tuned again: {value} ({_between(low, high)})"
+    return f"tuned again: {value}", f"({_between(low, high)})"
 
 
-def _on_test(record: dict[Any, Any]) -> str:
+def _on_test(record: dict[Any, Any]) -> tuple[str, ...]:
     """Return whether the test loss is shown to be worse than that of the first."""
     if pd.isna(record["test_p_value_to_best"]):
-        return ""
+        return ()
     differs = "worse" if record["test_worse_than_best"] else "not shown to be worse"
-    return f"{differs}, {p_value_text(record['test_p_value_to_best'])}"
+    return f"{differs},", p_value_text(record["test_p_value_to_best"])
 
 
 def _spread_cell(
-    record: dict[Any, Any], name: str, note: str = "", missing: str = "", again: str = ""
+    record: dict[Any, Any],
+    name: str,
+    note: str = "",
+    missing: str = "",
+    again: tuple[str, ...] = (),
 ) -> Cell:
     """Return a loss with its interval and its interquartile mean."""
 
@@ -361,7 +365,7 @@ def _spread_cell(
     mean = f"IQM {text('iqm')}" if np.isfinite(record[f"{name}_iqm"]) else ""
     seeds = record["default_seeds"] if name == "default_loss" else record["seeds"]
     interval = _interval(text("interval_low"), text("interval_high"), seeds)
-    below = (note, interval, mean, again)
+    below = (note, interval, mean, *again)
     return Cell(text("median"), tuple(line for line in below if line), record[f"{name}_median"])
 
 

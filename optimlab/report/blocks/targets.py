@@ -16,7 +16,8 @@ from optimlab.statistics import Comparison
 
 ROOM = 60  # pixels, for the text at the right
 COLUMNS = ["setting", "metric", "optimizer", "number", "rank", "reached", "seeds"]
-EPOCHS = ["epochs_median", "epochs_low", "epochs_high", "epochs_expected"]
+DRAWN = ["epochs_median", "epochs_low", "epochs_high"]
+EPOCHS = [*DRAWN, "epochs_expected"]
 
 
 def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
@@ -31,7 +32,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     keys = zip(table["metric"], table["target"], strict=True)
     table = table.assign(number=[1 + lists[metric].index(target) for metric, target in keys])
     metric, first = _usual_target(lists)
-    times = table[EPOCHS].to_numpy(dtype=float)
+    times = table[DRAWN].to_numpy(dtype=float)
     longest = float(times[np.isfinite(times)].max(initial=1))
     base = (
         alt.Chart(alt.NamedData("targets"))
