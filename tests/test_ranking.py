@@ -76,7 +76,7 @@ def test_choice_of_the_learning_rate(losses, rate, edge):
         for seed, loss in enumerate(column)
     ]
     fresh = [("A", rate, 100, "ok", 0.001 * rate) for rate in losses]  # must have no say
-    choice = statistics.choose_learning_rates(table(*tuning, *fresh))
+    choice = statistics.choose_candidates(table(*tuning, *fresh))
     assert choice.to_dict("records") == [
         {"optimizer": "A", "learning_rate": rate, "learning_rate_edge": edge}
     ]
@@ -101,7 +101,7 @@ def test_choice_is_the_restatements_whatever_the_order_of_the_rows(columns, rand
     )  # fmt: skip
     shuffled = runs.iloc[random.sample(range(len(runs)), len(runs))]
     for rows in (runs, shuffled):
-        assert statistics.choose_learning_rates(rows)["learning_rate"].tolist() == [expected]
+        assert statistics.choose_candidates(rows)["learning_rate"].tolist() == [expected]
 
 
 def test_tuning_order_goes_from_best_to_worst_for_each_optimizer():

@@ -76,6 +76,18 @@ def test_the_error_of_a_mean_is_its_standard_error():
     assert (low, high) == pytest.approx(stats.t.interval(0.95, 29, value, stats.sem(values)), rel=0.03)
 
 
+def test_the_one_sided_p_value_is_that_of_a_t_test():
+    values = rng(3).normal(0.4, 1, size=60)
+    found = leave_one_out(values[None], split_seeds(60, 0, 1, rng()), mean_weights)
+    for sign, alternative in ((1, "greater"), (-1, "less")):
+        expected = stats.ttest_1samp(values, 0, alternative=alternative).pvalue
+        assert found.one_sided(sign) == pytest.approx(expected, rel=0.1)
+    assert found.one_sided(0) == 1
+    certain, none = Estimate(2.0, np.full(9, 2.0), 8), Estimate(0.0, np.zeros(9), 8)
+    assert [certain.one_sided(sign) for sign in (-1, 0, 1)] == [1, 1, 0]
+    assert [none.one_sided(sign) for sign in (-1, 0, 1)] == [1, 1, 1]
+
+
 def estimates(*columns):
     """Return the means of columns of numbers, one number per seed."""
     return [

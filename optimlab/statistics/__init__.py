@@ -1,4 +1,4 @@
-"""Numbers from tables: which learning rate, how good, how soon, how sure. No files and no plots.
+"""Numbers from tables: which candidate, how good, how soon, how sure. No files and no plots.
 
 `compare_optimizers` makes them all and `verdict` puts them in words. Beneath them: `ranking` (what a
 run is worth, and which runs are reported), `finals` (what a run ends with), `resampling` and
@@ -13,7 +13,7 @@ from optimlab.statistics.pairs import EQUAL_WITHIN, differences, fewest_seeds
 from optimlab.statistics.ranking import (
     Basis,
     basis,
-    choose_learning_rates,
+    choose_candidates,
     quantile,
     reported_runs,
     widened_grid,
@@ -32,7 +32,7 @@ __all__ = [
     "Basis",
     "Comparison",
     "basis",
-    "choose_learning_rates",
+    "choose_candidates",
     "compare_optimizers",
     "differences",
     "fewest_seeds",

@@ -40,7 +40,7 @@ def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str
         _defaults(experiment),
         final="last",  # as the table of runs has it
         equal_within=experiment.get("equal_within", EQUAL_WITHIN),
-        resolution=_resolution(experiment),
+        resolution=_resolution(experiment, runs),
         level=level_of_look(len(experiment.get("looks") or [])),
     )
 
@@ -63,7 +63,9 @@ def _final(experiment: dict[str, Any]) -> str:
     return final if LEGAL_FINAL.fullmatch(final) else FINAL
 
 
-def _resolution(experiment: dict[str, Any]) -> float:
-    """Return the resolution of the losses' arithmetic: that of the parameters' type."""
-    dtype = (experiment.get("problem") or {}).get("dtype")
+def _resolution(experiment: dict[str, Any], runs: pd.DataFrame) -> float:
+    """Return the resolution of the losses' arithmetic: that of the parameters' type on this problem."""
+    label = str(runs["problem"].iloc[0]) if "problem" in runs and len(runs) else ""
+    about = (experiment.get("problems") or {}).get(label) or experiment
+    dtype = (about.get("problem") or {}).get("dtype")
     return float(np.finfo(np.float32 if dtype == "float32" else np.float64).eps)

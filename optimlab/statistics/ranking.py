@@ -1,4 +1,6 @@
-"""What a run is worth, which learning rate is chosen by that, and which runs are then reported.
+"""What a run is worth, which candidate is chosen by that, and which runs are then reported.
+
+A candidate is an optimizer with all its hyper-parameters. Here they differ in the learning rate alone.
 
 A run that diverged or failed counts as infinitely bad instead of being dropped, so every quantile
 is an order statistic of all the runs, and may be infinite.
@@ -18,9 +20,10 @@ from optimlab.statuses import WITH_LOSS
 
 Array = np.ndarray
 
-CANDIDATE = "learning_rate"  # what tells the candidates of an optimizer apart
+RATE = "learning_rate"
+CANDIDATE = RATE  # what tells the candidates of an optimizer apart: whatever groups runs, groups by it
 CELL = ["optimizer", CANDIDATE]
-SETTINGS = ("tuned", "default")  # how the learning rate was come by
+SETTINGS = ("tuned", "default")  # how the candidate was chosen
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Basis:
     ----------
     loss : the split whose final loss decides, "validation", or "train" where there is no validation.
     accuracy : the split whose accuracy is reported, "test" or the next best; None without any.
-    tuning, reporting : the roles of the seeds that choose learning rates and that give the numbers;
-        the same where the experiment has seeds of one role only.
+    tuning, reporting : the roles of the seeds that choose candidates and that give the numbers; the
+        same where the experiment has seeds of one role only.
     """
 
     loss: str
@@ -107,28 +110,39 @@ def accuracies(runs: pd.DataFrame) -> pd.Series:
     return runs[f"final_{split}_accuracy"].where(np.isfinite(final_losses(runs)), 0)
 
 
-def choose_learning_rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the learning rate of each optimizer whose median score over the tuning seeds is least.
+def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the candidate of each optimizer whose median score over the tuning seeds is least.
 
-    A tie goes to the rate with fewer bad runs, then to the smaller one. ``edge`` says where on the
-    grid the choice lies: "lowest" or "highest" (a better one may lie beyond), "only", or "" inside.
+    A tie goes to the candidate with fewer bad runs, then to the first in order. The edge says where on
+    the grid its learning rate lies: "lowest" or "highest" (a better one may lie beyond), or "" inside.
 
     Returns
     -------
-    One row an optimizer, in the order of the table: optimizer, learning_rate, learning_rate_edge.
+    One row per optimizer, in the order of the table: optimizer, CANDIDATE, learning_rate,
+    learning_rate_edge ("only": it has no other candidate).
     """
+    cells = runs.drop_duplicates(CELL)
+    rates = dict(zip(zip(*(cells[key] for key in CELL), strict=True), cells[RATE], strict=True))
     choices = []
     for optimizer, judged in tuning_order(runs).items():
-        rate, grid = judged["learning_rate"].iloc[0], sorted(judged["learning_rate"])
-        edges = {grid[-1]: "highest", grid[0]: "lowest"}
+        grid = [rates[optimizer, candidate] for candidate in judged[CANDIDATE]]
+        ends = {max(grid): "highest", min(grid): "lowest"} if len(set(grid)) > 1 else {}
         finite = np.isfinite(judged["score"].iloc[0])
-        edge = "only" if len(grid) == 1 else edges.get(rate, "") if finite else ""
-        choices.append((optimizer, rate, edge))
-    return pd.DataFrame(choices, columns=["optimizer", "learning_rate", "learning_rate_edge"])
+        edge = "only" if len(judged) == 1 else ends.get(grid[0], "") if finite else ""
+        choices.append(
+            {
+                "optimizer": optimizer,
+                CANDIDATE: judged[CANDIDATE].iloc[0],
+                RATE: grid[0],
+                "learning_rate_edge": edge,
+            }
+        )
+    columns = ["optimizer", *dict.fromkeys([CANDIDATE, RATE]), "learning_rate_edge"]
+    return pd.DataFrame(choices, columns=columns)
 
 
 def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return each optimizer's learning rates, the best by its tuning seeds first.
+    """Return each optimizer's candidates, the best by its tuning seeds first.
 
     Returns
     -------
@@ -176,23 +190,28 @@ def _three(grid: Sequence[float]) -> tuple[float, float, float]:
 def reported_runs(
     runs: pd.DataFrame, setting: str = "tuned", defaults: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """Return the runs that the numbers come from: fresh seeds, one learning rate an optimizer.
+    """Return the runs that the numbers come from: fresh seeds, one candidate per optimizer.
 
     Parameters
     ----------
-    runs : of all learning rates.
-    setting : "tuned" for the chosen rates, "default" for the rules' own.
+    runs : of all candidates.
+    setting : "tuned" for the chosen candidates, "default" for the rules' own learning rates.
     defaults : optimizer → its rule's default learning rate; one that is not on the grid has no runs.
     """
     fresh = runs[runs["role"] == basis(runs).reporting]
     if setting == "tuned":
-        return fresh.merge(choose_learning_rates(runs)[CELL], on=CELL)
-    own = fresh["optimizer"].map(dict(defaults or {})).astype(float)
-    return fresh[np.isclose(fresh["learning_rate"], own, rtol=1e-9, atol=0)].reset_index(drop=True)
+        return fresh.merge(choose_candidates(runs)[CELL], on=CELL)
+    return fresh[at_default(fresh, defaults or {})].reset_index(drop=True)
+
+
+def at_default(runs: pd.DataFrame, defaults: Mapping[str, float]) -> Array:
+    """Return which runs have their rule's default learning rate, but for rounding."""
+    own = runs["optimizer"].map(dict(defaults)).astype(float)
+    return np.isclose(runs[RATE].to_numpy(dtype=float), own.to_numpy(), rtol=1e-9, atol=0)
 
 
 def by_seed(runs: pd.DataFrame, values: str) -> pd.DataFrame:
-    """Return a table of one row a seed and one column an optimizer; NaN where a run is missing."""
+    """Return a table of one row per seed and one column per optimizer; NaN where a run is missing."""
     return cross_table(runs, "seed", "optimizer", values)
 
 

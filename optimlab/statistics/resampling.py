@@ -58,10 +58,10 @@ class Estimate:
         return float(_jackknife(self.without[None])[0][0])
 
     def one_sided(self, sign: float) -> float:
-        """Return the one-sided p-value of the number having this sign, 1 or −1, by Student's t."""
+        """Return the one-sided p-value of the number having this sign, by Student's t; 1 for none."""
         from scipy.special import stdtr
 
-        if not self.value:
+        if not self.value or not sign:
             return 1.0
         with np.errstate(divide="ignore"):
             t = sign * np.divide(self.value, self.standard_error)

@@ -24,8 +24,9 @@ from optimlab.statistics.ranking import (
     SETTINGS,
     Basis,
     accuracies,
+    at_default,
     basis,
-    choose_learning_rates,
+    choose_candidates,
     final_losses,
     quantile,
     reported_runs,
@@ -210,10 +211,9 @@ def _fingerprints(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
 
 
 def _retuning(runs: pd.DataFrame, setting: str, defaults: Mapping[str, float], splits: int) -> Retuning:
-    """Return the optimizers with all that they may choose from: their own default rate, or any."""
+    """Return the optimizers with all that they may choose from: at their default rate, or anything."""
     if setting == "default":
-        own = runs["optimizer"].map(dict(defaults)).astype(float)
-        runs = runs[np.isclose(runs[CANDIDATE], own, rtol=1e-9, atol=0)]
+        runs = runs[at_default(runs, defaults)]
     grids = {str(label): grid(own) for label, own in runs.groupby("optimizer", sort=False)}
     is_tuned = any(len(own.candidates) > 1 for own in grids.values())
     tuning = runs.loc[runs["role"] == basis(runs).tuning, "seed"].nunique() if is_tuned else 0
@@ -263,7 +263,7 @@ def _summarize(
     """Return one row an optimizer, the best first; ranks go by the median score."""
     rests_on = basis(runs)
     rows = []
-    for choice in choose_learning_rates(runs).to_dict("records"):
+    for choice in choose_candidates(runs).to_dict("records"):
         optimizer = choice["optimizer"]
         mine, own = (
             table[table["optimizer"] == optimizer].sort_values("seed") for table in reported.values()
@@ -329,7 +329,7 @@ def _epochs(mine: pd.DataFrame, end: float) -> dict[str, Any]:
 def _with_retuned(summary: pd.DataFrame, retuning: Retuning) -> pd.DataFrame:
     """Add how often each optimizer's candidate is chosen, which others are, and the loss to expect."""
     rows = []
-    for label, rate in zip(summary["optimizer"], summary[CANDIDATE], strict=True):
+    for label, chosen in zip(summary["optimizer"], summary[CANDIDATE], strict=True):
         seeds = retuning.seeds(label)
         row: dict[str, Any] = {"optimizer": label, "other_choices": ""}
         if len(seeds) > 1:
@@ -337,9 +337,11 @@ def _with_retuned(summary: pd.DataFrame, retuning: Retuning) -> pd.DataFrame:
             names = retuning.grids[label].candidates
             shares = {names[place]: share for place, share in again.shares().items()}
             others = [
-                f"{other:g} ({_percent(share)})" for other, share in shares.items() if other != rate
+                f"{other if isinstance(other, str) else f'{other:g}'} ({_percent(share)})"
+                for other, share in shares.items()
+                if other != chosen
             ]
-            row |= {"chosen_share": shares.get(rate, 0.0), "other_choices": ", ".join(others)}
+            row |= {"chosen_share": shares.get(chosen, 0.0), "other_choices": ", ".join(others)}
             row |= dict(zip(RETUNED, again.typical("worth").interval(LEVEL), strict=True))
         rows.append(row)
     columns = ["optimizer", "chosen_share", "other_choices", *RETUNED]

@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 
 from optimlab.statistics.intervals import DRAWS, SEED, median
-from optimlab.statistics.ranking import basis, cross_table, quantile, scores, tuning_order
+from optimlab.statistics.ranking import (
+    CANDIDATE,
+    RATE,
+    at_default,
+    basis,
+    cross_table,
+    quantile,
+    scores,
+    tuning_order,
+)
 from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
@@ -64,9 +73,7 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     fresh = _fresh(runs)
     for optimizer, cells in fresh.groupby("optimizer", sort=False):
-        medians = {
-            rate: quantile(column, 0.5) for rate, column in cells.groupby("learning_rate")["score"]
-        }
+        medians = {rate: quantile(column, 0.5) for rate, column in cells.groupby(RATE)["score"]}
         found = decades_within(np.array(list(medians)), np.array(list(medians.values())))
         rows.append((optimizer, *found))
     return pd.DataFrame(rows, columns=["optimizer", "decades_within_2", "decades_end_at_grid"])
@@ -77,11 +84,10 @@ def budget(
 ) -> pd.DataFrame:
     """Return the loss to be expected after k random trials of the grid, k = 1 … N; k = 0: the default.
 
-    A trial is a learning rate of the grid, tried on the tuning seeds; rates are drawn without
+    A trial is a candidate of the grid, tried on the tuning seeds; candidates are drawn without
     replacement. After k trials the best of them is taken, and its median final loss over the reported
-    seeds is what it gives. Who is left with a rate that ends worse than it began keeps the start: its
-    loss there is counted. The interval is the percentile bootstrap over the reported seeds, the same
-    ones drawn at every rate.
+    seeds is what it gives. A candidate that ends above its initial loss counts as the initial loss. The
+    interval is the percentile bootstrap over the reported seeds, the same ones for every candidate.
 
     Parameters
     ----------
@@ -103,13 +109,13 @@ def budget(
     rows = []
     for optimizer, order in tuning_order(runs).items():
         mine = fresh[fresh["optimizer"] == optimizer]
-        table = cross_table(mine, "learning_rate", "seed", "score")
-        table = table.reindex(order["learning_rate"]).dropna(axis=1)
+        table = cross_table(mine, CANDIDATE, "seed", "score")
+        table = table.reindex(order[CANDIDATE]).dropna(axis=1)
         if not table.shape[1]:
-            continue  # some rate has no reported run yet
-        own = defaults.get(optimizer, np.nan)
-        is_default = np.isclose(order["learning_rate"], own, rtol=1e-9, atol=0).astype(float)
-        chances = {0: is_default} if is_default.any() else {}
+            continue  # some candidate has no reported run yet
+        own = mine.loc[at_default(mine, defaults), CANDIDATE]
+        is_default = order[CANDIDATE].isin(own).to_numpy(dtype=float)
+        chances = {0: is_default / is_default.sum()} if is_default.any() else {}
         chances |= {trials: chances_of_best(len(order), trials) for trials in range(1, len(order) + 1)}
         losses = np.minimum(table.to_numpy(), start)
         seeds = losses.shape[1]
