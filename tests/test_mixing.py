@@ -147,6 +147,20 @@ def test_what_is_mixed_later_fails_in_the_sweep_with_the_reason(tmp_path, monkey
         assert row["reason"] == (witness.DIFFERS if row["optimizer"] == "Own" else "")
 
 
+@pytest.mark.parametrize(
+    ("where", "failed"),
+    [("self.learning_rate > 0.2", ["0.3", "0.3"]), ("self.learning_rate < 0.2", ["0.1", "0.1"])],
+)
+def test_what_is_mixed_in_another_stack_alone_fails_there(tmp_path, monkeypatch, where, failed):
+    """Of a rule of one's own, a run of every stack is trained alone."""
+    monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 2)
+    step = LATE.replace("if", f"if len(params) > 1 and np.all({where}) and")
+    experiment = tiny(tmp_path, document(optimizers=OWN, **LONG), own=plugin(step=step))
+    assert run(experiment, tmp_path / "results").statuses == {"ok": 4, "failed": 2}
+    told = [row for row in rows_of(tmp_path / "results") if row["reason"] == witness.DIFFERS]
+    assert [row["learning_rate"] for row in told] == failed
+
+
 def test_one_run_of_each_optimizer_is_trained_twice_and_no_other(tmp_path, monkeypatch):
     trained = []
 

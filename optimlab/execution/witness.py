@@ -1,5 +1,6 @@
 """Witnesses: one run of each optimizer and problem is trained alone, too, before the rest are believed.
 
+Of a rule that is not optimlab's own it is one run of every stack, since it may mix runs in some alone.
 A run's numbers must not depend on the runs that share its stack. `optimlab.experiment.mixing` tries
 out a rule on made-up gradients when an experiment is loaded; this sees what that cannot.
 """
@@ -20,10 +21,10 @@ DIFFERS = f"trained alone, a run of this stack has other numbers: its rule mixes
 
 
 def with_witnesses(stacks: Iterable[Stack]) -> list[Stack]:
-    """Return the stacks, those first that have a witness: one of each problem and optimizer.
+    """Return the stacks, those first that the others wait for: one of each problem and optimizer.
 
-    It is the one with the most learning rates, since rates that are mixed show where they differ; its
-    witness is neither the first of its runs nor, where it has three, the last.
+    It is the one with the most learning rates, since rates that are mixed show where they differ; a
+    witness is neither the first of its stack's runs nor, where it has three, the last.
     """
     groups: dict[tuple[str, ...], list[Stack]] = defaultdict(list)
     for stack in stacks:
@@ -31,10 +32,17 @@ def with_witnesses(stacks: Iterable[Stack]) -> list[Stack]:
     first, rest = [], []
     for group in groups.values():
         most = max(group, key=lambda stack: min(len(stack.run_ids), 2) * len(set(stack.learning_rates)))
-        runs = len(most.run_ids)
-        first += [replace(most, witness=max(1, runs // 3))] if runs > 1 else [most]
-        rest += [stack for stack in group if stack is not most]
+        first.append(_with_witness(most))
+        others = [stack for stack in group if stack is not most]
+        is_built_in = ":" not in most.rule
+        rest += others if is_built_in else [_with_witness(stack) for stack in others]
     return first + rest
+
+
+def _with_witness(stack: Stack) -> Stack:
+    """Return a stack with a witness, unless its run is alone anyway."""
+    runs = len(stack.run_ids)
+    return replace(stack, witness=max(1, runs // 3)) if runs > 1 else stack
 
 
 def train_with_witness(
@@ -59,21 +67,24 @@ def train_with_witness(
 
 
 def believed(finished: Iterable[FinishedStack], stacks: Iterable[Stack]) -> Iterator[FinishedStack]:
-    """Yield finished stacks, each once the witness of its kind has been heard: failed where runs mix.
+    """Yield finished stacks, once the first witness of their kind is heard: failed where runs mix.
 
     The witness is heard with the first part of its stack that is finished: it is in there, unless a run
     of the stack has ended its process, and then each is trained alone.
     """
     kinds = {run_id: stack.kind for stack in stacks for run_id in stack.run_ids}
-    awaited = {stack.kind: set(stack.run_ids) for stack in stacks if stack.witness is not None}
+    awaited: dict[tuple[str, ...], set[str]] = {}
+    for stack in stacks:
+        if stack.witness is not None:
+            awaited.setdefault(stack.kind, set(stack.run_ids))
     waiting: dict[tuple[str, ...], list[FinishedStack]] = defaultdict(list)
     mixed = set()
-    for stack in finished:
-        kind = kinds[stack.runs[0].run_id]
-        waiting[kind].append(stack)
-        if stack.runs[0].run_id in awaited.get(kind, ()):
+    for end in finished:
+        kind = kinds[end.runs[0].run_id]
+        waiting[kind].append(end)
+        if end.runs[0].run_id in awaited.get(kind, ()):
             del awaited[kind]
-            if stack.runs[0].reason == DIFFERS:
+            if end.runs[0].reason == DIFFERS:
                 mixed.add(kind)
         if kind not in awaited:
             for one in waiting.pop(kind):
