@@ -19,6 +19,7 @@ from optimlab.report.blocks.targets import targets_chart
 from optimlab.report.figures import plots, static
 from optimlab.report.page import write_report
 from optimlab.report.style import looks
+from optimlab.report.ticks import MOST_TICKS, log_ticks, round_ticks
 from optimlab.report.vega import encode
 from optimlab.statistics import compare_optimizers
 
@@ -347,17 +348,17 @@ def test_tables_are_encoded_without_loss_of_what_matters():
 
 
 def test_ticks_are_round_numbers():
-    assert vega.round_ticks(0.05, 2) == [0.05, 0.1, 0.2, 0.5, 1, 2]
-    assert vega.round_ticks(0.3, 2000, digits=(1,)) == [1, 10, 100, 1000]
+    assert round_ticks(0.05, 2) == [0.05, 0.1, 0.2, 0.5, 1, 2]
+    assert round_ticks(0.3, 2000, digits=(1,)) == [1, 10, 100, 1000]
 
 
 @pytest.mark.parametrize(
     ("low", "high"),
-    [(0.21, 0.45), (0.9, 1.1), (2.1, 4.9), (0.3, 0.7), (1e-9, 1.2), (0.11, 0.35), (3, 3.1)],
+    [(0.21, 0.45), (0.9, 1.1), (2.1, 4.9), (0.3, 0.7), (1e-9, 1.2), (0.11, 0.35), (3, 3.1), (0.1, 299)],
 )
 def test_a_logarithmic_axis_has_several_ticks(low, high):
-    ticks = vega.log_ticks(low, high)
-    assert 3 <= len(ticks) <= vega.MOST_TICKS
+    ticks = log_ticks(low, high)
+    assert 3 <= len(ticks) <= MOST_TICKS
     assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
 
 
@@ -394,7 +395,7 @@ def test_runs_that_blow_up_do_not_squeeze_the_others_and_ticks_stay_few():
     low, high = scale.to_dict()["domain"]
     assert 1e-91 < low < 1e-90
     assert 2 < high < 1e7
-    assert 3 <= len(axis.to_dict()["values"]) <= vega.MOST_TICKS
+    assert 3 <= len(axis.to_dict()["values"]) <= MOST_TICKS
 
 
 def test_steps_are_steps_where_an_epoch_is_one(tmp_path, monkeypatch):

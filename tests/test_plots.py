@@ -15,6 +15,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from optimlab import formatting as wording
@@ -349,6 +350,29 @@ def test_any_losses_have_a_scale(values, scale):
     figure = plots.sensitivity_figure(bands, {"SGD": 1.0}, looks.looks(["SGD"]), loss="train")
     assert figure.axes[0].get_yscale() == scale
     assert plots.pixels(figure).getbbox()
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (0.21, 0.7),
+        (0.15, 25),
+        (0.3, 0.31),
+        (2.0, 2.0),
+        (0.9, 1.2),
+        (1e-9, 1),
+        (1e-150, 1e150),
+        (0.0021, 0.45),
+    ],
+)
+def test_a_logarithmic_axis_of_a_figure_has_several_ticks(low, high):
+    axes = Figure().subplots()
+    plots._loss_scale(axes, pd.DataFrame({"low": [low], "median": [high], "high": [high]}))
+    bottom, top = axes.get_ylim()
+    ticks = [tick for tick in axes.yaxis.get_majorticklocs() if bottom <= tick <= top]
+    assert 3 <= len(ticks) <= 10
+    labels = axes.yaxis.get_major_formatter().format_ticks(ticks)
+    assert len(set(labels)) == len(ticks)
 
 
 @pytest.mark.parametrize(

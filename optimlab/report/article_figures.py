@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from optimlab.formatting import number
 from optimlab.report.figures.plots import new_figure
 from optimlab.report.style import BUILT_IN, INK, Look, looks, style
+from optimlab.report.ticks import LogTicks
 
 
 def reproduction_figure(
@@ -102,6 +103,7 @@ def _draw_range(axes: Axes, bands: pd.DataFrame, look: Look) -> None:
 
 def _log_axis(axes: Axes, label: str) -> None:
     axes.set(yscale="log", ylabel=label)
+    axes.yaxis.set_major_locator(LogTicks())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from optimlab.formatting import number
 from optimlab.report.style import CHART_CONFIG, GREY, INK, Look
+from optimlab.report.ticks import FEWEST_TICKS, log_ticks
 from optimlab.statistics import Comparison
 
 MOST_RECORDS = 120  # of a run; longer traces are thinned evenly
@@ -29,7 +29,6 @@ METRICS = {
     "gradient_norm": "gradient norm",
 }
 SETTINGS = {"tuned": "tuned", "default": "textbook default"}
-MOST_TICKS = 10  # of a logarithmic axis that is decades long
 ROUNDING = 1e-12  # a loss that is this little below 0 is 0
 FAR_ABOVE = 1e6  # times the median: where runs blow up, what is higher would squeeze all others
 ENDLESS = 1e100  # in place of infinity, which quantiles cannot be interpolated from
@@ -41,7 +40,6 @@ APART = alt.Resolve(  # scales of a chart's parts
 )
 NARROW = "narrow"  # a signal, which the page sets: whether the chart is on a phone
 NARROWER = 265  # what a phone leaves of the width beside the axis and the menu, about
-FEWEST_TICKS = 3
 LABEL_LIMIT = 220  # pixels, of an entry of a legend
 LEGEND_ROW = 18.9  # pixels
 AROUND = 96  # pixels that title, subtitle and axis take of a chart's height
@@ -264,25 +262,6 @@ def below(text: str) -> alt.Chart:
         .mark_text(fontSize=12, color=INK, aria=False, text=alt.ExprRef(text))
         .encode(x=x, y=y)
     )
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Return ticks of a logarithmic axis: powers of ten if it is long, round numbers if it is short."""
-    if high > 3e3 * low:
-        ticks = round_ticks(low, high, (1,))
-        return ticks[:: -(-len(ticks) // MOST_TICKS)]
-    for digits in ((1, 2, 5), range(1, 10)):
-        ticks = round_ticks(low, high, digits)
-        if len(ticks) >= FEWEST_TICKS:
-            return ticks
-    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-
-
-def round_ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[float]:
-    """Return the numbers 1, 2, 5, 10, … times powers of ten between two positive ends."""
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [float(f"{digit}e{power}") for power in powers for digit in digits]
-    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
 
 
 def loss_scale(values: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:

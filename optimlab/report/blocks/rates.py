@@ -13,6 +13,7 @@ from optimlab.formatting import number, split_name
 from optimlab.report import vega
 from optimlab.report.figures.plots import CLOCKS, clock_of
 from optimlab.report.style import GREY, INK
+from optimlab.report.ticks import round_ticks
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 from optimlab.statuses import STATUSES
@@ -116,7 +117,7 @@ def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -
     """Return final loss against learning rate; a click on a point chooses its cell."""
     scale, axis = vega.loss_scale(cells[["low", "median", "high"]])
     rates = sorted(set(cells["learning_rate"]))
-    powers = vega.round_ticks(rates[0], rates[-1], digits=(1,))
+    powers = round_ticks(rates[0], rates[-1], digits=(1,))
     x = alt.X("learning_rate:Q").scale(type="log", nice=False).title("learning rate")
     x = x.axis(format="~g", grid=False, values=powers if len(powers) > 2 else rates)
     y = alt.Y("median:Q").scale(scale).axis(axis).title(None)

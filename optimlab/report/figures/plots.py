@@ -22,7 +22,6 @@ from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
     LogLocator,
-    MaxNLocator,
     NullFormatter,
     NullLocator,
 )
@@ -30,6 +29,7 @@ from PIL import Image
 
 from optimlab.formatting import number, split_name
 from optimlab.report.style import GREY, INK, Look, style
+from optimlab.report.ticks import LogTicks
 from optimlab.statuses import BAD
 
 Array = np.ndarray
@@ -353,8 +353,7 @@ def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
     low, high = np.clip([values[values > 0].min(), values.max()], 1e-140, 1e140)  # their ratio is finite
     axes.set(yscale="log", ylim=(low / (high / low) ** 0.05 / 1.05, high * (high / low) ** 0.05 * 1.05))
     decades = np.log10(high / low)
-    few = LogLocator(subs=(1.0,) if decades > 2.2 else (1.0, 2.0, 5.0), numticks=9)
-    axes.yaxis.set_major_locator(few if decades > 0.5 else MaxNLocator(5))
+    axes.yaxis.set_major_locator(LogTicks())
     between = LogLocator(subs=range(2, 10), numticks=99) if 2.2 < decades < 6 else NullLocator()
     axes.yaxis.set_minor_locator(between)
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,44 @@
+"""Ticks of logarithmic axes: round numbers, several in whatever range, on the page and in print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.ticker import Locator, MaxNLocator
+
+FEWEST_TICKS = 3
+MOST_TICKS = 10
+LONG = 3e3  # a range, the ratio of its ends, that powers of ten are enough for
+LONG_IN_PRINT = 150.0  # where panels are small, and powers of ten have minor ticks between them
+
+
+def log_ticks(low: float, high: float, long: float = LONG) -> list[float]:
+    """Return ticks of a logarithmic axis: powers of ten if it is long, round numbers if it is short."""
+    powers, some, every = (round_ticks(low, high, digits) for digits in ((1,), (1, 2, 5), range(1, 10)))
+    if len(powers) >= FEWEST_TICKS and (high > long * low or len(some) > MOST_TICKS):
+        return powers[:: -(-len(powers) // MOST_TICKS)]
+    for ticks in (some, every):
+        if len(ticks) >= FEWEST_TICKS:
+            return ticks
+    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+
+
+def round_ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[float]:
+    """Return the numbers 1, 2, 5, 10, … times powers of ten between two positive ends."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+
+
+class LogTicks(Locator):
+    """Places `log_ticks` on an axis of a figure, over what the axis shows."""
+
+    def __call__(self) -> list[float]:
+        """Return the ticks of the axis as it is."""
+        low, high = sorted(self.axis.get_view_interval())  # type: ignore[union-attr]
+        return log_ticks(low, high, LONG_IN_PRINT)
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Return the ticks between two ends."""
+        return log_ticks(vmin, vmax, LONG_IN_PRINT)
