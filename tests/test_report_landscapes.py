@@ -186,7 +186,7 @@ def test_the_page_of_several_problems(folder, monkeypatch):
         assert f'id="tiny-{number}-traces"' in page
         assert f'id="tiny-{number}-learning-rates"' in page
     (verdict,) = re.findall('<p class="verdict">(.*?)</p>', page)
-    assert verdict.startswith("Who ends with the lowest median loss, of 3 problems: ")
+    assert verdict.startswith("The lowest median loss, on 3 problems: ")
     assert all(label in verdict for label in ("ravine", "saddle", "net"))
     assert "Each problem is a comparison of its own" in page
     assert "Adam turns less than Gradient descent on " in page

@@ -239,18 +239,18 @@ def lossy(lost, low=1):
 
 def test_no_optimizer_is_praised_without_the_runs_that_it_lost():
     (says,) = verdict(lossy(4))
-    assert says.startswith("A (of 20 runs 5 diverged) is the best here")
+    assert says.startswith("A (5 of 20 runs diverged) is the best here")
     runs = lossy(10)
     runs.loc[runs["run_id"] == "A 0.1 105", "status"] = "stuck"
     (says,) = verdict(runs)
-    assert says.startswith("A (of 20 runs 1 was stuck and 2 diverged) is the best here")
+    assert says.startswith("A (1 of 20 runs was stuck and 2 diverged) is the best here")
     runs.loc[runs["run_id"] == "A 0.1 106", "status"] = "stuck"
     (alone,) = verdict(runs[runs["optimizer"] == "A"])
-    assert alone.startswith("A (of 20 runs 2 were stuck and 2 diverged) reaches")
+    assert alone.startswith("A (2 of 20 runs were stuck and 2 diverged) reaches")
 
 
 def test_nor_for_its_test_loss_nor_for_its_speed_nor_untuned():
-    praised = "A (of 20 runs 2 diverged)"
+    praised = "A (2 of 20 runs diverged)"
     turned = on_test_set(
         lossy(10, low=200), A=lambda s: INF if s % 10 == 0 else 1 + s, B=lambda s: 60 + s
     )
@@ -259,7 +259,7 @@ def test_nor_for_its_test_loss_nor_for_its_speed_nor_untuned():
     assert fast.startswith(f"{praised} reaches 95 %")
     runs = untuned(A=lambda s: INF if s == 3 else 1.0 + s, B=lambda s: 30.0 + s)
     says = verdict(runs, DEFAULTS)[1]
-    assert says.startswith("Untuned, at textbook learning rates, A (of 12 runs 1 diverged) ends lowest")
+    assert says.startswith("Untuned, at textbook learning rates, A (1 of 12 runs diverged) ends lowest")
 
 
 def climbs(epoch):

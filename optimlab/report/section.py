@@ -203,27 +203,32 @@ def _ranking(problem: str, contest: Contest, styles: dict[str, Look]) -> Ranking
 
 
 def _overview(contests: dict[str, Contest]) -> list[str]:
-    """Return who ends lowest on which problems, and where every other is shown to be worse."""
+    """Return which optimizer ends lowest on which problems, and where every other is shown to be worse.
+
+    A problem on which runs of the first went wrong is named with their number.
+    """
     lowest: dict[str, list[str]] = {}
     clear, unknown = [], []
     for problem, contest in contests.items():
         summary = contest.comparison.summary
-        learnt = summary.loc[statistics.typical_run_learnt(summary), "optimizer"]
+        learnt = summary[statistics.typical_run_learnt(summary)]
         if learnt.empty:
             unknown.append(problem)
             continue
-        lowest.setdefault(learnt.iloc[0], []).append(problem)
-        others = summary[summary["optimizer"] != learnt.iloc[0]]
+        first = learnt.iloc[0].to_dict()
+        bad = statistics.failures_of(first)
+        lowest.setdefault(first["optimizer"], []).append(f"{problem}: {bad}" if bad else problem)
+        others = summary[summary["optimizer"] != first["optimizer"]]
         if len(others) and others["worse_than_best"].fillna(value=False).astype(bool).all():
             clear.append(problem)
     said = []
     if lowest:
         most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
         counts = [f"{label} on {len(on)} ({join_words(on)})" for label, on in most_first]
-        where = f"on {join_words(clear)} alone" if clear else "on none of them"
+        where = f"only on {join_words(clear)}" if clear else "on none of them"
         said.append(
-            f"Who ends with the lowest median loss, of {len(contests)} problems: {'; '.join(counts)}. "
-            f"That every other is worse is shown {where}."
+            f"The lowest median loss, on {len(contests)} problems: {'; '.join(counts)}. "
+            f"Every other optimizer is shown to be worse {where}."
         )
     if unknown:
         said.append(f"On {join_words(unknown)} the typical run of no optimizer learnt anything.")
@@ -242,7 +247,7 @@ def _table_caption(comparison: Comparison) -> str:
     has_others = len(comparison.summary) > 1
     ranked = f" Ranked by median final {split_name(rests_on.loss)} loss." if has_others else ""
     tested = (
-        " p-values: of the difference in that, adjusted for all claims of this table."
+        " p-values: of the difference in that, adjusted for all claims about these optimizers."
         if has_others
         else ""
     )
@@ -329,7 +334,8 @@ def _chosen(record: dict[Any, Any]) -> tuple[str, ...]:
     share, others = record["chosen_share"], record["other_choices"]
     if pd.isna(share) or record["learning_rate_edge"] == "only":
         return ()
-    return (f"chosen in {100 * share:.0f} %", *([f"also {others}"] if others else []))
+    percent = "> 99" if others and share > 0.99 else f"{100 * share:.0f}"
+    return (f"chosen in {percent} %", *([f"also {others}"] if others else []))
 
 
 def _tuned_again(record: dict[Any, Any]) -> tuple[str, ...]:
@@ -517,7 +523,9 @@ def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
         caveats.append(f"{who} had one learning rate, so nothing was tuned: another rate may {what}.")
     is_tuned = bool((summary["learning_rate_edge"] != "only").any())
     if is_tuned:
-        caveats.append("Only the learning rate was tuned, on a coarse grid; all else stood still.")
+        caveats.append(
+            "Only the learning rate was tuned, on a coarse grid; other hyper-parameters were held fixed."
+        )
     if is_tuned and rests_on.tuning == rests_on.reporting:
         caveats.append(
             f"All seeds are {rests_on.reporting} seeds: the same ones choose the learning rates and "
@@ -616,7 +624,7 @@ def _facts(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _hyperparameters(experiment: dict[str, Any]) -> dict[str, str]:
-    """Return label → its rule and the hyper-parameters that stood still."""
+    """Return label → its rule and the hyper-parameters held fixed."""
     described = {}
     for label, optimizer in (experiment.get("optimizers") or {}).items():
         values = [

@@ -18,7 +18,7 @@ from optimlab.statistics.ranking import (
     reported_runs,
     widened_grid,
 )
-from optimlab.statistics.sentences import typical_run_learnt, verdict
+from optimlab.statistics.sentences import failures_of, typical_run_learnt, verdict
 from optimlab.statistics.sequential import level_of_look
 from optimlab.statistics.signed_rank import holm, signed_rank_p_value
 from optimlab.statistics.summary import Comparison, compare_optimizers
@@ -35,6 +35,7 @@ __all__ = [
     "choose_candidates",
     "compare_optimizers",
     "differences",
+    "failures_of",
     "fewest_seeds",
     "final_bands",
     "holm",

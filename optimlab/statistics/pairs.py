@@ -79,7 +79,7 @@ class Pair:
     seeds : the seeds that both have, copies once.
     rivals : how many pairs the setting has.
     ahead : each of `CLAIMS` → by how much the first is ahead in it, tuned again and again.
-    median_ahead : the same of the medians of the losses.
+    median_ahead : the same of the medians of the losses, or what is near them.
     equal_within : each claim about a loss → up to where a difference does not matter.
     """
 
@@ -214,8 +214,9 @@ def claim_weights(is_main: Sequence[bool]) -> Array:
 def _conclude(pair: Pair, name: str, sure: Family, place: int, level: float) -> None:
     """Add to a pair's row what follows from one estimate.
 
-    Two optimizers differ in a loss if their interquartile means do, and their medians, too: an
-    intersection–union test (Berger 1982, Multiparameter hypothesis testing and acceptance sampling).
+    Two optimizers differ in a loss if their interquartile means do, and the means of their middle
+    fifths, too, so that one noisy tail is no difference: an intersection–union test (Berger 1982,
+    Multiparameter hypothesis testing and acceptance sampling).
     """
     row, prefix, seeds = pair.row, CLAIMS[name], len(pair.seeds)
     value, error = pair.ahead[name].value, sure.standard_errors[place]

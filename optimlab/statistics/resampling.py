@@ -77,17 +77,22 @@ class Estimate:
 
 def interquartile_weights(size: int) -> Array:
     """Return the weights (size,) of sorted numbers in their interquartile mean."""
-    place = np.arange(size)
-    weights = np.clip(np.minimum(place + 1 - size / 4, 3 * size / 4 - place), 0, 1)
-    return weights / weights.sum()
+    return _middle(size, 0.5)
 
 
 def median_weights(size: int) -> Array:
-    """Return the weights (size,) of sorted numbers in their median."""
-    weights = np.zeros(size)
-    weights[(size - 1) // 2] += 0.5
-    weights[size // 2] += 0.5
-    return weights
+    """Return the weights (size,) of sorted numbers in the mean of their middle fifth.
+
+    It is near the median, but moves less when a seed is left out: the jackknife needs a smooth number.
+    """
+    return _middle(size, 0.2)
+
+
+def _middle(size: int, share: float) -> Array:
+    """Return the weights of the middle share of sorted numbers; those at its ends count in part."""
+    place, low = np.arange(size), size * (1 - share) / 2
+    weights = np.clip(np.minimum(place + 1, size - low) - np.maximum(place, low), 0, 1)
+    return weights / weights.sum()
 
 
 def mean_weights(size: int) -> Array:

@@ -90,7 +90,7 @@ class Retuned:
         return self._estimate(name, interquartile_weights)
 
     def median(self, name: str) -> Estimate:
-        """Return the median of a number of its runs."""
+        """Return about the median of a number of its runs: the mean of the middle fifth."""
         return self._estimate(name, median_weights)
 
     def _estimate(self, name: str, weigh: Callable[[int], Array]) -> Estimate:

@@ -202,22 +202,26 @@ def _praised(comparison: Comparison, name: str) -> str:
     return _with_failures(summary[summary["optimizer"] == name].iloc[0].to_dict())
 
 
+def failures_of(row: dict[Any, Any]) -> str:
+    """Return how many runs of an optimizer of the summary went wrong, in words; "" if none did."""
+    return _bad_runs({status: int(row[f"runs_{status}"]) for status in STATUSES[1:]}, row["seeds"])
+
+
 def _with_failures(row: dict[Any, Any]) -> str:
     """Return an optimizer and how many of its runs went wrong: no praise without that."""
-    bad = {status: int(row[f"runs_{status}"]) for status in STATUSES[1:]}
-    return (
-        f"{row['optimizer']} ({_bad_runs(bad, row['seeds'])})" if any(bad.values()) else row["optimizer"]
-    )
+    bad = failures_of(row)
+    return f"{row['optimizer']} ({bad})" if bad else str(row["optimizer"])
 
 
 def _bad_runs(counts: dict[str, int], of: int) -> str:
     """Return "7 of 18 runs diverged"."""
-    texts = [
-        f"{count} {'were ' if status == 'stuck' and count > 1 else 'was ' * (status == 'stuck')}{status}"
-        for status, count in counts.items()
-        if count
-    ]
-    return f"of {of} runs {join_words(texts)}"
+    texts: list[str] = []
+    for status, count in counts.items():
+        if count:
+            runs = f"{count} of {of} runs" if not texts else f"{count}"
+            was = ("was " if count == 1 else "were ") * (status == "stuck")
+            texts.append(f"{runs} {was}{status}")
+    return join_words(texts)
 
 
 def _at_most(p_values: Sequence[float] | pd.Series) -> str:

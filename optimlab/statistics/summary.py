@@ -342,14 +342,17 @@ def _with_retuned(summary: pd.DataFrame, retuning: Retuning) -> pd.DataFrame:
                 if other != chosen
             ]
             row |= {"chosen_share": shares.get(chosen, 0.0), "other_choices": ", ".join(others)}
-            row |= dict(zip(RETUNED, again.typical("worth").interval(LEVEL), strict=True))
+            value, low, high = again.typical("worth").interval(LEVEL)
+            if (again.values("worth") >= 0).all():
+                low = max(low, 0.0)  # a loss that never is negative
+            row |= dict(zip(RETUNED, (value, low, high), strict=True))
         rows.append(row)
     columns = ["optimizer", "chosen_share", "other_choices", *RETUNED]
     return summary.merge(pd.DataFrame(rows, columns=columns), on="optimizer", how="left")
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.005 else "< 1 %"
+    return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
 
 
 def _against_best(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

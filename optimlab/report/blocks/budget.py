@@ -84,8 +84,7 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         heading="What tuning buys",
         caption="What to expect if only so many learning rates of the grid are tried, drawn at random, "
         "and the best of them by the tuning seeds is kept. Bands and bars: 95 % bootstrap intervals "
-        "over the reported seeds. Who is left with a rate that ends worse than it began counts with "
-        "the loss of the start.",
+        "over the reported seeds. A rate that ends above its initial loss counts as the initial loss.",
         alt=f"Ranking and line chart. Losses after all trials: {vega.medians(comparison)}.",
         **vega.finish_parts(chart, (wide, narrow), [trials]),
         tables={"budget": table[COLUMNS]},

@@ -153,7 +153,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         f"a seed ({vega.seeds_shown(comparison.differences)}), both at their chosen learning rates. "
         "Diamonds: the difference between their interquartile means if both are tuned again and again, "
         "with its 95 % interval, of each pair by itself. At the right: the share of the seeds on which "
-        "the first wins, and the p-value, adjusted for all claims of this page."
+        "the first wins, and the p-value, adjusted for all claims about these optimizers."
         f"{_what_it_takes(still_open, has_both=len(set(pairs['setting'])) > 1)}",
         alt="Strip chart of differences, one row a pair.",
         **vega.finish(
