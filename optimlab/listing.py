@@ -68,9 +68,9 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
         table.add_row(*map(escape, (setting.label, setting.rule, others or "none", rates)))
     console.print(table)
     for each in experiment.problems:
-        network = getattr(each.problem, "network", None)
-        if network:
-            console.print(network.summary(), markup=False)
+        summary = getattr(each.problem, "summary", None)
+        if summary:
+            console.print(summary(), markup=False)
 
 
 def _experiments() -> Table:
@@ -99,7 +99,12 @@ def _problems() -> Table:
     table = _table("problem", "settings and defaults")
     for name, problem in PROBLEMS.items():
         about = inspect.getdoc(problem).splitlines()[0]  # type: ignore[union-attr]
-        settings = [f"{each.name} = {toml_value(each.default)}" for each in fields(problem)]
+        settings = [
+            f"# {each.name} is optional"
+            if each.default is None
+            else f"{each.name} = {toml_value(each.default)}"
+            for each in fields(problem)
+        ]
         table.add_row(name, escape("\n".join([about, *settings])))
     return table
 

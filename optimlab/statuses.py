@@ -26,7 +26,12 @@ class Status:
 
 
 OK = Status("ok", "it took all its steps, and learnt something", has_loss=True)
-STUCK = Status("stuck", "it ended no better than guessing", has_loss=True, fill={"alpha": 0.35})
+STUCK = Status(
+    "stuck",
+    "it ended no better than guessing, or than predicting the mean",
+    has_loss=True,
+    fill={"alpha": 0.35},
+)
 DIVERGED = Status("diverged", "the loss or a parameter became infinite or NaN", fill={"alpha": 1.0})
 FAILED = Status("failed", "the code raised an exception", fill={"alpha": 1.0, "hatch": "//////"})
 

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from optimlab.execution.sweep import sweep
 from optimlab.execution.workers import ThisProcess
 from optimlab.experiment import load as config
+from optimlab.experiment.load import ExperimentError
 from optimlab.progress import Progress
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -75,6 +77,17 @@ def load(file, **options):
 def tiny(folder, text=None, name="tiny", **plugins):
     """Write an experiment and its plug-ins to a folder, and load it."""
     return load(write(folder, text, name, **plugins))
+
+
+def mistakes_of(file, **options):
+    """Return what is wrong with a file, a line a mistake."""
+    with pytest.raises(ExperimentError) as caught:
+        load(file, **options)
+    lines = [f"{m.key}: {m.message}".removeprefix(": ") for m in caught.value.mistakes]
+    head = f"{file}: {len(lines)} mistakes" if len(lines) > 1 else ""
+    expected = "\n  ".join([head, *lines]) if head else f"{file}: {lines[0]}"
+    assert str(caught.value) == expected.replace("a\nb", r"a\nb")  # a name with a line break in it
+    return lines
 
 
 def silent():

@@ -21,7 +21,7 @@ FLOORS = [
     ["problems"],
     ["nn", "data", "optimizers"],
     ["files", "pool", "messages", "progress", "hints"],
-    ["errors", "formatting", "statuses"],
+    ["errors", "formatting", "metrics", "statuses"],
 ]
 LEVEL = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
 

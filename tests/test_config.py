@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sweeping import EXPERIMENTS, OWN, TINY_PROBLEM, document, load, optimlab, plugin, run, tiny, write
+from sweeping import (
+    EXPERIMENTS,
+    OWN,
+    TINY_PROBLEM,
+    document,
+    load,
+    mistakes_of,
+    optimlab,
+    plugin,
+    run,
+    tiny,
+    write,
+)
 
 from optimlab.experiment.load import ExperimentError, find
 from optimlab.experiment.spec import Experiment
@@ -24,17 +36,6 @@ NAME_RULE = (
 )
 DIGITS_KEYS = ", ".join(field.name for field in fields(Digits))
 FIVE = "SGD, Nesterov, AdaGrad, RMSprop, Adam"
-
-
-def mistakes_of(file, **options):
-    """Return what is wrong with a file, a line a mistake."""
-    with pytest.raises(ExperimentError) as caught:
-        load(file, **options)
-    lines = [f"{m.key}: {m.message}".removeprefix(": ") for m in caught.value.mistakes]
-    head = f"{file}: {len(lines)} mistakes" if len(lines) > 1 else ""
-    expected = "\n  ".join([head, *lines]) if head else f"{file}: {lines[0]}"
-    assert str(caught.value) == expected.replace("a\nb", r"a\nb")  # a name with a line break in it
-    return lines
 
 
 def test_digits_is_the_default_sweep_of_the_design():
@@ -240,7 +241,7 @@ ONE_PROBLEM_MISTAKE = [
     (("[problems]\na = 3",), "problems.a: must be a table, got 3"),
     (('[problems]\nname = "landscape"',), 'problems.name: must be a table, got "landscape"'),
     (("[[problems.a]]",), "problems.a: must be a table, got [{}]"),
-    (("[problems.a]",), 'problems.a.name: must be one of "digits", "landscape", got null'),
+    (("[problems.a]",), 'problems.a.name: must be one of "digits", "landscape", "table", got null'),
     (
         ('[problems.a.b]\nname = "landscape"',),
         'problems.a: a dot splits a key in TOML; quote the label: [problems."a.b"]',

@@ -86,7 +86,7 @@ def draw(kind, narrow=False):
 KINDS = {
     "traces": ({"epochs of training"}, {"training loss (nats)", "validation loss (nats)"}),
     "sensitivity": ({"", "learning rate"}, {"final validation loss (nats)", ""}),
-    "accuracy": ({"final test accuracy (percent of the images)"}, {""}),
+    "accuracy": ({"final test accuracy (percent of the samples)"}, {""}),
 }
 
 

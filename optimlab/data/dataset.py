@@ -114,6 +114,11 @@ class Split:
         if by == "stratified" and data.task != "classification":
             raise DataError("split.by", 'stratified is for classes; take "random"')
         sizes = {role: self._size(role, count) for role in ("validation", "test")}
+        fewest = data.outputs if by == "stratified" else 1
+        if sum(sizes.values()) + fewest > count:
+            text = f"asks for {sum(sizes.values()):,} rows for validation and test of {count:,} in all"
+            each = ", and each class needs one in training" if by == "stratified" else ""
+            raise DataError("split", f"{text}, which leaves no row for training{each}")
         if of_unit is None:
             parts = _cut(units, sizes, data.targets if by == "stratified" else None)
         else:
@@ -248,9 +253,9 @@ def prepare(
 def _fit(values: Array, scaling: Scaling) -> tuple[Array, Array]:
     """Return what is subtracted from each column, and by what it is divided then."""
     if scaling == "standard":
-        shift, stretch = values.mean(axis=0), values.std(axis=0)
-        # The deviation of equal numbers is their mean's rounding.
-        stretch = np.where(np.ptp(values, axis=0) == 0, 0, stretch)
+        is_constant = np.ptp(values, axis=0) == 0  # its mean and deviation have rounding errors
+        shift = np.where(is_constant, values[0], values.mean(axis=0))
+        stretch = np.where(is_constant, 0, values.std(axis=0))
     elif scaling == "minmax":
         shift, stretch = values.min(axis=0), np.ptp(values, axis=0)
     else:

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from optimlab.experiment.registry import load_rule
 from optimlab.experiment.runs import FinishedRun, FinishedStack
+from optimlab.metrics import metric_of
 from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
 from optimlab.training import METRICS, PROBLEM_METRICS, Recording, train
@@ -160,15 +161,14 @@ def _finish(stack: Stack, recording: Recording) -> FinishedStack:
     """Turn a recording into how each run ended, and the traces, run after run."""
     runs = []
     for place, run_id in enumerate(stack.run_ids):
-        final = {name: float(recording.metrics[name][-1, place]) for name in PROBLEM_METRICS}
+        final = {name: float(recording.metrics[name][-1, place]) for name in _finals(stack.problem)}
         diverged_at = int(recording.diverged_at[place])
         if diverged_at >= 0:
             reason = f"the loss or a parameter was not finite after step {diverged_at}"
             run = FinishedRun(run_id, "diverged", reason, max(diverged_at - 1, 0), final)
         elif final["train_loss"] >= stack.problem.stuck_loss:
-            reason = (
-                f"the final training loss is no better than guessing ({stack.problem.stuck_loss:.4g})"
-            )
+            baseline = f"{stack.problem.baseline} ({stack.problem.stuck_loss:.4g})"
+            reason = f"the final training loss is no better than {baseline}"
             run = FinishedRun(run_id, "stuck", reason, stack.record_at[-1], final)
         else:
             run = FinishedRun(run_id, "ok", "", stack.record_at[-1], final)
@@ -188,9 +188,14 @@ def _finish(stack: Stack, recording: Recording) -> FinishedStack:
     return FinishedStack(runs, traces)
 
 
+def _finals(problem: Problem) -> list[str]:
+    """Return the metrics that are kept of a run's end."""
+    return [*PROBLEM_METRICS, *(name for name in problem.extra_metrics if metric_of(name))]
+
+
 def failed(stack: Stack, reason: str) -> FinishedStack:
     """Return the stack with every run failed, and no traces."""
-    final = dict.fromkeys(PROBLEM_METRICS, np.nan)
+    final = dict.fromkeys(_finals(stack.problem), np.nan)
     runs = [FinishedRun(run_id, "failed", reason, 0, final) for run_id in stack.run_ids]
     empty = {name: np.empty(0) for name in ("epoch", *METRICS, *stack.problem.extra_metrics)}
     if stack.params_of:

@@ -18,6 +18,8 @@ LOOP = "optimlab.execution.stack"  # where the code that trains begins
 def problem_code(problem: Any) -> Code:
     """Return the code that trains on a problem, but for the rule: what the loop and the problem import.
 
+    The file of its data is among the sources, since it decides as they do.
+
     A problem from a script or from no file is left out, since it travels to the workers with its code:
     `script_digest` is for that.
 
@@ -32,9 +34,16 @@ def problem_code(problem: Any) -> Code:
     if file and name != "__main__":
         roots.append(Module(name, file))
     try:
-        return follow(*roots)
+        code = follow(*roots)
     except (ImportError, OSError, SyntaxError) as error:
         raise UserError(f"the code of the problem in {name} cannot be followed: {error}") from error
+    data = getattr(problem, "file", None)
+    if data:
+        try:
+            code.sources[f"data {data.name}"] = data.read_bytes()
+        except OSError as error:
+            raise UserError(f"{data} cannot be read: {error.strerror}") from error
+    return code
 
 
 def script_digest(problem: Any) -> str:

@@ -26,18 +26,19 @@ from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
 
+from optimlab.data import DATASETS
+from optimlab.data.files import SUFFIXES, File
 from optimlab.errors import Interrupted, UserError, printable
 from optimlab.experiment.mixing import ADVICE, mixes_runs
 from optimlab.experiment.registry import hyperparameters, load_rule
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
-from optimlab.experiment.validation import Mistake, show, unknown, validate
+from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
 from optimlab.files import read_regular
 from optimlab.messages import warn
 from optimlab.optimizers import RANGES, RULES
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import PROBLEMS
-from optimlab.problems.base import Problem
 
 # What no computer should be asked for by mistake. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.
@@ -268,7 +269,7 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
     seeds = _sound(Seeds, raw.get("seeds", {}))
     if seeds and seeds.tuning + seeds.reporting == 0:
         mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
-    problems = _check_problems(raw, mistakes)
+    problems = _check_problems(raw, path.parent, mistakes)
     problems = _check_training(raw.get("training"), problems, mistakes)
     optimizers = _check_optimizers(raw, path.parent, pool, seconds, mistakes)
     for problem, setting in itertools.product(problems, optimizers):
@@ -306,14 +307,14 @@ def _sound(kind: Any, value: Any) -> Any:
     return validate(kind, value, "", [])
 
 
-def _check_problems(raw: dict[str, Any], mistakes: list[Mistake]) -> list[ProblemSetting]:
+def _check_problems(raw: dict[str, Any], folder: Path, mistakes: list[Mistake]) -> list[ProblemSetting]:
     """Return the sound problems, of [problem] or of [problems.<label>]; their schedules are to come."""
     if ("problem" in raw) == ("problems" in raw):
         text = "must be given: either one [problem], or a table [problems.<label>] for each of several"
         mistakes.append(Mistake("problem", text))
         return []
     if "problem" in raw:
-        setting = _check_problem("problem", None, raw["problem"], mistakes)
+        setting = _check_problem("problem", None, raw["problem"], folder, mistakes)
         return [setting] if setting else []
     tables = raw["problems"]
     settings: list[ProblemSetting] = []
@@ -322,7 +323,7 @@ def _check_problems(raw: dict[str, Any], mistakes: list[Mistake]) -> list[Proble
         if not LEGAL_NAME.fullmatch(label):
             mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
             continue
-        setting = _check_problem(key, label, table, mistakes)
+        setting = _check_problem(key, label, table, folder, mistakes)
         if setting:
             twins = [f"problems.{s.label}" for s in settings if s.problem == setting.problem]
             mistakes += [Mistake(key, f"is the same problem as {twin}") for twin in twins]
@@ -331,12 +332,12 @@ def _check_problems(raw: dict[str, Any], mistakes: list[Mistake]) -> list[Proble
 
 
 def _check_problem(
-    key: str, label: str | None, table: Any, mistakes: list[Mistake]
+    key: str, label: str | None, table: Any, folder: Path, mistakes: list[Mistake]
 ) -> ProblemSetting | None:
     if not isinstance(table, dict):
         return None
     settings = dict(table)
-    name = settings.pop("name", None)
+    name = settings.pop("name", "table" if "data" in settings else None)
     known_name = isinstance(name, str) and name in PROBLEMS
     kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
     legal = {field.name for kind in kinds for field in fields(kind)}
@@ -346,19 +347,62 @@ def _check_problem(
         return None
     if not known_name:
         names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
-        mistakes.append(Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}"))
+        hint = f'; did you mean data = "{name}"?' if isinstance(name, str) and name in DATASETS else ""
+        mistakes.append(Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}{hint}"))
         return None
     found: list[Mistake] = []
-    problem: Problem | None = validate(PROBLEMS[name], settings, key, found)
+    problem = read_problem(PROBLEMS[name], settings, key, folder, found)
     known = settings.keys() & legal
-    sound = {one: settings[one] for one in known if _sound(PROBLEMS[name], {one: settings[one]})}
-    conflicts = _sound(PROBLEMS[name], sound).check()
-    found += [Mistake(f"{key}.{one}", message) for one, message in conflicts.items()]
+    sound = {
+        one: settings[one]
+        for one in known
+        if read_problem(PROBLEMS[name], {one: settings[one]}, "", folder, []) is not None
+    }
+    conflicts = read_problem(PROBLEMS[name], sound, "", folder, [])
+    told = {mistake.key for mistake in found}
+    for one, message in conflicts.check().items() if conflicts else ():
+        if f"{key}.{one}" not in told:
+            found.append(Mistake(f"{key}.{one}", message))
     if problem and not found and problem.run_bytes > MOST_RUN_BYTES:
         text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
         found.append(Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
     mistakes += found
-    return None if problem is None or found else ProblemSetting(label or name, name, problem, ())
+    return (
+        None
+        if problem is None or found
+        else ProblemSetting(label or _label(name, problem), name, problem, ())
+    )
+
+
+def _label(name: str, problem: Any) -> str:
+    """Return the label of an experiment's only problem: its data's name, or its own."""
+    stem = Path(str(getattr(problem, "data", ""))).stem
+    return stem if LEGAL_NAME.fullmatch(stem) else name
+
+
+def read_problem(
+    kind: type, settings: Mapping[str, Any], key: str, folder: Path, mistakes: list[Mistake]
+) -> Any:
+    """Return the problem of a table, and of the tables in it; None, and the mistakes, if it is wrong."""
+    count = len(mistakes)
+    problem = validate(kind, settings, key, mistakes)
+    parts: dict[str, Any] = {}
+    for name, (tag, kinds) in getattr(kind, "PARTS", {}).items():
+        value = settings.get(name)
+        if problem is None or value is None:
+            continue
+        if isinstance(value, list):
+            parts[name] = tuple(
+                resolve(each, tag, kinds, f"{key}.{name}[{place}]", mistakes)
+                for place, each in enumerate(value, start=1)
+            )
+        else:
+            parts[name] = resolve(value, tag, kinds, f"{key}.{name}", mistakes)
+    if problem is None or len(mistakes) > count:
+        return None
+    if isinstance(data := settings.get("data"), str) and data.endswith(SUFFIXES):
+        parts["data"] = File(data, folder.resolve())
+    return replace(problem, **parts)
 
 
 def _split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mistake]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ MESSAGES = {
     "dataclass_type": "must be a table",
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
     "less_than_equal": "must be at most {le:,g}",
     "finite_number": "must be finite",
     "literal_error": "must be {expected}",
@@ -79,6 +81,33 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
     return None
 
 
+def resolve(value: Any, tag: str, kinds: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> Any:
+    """Return a table, or the name of a kind with the usual settings, as one of the kinds.
+
+    Adds what is wrong to `mistakes` and returns None where it is none.
+
+    Parameters
+    ----------
+    value : what the file holds.
+    tag : the key of the table that names the kind; without it, the first one is meant.
+    kinds : name → dataclass.
+    key : where it stands in the file.
+    mistakes : is added to.
+    """
+    table = {tag: value} if isinstance(value, str) else value
+    if not isinstance(table, dict):
+        mistakes.append(Mistake(key, f"must be a table or a name, got {show(value)}"))
+        return None
+    settings = dict(table)
+    name = settings.pop(tag, next(iter(kinds)))
+    if not isinstance(name, str) or name not in kinds:
+        where = key if isinstance(value, str) else f"{key}.{tag}"
+        names = ", ".join(f'"{kind}"' for kind in kinds)
+        mistakes.append(Mistake(where, f"must be one of {names}, got {show(name)}"))
+        return None
+    return validate(kinds[name], settings, key, mistakes)
+
+
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
@@ -108,7 +137,7 @@ def show(value: Any) -> str:
 def _location(detail: Any) -> list[int | str]:
     """Return where a mistake is, without the branch of a union that pydantic tried."""
     location = list(detail["loc"])
-    branches = ("int", "constrained-int", "literal['epoch']")
+    branches = ("int", "constrained-int", "literal['epoch']", "str", "tuple[str, ...]")
     is_key = detail["type"] in UNKNOWN_KEY  # and may be called like a branch
     return location if is_key or not location or location[-1] not in branches else location[:-1]
 
@@ -125,6 +154,8 @@ def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
     """Return the keys that the table at this place may have."""
     place = schema
     for part in [*location, None]:
+        if "anyOf" in place:  # it, or null
+            place = place["anyOf"][0]
         if "$ref" in place:
             place = schema["$defs"][place["$ref"].rsplit("/", 1)[-1]]
         if part is not None:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
+from annotated_types import Gt, Le, Lt
 
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.parameters import Workspace
@@ -408,3 +409,37 @@ class Activated:
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         return self.activation.backward(gradient, self.workspace)
+
+
+# What a file may put between blocks of Dense and activation: settings, which build the layer.
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropoutSettings:
+    """See `Dropout`."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    layer: Literal["dropout"] = "dropout"
+    rate: Annotated[float, Gt(0), Lt(1)] = 0.5
+
+    def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
+        """Return the layer after so many features."""
+        return Dropout(name, features, dtype, self.rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNormSettings:
+    """See `LayerNorm`."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    layer: Literal["layer_norm"] = "layer_norm"
+    eps: Annotated[float, Gt(0), Le(1)] = 1e-5
+
+    def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
+        """Return the layer after so many features."""
+        return LayerNorm(name, features, dtype, self.eps)
+
+
+LAYERS: dict[str, type] = {"dropout": DropoutSettings, "layer_norm": LayerNormSettings}

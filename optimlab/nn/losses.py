@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from annotated_types import Gt, Le
@@ -29,10 +29,12 @@ class Loss(Protocol):
     ----------
     task : what it is for: "classification" or "regression".
     link : what it does to the outputs first, for people; "" for nothing.
+    unit : of the loss; "" where it has none.
     """
 
     task: ClassVar[str]
     link: ClassVar[str]
+    unit: ClassVar[str]
 
     def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
         """Return the loss (R,) and its gradient by the outputs (R, C, B), which may be overwritten."""
@@ -51,12 +53,17 @@ class Loss(Protocol):
         """Return the loss of the best outputs that look at no feature."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CrossEntropy:
     """−log softmax(z)[label], with z the outputs: `cross_entropy_and_gradient`; and the accuracy."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
     task: ClassVar[str] = "classification"
     link: ClassVar[str] = "softmax"
+    unit: ClassVar[str] = "nats"
+
+    name: Literal["cross_entropy"] = "cross_entropy"
 
     def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
         return cross_entropy_and_gradient(outputs, targets)
@@ -107,12 +114,17 @@ def _regression_metrics(
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SquaredError:
     """(y − t)², the mean over the targets t, with y the outputs; and R² and RMSE."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
     task: ClassVar[str] = "regression"
     link: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+
+    name: Literal["squared_error"] = "squared_error"
 
     def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
         outputs -= targets
@@ -134,7 +146,7 @@ class SquaredError:
         return float(targets.var(axis=-1, dtype=np.float64).mean())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Huber:
     """e² / 2 for |e| ≤ δ and else δ (|e| − δ/2), with e = y − t; the mean over the targets.
 
@@ -147,9 +159,13 @@ class Huber:
     Huber (1964), Robust estimation of a location parameter.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
     task: ClassVar[str] = "regression"
     link: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
 
+    name: Literal["huber"] = "huber"
     delta: Annotated[float, Gt(0), Le(1e6)] = 1.0
 
     def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:

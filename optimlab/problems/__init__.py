@@ -2,7 +2,8 @@
 
 from optimlab.problems.digits import Digits
 from optimlab.problems.landscapes import Landscape
+from optimlab.problems.tables import Table
 
-PROBLEMS = {"digits": Digits, "landscape": Landscape}
+PROBLEMS = {"digits": Digits, "landscape": Landscape, "table": Table}
 
-__all__ = ["PROBLEMS", "Digits", "Landscape"]
+__all__ = ["PROBLEMS", "Digits", "Landscape", "Table"]

@@ -35,6 +35,14 @@ class Problem(Protocol):
         """Final training loss at or above which a run is no better than chance."""
 
     @property
+    def baseline(self) -> str:
+        """What a run at the `stuck_loss` is no better than, in words, such as "guessing"."""
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of the loss; "" where it has none."""
+
+    @property
     def extra_metrics(self) -> tuple[str, ...]:
         """Names of metrics that `evaluate` returns beside `optimlab.training.PROBLEM_METRICS`."""
 

@@ -228,6 +228,16 @@ class Landscape:
         return np.inf
 
     @property
+    def baseline(self) -> str:
+        """What a run is no better than that is stuck, as here none is."""
+        return "its start"
+
+    @property
+    def loss_unit(self) -> str:
+        """The height has none."""
+        return ""
+
+    @property
     def extra_metrics(self) -> tuple[str, ...]:
         """The coordinates of a run are in its traces."""
         return ("x", "y")

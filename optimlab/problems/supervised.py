@@ -206,6 +206,11 @@ class Supervised:
         return STUCK_SHARE * self.objective.blind(self.parts["train"].targets.T)
 
     @property
+    def loss_unit(self) -> str:
+        """The unit of the loss; "" where it has none."""
+        return self.objective.unit
+
+    @property
     def baseline(self) -> str:
         """What a run of the `stuck_loss` is no better than."""
         return "guessing" if self.objective.task == "classification" else "predicting the mean"

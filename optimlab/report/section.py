@@ -12,6 +12,7 @@ import pandas as pd
 
 from optimlab import hints, statistics
 from optimlab.formatting import duration, join_words, number, p_value_text, short, split_name
+from optimlab.metrics import R2, REPORTED, Metric
 from optimlab.report.article import ArticleSection
 from optimlab.report.blocks import Chart
 from optimlab.report.blocks.paths import PathsReport
@@ -274,8 +275,9 @@ def _columns(comparison: Comparison) -> list[Column]:
         columns.append(Column("Untuned, at its textbook rate"))
     if _is_tested(summary):
         columns.append(Column("Final test loss"))
-    if rests_on.accuracy:
-        columns.append(Column(f"Final {split_name(rests_on.accuracy)} accuracy", "descending"))
+    for metric, split in _measures(comparison):
+        head = f"Final {split_name(split)} {metric.label}"
+        columns.append(Column(head, "descending" if metric.is_higher_better else "ascending"))
     if _is_timed(summary):
         columns.append(Column("Epochs to 95 % validation accuracy"))
     return [*columns, Column("Stuck, diverged, failed")]
@@ -311,11 +313,8 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
         )
     if _is_tested(summary):
         cells.append(_spread_cell(record, "test_loss", again=_on_test(record)))
-    if comparison.basis.accuracy:
-        low, high = (100 * record[f"final_accuracy_interval_{end}"] for end in ("low", "high"))
-        median = 100 * record["final_accuracy_median"]
-        interval = _interval(_fixed(low), _fixed(high), seeds)
-        cells.append(Cell(_fixed(median, " %"), (interval,), median))
+    for metric, _ in _measures(comparison):
+        cells.append(_measure_cell(metric, record, seeds))
     if _is_timed(summary):
         cells.append(_epochs_cell(record))
     counts = {status: record[f"runs_{status}"] for status in STATUSES[1:]}
@@ -327,6 +326,30 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
     below = tuple(line for line in (share, f"grid: {_count(on_grid, grid)}") if line)
     cells.append(Cell(bad, below, sum(counts.values())))
     return cells
+
+
+def _measures(comparison: Comparison) -> list[tuple[Metric, str]]:
+    """Return the metrics beside the loss, and the split that each is reported of."""
+    measures = comparison.basis.measures
+    return [(metric, measures[metric.name]) for metric in REPORTED if metric.name in measures]
+
+
+def _measure_cell(metric: Metric, record: dict[Any, Any], seeds: int) -> Cell:
+    """Return the median of a metric beside the loss, with its interval."""
+    ends = ("median", "interval_low", "interval_high")
+    middle, low, high = (record[f"final_{metric.name}_{end}"] for end in ends)
+    if metric.is_share:
+        interval = _interval(_fixed(100 * low), _fixed(100 * high), seeds)
+        return Cell(_fixed(100 * middle, " %"), (interval,), 100 * middle)
+    if metric is R2:
+        low, high, text = (_three_places(value) for value in (low, high, middle))
+    else:
+        low, high, text = (number(value) for value in (low, high, middle))
+    return Cell(text, (_interval(low, high, seeds),), middle)
+
+
+def _three_places(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
 
 
 def _chosen(record: dict[Any, Any]) -> tuple[str, ...]:

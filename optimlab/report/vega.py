@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from optimlab import metrics
 from optimlab.formatting import number
 from optimlab.report.style import CHART_CONFIG, GREY, INK, Look
 from optimlab.report.ticks import FEWEST_TICKS, log_ticks
@@ -20,12 +21,11 @@ MOST_RECORDS = 120  # of a run; longer traces are thinned evenly
 MOST_SEEDS = 50  # of an optimizer at a learning rate
 WIDTH = 700  # of a part of a chart, until the page makes it as wide as there is room
 METRICS = {
-    "validation_loss": "validation loss",
-    "train_loss": "training loss",
-    "test_loss": "test loss",
-    "validation_accuracy": "validation accuracy",
-    "train_accuracy": "training accuracy",
-    "test_accuracy": "test accuracy",
+    **{
+        f"{split}_{metric}": metrics.title(f"{split}_{metric}")
+        for metric in metrics.ALL
+        for split in ("validation", "train", "test")
+    },
     "gradient_norm": "gradient norm",
 }
 SETTINGS = {"tuned": "tuned", "default": "textbook default"}

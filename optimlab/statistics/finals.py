@@ -10,13 +10,13 @@ import re
 import numpy as np
 import pandas as pd
 
+from optimlab.metrics import metric_of
 from optimlab.statuses import WITH_LOSS
 
 Array = np.ndarray
 
 FINAL = "mean:5"
 LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
-METRIC = re.compile("_(loss|accuracy)$")
 SHARE = 3  # at most the last third of a run is averaged: what comes before is no end
 
 
@@ -43,7 +43,7 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
     if final == "last":
         return runs
     known = {name for name in runs if runs[name].notna().any()}
-    metrics = [name for name in map(str, traces) if f"final_{name}" in known and METRIC.search(name)]
+    metrics = [name for name in map(str, traces) if f"final_{name}" in known and metric_of(name)]
     ended = runs.loc[runs["status"].isin(WITH_LOSS), "run_id"]
     is_end = (traces["step"] > 0) & traces["run_id"].isin(ended)
     records = traces.loc[is_end, ["run_id", "step", *metrics]]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.metrics import REPORTED, Metric
 from optimlab.statuses import WITH_LOSS
 
 Array = np.ndarray
@@ -33,15 +34,20 @@ class Basis:
     Attributes
     ----------
     loss : the split whose final loss decides, "validation", or "train" where there is no validation.
-    accuracy : the split whose accuracy is reported, "test" or the next best; None without any.
+    measures : metric beside the loss → the split that it is reported of, "test" or the next best.
     tuning, reporting : the roles of the seeds that choose candidates and that give the numbers; the
         same where the experiment has seeds of one role only.
     """
 
     loss: str
-    accuracy: str | None
+    measures: Mapping[str, str]
     tuning: str
     reporting: str
+
+    @property
+    def accuracy(self) -> str | None:
+        """The split whose accuracy is reported; None without any."""
+        return self.measures.get("accuracy")
 
 
 def basis(runs: pd.DataFrame) -> Basis:
@@ -53,10 +59,12 @@ def basis(runs: pd.DataFrame) -> Basis:
     roles = set(runs["role"].unique())
     return Basis(
         loss="validation" if filled("final_validation_loss") else "train",
-        accuracy=next(
-            (split for split in ("test", "validation", "train") if filled(f"final_{split}_accuracy")),
-            None,
-        ),
+        measures={
+            metric.name: split
+            for metric in REPORTED
+            for split in ("train", "validation", "test")  # the last one stays
+            if filled(f"final_{split}_{metric.name}")
+        },
         tuning="tuning" if "tuning" in roles else "reporting",
         reporting="reporting" if "reporting" in roles else "tuning",
     )
@@ -99,15 +107,15 @@ def scores(runs: pd.DataFrame) -> pd.Series:
     return losses.where(runs["status"] != "stuck", np.fmax(losses, worst_ok))
 
 
-def accuracies(runs: pd.DataFrame) -> pd.Series:
-    """Return each run's final accuracy; 0 where it diverged or failed: it names no image rightly.
+def measured(runs: pd.DataFrame, metric: Metric) -> pd.Series:
+    """Return each run's final accuracy, R² or RMSE; the worst there is where it diverged or failed.
 
-    All NaN where the table has no accuracy.
+    All NaN where the table has none.
     """
-    split = basis(runs).accuracy
+    split = basis(runs).measures.get(metric.name)
     if split is None:
         return pd.Series(np.nan, runs.index)
-    return runs[f"final_{split}_accuracy"].where(np.isfinite(final_losses(runs)), 0)
+    return runs[f"final_{split}_{metric.name}"].where(np.isfinite(final_losses(runs)), metric.worst)
 
 
 def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:

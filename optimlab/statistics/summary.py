@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.metrics import REPORTED
 from optimlab.statistics.failures import share_interval
 from optimlab.statistics.finals import FINAL, with_finals
 from optimlab.statistics.intervals import (
@@ -23,11 +24,11 @@ from optimlab.statistics.ranking import (
     CANDIDATE,
     SETTINGS,
     Basis,
-    accuracies,
     at_default,
     basis,
     choose_candidates,
     final_losses,
+    measured,
     quantile,
     reported_runs,
     scores,
@@ -150,14 +151,17 @@ def judged(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    The table with ``loss``, ``score`` and ``accuracy``, as `optimlab.statistics.ranking` has them;
+    The table with ``loss``, ``score``, ``accuracy``, ``r2`` and ``rmse``, as
+    `optimlab.statistics.ranking` has them;
     ``start``, the loss of the seed's start; ``worth``, the score, but no higher than the start; ``bad``,
     1 for a run that is not ok; ``test_loss`` and ``test_worth``, the same of the test set, NaN unless a
     validation loss decides; ``epochs`` to the target accuracy, NaN where there is none; and
     ``fingerprint``, a number that two runs share if their records are the same.
     """
     rests_on = basis(runs)
-    runs = runs.assign(loss=final_losses(runs), score=scores(runs), accuracy=accuracies(runs))
+    runs = runs.assign(loss=final_losses(runs), score=scores(runs))
+    for metric in REPORTED:
+        runs[metric.name] = measured(runs, metric)
     runs["bad"] = (runs["status"] != "ok").astype(float)
     runs["epochs"] = _epochs_to_target(runs, traces)
     runs["start"] = _starts(runs, traces, f"{rests_on.loss}_loss")
@@ -273,6 +277,9 @@ def _summarize(
         row |= {"reported_on": rests_on.reporting, "loss": rests_on.loss}
         row |= _spread(mine["loss"], "final_loss", draws)
         row |= {"accuracy": rests_on.accuracy, **_spread(mine["accuracy"], "final_accuracy", draws)}
+        for name in ("r2", "rmse"):
+            if name in rests_on.measures:
+                row |= _spread(mine[name], f"final_{name}", draws)
         row |= _epochs(mine, last_epoch)
         row |= _spread(mine["test_loss"], "test_loss", draws)
         row |= {"default_learning_rate": defaults.get(optimizer, np.nan), "default_seeds": len(own)}

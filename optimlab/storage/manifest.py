@@ -42,6 +42,7 @@ class AboutProblem(BaseModel):
     steps_per_epoch: Positive | None = None
     stuck_loss: Finite | None = None
     extra_metrics: list[str] = []
+    loss_unit: str | None = None
     dtype: Literal["float32", "float64"] = "float64"
 
 
@@ -240,6 +241,7 @@ def _about(setting: ProblemSetting) -> AboutProblem:
         steps_per_epoch=problem.steps_per_epoch,
         stuck_loss=problem.stuck_loss if math.isfinite(problem.stuck_loss) else None,
         extra_metrics=list(problem.extra_metrics),
+        loss_unit=problem.loss_unit,
         dtype=np.dtype(problem.dtype).name,  # type: ignore[arg-type]  # one of the two
     )
 

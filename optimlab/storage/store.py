@@ -36,6 +36,7 @@ from optimlab.experiment.runs import RUN_COLUMNS, FinishedRun, FinishedStack, Ru
 from optimlab.experiment.spec import Experiment
 from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
 from optimlab.messages import warn
+from optimlab.metrics import metric_of
 from optimlab.problems.base import Problem
 from optimlab.storage.environment import computing, describe_computing
 from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
@@ -454,7 +455,9 @@ def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> 
     names = sorted(others - RUN_COLUMNS.keys())
     text = codecs.getwriter("utf-8")(file, "backslashreplace")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*RUN_COLUMNS, *names])
+    extra = [name for about in manifest.problems.values() for name in about.extra_metrics]
+    finals = list(dict.fromkeys(f"final_{name}" for name in extra if metric_of(name)))
+    writer.writerow([*RUN_COLUMNS, *finals, *names])
     for group in groups:
         for run, end in group.ends:
             about = optimizers[run.optimizer]
@@ -463,9 +466,9 @@ def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> 
                 **{name: getattr(run, name) for name in WHOSE},
                 "rule": about.rule,
                 **{name: getattr(end, name) for name in ("status", "reason", "steps")},
-                **{f"final_{name}": end.final[name] for name in PROBLEM_METRICS},
+                **{f"final_{name}": value for name, value in end.final.items()},
             }
-            writer.writerow([as_cell(values.get(name)) for name in (*RUN_COLUMNS, *names)])
+            writer.writerow([as_cell(values.get(name)) for name in (*RUN_COLUMNS, *finals, *names)])
 
 
 def _fill_traces(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from optimlab.experiment.runs import RUN_COLUMNS
+from optimlab.metrics import metric_of
 from optimlab.training import METRICS
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def read_runs(content: bytes, numbers: Collection[str] = ()) -> pd.DataFrame:
 
     table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
     types = dict.fromkeys(numbers, float) | NUMBERS
+    types |= {name: float for name in map(str, table) if metric_of(name)}
     for name in table.columns.difference([*LABELS, *types]):
         table[name] = table[name].str.removeprefix(QUOTE)
     for name, kind in types.items():
@@ -96,6 +98,7 @@ def read_records(content: bytes) -> pd.DataFrame:
     except (OSError, pa.ArrowException) as error:
         raise ValueError(str(error)) from error
     texts = dict.fromkeys(table.columns.intersection(TEXTS), str)
-    numbers = dict.fromkeys(table.columns.intersection([*TRACE_SCHEMA.names, *METRICS]), float)
+    known = [name for name in table if name in TRACE_SCHEMA.names or metric_of(str(name))]
+    numbers = dict.fromkeys(known, float)
     integers = dict.fromkeys(table.columns.intersection(["seed"]), int)
     return table.astype(numbers | integers | texts)

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
+from optimlab.metrics import metric_of
 from optimlab.report import vega
 from optimlab.report.figures.plots import clock_of
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
-IS_LOG = "(log_y && indexof(metric, 'accuracy') < 0)"  # accuracies crowd at 1, where logarithms are flat
+# Accuracies and R² crowd at 1, where logarithms are flat, and an R² may be negative.
+IS_LOG = "(log_y && indexof(metric, 'accuracy') < 0 && indexof(metric, 'r2') < 0)"
 MOST_ROWS = 30_000  # of the table: where there are many runs, fewer records of each are shown
 
 
@@ -31,9 +32,9 @@ def traces_chart(
     metrics = [name for name in METRICS if name in table and table[name].notna().any()]
     if table.empty or f"{comparison.basis.loss}_loss" not in metrics:
         return
-    for name in metrics:  # a run that diverged counts as infinite, or as naming no image rightly
-        if name.endswith(("loss", "accuracy")):
-            table[name] = table[name].fillna(np.inf if name.endswith("loss") else 0)
+    for name in metrics:  # a run that diverged counts as the worst there is
+        if metric := metric_of(name):
+            table[name] = table[name].fillna(metric.worst)
     columns = ["setting", "optimizer", "seed", "step", "epoch", *metrics]
     names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
     boxes, is_shown, hidden = palette.shown()

@@ -211,7 +211,7 @@ def accuracy_figure(
         axes.set_yticks(range(len(names)), names)
         axes.set(
             ylim=(len(names) - 0.5, -0.5),
-            xlabel=f"final {split_name(split)} accuracy (percent of the images)",
+            xlabel=f"final {split_name(split)} accuracy (percent of the samples)",
         )
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.grid(visible=False, axis="y")

@@ -1,0 +1,63 @@
+"""The metrics of a problem, declared once: what each is called, and which way is better.
+
+A column of the traces is a split and a metric, such as ``validation_loss``; ``final_…`` in runs.csv.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that tells how good parameters are on a split.
+
+    Attributes
+    ----------
+    name : in columns.
+    label : in words.
+    is_higher_better : which way is better.
+    worst : what a run counts with that has no number, since it diverged or failed.
+    is_share : whether it is shown in percent.
+    """
+
+    name: str
+    label: str
+    is_higher_better: bool = False
+    worst: float = float("inf")
+    is_share: bool = False
+
+
+LOSS = Metric("loss", "loss")
+ACCURACY = Metric("accuracy", "accuracy", is_higher_better=True, worst=0.0, is_share=True)
+R2 = Metric("r2", "R²", is_higher_better=True, worst=float("-inf"))
+RMSE = Metric("rmse", "RMSE")
+
+ALL = {metric.name: metric for metric in (LOSS, ACCURACY, R2, RMSE)}
+REPORTED = (ACCURACY, R2, RMSE)  # beside the loss, in this order
+
+
+def metric_of(column: str) -> Metric | None:
+    """Return the metric of a column; None for a column of another kind.
+
+    Examples
+    --------
+    >>> metric_of("final_test_r2").label
+    'R²'
+    """
+    split, _, name = column.removeprefix("final_").partition("_")
+    return ALL.get(name) if split in SPLITS else None
+
+
+def title(column: str) -> str:
+    """Return what a column of a metric is called.
+
+    Examples
+    --------
+    >>> title("train_loss")
+    'training loss'
+    """
+    split, _, name = column.removeprefix("final_").partition("_")
+    return f"{SPLITS[split]} {ALL[name].label}"

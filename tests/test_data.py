@@ -1,0 +1,435 @@
+"""Data: splits and scaling, files with all their faults, and what an experiment's file says of them."""
+# ruff: noqa: E501  # a case stands on one line, however long its message
+
+import io
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import datasets
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sweeping import load, mistakes_of, write
+
+from optimlab.data import DATASETS, DataError, Dataset, Split
+from optimlab.data.dataset import prepare
+from optimlab.data.files import File, Reading, read_file
+from optimlab.experiment.identity import problem_code
+from optimlab.problems import Table
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def classes(*counts):
+    """Return a data set with so many rows of each class, whose feature is the number of the row."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rng(5).shuffle(labels)
+    features = np.arange(len(labels), dtype=float)[:, None]
+    return Dataset("classification", features, labels, tuple("abcdefgh"[: len(counts)]))
+
+
+def numbers(rows, **more):
+    features = rng(3).normal(size=(rows, 2))
+    return Dataset("regression", features, features @ [[1.0], [2.0]], **more)
+
+
+# Splits
+
+
+@pytest.mark.parametrize("by", ["stratified", "random", "order"])
+@pytest.mark.parametrize(
+    ("sizes", "expected"), [((0.2, 0.2), (20, 20)), ((13, 0.1), (13, 10)), ((0.25, 0), (25, 0))]
+)
+def test_a_split_parts_the_rows(by, sizes, expected):
+    validation, test = sizes
+    parts = Split(validation=validation, test=test, by=by).rows(classes(70, 20, 10), rng())
+    assert [len(parts.get(role, ())) for role in ("validation", "test")] == list(expected)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(100))
+
+
+def test_a_stratified_split_gives_each_part_its_share_of_each_class():
+    data = classes(70, 20, 9, 1)
+    for seed in range(20):
+        parts = Split().rows(data, rng(seed))
+        for role, share in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
+            counts = np.bincount(data.targets[parts[role]], minlength=4)
+            assert (np.abs(counts - share * np.array([70, 20, 9, 1])) <= 1.01).all(), role
+        assert (data.targets[parts["train"]] == 3).any()  # the one row of its class
+
+
+def test_another_seed_draws_another_split_and_the_order_is_the_file_s():
+    data = classes(50, 50)
+    first, again, other = (Split().rows(data, rng(seed))["test"] for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    parts = Split(by="order").rows(data, rng())
+    assert [(part[0], part[-1]) for part in parts.values()] == [(0, 59), (60, 79), (80, 99)]
+
+
+def test_groups_stay_together():
+    groups = np.array([f"g{k}" for k in np.repeat(np.arange(12), 5)], object)
+    data = numbers(60, groups={"site": groups})
+    seen = set()
+    for seed in range(10):
+        parts = Split(by="group:site").rows(data, rng(seed))
+        of = {role: set(groups[rows]) for role, rows in parts.items()}
+        assert not any(one & other for one, other in itertools.combinations(of.values(), 2))
+        assert [len(parts[role]) for role in ("validation", "test")] == [15, 15]
+        seen.add(tuple(sorted(of["test"])))
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize(
+    ("split", "data", "key", "message"),
+    [
+        ({"validation": 0}, classes(5, 5), "split.validation", "gives validation no row: 0 of 10 rows"),
+        ({"validation": 0.01}, classes(5, 5), "split.validation", "no row: 0.01 of 10 rows"),
+        ({"test": 0.04}, classes(5, 5), "split.test", "gives the test no row: 0.04 of 10 rows"),
+        ({"validation": 1.5}, classes(5, 5), "split.validation", "a share below 1 or a whole number"),
+        ({"validation": 5, "test": 5}, classes(5, 5), "split", "leaves no row"),
+        (
+            {"by": "weekday"},
+            classes(5, 5),
+            "split.by",
+            "must be one of stratified, random, order, group:",
+        ),
+        ({"by": "stratified"}, numbers(9), "split.by", "stratified is for classes"),
+        ({"by": "group:x"}, numbers(9), "split.by", "there is no column 'x'"),
+        ({"by": "order"}, classes(9, 1), "split", "leaves no row of b for training"),
+    ],
+)
+def test_a_split_that_cannot_be_is_a_mistake(split, data, key, message):
+    if split.get("by") == "order":  # the row of its class is the last one
+        data = Dataset("classification", data.features, np.sort(data.targets), data.class_names)
+    with pytest.raises(DataError, match=message.replace("(", r"\(")) as error:
+        Split(**split).rows(data, rng())
+    assert error.value.key in (key, "split.validation")
+
+
+def test_a_target_that_is_constant_in_training_is_a_mistake():
+    data = Dataset("regression", rng().normal(size=(10, 1)), np.full((10, 1), 3.0), target_names=("y",))
+    with pytest.raises(DataError, match="y is 3 in every row of training"):
+        Split().rows(data, rng())
+
+
+# Scaling
+
+
+@pytest.mark.parametrize(("scaling", "oracle"), [("standard", StandardScaler), ("minmax", MinMaxScaler)])
+def test_scaling_is_fitted_on_the_training_part_alone(scaling, oracle):
+    data = DATASETS["diabetes"]()
+    rows = Split().rows(data, rng())
+    parts, scale = prepare(data, rows, scaling, scaling, "float64")
+    x, y = oracle().fit(data.features[rows["train"]]), oracle().fit(data.targets[rows["train"]])
+    for role, at in rows.items():
+        np.testing.assert_allclose(parts[role].features, x.transform(data.features[at]), atol=1e-12)
+        np.testing.assert_allclose(parts[role].targets, y.transform(data.targets[at]), atol=1e-12)
+    of_targets = parts["test"].targets[:2]
+    assert scale * (of_targets[1] - of_targets[0]) == pytest.approx(
+        np.diff(data.targets[rows["test"]][:2], axis=0)[0]
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e12])
+@pytest.mark.parametrize("scaling", ["standard", "minmax"])
+def test_a_column_that_is_constant_in_training_survives(scaling, value):
+    features = np.column_stack([np.full(10, value), np.arange(10.0)])
+    features[9, 0] += 5  # in the test part, it is not
+    data = Dataset("regression", features, np.arange(10.0)[:, None])
+    parts, _ = prepare(data, Split(by="order").rows(data, rng()), scaling, "none", "float64")
+    assert np.array_equal(parts["train"].features[:, 0], np.zeros(6))
+    assert parts["test"].features[1, 0] == pytest.approx(5)
+
+
+def test_a_gap_is_filled_with_the_mean_of_the_training_part():
+    data = Dataset("regression", np.arange(10.0)[:, None], np.arange(10.0)[:, None], (), ("y",), ("x",))
+    data.features[[0, 9]] = np.nan
+    parts, _ = prepare(data, Split(by="order").rows(data, rng()), "none", "none", "float64")
+    assert parts["train"].features[0] == parts["test"].features[1] == np.mean([1, 2, 3, 4, 5])
+    data.features[:6] = np.nan
+    with pytest.raises(DataError, match="x has no value in the training part"):
+        prepare(data, Split(by="order").rows(data, rng()), "none", "none", "float64")
+
+
+# The data sets that come along
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_bundled_sets_are_scikit_learn_s(name):
+    data, bunch = DATASETS[name](), getattr(datasets, f"load_{name}")()
+    assert data.features.shape == bunch.data.shape
+    assert len(data.feature_names) == bunch.data.shape[1]
+    if data.task == "classification":
+        assert np.array_equal(data.targets, bunch.target)
+        assert data.class_names == tuple(map(str, bunch.target_names))
+    else:
+        assert np.array_equal(data.targets, bunch.target.reshape(len(data.features), -1))
+        assert len(data.target_names) == data.outputs == (3 if name == "linnerud" else 1)
+
+
+# Files
+
+STRANGER = """\
+"Customer no";Height (cm);"Home town";Smokes;answer
+1;170,5;"Köln; am Rhein";true;no
+2;181,25;Bonn;false;yes
+3;165,0;Bonn;false;no
+4;178,5;"Köln; am Rhein";true;yes
+5;172;Bonn;true;no
+6;190,1;Bonn;true;yes
+"""
+AS_WRITTEN = {"separator": ";", "decimal": ",", "targets": ("answer",), "ignored": ("Customer no",)}
+
+
+def read(folder, content, name="table.csv", **reading):
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_file(file, Reading(**{"targets": ("y",)} | reading))
+
+
+def test_a_stranger_s_csv(tmp_path):
+    data = read(tmp_path, STRANGER, **AS_WRITTEN)
+    assert data.task == "classification"
+    assert data.class_names == ("no", "yes")
+    assert data.targets.tolist() == [0, 1, 0, 1, 0, 1]
+    assert data.feature_names == (
+        *("Height (cm)", "Home town=Bonn", "Home town=Köln; am Rhein"),
+        *("Smokes=false", "Smokes=true"),
+    )
+    assert data.features[0].tolist() == [170.5, 0, 1, 0, 1]
+    assert data.features[1].tolist() == [181.25, 1, 0, 1, 0]
+
+
+def parquet(table):
+    content = io.BytesIO()
+    table.to_parquet(content)
+    return content.getvalue()
+
+
+def npz(**arrays):
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
+def test_the_same_table_in_every_kind_of_file(tmp_path):
+    table = pd.DataFrame(
+        {"a": [1.5, 2, 3, 4], "kind": list("xyxx"), "flag": [True, False, True, True], "y": list("nnmm")}
+    )
+    csv = table.to_csv(index=False)
+    columns = {
+        name: table[name].to_numpy(str if table[name].dtype == object else None) for name in table
+    }
+    columns["kind"], columns["y"] = table["kind"].to_numpy(str), table["y"].to_numpy(str)
+    found = [
+        read(tmp_path, csv),
+        read(tmp_path, csv.encode("utf-8-sig").replace(b"\n", b"\r\n")),
+        read(tmp_path, parquet(table), "table.parquet"),
+        read(tmp_path, npz(**columns), "table.npz"),
+    ]
+    for data in found:
+        assert data.feature_names == ("a", "kind=x", "kind=y", "flag=False", "flag=True")
+        assert np.array_equal(data.features, found[0].features)
+        assert (data.targets.tolist(), data.class_names) == ([1, 1, 0, 0], ("m", "n"))
+
+
+def test_a_matrix_in_an_npz_file_is_many_features(tmp_path):
+    data = read(tmp_path, npz(x=np.arange(24).reshape(4, 2, 3), y=np.arange(4) + 0.5), "table.npz")
+    assert data.features.shape == (4, 6)
+    assert data.feature_names[:2] == ("x[0]", "x[1]")
+    assert data.targets.tolist() == [[0.5], [1.5], [2.5], [3.5]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "expected"),
+    [
+        (["no", "yes", "no"], None, ("no", "yes")),
+        (["True", "False", "True"], None, ("False", "True")),
+        (["3", "42", "7"], "classification", ("3", "7", "42")),
+        (["-1", "1", "0.5"], "classification", ("-1", "0.5", "1")),
+    ],
+)
+def test_labels_of_any_kind(tmp_path, labels, task, expected):
+    rows = "\n".join(f"{k},{label}" for k, label in enumerate(labels))
+    data = read(tmp_path, f"x,y\n{rows}\n", task=task)
+    assert data.class_names == expected
+    assert [data.class_names[label] for label in data.targets] == labels
+
+
+def test_numbers_are_a_regression_of_one_target_or_several(tmp_path):
+    content = "x,y,z\n1,3,5\n2,7,6\n3,42,8\n"
+    one, two = (read(tmp_path, content, targets=targets) for targets in (("y",), ("y", "z")))
+    assert (one.task, one.features.shape, one.targets.ravel().tolist()) == (
+        "regression",
+        (3, 2),
+        [3, 7, 42],
+    )
+    assert (two.target_names, two.targets.tolist()) == (("y", "z"), [[3, 5], [7, 6], [42, 8]])
+
+
+GAPS = "x,kind,y\n1,a,1\n,b,2\n3,,3\n4,a,4\n"
+
+
+def test_missing_values_are_refused_dropped_or_filled(tmp_path):
+    with pytest.raises(DataError, match='row 2, column "x": the value is missing; missing = "drop"'):
+        read(tmp_path, GAPS)
+    dropped = read(tmp_path, GAPS, missing="drop")
+    assert dropped.targets.ravel().tolist() == [1, 4]
+    filled = read(tmp_path, GAPS, missing="mean")
+    assert np.isnan(filled.features).sum(axis=0).tolist() == [1, 1, 1]
+    with pytest.raises(
+        DataError, match=r'row 3, column "y": the value is missing.* leaves such rows out$'
+    ):
+        read(tmp_path, "x,y\n1,1\n2,2\n3,?\n", missing="mean")
+
+
+@pytest.mark.parametrize(
+    ("content", "reading", "key", "message"),
+    [
+        ("a;b;y\n1;2;3\n", {}, "separator", 'is it separator = ";"'),
+        ("a,y\n1,2\n3\n", {}, "data", "row 2 has 1 cells, and the first line 2 names"),
+        (
+            'a;y\n"1,5";2\n"2,5";3\n',
+            {"separator": ";"},
+            "decimal",
+            'row 1, column "a": "1,5" is no number',
+        ),
+        ("a,y\n1,1\n2,2\nthree,3\n4,4\n", {}, "data", 'row 3, column "a": "three" is no number'),
+        ("a,y\n1,1\n1e999,2\n", {}, "data", 'row 2, column "a": a number must be finite'),
+        ("a,,y\n1,1,1\n", {}, "data", "column 2 has no name"),
+        ("a,a,y\n1,1,1\n", {}, "data", 'two columns have the name "a"'),
+        ("a,y\n", {}, "data", "a line of names, and a line for each sample"),
+        ("a,y\n1,2\n", {"targets": ("z",)}, "target", 'no column "z"; there are: a, y'),
+        ("a,y\n1,2\n", {"targets": ()}, "target", "is missing: which column is to be predicted"),
+        ("a,y\n1,2\n", {"ignored": ("b",)}, "ignore", 'no column "b"'),
+        ("a,y\n1,2\n", {"ignored": ("a",)}, "data", "no column beside the target"),
+        ("a,y\n1,x\n2,x\n", {}, "target", 'all rows are "x"'),
+        ("a,y\n1,x\n2,z\n", {"task": "regression"}, "target", '"y" is text, such as "x"'),
+        (
+            "a,y,z\n1,x,1\n2,z,2\n",
+            {"targets": ("y", "z"), "task": "classification"},
+            "target",
+            "one column",
+        ),
+        ('a,y\n"1,2\n', {}, "data", "is not a CSV file"),
+        (b"a,y\n\xff,1\n", {}, "data", "is not UTF-8 text: invalid start byte at byte 4"),
+        ("a,y\n" + "".join(f"name {k},{k}\n" for k in range(101)), {}, "ignore", "101 different texts"),
+    ],
+)
+def test_a_fault_of_a_file_is_told_with_its_key(tmp_path, content, reading, key, message):
+    with pytest.raises(DataError) as error:
+        read(tmp_path, content, **reading)
+    assert message in str(error.value)
+    assert error.value.key == key
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "table.npz"])
+def test_a_file_that_is_none_of_its_kind(tmp_path, name):
+    with pytest.raises(DataError, match="is not a"):
+        read(tmp_path, "a,y\n1,2\n", name)
+
+
+def test_arrays_of_other_lengths(tmp_path):
+    with pytest.raises(DataError, match='as many rows each, and have: "x" 3, "y" 4'):
+        read(tmp_path, npz(x=np.ones(3), y=np.ones(4)), "table.npz")
+
+
+# From an experiment's file
+
+TEXT = """\
+title = "t"
+learning_rates = [0.1]
+[problem]
+{}
+[training]
+epochs = 1
+[optimizers.SGD]
+"""
+
+
+def loaded(folder, problem, **files):
+    for name, content in files.items():
+        (folder / f"{name}.csv").write_text(content, encoding="utf-8")
+    return load(write(folder, TEXT.format(problem)))
+
+
+def test_a_name_or_a_file_is_enough(tmp_path):
+    (setting,) = loaded(tmp_path, 'data = "wine"').problems
+    assert (setting.label, setting.name) == ("wine", "table")
+    assert setting.problem.network.summary().split("\n")[1].split() == ["dense1", "32", "448"]
+    problem = 'data = "people.csv"\ntarget = "answer"\nignore = ["Customer no"]\nseparator = ";"\n'
+    problem += 'decimal = ","\nsplit = { validation = 1, test = 1 }'
+    (setting,) = loaded(tmp_path, problem, people=STRANGER).problems
+    assert setting.label == "people"
+    assert setting.problem.dataset.class_names == ("no", "yes")
+    assert setting.settings["data"] == "people.csv"
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ('name = "wine"', 'problem.name: must be one of "digits", "landscape", "table", got "wine"; '
+                          'did you mean data = "wine"?'),
+        ('data = "vine"', 'problem.data: must be one of "digits", "wine", "breast_cancer", "iris", "diabetes", '
+                          '"linnerud", or a file (.csv, .parquet, .npz) beside this one, got \'vine\''),
+        ('data = "x.csv"\ntarget = "y"', "problem.data: there is no file"),
+        ('data = "wine"\ntarget = "class"', 'problem.target: is for files alone, and data = "wine" is none'),
+        ('data = "wine"\nloss = "huber"', "problem.loss: is for regression, and the target has classes"),
+        ('data = "wine"\nloss = "hinge"', 'problem.loss: must be one of "cross_entropy", "squared_error", '
+                                          '"huber", got "hinge"'),
+        ('data = "diabetes"\nloss = { name = "huber", delta = 0 }', "problem.loss.delta: must be above 0, got 0"),
+        ('data = "wine"\nsplit = { validation = 0.001 }',
+         "problem.split.validation: gives validation no row: 0.001 of 178 rows"),
+        ('data = "wine"\nsplit = { valid = 0.1 }', "problem.split.valid: unknown key; did you mean validation?"),
+        ('data = "wine"\nhidden = [{ layer = "dropout" }]',
+         "problem.hidden[1]: must be a layer of units: the features are nothing to change in place"),
+        ('data = "wine"\nhidden = [{ units = 3, activation = "relu" }, { layer = "dropout", rate = 1 }]',
+         "problem.hidden[2].rate: must be below 1, got 1"),
+        ('data = "wine"\nhidden = [{ layer = "conv" }]',
+         'problem.hidden[1].layer: must be one of "dense", "dropout", "layer_norm", got "conv"'),
+        ('data = "wine"\nbatch_size = 107', "problem.batch_size: must be at most 106, the size of the training "
+                                            "set, got 107"),
+        ('data = "wine"\nbatch_norm = true\nbatch_size = 105', "problem.batch_size: the last batch of an epoch, "
+         "106 samples, has 1 sample: batch norm needs 2 or more, and makes zeros of a single one"),
+        ('data = "wine"\nl2 = -1', "problem.l2: must be at least 0, got -1"),
+        ('data = 3', 'problem.data: must be one of "digits", "wine"'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_table_of_a_problem(tmp_path, problem, message):
+    found = mistakes_of(write(tmp_path, TEXT.format(problem)))
+    assert len(found) == 1
+    assert found[0].startswith(message)
+
+
+def test_a_class_of_one_member_and_classes_read_as_numbers_are_told(tmp_path, capsys):
+    rows = [*("a" * 10), *("b" * 10), "c"]
+    content = "x,y\n" + "".join(f"{k},{label}\n" for k, label in enumerate(rows))
+    (setting,) = loaded(tmp_path, 'data = "table.csv"\ntarget = "y"', table=content).problems
+    assert (
+        "problem.data: validation has no c; training has 1 row of the rarest" in capsys.readouterr().err
+    )
+    assert setting.problem.dataset.class_names == ("a", "b", "c")
+    content = "x,y\n" + "".join(f"{k},{(3, 7, 42)[k % 3]}\n" for k in range(30))
+    (setting,) = loaded(tmp_path, 'data = "table.csv"\ntarget = "y"', table=content).problems
+    assert setting.problem.dataset.task == "regression"
+    said = " ".join(capsys.readouterr().err.split())
+    assert "problem.target: has 3 different whole numbers, and is learned as a number; loss = " in said
+
+
+def test_the_content_of_a_file_is_part_of_a_run_s_identity_and_its_place_is_not(tmp_path):
+    text = 'data = "table.csv"\ntarget = "y"'
+    content = "x,y\n" + "".join(f"{k},{k * k % 7}.5\n" for k in range(20))
+    cells = []
+    for folder, table in (("one", content), ("two", content), ("three", content.replace("19,", "18,"))):
+        (tmp_path / folder).mkdir()
+        experiment = loaded(tmp_path / folder, text, table=table)
+        cells.append([cell.identity for cell in experiment.cells()])
+    assert cells[0] == cells[1] != cells[2]
+
+
+def test_a_file_that_is_gone_when_runs_are_identified_is_an_error(tmp_path):
+    problem = Table(data=File("gone.csv", tmp_path), target="y")
+    with pytest.raises(Exception, match=r"gone.csv cannot be read"):
+        problem_code(problem)
