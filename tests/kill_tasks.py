@@ -1,5 +1,7 @@
 """What the processes do that test_kills.py kills."""
 
+import time
+
 from pictures import png
 
 from optimlab.experiment.load import load
@@ -24,6 +26,14 @@ def report(results):
     page._figures = lambda report: {"": (dict, (PICTURES,), {})}
     page._section = lambda report, pictures: None
     page.render = lambda sections: "the page" * 10_000
+    page.write_report(results)
+
+
+def draw_without_end(results):
+    """Be at the figures of `plots`, on two workers that never finish one."""
+    page.ROWS_WORTH_A_WORKER, page.cpu_count = 1, lambda: 2
+    page._count = lambda tables, *_: [Report(each) for each in tables]
+    page._figures = lambda report: {name: (time.sleep, (600,), {}) for name in PICTURES}
     page.write_report(results)
 
 

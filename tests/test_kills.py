@@ -1,7 +1,7 @@
 """What `plots` and `prune` write and delete, killed at random moments: nothing is lost or half-written.
 
 `OPTIMLAB_KILLS=25 pytest tests/test_kills.py` kills more often than the suite has time for.
-That the workers of `plots` leave with it is tested in test_pool.py.
+The counts of the real commands, killed as often, are in docs/reliability.md.
 """
 
 import multiprocessing
@@ -12,9 +12,10 @@ import signal
 import time
 
 import pytest
-from kill_tasks import PICTURES, prune, report
+from kill_tasks import PICTURES, draw_without_end, prune, report
 from sweeping import document, run, tiny
-from test_faults import wait_for
+from test_faults import LINUX, wait_for
+from test_pool import children, wait_until_gone
 from test_store import finished
 
 from optimlab.storage.store import Store
@@ -93,6 +94,24 @@ def test_killed_plots_lose_nothing_and_leave_nothing(tmp_path, outside):
     undisturbed(report, results)
     assert contents(results) == whole
     assert not list(results.rglob("*.tmp"))
+
+
+@LINUX
+def test_the_workers_of_plots_leave_when_it_is_killed_at_its_figures(tmp_path, outside):
+    results = tmp_path / "results"
+    run(tiny(tmp_path), results)
+    outside(results)
+    before = contents(results)
+    process = CONTEXT.Process(target=draw_without_end, args=[results])
+    process.start()
+    wait_for(lambda: len(children(process.pid)) == 2, "the workers")
+    workers = children(process.pid)
+    process.kill()
+    process.join()
+    wait_until_gone(workers)
+    assert contents(results) == before
+    undisturbed(report, results)
+    assert before.items() <= contents(results).items()
 
 
 def test_killed_prunes_lose_nothing_and_leave_nothing(tmp_path, outside):

@@ -12,6 +12,7 @@ from optimlab.errors import UserError
 from optimlab.execution.verify import verify
 from optimlab.experiment.spec import Experiment
 from optimlab.storage.environment import environment
+from optimlab.storage.store import Store
 
 TEXT = document(optimizers="[optimizers.SGD]\n[optimizers.Adam]\n")
 
@@ -92,6 +93,17 @@ def test_one_bit_that_differs_is_found(stored, monkeypatch, change):
     [difference] = verify(*stored, runs=100, seed=0, jobs=1).differences
     assert difference.startswith("SGD, learning rate 0.1, ")
     assert CHANGES[change] in difference
+
+
+def test_pruned_results_pass(tmp_path):
+    results = tmp_path / "results"
+    run(tiny(tmp_path, document(training="epochs = 2")), results)
+    experiment = tiny(tmp_path, document())
+    run(experiment, results)
+    with Store(results / "tiny").held():
+        assert Store(results / "tiny").prune(experiment)
+    verdict = verify(experiment, results, runs=1, seed=0, jobs=1)
+    assert (verdict.differences, verdict.tables) == ([], [])
 
 
 def test_nothing_stored_is_told(stored, tmp_path):

@@ -230,12 +230,19 @@ class Store:
         return [self.parts / name for name in self._stale_names(experiment)]
 
     def prune(self, experiment: Experiment) -> list[Path]:
-        """Delete the stale parts, and those that were set aside; return what was deleted."""
+        """Delete the stale parts, and those that were set aside; return what was deleted.
+
+        Tables that need none of them are still those of the parts.
+        """
         stale, damaged = self._stale_names(experiment), self._damaged.names()
+        manifest, before = self.manifest(), self.moment()
         for name in stale:
             self._parts.delete(name, even_link=True)
         if self._parts.exists(self._damaged.path.name):
             self._parts.delete(self._damaged.path.name)
+        is_of_before = stale and manifest and manifest.parts == before
+        if manifest and is_of_before and self.count_finished(manifest) == manifest.runs_finished:
+            self._own.write(MANIFEST, manifest.model_copy(update={"parts": self.moment()}).content())
         return [self.parts / name for name in stale] + [self.damaged / name for name in damaged]
 
     def manifest(self) -> Manifest | None:
