@@ -11,19 +11,32 @@ from optimlab.storage.store import Store
 PICTURES = {f"rates-{n}.png": png(80, n) for n in range(60)}
 
 
+class Drawing:
+    """Drawings that take no time, or all of it."""
+
+    def __init__(self, *, ends=True):
+        self.ends = ends
+
+    def files(self):
+        """Return PICTURES."""
+        if not self.ends:
+            time.sleep(600)
+        return PICTURES
+
+
 class Report:
     """A report whose numbers and pictures take no time: writing them is what is disturbed."""
 
     article = None
 
-    def __init__(self, tables):
-        self.tables, self.numbers = tables, {"summary.csv": tables.runs, "targets.csv": tables.traces}
+    def __init__(self, tables, drawings):
+        self.tables, self.drawings = tables, drawings
+        self.numbers = {"summary.csv": tables.runs, "targets.csv": tables.traces}
 
 
 def report(results):
     """Write the files of `plots`."""
-    page._count = lambda tables, *_: [Report(each) for each in tables]
-    page._figures = lambda report: {"": (dict, (PICTURES,), {})}
+    page._count = lambda tables, *_: [Report(each, {"all": Drawing()}) for each in tables]
     page._section = lambda report, pictures: None
     page.render = lambda sections: "the page" * 10_000
     page.write_report(results)
@@ -32,8 +45,8 @@ def report(results):
 def draw_without_end(results):
     """Be at the figures of `plots`, on two workers that never finish one."""
     page.ROWS_WORTH_A_WORKER, page.cpu_count = 1, lambda: 2
-    page._count = lambda tables, *_: [Report(each) for each in tables]
-    page._figures = lambda report: {name: (time.sleep, (600,), {}) for name in PICTURES}
+    endless = {name: Drawing(ends=False) for name in PICTURES}
+    page._count = lambda tables, *_: [Report(each, endless) for each in tables]
     page.write_report(results)
 
 

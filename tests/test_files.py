@@ -65,21 +65,23 @@ def results(swept, tmp_path):
 @pytest.fixture
 def unseen(monkeypatch):
     """Count and draw nothing: a report is its files."""
-    pictures = {"traces.png": png()}
-    monkeypatch.setattr(page, "_count", lambda tables, *_: [Numbers(each, pictures) for each in tables])
-    monkeypatch.setattr(page, "_figures", lambda report: {"traces": (dict, (pictures,), {})})
+    monkeypatch.setattr(page, "_count", lambda tables, *_: [Numbers(each) for each in tables])
     monkeypatch.setattr(page, "_section", lambda report, pictures: None)
     monkeypatch.setattr(page, "render", lambda sections: "the page")
 
 
 class Numbers:
-    """A report without numbers."""
+    """A report without numbers, and of one drawing."""
 
     article = None
 
-    def __init__(self, tables, pictures):
+    def __init__(self, tables):
         self.tables = tables
         self.numbers = {"summary.csv": tables.runs}
+        self.drawings = {"traces": self}
+
+    def files(self):
+        return {"traces.png": png()}
 
 
 COMMANDS = {

@@ -38,6 +38,7 @@ from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_wri
 from optimlab.messages import warn
 from optimlab.metrics import metric_of
 from optimlab.problems.base import Problem
+from optimlab.statuses import STATUSES
 from optimlab.storage.environment import computing, describe_computing
 from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
 from optimlab.storage.tables import TRACE_SCHEMA, WHOSE, as_cell
@@ -523,6 +524,8 @@ def _notes(part: pa.BufferReader) -> Notes:
         raise ValueError(str(error)) from error
     if any(run.final.keys() < set(PROBLEM_METRICS) for run in notes.runs):
         raise ValueError("a final metric is missing")
+    if any(run.status not in STATUSES for run in notes.runs):
+        raise ValueError("a status is none")
     return notes
 
 
