@@ -252,6 +252,30 @@ def contrast(one, other):
     return high / low
 
 
+A4 = 680  # pixels: 210 mm, without the margins of the style sheet
+PRINTED = """() => [...document.querySelectorAll("figure.chart")].map((figure) => {
+  const paper = figure.getBoundingClientRect();
+  const drawing = figure.querySelector("svg.marks").getBoundingClientRect();
+  const title = figure.querySelector(".role-title-text text").getBoundingClientRect();
+  return drawing.left >= paper.left - 1 && drawing.right <= paper.right + 1
+    && drawing.bottom <= paper.bottom && title.width > 0;
+})"""
+
+
+def test_a_printed_page_fits_its_paper(browser, results):
+    """Nothing is wider than A4, no chart is cut, and each says in its title what it shows."""
+    tab = Tab(browser, results).draw()
+    tab.page.emulate_media(media="print")
+    tab.page.set_viewport_size({"width": A4, "height": 960})
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == A4
+    printed = tab.page.evaluate(PRINTED)
+    assert len(printed) == len(CHARTS)
+    assert all(printed)
+    assert subtitle(tab.chart("traces")) == "tuned learning rates"
+    assert tab.page.pdf(format="A4").startswith(b"%PDF")
+    tab.context.close()
+
+
 @pytest.mark.parametrize("width", [360, 700, 850, 1000, 1150])
 def test_nothing_is_wider_than_the_window(browser, results, width):
     tab = Tab(browser, results, width)
