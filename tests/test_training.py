@@ -63,6 +63,21 @@ def test_a_run_is_bitwise_the_same_in_any_stack(name, dtype, options):
     same_runs(run(order), [0, 1, 2], together, order)
 
 
+@pytest.mark.parametrize("name", RULES.keys() - {rule.__name__ for rule in CLASSIC})
+def test_a_run_is_bitwise_the_same_in_any_stack_of_a_modern_rule(name):
+    """Two hidden layers, so that Muon has a matrix; steps enough for Shampoo's roots to be made anew."""
+    problem = Digits(hidden=(*SMALL, *SMALL), batch_size=200, batch_norm=False)
+    seeds, rates = list(range(5)), [0.01, 1e20, 0.3, 0.001, 0.07]
+
+    def run(rows):
+        rule = RULES[name](learning_rate=column([rates[row] for row in rows], "float32"))
+        return train(problem, rule, [seeds[row] for row in rows], [1, 23])
+
+    together = run(range(5))
+    for rows in ([0], [1], [3], [4, 1, 0]):
+        same_runs(run(rows), range(len(rows)), together, rows)
+
+
 @pytest.mark.parametrize("name", ["SGD", "Adam"])
 def test_a_run_is_bitwise_the_same_in_a_large_stack(name):
     runs = 150

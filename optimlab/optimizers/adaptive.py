@@ -428,16 +428,16 @@ class Yogi(Rule):
     eps: Hyperparameter = 1e-3
 
     def init(self, params: Array) -> State:
-        return fresh_state(params, "first_moment", "second_moment", "square")
+        return fresh_state(params, "first_moment", "second_moment", "square", "sign")
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
         state["steps"] += 1
         second, square, scratch = state["second_moment"], state["square"], state["scratch"]
         first = average(state["first_moment"], gradient, self.beta1, scratch)
         np.multiply(gradient, gradient, out=square)
-        np.sign(np.subtract(second, square, out=scratch), out=scratch)
+        sign = np.sign(np.subtract(second, square, out=scratch), out=state["sign"])
         square *= 1 - self.beta2
-        second -= np.multiply(scratch, square, out=scratch)
+        second -= np.multiply(sign, square, out=scratch)
 
         np.multiply(second, 1 / bias(self.beta2, state["steps"]), out=scratch)
         np.add(np.sqrt(scratch, out=scratch), self.eps, out=scratch)
@@ -677,10 +677,10 @@ class Lion(Rule):
         momentum, update, scratch = state["momentum"], state["update"], state["scratch"]
         np.multiply(momentum, self.beta1, out=update)
         update += np.multiply(gradient, 1 - self.beta1, out=scratch)
-        np.sign(update, out=update)
-        average(momentum, gradient, self.beta2, scratch)
+        sign = np.sign(update, out=scratch)  # into another array: in place it takes five times as long
         scale_weights(params, 1 - self.learning_rate * self.weight_decay, state["decayed"])
-        params -= np.multiply(update, self.learning_rate, out=update)
+        params -= np.multiply(sign, self.learning_rate, out=update)
+        average(momentum, gradient, self.beta2, scratch)
 
 
 @dataclass(frozen=True, kw_only=True)

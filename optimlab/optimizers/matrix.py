@@ -150,7 +150,7 @@ class Muon(Rule):
     **The partition.** Muon is for hidden matrices: all matrices of the layout but the first, which
     sees the data, and the last, which gives the output. Everything else, biases and normalization
     too, is trained by `AdamW` at the same η. `Muon.hidden` names the matrices. In the default digits
-    network it is one of three, 512 of 2,842 parameters; a bare row, and a network of less than two
+    network it is one of three, 512 of 2,894 parameters; a bare row, and a network of less than two
     hidden layers, has none.
 
     Differs from `SGD` in O, and from `Shampoo` in that nothing is remembered but B. The factor 0.2
