@@ -59,6 +59,7 @@ def test_joblibs_workers_give_the_same_bits_in_any_backend(tmp_path, monkeypatch
     assert max(smaller) < max(sizes)
 
 
+@pytest.mark.slow
 def test_the_command_sweeps_with_joblib_and_a_worker_that_dies_is_a_message(tmp_path):
     whole, _ = swept(tmp_path / "whole")
     words = ["--backend", "joblib", "--jobs", "2", "--results"]
