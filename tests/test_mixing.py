@@ -114,6 +114,49 @@ def test_an_honest_rule_is_not_refused(tmp_path, case, rates):
     assert not mixing.mixes_runs(rule_of(tmp_path, **HONEST[case]), {}, rates)
 
 
+def with_task(step):
+    """Return the source of a plug-in that knows its task."""
+    source = plugin(step=step).replace("def init(self, params):", "def init(self, params, task):")
+    return source.replace('"steps": 0', '"steps": 0, "task": task')
+
+
+OF_THE_TASK = {
+    "one generator for all rows": (
+        "params += state['task'].generators[0].normal(size=params.shape)", True
+    ),
+    "the generators one after the other": (
+        "params += state['task'].generators[state['steps'] % len(params)].normal(size=params[0].shape)",
+        True,
+    ),
+    "one generator for each row": (
+        "params += [rng.normal(size=params.shape[1]) for rng in state['task'].generators]", False
+    ),
+    "a layer's mean over the rows": (
+        "a = state['task'].layout.slices['bias']; params[:, a] -= gradient[:, a].mean(axis=0)", True
+    ),
+    "a layer's mean for each row": (
+        "a = state['task'].layout.slices['bias']; params[:, a] -= gradient[:, a].mean(1, keepdims=True)",
+        False,
+    ),
+    "as many steps as the task has": (
+        "params *= 1 - state['steps'] / (1 + state['task'].steps)", False
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OF_THE_TASK)
+def test_a_rule_that_knows_its_task_is_checked_with_one(tmp_path, case):
+    step, mixes = OF_THE_TASK[case]
+    (tmp_path / "own.py").write_text(with_task(step))
+    assert mixing.mixes_runs(load_rule("own.py:Own", tmp_path), {}, [1e-4, 10]) == mixes
+
+
+def test_an_average_over_the_rows_is_found_where_metrics_are_taken(tmp_path):
+    average = "\n    def eval_params(self, params, state):\n        return params * 0 + params.mean(0)\n"
+    (tmp_path / "own.py").write_text(plugin() + average)
+    assert mixing.mixes_runs(load_rule("own.py:Own", tmp_path), {}, [0.1])
+
+
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("rates", [[1e-30, 1e30], [1e-4, 10]], ids=["all", "usual"])
 def test_the_five_mix_nothing(name, rates):

@@ -78,6 +78,32 @@ def test_a_run_is_bitwise_the_same_in_any_stack_of_a_modern_rule(name):
         same_runs(run(rows), range(len(rows)), together, rows)
 
 
+class Noisy(SGD):
+    """A rule that knows its task, and draws noise for each run from that run's generator."""
+
+    def init(self, params, task):
+        self.seen.append(task)
+        return {**super().init(params), "generators": task.generators}
+
+    def step(self, params, gradient, state):
+        super().step(params, gradient, state)
+        params += [0.01 * rng.normal(size=params.shape[1]) for rng in state["generators"]]
+
+
+def test_the_noise_of_a_run_depends_on_its_seed_alone(monkeypatch):
+    monkeypatch.setattr(Noisy, "seen", [], raising=False)
+    problem = Digits(hidden=SMALL)
+    together = train(problem, Noisy(learning_rate=0.1), [3, 1, 4, 1], [1, 5])
+    same_runs(train(problem, Noisy(learning_rate=0.1), [4], [1, 5]), [0], together, [2])
+    same_runs(train(problem, Noisy(learning_rate=0.1), [1, 3], [1, 5]), [0, 1], together, [1, 0])
+    assert np.array_equal(together.params[1], together.params[3])  # one seed
+    assert not np.array_equal(together.params[0], together.params[1])
+    task = Noisy.seen[0]
+    assert (task.steps, task.steps_per_epoch, len(task.generators)) == (5, 19, 4)
+    assert task.layout.shapes["dense1.weight"] == (64, 12)
+    assert task.layout.weights == ("dense1.weight", "dense2.weight", "dense3.weight")
+
+
 @pytest.mark.parametrize("name", ["SGD", "Adam"])
 def test_a_run_is_bitwise_the_same_in_a_large_stack(name):
     runs = 150
