@@ -25,8 +25,13 @@ def main() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it, and a shell's `&`
             signal.signal(number, _leave)
     out = _streams()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        sys.stderr.write(f"optimlab: the current folder is gone: {error.strerror}; change to another\n")
+        sys.exit(2)
     # Python looks in the working directory first, where a folder seaborn/ would hide the library.
-    if Path(sys.path[0]) == Path.cwd() != Path(optimlab.__file__).parents[1]:
+    if Path(sys.path[0]) == here != Path(optimlab.__file__).parents[1]:
         sys.path.append(sys.path.pop(0))
     from optimlab.cli import app
 

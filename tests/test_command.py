@@ -67,6 +67,12 @@ def test_signals_that_are_ignored_stay_ignored(tmp_path, number):
     assert done.stdout.startswith("optimlab ")
 
 
+def test_a_current_folder_that_is_gone_is_a_message(tmp_path):
+    done = run(["list"], tmp_path, first="mkdir gone; cd gone; rmdir ../gone; ")
+    told = "optimlab: the current folder is gone: No such file or directory; change to another\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
 NO_ROOM = "optimlab: the output could not be written: No space left on device\n"
 CLOSED = "optimlab: the output could not be written: Bad file descriptor\n"
 STREAMS = {
