@@ -195,6 +195,22 @@ def test_the_interval_of_a_share_is_that_of_as_many_coins():
     assert held >= 0.93 * 400
 
 
+def test_two_that_fail_on_different_seeds_are_not_practically_equal():
+    """Where a loss is as bad as the start, two that often fail hardly differ in their means."""
+    source = np.random.default_rng(0)
+    fails = source.random((2, 30)) < 0.5
+    runs = contest(
+        range(30),
+        A=lambda s: INF if fails[0, s] else 100 + s / 99,
+        B=lambda s: INF if fails[1, s] else 100 + s / 99,
+    )
+    found = compared(runs).iloc[0]
+    assert found["outcome"] == "undecided"
+    assert found["seeds_to_settle"] == INF
+    together = contest(range(30), **{name: lambda s: INF if s % 2 else 100 + s / 99 for name in "AB"})
+    assert compared(together)["outcome"].tolist() == ["practically equal"]
+
+
 def test_copies_of_a_seed_count_once():
     runs = contest(range(18), A=lambda _: 1.0, B=lambda _: 2.0)
     found = compared(runs)

@@ -277,8 +277,8 @@ def test_of_the_speed():
     )
     assert len(says) == 2
     assert says[1].startswith(
-        "B reaches 95 % validation accuracy, and stays there, sooner than C (on 92 % of the seeds) "
-        "and A (on 100 % of the seeds) (adjusted p"
+        "B reaches 95 % validation accuracy, and stays there, sooner than C (on 92 % of the seeds, "
+        "ties half) and A (on 100 % of the seeds) (adjusted p"
     )
 
 
@@ -297,8 +297,9 @@ def test_of_the_speed_where_one_never_gets_there():
     )
 
 
-def test_nothing_is_said_of_speed_or_defaults_with_one_seed():
-    runs = contest(range(1), A=lambda _: 1.0, B=lambda _: 2.0)
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_nothing_is_said_of_speed_or_defaults_with_too_few_seeds(seeds):
+    runs = contest(range(seeds), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
     says = verdict(runs, {"A": 0.1, "B": 0.1}, A=lambda _: climbs(4), B=lambda _: climbs(6))
     assert len(says) == 1
 

@@ -247,17 +247,18 @@ def _table_caption(comparison: Comparison) -> str:
     seeds = "fresh" if rests_on.reporting == "reporting" else "the tuning"
     has_others = len(comparison.summary) > 1
     ranked = f" Ranked by median final {split_name(rests_on.loss)} loss." if has_others else ""
-    tested = (
-        " p-values: of the difference in that, adjusted for all claims about these optimizers."
-        if has_others
-        else ""
+    is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
+    again = (
+        " Tuned again: the loss to expect if the learning rate is chosen anew on other seeds, with a "
+        "95 % interval. Chosen in: how often this learning rate is then chosen, and which others are. "
+        "Good: over how many decades of learning rates the loss stays within twice the best."
     )
+    difference = "the difference, tuned again" if is_tuned else "the difference of the IQM"
+    tested = f" p-values: of {difference}, adjusted for all claims about these optimizers."
     return (
         f"{'Each optimizer at its' if has_others else 'At the'} chosen learning rate, over {seeds} "
-        f"seeds: medians with their 95 % bootstrap intervals, and IQM, the interquartile mean.{ranked} "
-        "Tuned again: the loss to expect if the learning rate is chosen anew on other seeds, with a "
-        f"95 % interval.{tested} Chosen in: how often it then chooses this learning rate, and which "
-        "others. Good: over how many decades of learning rates the loss stays within twice the best."
+        f"seeds: medians with their 95 % bootstrap intervals, and IQM, the interquartile mean.{ranked}"
+        f"{again if is_tuned else ''}{tested if has_others else ''}"
     )
 
 
@@ -288,7 +289,8 @@ def _cells(record: dict[Any, Any], comparison: Comparison) -> list[Cell]:
     summary, seeds = comparison.summary, record["seeds"]
     is_ranked = not pd.isna(record["rank"]) and np.isfinite(record["final_loss_median"])
     decades = record["decades_within_2"]
-    wide = "" if pd.isna(decades) else f"good: {decades:.1f} decades"
+    is_only = pd.isna(decades) or record["learning_rate_edge"] == "only"
+    wide = "" if is_only else f"good: {decades:.1f} decades"
     if wide and record["decades_end_at_grid"]:
         wide = wide.replace(":", ": at least")
     edge = {"lowest": "lowest of the grid", "highest": "highest of the grid", "only": "the only one"}

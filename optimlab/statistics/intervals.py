@@ -24,7 +24,7 @@ def median(ordered: Array) -> Array:
     """Return the median along the last axis, of sorted numbers that may be infinite."""
     size = ordered.shape[-1]
     below, above = ordered[..., (size - 1) // 2], ordered[..., size // 2]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return np.where(below == above, below, (below + above) / 2)
 
 
@@ -40,7 +40,7 @@ def interquartile_mean(ordered: Array) -> Array:
     """
     weights = interquartile_weights(ordered.shape[-1])
     inside = weights > 0
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return (ordered[..., inside] * weights[inside]).sum(axis=-1)
 
 

@@ -228,6 +228,7 @@ def _conclude(pair: Pair, name: str, sure: Family, place: int, level: float) -> 
     reach = sure.reach[place] * error
     is_equal = name in LOSSES and abs(value) + reach <= pair.equal_within[name]
     is_equal = is_equal and (seeds >= fewest_seeds(2) or not value)
+    is_equal = is_equal and not np.isinf(row.get("seeds_to_settle", np.nan))  # failures decide
     row[f"{prefix}p_value"] = max(sure.p_values[place], least)
     row[f"{prefix}p_value_adjusted"] = adjusted
     row[f"{prefix}{_favours(prefix)}"] = row["better"] if value > 0 else row["worse"] if value else ""

@@ -28,9 +28,15 @@ def verdict(comparison: Comparison) -> list[str]:
     if finished.empty:
         return ["No optimizer can be recommended: at no learning rate did the typical run learn."]
     texts = [_on_final_loss(comparison, finished.iloc[0].to_dict())]
-    if len(comparison.summary) > 1 and finished["seeds"].iloc[0] > 1:
+    if len(comparison.summary) > 1 and _can_claim(comparison):
         texts += [_on_test_loss(comparison), _on_speed(comparison), _on_defaults(comparison)]
     return [text for text in texts if text]
+
+
+def _can_claim(comparison: Comparison) -> bool:
+    """Return whether there are seeds enough for any claim."""
+    seeds = comparison.pairs["seeds"].max()
+    return bool(seeds >= fewest_seeds(len(comparison.summary)))
 
 
 def typical_run_learnt(summary: pd.DataFrame) -> pd.Series:
@@ -140,8 +146,12 @@ def _on_speed(comparison: Comparison) -> str:
         return f"No optimizer is shown to reach {what} sooner than another."
     leader = min(slower, key=lambda name: (-len(slower[name]), medians[name]))
     others = sorted(slower[leader], key=lambda name: medians[name])
+    shares = {name: 100 * slower[leader][name][0] for name in others}
     named = join_words(
-        [f"{name} (on {100 * slower[leader][name][0]:.0f} % of the seeds)" for name in others]
+        [
+            f"{name} (on {share:.0f} % of the seeds{', ties half' * (share < 100)})"
+            for name, share in shares.items()
+        ]
     )
     p_value = _at_most([p_value for _, p_value in slower[leader].values()])
     praised = _praised(comparison, leader)
