@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ from sweeping import EXPERIMENTS, OWN, document, plugin, run, tiny
 from optimlab.experiment.load import ExperimentError
 from optimlab.experiment.registry import hyperparameters, load_rule, plugin_code
 from optimlab.optimizers import RULES, SGD
+from optimlab.problems import Digits
 from optimlab.statistics import compare_optimizers
 from optimlab.storage.results import read_tables
+from optimlab.training import train
 
 FUTURE = """
 from __future__ import annotations
@@ -229,3 +232,17 @@ def test_what_a_plugin_does_to_the_gradient_is_not_what_is_recorded(tmp_path):
     own, other = (traces[traces["optimizer"] == label] for label in ("Own", "Other"))
     assert (own["gradient_norm"].dropna() > 0).all()
     assert own["gradient_norm"].tolist()[1:2] == other["gradient_norm"].tolist()[1:2]
+
+
+def test_the_example_of_a_rule_that_knows_the_layers_runs_as_the_page_has_it(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text(encoding="utf-8")
+    source = page.partition("```python\n")[2].partition("```")[0]
+    optimizers = '[optimizers.Own]\nrule = "layer_descent.py:LayerDescent"\n'
+    experiment = tiny(tmp_path, document(optimizers=optimizers), layer_descent=source)
+    assert run(experiment, tmp_path / "results").statuses == {"ok": 6}
+    rule = load_rule("layer_descent.py:LayerDescent", tmp_path)
+    before = train(Digits(), rule(learning_rate=0.5), [0], [1], params_of=[0]).kept_params
+    moved = Digits().layout.views(before[1] - before[0])
+    for name, update in moved.items():
+        length = np.linalg.norm(update)
+        assert length == pytest.approx(0.5 if name.endswith("weight") else 0, rel=1e-4), name
