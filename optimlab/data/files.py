@@ -152,7 +152,8 @@ def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=reading.separator, strict=True)
         rows = [[cell.strip() for cell in row] for row in lines if row]
     except csv.Error as error:
-        raise DataError("data", f"is not a CSV file: {error}") from error
+        text = f'is not a CSV file with separator = "{reading.separator}": {error}'
+        raise DataError("data", text) from error
     if len(rows) < 2:
         raise DataError("data", "must have a line of names, and a line for each sample below it")
     names, *cells = rows
