@@ -433,3 +433,19 @@ def test_a_file_that_is_gone_when_runs_are_identified_is_an_error(tmp_path):
     problem = Table(data=File("gone.csv", tmp_path), target="y")
     with pytest.raises(Exception, match=r"gone.csv cannot be read"):
         problem_code(problem)
+
+
+def test_a_problem_may_train_for_a_time_of_its_own(tmp_path):
+    text = TEXT.replace("[problem]", "[problems.a]").format('data = "wine"') + (
+        '[problems.b]\ndata = "iris"\n[problems.b.training]\nsteps = 7\nrecord_every = 3\n'
+        '[problems.c]\ndata = "iris"\nbatch_size = 10\ntraining = { epochs = 2 }\n'
+    )
+    settings = load(write(tmp_path, text)).problems
+    assert [setting.record_at for setting in settings] == [(4,), (3, 6, 7), (9, 18)]
+    both = text.replace("steps = 7", "steps = 7\nepochs = 1")
+    assert mistakes_of(write(tmp_path, both)) == [
+        "problems.b.training: must give either epochs or steps"
+    ]
+    wrong = text.replace("record_every = 3", "record_params = 1")
+    said = "problems.b.training.record_params: unknown key; did you mean record_every?"
+    assert mistakes_of(write(tmp_path, wrong)) == [said]

@@ -71,16 +71,21 @@ LearningRates = Annotated[
 ]
 
 
-class Training(BaseModel):
-    """How long a run trains, and when it is recorded: at every epoch's end, or every so many steps.
-
-    The parameters are recorded for the first `record_params` reporting seeds alone.
-    """
+class Length(BaseModel):
+    """How long a run trains, and when it is recorded: at every epoch's end, or every so many steps."""
 
     model_config = ConfigDict(extra="forbid")
     epochs: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     steps: Annotated[int, Ge(1), Le(100_000_000)] | None = None
     record_every: Literal["epoch"] | Annotated[int, Ge(1)] = "epoch"
+
+
+class Training(Length):
+    """The same of all problems that have no training of their own.
+
+    The parameters are recorded for the first `record_params` reporting seeds alone.
+    """
+
     record_params: Annotated[int, Ge(0)] = 0
 
 
@@ -270,7 +275,7 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
     if seeds and seeds.tuning + seeds.reporting == 0:
         mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
     problems = _check_problems(raw, path.parent, mistakes)
-    problems = _check_training(raw.get("training"), problems, mistakes)
+    problems = _check_training(raw, problems, mistakes)
     optimizers = _check_optimizers(raw, path.parent, pool, seconds, mistakes)
     for problem, setting in itertools.product(problems, optimizers):
         mistakes += _lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
@@ -337,10 +342,11 @@ def _check_problem(
     if not isinstance(table, dict):
         return None
     settings = dict(table)
+    settings.pop("training", None)  # `_check_training` reads it
     name = settings.pop("name", "table" if "data" in settings else None)
     known_name = isinstance(name, str) and name in PROBLEMS
     kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
-    legal = {field.name for kind in kinds for field in fields(kind)}
+    legal = {"training", *(field.name for kind in kinds for field in fields(kind))}
     split = _split_labels(key, table, legal) if label else []
     if split:
         mistakes += split
@@ -422,28 +428,52 @@ def _split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[M
 
 
 def _check_training(
-    table: Any, problems: list[ProblemSetting], mistakes: list[Mistake]
+    raw: Mapping[str, Any], problems: list[ProblemSetting], mistakes: list[Mistake]
 ) -> list[ProblemSetting]:
     """Return the problems with the steps to record, the last one included."""
-    if isinstance(table, dict) and ("epochs" in table) == ("steps" in table):
+    shared = raw.get("training")
+    if isinstance(shared, dict) and ("epochs" in shared) == ("steps" in shared):
         mistakes.append(Mistake("training", "must give either epochs or steps"))
         return []
-    training = _sound(Training, table)
+    training = _sound(Training, shared)
     settings = []
     for setting in problems if training else ():
+        key, length = _length(raw, setting.label, training, mistakes)
+        if length is None:
+            continue
         epoch = setting.problem.steps_per_epoch
-        steps = training.steps or training.epochs * epoch
-        every = epoch if training.record_every == "epoch" else training.record_every
+        steps = length.steps or (length.epochs or 0) * epoch
+        every = epoch if length.record_every == "epoch" else length.record_every
         if steps > MOST_STEPS:
             text = f"gives {steps:,} steps a run; must give at most {MOST_STEPS:,}"
-            mistakes.append(Mistake("training.epochs", text))
+            mistakes.append(Mistake(f"{key}.epochs", text))
             break
         if steps > MOST_RECORDS * every:
             text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
-            mistakes.append(Mistake("training.record_every", text))
+            mistakes.append(Mistake(f"{key}.record_every", text))
             break
         settings.append(replace(setting, record_at=(*range(every, steps, every), steps)))
     return settings
+
+
+def _length(
+    raw: Mapping[str, Any], label: str, training: Training, mistakes: list[Mistake]
+) -> tuple[str, Length | None]:
+    """Return the key that says how long a problem trains, its own or the shared one, and how long."""
+    key = "problem" if "problem" in raw else f"problems.{label}"
+    own = (raw["problem"] if "problem" in raw else raw["problems"][label]).get("training")
+    if own is None:
+        return "training", training
+    key = f"{key}.training"
+    length: Length | None = validate(Length, own, key, mistakes)
+    if length and length.epochs and length.steps:
+        mistakes.append(Mistake(key, "must give either epochs or steps"))
+        return key, None
+    if length and not (length.epochs or length.steps):
+        length = length.model_copy(update={"epochs": training.epochs, "steps": training.steps})
+    if length and "record_every" not in own:
+        length = length.model_copy(update={"record_every": training.record_every})
+    return key, length
 
 
 def _wrong_params(
