@@ -13,7 +13,8 @@ from sweeping import load, mistakes_of, write
 
 from optimlab.data import DATASETS, DataError, Dataset, Split
 from optimlab.data.dataset import prepare
-from optimlab.data.files import File, Reading, read_file
+from optimlab.data.files import Reading, read_file
+from optimlab.data.named import File
 from optimlab.experiment.identity import problem_code
 from optimlab.problems import Table
 

@@ -31,28 +31,6 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WITH_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
 
-class File(str):
-    """The name of a file as an experiment gives it, which knows the folder that it is in.
-
-    Files of one name are equal: where an experiment is, is not what it computes.
-    """
-
-    folder: Path
-
-    def __new__(cls, name: str, folder: Path) -> File:
-        file = super().__new__(cls, name)
-        file.folder = folder
-        return file
-
-    def __getnewargs__(self) -> tuple[str, Path]:  # type: ignore[override]
-        return str(self), self.folder
-
-    @property
-    def path(self) -> Path:
-        """Where it is."""
-        return self.folder / self
-
-
 @dataclass(frozen=True)
 class Reading:
     """How a file is read.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from optimlab.data.named import File, is_own
 from optimlab.errors import UserError
 from optimlab.experiment.imports import PACKAGE, Code, Module, follow, module_file
 from optimlab.experiment.registry import plugin_code
@@ -18,7 +21,7 @@ LOOP = "optimlab.execution.stack"  # where the code that trains begins
 def problem_code(problem: Any) -> Code:
     """Return the code that trains on a problem, but for the rule: what the loop and the problem import.
 
-    The file of its data is among the sources, since it decides as they do.
+    Files that it names, data or code of the user's own, are among the sources.
 
     A problem from a script or from no file is left out, since it travels to the workers with its code:
     `script_digest` is for that.
@@ -37,13 +40,30 @@ def problem_code(problem: Any) -> Code:
         code = follow(*roots)
     except (ImportError, OSError, SyntaxError) as error:
         raise UserError(f"the code of the problem in {name} cannot be followed: {error}") from error
-    data = getattr(problem, "file", None)
-    if data:
+    for each in files_of(problem):
         try:
-            code.sources[f"data {data.name}"] = data.read_bytes()
-        except OSError as error:
-            raise UserError(f"{data} cannot be read: {error.strerror}") from error
+            if is_own(each):
+                own = plugin_code(each, each.folder)
+                code.sources |= {f"{each} {module}": source for module, source in own.sources.items()}
+                code.packages |= own.packages
+                code.absent |= own.absent
+            else:
+                code.sources[each] = each.path.read_bytes()
+        except (ImportError, OSError, SyntaxError) as error:
+            raise UserError(f"{each.folder / each} cannot be read: {error}") from error
     return code
+
+
+def files_of(value: Any) -> Iterator[File]:
+    """Yield the files that the settings of a problem name."""
+    if isinstance(value, File):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from files_of(each)
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from files_of(getattr(value, each.name))
 
 
 def script_digest(problem: Any) -> str:

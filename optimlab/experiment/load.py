@@ -27,10 +27,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
 
 from optimlab.data import DATASETS
-from optimlab.data.files import SUFFIXES, File
+from optimlab.data.files import SUFFIXES
+from optimlab.data.named import File, is_own
 from optimlab.errors import Interrupted, UserError, printable
+from optimlab.experiment import identity
 from optimlab.experiment.mixing import ADVICE, mixes_runs
-from optimlab.experiment.registry import hyperparameters, load_rule
+from optimlab.experiment.own import Own, OwnProblem, wrong_rows
+from optimlab.experiment.registry import hyperparameters, load_object, load_rule
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
@@ -39,6 +42,7 @@ from optimlab.messages import warn
 from optimlab.optimizers import RANGES, RULES
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import PROBLEMS
+from optimlab.problems.base import Problem
 
 # What no computer should be asked for by mistake. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.
@@ -344,6 +348,12 @@ def _check_problem(
     settings = dict(table)
     settings.pop("training", None)  # `_check_training` reads it
     name = settings.pop("name", "table" if "data" in settings else None)
+    if is_own(name):
+        own = OwnProblem(File(name, folder.resolve()), settings)
+        wrong = own.check()
+        mistakes += [Mistake(f"{key}.{one}", message) for one, message in wrong.items()]
+        label = label or _stem(name.partition(":")[2], "own")
+        return None if wrong else ProblemSetting(label, name, own, ())
     known_name = isinstance(name, str) and name in PROBLEMS
     kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
     legal = {"training", *(field.name for kind in kinds for field in fields(kind))}
@@ -366,9 +376,10 @@ def _check_problem(
     }
     conflicts = read_problem(PROBLEMS[name], sound, "", folder, [])
     told = {mistake.key for mistake in found}
-    for one, message in conflicts.check().items() if conflicts else ():
-        if f"{key}.{one}" not in told:
-            found.append(Mistake(f"{key}.{one}", message))
+    for one, message in _conflicts(conflicts).items() if conflicts else ():
+        where = f"{key}.{one}" if one else key
+        if where not in told:
+            found.append(Mistake(where, message))
     if problem and not found and problem.run_bytes > MOST_RUN_BYTES:
         text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
         found.append(Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
@@ -382,8 +393,26 @@ def _check_problem(
 
 def _label(name: str, problem: Any) -> str:
     """Return the label of an experiment's only problem: its data's name, or its own."""
-    stem = Path(str(getattr(problem, "data", ""))).stem
-    return stem if LEGAL_NAME.fullmatch(stem) else name
+    data = getattr(problem, "data", "")
+    return _stem(Path(getattr(data, "name", data)).stem, name)
+
+
+def _stem(stem: str, otherwise: str) -> str:
+    return stem if LEGAL_NAME.fullmatch(stem) else otherwise
+
+
+def _conflicts(problem: Problem) -> dict[str, str]:
+    """Return what is wrong between keys, "" for all: parts of the user's own may raise anything."""
+    try:
+        wrong = problem.check()
+        has_own = any(map(is_own, identity.files_of(problem)))
+        if not wrong and has_own and (mixed := wrong_rows(problem)):
+            return {"": mixed}
+        return wrong
+    except Interrupted:
+        raise
+    except Exception as error:
+        return {"": f"{type(error).__name__}: {error}"}
 
 
 def read_problem(
@@ -399,16 +428,45 @@ def read_problem(
             continue
         if isinstance(value, list):
             parts[name] = tuple(
-                resolve(each, tag, kinds, f"{key}.{name}[{place}]", mistakes)
+                _part(each, tag, kinds, f"{key}.{name}[{place}]", folder, mistakes)
                 for place, each in enumerate(value, start=1)
             )
         else:
-            parts[name] = resolve(value, tag, kinds, f"{key}.{name}", mistakes)
+            parts[name] = _part(value, tag, kinds, f"{key}.{name}", folder, mistakes)
     if problem is None or len(mistakes) > count:
         return None
-    if isinstance(data := settings.get("data"), str) and data.endswith(SUFFIXES):
+    data = settings.get("data")
+    if is_own(data):
+        parts["data"] = _own(data, {}, f"{key}.data", folder, mistakes)
+    elif isinstance(data, str) and data.endswith(SUFFIXES):
         parts["data"] = File(data, folder.resolve())
+    if len(mistakes) > count:
+        return None
     return replace(problem, **parts)
+
+
+def _part(
+    value: Any, tag: str, kinds: Mapping[str, type], key: str, folder: Path, mistakes: list[Mistake]
+) -> Any:
+    """Return a part of a problem: of a known kind, or of the user's own."""
+    table = {tag: value} if isinstance(value, str) else value
+    name = table.get(tag) if isinstance(table, dict) else None
+    if not is_own(name):
+        return resolve(value, tag, kinds, key, mistakes)
+    settings = {one: given for one, given in table.items() if one != tag}
+    return _own(name, settings, key, folder, mistakes)
+
+
+def _own(
+    name: str, settings: dict[str, Any], key: str, folder: Path, mistakes: list[Mistake]
+) -> Own | None:
+    """Return what a user's own file has under a name; None, and a mistake, if it has not."""
+    try:
+        load_object(name, folder.resolve())
+    except (ValueError, OSError) as error:
+        mistakes.append(Mistake(key, str(error)))
+        return None
+    return Own(File(name, folder.resolve()), settings)
 
 
 def _split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mistake]:

@@ -80,6 +80,21 @@ def load_rule(name: str, folder: Path) -> Callable[..., Any]:
     return rule
 
 
+def load_object(name: str, folder: Path) -> Callable[..., Any]:
+    """Return a class or function of a user's own file, ``"file.py:Name"``.
+
+    Raises
+    ------
+    ValueError
+        When there is no such file or name, or the file cannot be run.
+    """
+    file, _, own = name.partition(":")
+    found = getattr(_load_plugin(file, folder), own, None)
+    if not callable(found):
+        raise ValueError(f'there is no class or function "{own}" in {file}')
+    return found
+
+
 def _wrapped(wrapper: str, rule: Callable[..., Any], name: str) -> Wrapped:
     if wrapper not in WRAPPERS:
         raise ValueError(f'unknown wrapper "{wrapper}"; known are {", ".join(WRAPPERS)}')

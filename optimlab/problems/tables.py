@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from annotated_types import Ge, Le, Len
 
 from optimlab.data import DATASETS
-from optimlab.data.dataset import DataError, Dataset, Scaling, Split
-from optimlab.data.files import SUFFIXES, File, Reading, read_file
+from optimlab.data.dataset import DataError, Dataset, Scaling, Split, Task
+from optimlab.data.files import SUFFIXES, Reading, read_file
+from optimlab.data.named import File
 from optimlab.nn.layers import INITIALIZATIONS, LAYERS
 from optimlab.nn.losses import LOSSES, Loss
 from optimlab.nn.network import Network, perceptron
@@ -88,7 +89,7 @@ class Table(Supervised):
         if not self.data:
             known = ", ".join(f'"{name}"' for name in DATASETS)
             raise DataError("data", f"is missing: it is one of {known}, or a file beside this one")
-        if self.file is not None:
+        if self.file is not None or hasattr(self.data, "made"):
             return
         if not isinstance(self.data, str) or self.data not in DATASETS:
             known = ", ".join(f'"{name}"' for name in DATASETS)
@@ -128,6 +129,8 @@ class Table(Supervised):
     @cached_property
     def dataset(self) -> Dataset:
         """What is learned."""
+        if hasattr(self.data, "made"):
+            return self.data.made()
         if self.file is None:
             return DATASETS[self.data]()
         by = (self.split.by if self.split else None) or ""
@@ -139,7 +142,7 @@ class Table(Supervised):
             missing=self.missing,
             separator=self.separator,
             decimal=self.decimal,
-            task=self.loss.task if self.loss else None,
+            task=cast(Task, self._given_loss.task) if self._given_loss else None,
         )
         return read_file(self.file, reading)
 
@@ -152,7 +155,11 @@ class Table(Supervised):
     def objective(self) -> Loss:
         """The loss."""
         usual = "cross_entropy" if self.dataset.task == "classification" else "squared_error"
-        return self.loss or LOSSES[usual]()
+        return self._given_loss or LOSSES[usual]()
+
+    @cached_property
+    def _given_loss(self) -> Loss | None:
+        return self.loss.made() if hasattr(self.loss, "made") else self.loss
 
     @cached_property
     def batch(self) -> int:

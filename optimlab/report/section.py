@@ -346,7 +346,7 @@ def _measure_cell(metric: Metric, record: dict[Any, Any], seeds: int) -> Cell:
     if metric is R2:
         low, high, text = (_three_places(value) for value in (low, high, middle))
     else:
-        low, high, text = (number(value) for value in (low, high, middle))
+        low, high, text = (short(value) for value in (low, high, middle))
     return Cell(text, (_interval(low, high, seeds),), middle)
 
 
@@ -593,6 +593,9 @@ def _luck_of_the_split(experiment: dict[str, Any], contests: dict[str, Contest])
     if all(each.comparison.basis.loss != "validation" for each in contests.values()):
         return []
     problems = [about.get("problem") or {} for about in (experiment.get("problems") or {}).values()]
+    splits = [each.get("split") for each in problems]
+    if problems and all(isinstance(split, dict) and split.get("resample") for split in splits):
+        return ["Each seed draws its own split of the data: the intervals hold the luck of it."]
     luck = (
         "One validation set chooses and ranks. Another split of the data would move all losses; the "
         "intervals do not hold that, and more seeds do not average it out"

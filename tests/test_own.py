@@ -1,0 +1,150 @@
+"""What a user's own files add: the page that shows how is run as it is written, and faults are told."""
+# a case stands on one line
+
+import re
+from pathlib import Path
+
+import cloudpickle
+import pandas as pd
+import pytest
+from sweeping import EXPERIMENTS, load, mistakes_of, run, write
+
+from optimlab.execution.sweep import stacks
+
+PAGE = Path(__file__).parents[1] / "docs/extending.md"
+
+
+def blocks(kind):
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def written(folder, text=None, **files):
+    """Write the files of the page to a folder, some of them replaced; return the experiment's file."""
+    sources = {re.match(r"# (\w+)\.py", block)[1]: block for block in blocks("python")}
+    return write(folder, text or blocks("toml")[0], **(sources | files))
+
+
+def test_the_page_works_as_it_is_written(tmp_path):
+    experiment = load(written(tmp_path))
+    (setting,) = experiment.problems
+    assert setting.label == "spiral"
+    assert setting.settings["loss"] == {"name": "focal.py:Focused", "settings": {}}
+    names = [name for name in setting.problem.layout.shapes if "gamma" in name]
+    assert names == ["layer2.gamma"]
+    stack = next(stacks(experiment, list(experiment.runs()), 1))
+    assert b"optimlab_plugin" not in cloudpickle.dumps(stack)  # it travels by name
+    run(experiment, tmp_path)
+    runs = pd.read_csv(tmp_path / "tiny/runs.csv")
+    assert set(runs["status"]) <= {"ok", "stuck"}
+    assert runs["final_test_accuracy"].notna().all()
+
+
+@pytest.mark.parametrize("file", ["spiral", "focal", "scale"])
+def test_a_change_of_any_of_them_means_new_runs(tmp_path, file):
+    def identities(**files):
+        return {cell.identity for cell in load(written(tmp_path, **files)).cells()}
+
+    block = next(block for block in blocks("python") if block.startswith(f"# {file}.py"))
+    before = identities()
+    assert identities() == before
+    assert not identities(**{file: f"{block}\n# changed"}) & before
+
+
+PROBLEM = """
+import numpy as np
+
+
+class Bowl:
+    def __init__(self, width=2):
+        self.width = width
+
+    def init(self, seeds):
+        return np.array([np.random.default_rng(seed).normal(size=self.width) for seed in seeds]), None
+
+    def batches(self, seeds):
+        while True:
+            yield None
+
+    def loss_and_gradient(self, params, batch, model):
+        return {loss}, 2 * params
+
+    def evaluate(self, params, model):
+        return {{"train_loss": (params**2).sum(axis=1)}}
+"""
+OWN = """
+title = "t"
+learning_rates = [0.1]
+[problem]
+name = "bowl.py:Bowl"
+{}
+[training]
+steps = 5
+[seeds]
+tuning = 1
+reporting = 2
+[optimizers.SGD]
+"""
+GOOD = PROBLEM.format(loss="(params**2).sum(axis=1)")
+
+
+def test_a_problem_of_one_s_own_needs_four_methods(tmp_path):
+    experiment = load(write(tmp_path, OWN.format("width = 5"), bowl=GOOD))
+    (setting,) = experiment.problems
+    assert (setting.label, setting.problem.size) == ("Bowl", 5)
+    assert setting.settings == {"name": "bowl.py:Bowl", "settings": {"width": 5}}
+    run(experiment, tmp_path)
+    runs = pd.read_csv(tmp_path / "tiny/runs.csv")
+    assert set(runs["status"]) == {"ok"}
+    assert set(runs["problem"]) == {"Bowl"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "source", "message"),
+    [
+        ("", PROBLEM.format(loss="(params**2).sum(axis=1) * len(params)"), "mixes the runs of a stack"),
+        (
+            "",
+            PROBLEM.format(loss="(params**2).sum()"),
+            "it must give a row per seed, and gives () for 3",
+        ),
+        ("", GOOD.replace("def batches", "def bunches"), "bowl.py:Bowl lacks the method batches"),
+        ("", GOOD.replace("train_loss", "loss"), "evaluate must return a train_loss"),
+        (
+            "",
+            GOOD.replace("class Bowl", "class Ball"),
+            'there is no class or function "Bowl" in bowl.py',
+        ),
+        ("", "import nothing_of_the_kind", "bowl.py cannot be loaded: ModuleNotFoundError"),
+        ("widht = 3", GOOD, "TypeError: Bowl.__init__() got an unexpected keyword argument 'widht'"),
+    ],
+)
+def test_a_fault_of_a_problem_of_one_s_own_is_a_mistake(tmp_path, settings, source, message):
+    (found,) = mistakes_of(write(tmp_path, OWN.format(settings), bowl=source))
+    assert found.startswith("problem.name: ")
+    assert message in found
+
+
+def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):
+    block = next(block for block in blocks("python") if block.startswith("# focal.py"))
+    mixing = block.replace("return loss, gradient *", "return loss, gradient / len(loss) *")
+    (found,) = mistakes_of(written(tmp_path, focal=mixing))
+    assert found == "problem: it mixes the runs of a stack: alone, a run has other numbers"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("spiral.py:spiral", "spiral.py:sprial", 'problem.data: there is no class or function "sprial"'),
+        ("focal.py:Focused", "fokal.py:Focused", "problem.loss: there is no file"),
+        ("scale.py:Scale", "scale.py:Skale", "problem.hidden[2]: there is no class or function"),
+        ("start = 1.5", "begin = 1.5", "problem: TypeError: Scale.__init__() got an unexpected keyword"),
+    ],
+)
+def test_a_fault_of_a_part_is_told_with_its_key(tmp_path, old, new, message):
+    (found,) = mistakes_of(written(tmp_path, blocks("toml")[0].replace(old, new)))
+    assert found.startswith(message)
+
+
+def test_the_shipped_problem_of_one_s_own_loads():
+    (setting,) = load(EXPERIMENTS / "factorization.toml").problems
+    assert (setting.label, setting.problem.size) == ("Factorization", 72)
