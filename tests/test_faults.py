@@ -366,6 +366,7 @@ time.time = lambda: real() + rng.uniform(-1e8, 1e8)
 """
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_nothing(tmp_path):
     """In the sweep and its workers: every question to the clock is answered with another year."""
     text = light(seeds="tuning = 0\nreporting = 10", training="steps = 2")

@@ -153,6 +153,7 @@ def test_every_name_of_the_package_is_there():
         optimlab.nothing  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_code_of_the_documentation_runs(monkeypatch, capsys):
     text = (Path(__file__).parents[1] / "docs/python.md").read_text(encoding="utf-8")
     first, second = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

@@ -48,6 +48,7 @@ def about(results):
     return json.loads((results / "tiny" / "experiment.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_seeds_are_added_until_all_is_decided(tmp_path):
     file = write(tmp_path, of(APART))
     done = optimlab("sweep", file, "--until", "decided", "--jobs", 1, cwd=tmp_path)
