@@ -6,8 +6,8 @@ import pytest
 
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Landscape
-from optimlab.report.figures import plots
 from optimlab.report.figures import landscapes as figures
+from optimlab.report.figures import plots
 from optimlab.report.style import looks
 from optimlab.training import train
 

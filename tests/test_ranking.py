@@ -8,6 +8,7 @@ from reference import statistics as reference
 from reference.statistics import table
 
 from optimlab import statistics
+from optimlab.metrics import ACCURACY
 from optimlab.statistics import ranking
 
 INF, NAN = np.inf, np.nan
@@ -52,8 +53,8 @@ def test_bad_runs_rank_behind_good_ones():
 
 def test_a_bad_run_names_no_image_rightly_but_a_stuck_one_some():
     runs = table(("A", 0.1, 0, "ok", 3.0), ("A", 0.1, 1, "stuck", 2.3), ("A", 0.1, 2, "diverged", 0.5))
-    assert list(ranking.accuracies(runs)) == [0.9, 0.9, 0]
-    assert ranking.accuracies(runs.drop(columns="final_test_accuracy")).isna().all()
+    assert list(ranking.measured(runs, ACCURACY)) == [0.9, 0.9, 0]
+    assert ranking.measured(runs.drop(columns="final_test_accuracy"), ACCURACY).isna().all()
 
 
 @pytest.mark.parametrize(
@@ -176,16 +177,22 @@ def test_by_seed_pairs_the_runs():
 
 def test_basis_falls_back_on_what_there_is():
     runs = table(("A", 0.1, 0, "ok", 1.0), ("A", 0.1, 100, "ok", 2.0))
-    assert statistics.basis(runs) == statistics.Basis("validation", "test", "tuning", "reporting")
+    assert statistics.basis(runs) == statistics.Basis(
+        "validation", {"accuracy": "test"}, "tuning", "reporting"
+    )
     runs = runs[:1].assign(final_validation_loss=NAN, final_test_accuracy=NAN)
-    assert statistics.basis(runs) == statistics.Basis("train", None, "tuning", "tuning")
+    assert statistics.basis(runs) == statistics.Basis("train", {}, "tuning", "tuning")
     runs = table(("A", 0.1, 100, "ok", 2.0)).assign(final_test_accuracy=NAN, final_train_accuracy=0.5)
-    assert statistics.basis(runs) == statistics.Basis("validation", "train", "reporting", "reporting")
+    assert statistics.basis(runs) == statistics.Basis(
+        "validation", {"accuracy": "train"}, "reporting", "reporting"
+    )
 
 
 def test_what_is_zero_is_there_too():
     runs = table(("A", 0.1, 100, "ok", 0.0)).assign(final_test_accuracy=0.0)
-    assert statistics.basis(runs) == statistics.Basis("validation", "test", "reporting", "reporting")
+    assert statistics.basis(runs) == statistics.Basis(
+        "validation", {"accuracy": "test"}, "reporting", "reporting"
+    )
 
 
 def test_a_run_that_left_no_loss_is_infinitely_bad():
