@@ -3,6 +3,8 @@
 
 import io
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -450,3 +452,17 @@ def test_a_problem_may_train_for_a_time_of_its_own(tmp_path):
     wrong = text.replace("record_every = 3", "record_params = 1")
     said = "problems.b.training.record_params: unknown key; did you mean record_every?"
     assert mistakes_of(write(tmp_path, wrong)) == [said]
+
+
+def test_the_page_on_data_gives_a_table_that_is_legal(tmp_path):
+    page = (Path(__file__).parents[1] / "docs/data.md").read_text(encoding="utf-8")
+    table = re.findall(r"```toml\n\[problem\]\n(.*?)```", page, re.DOTALL)[1]
+    rows = "".join(f"{k};{k * k % 7},5;{'ab?'[k % 3]};{k * 3 % 11}\n" for k in range(40))
+    (setting,) = loaded(tmp_path, table, houses=f"id;size;kind;price\n{rows}").problems
+    assert setting.problem.dataset.feature_names == ("size", "kind=a", "kind=b")
+    assert setting.record_at == tuple(range(1, 51))
+    assert {role: len(part.targets) for role, part in setting.problem.parts.items()} == {
+        "train": 24,
+        "validation": 8,
+        "test": 8,
+    }
