@@ -10,6 +10,7 @@ from scipy import stats
 
 from optimlab import statistics
 from optimlab.statistics import pairs
+from optimlab.statistics.contests import comparison_of
 from optimlab.statistics.resampling import leave_one_out, mean_weights
 
 INF, NAN = np.inf, np.nan
@@ -122,16 +123,21 @@ def test_a_difference_that_is_certain_but_does_not_matter_is_practical_equality(
     assert compared(runs, equal_within=0.001)["outcome"].tolist() == ["better"]
 
 
+def twins(scale):
+    """Return runs of two optimizers that end near 0, one ten times as far from it; and their traces."""
+    runs = contest(range(20), A=lambda s: scale * (1 + s), B=lambda s: 10 * scale * (1 + s))
+    traces = traces_of(runs)
+    ends = runs.set_index("run_id")["final_validation_loss"]
+    is_last = traces["step"] == traces["step"].max()
+    traces.loc[is_last, "validation_loss"] = traces["run_id"].map(ends)
+    return runs, traces
+
+
 def test_rounding_noise_is_no_difference():
     """Far below what the starting loss's arithmetic resolves, one of two twins is always lower."""
 
     def outcome(scale, **options):
-        losses = {"A": lambda s: scale * (1 + s), "B": lambda s: 10 * scale * (1 + s)}
-        runs = contest(range(20), **losses)
-        traces = traces_of(runs)
-        ends = runs.set_index("run_id")["final_validation_loss"]
-        is_last = traces["step"] == traces["step"].max()
-        traces.loc[is_last, "validation_loss"] = traces["run_id"].map(ends)
+        runs, traces = twins(scale)
         return compared(runs, traces=traces, **options).iloc[0]
 
     assert outcome(1e-54)["seeds"] == 20
@@ -139,6 +145,17 @@ def test_rounding_noise_is_no_difference():
     assert outcome(1e-54)["share_won"] == 0.5
     assert outcome(1e-9)["outcome"] == "better"
     assert outcome(1e-9, resolution=1e-6)["outcome"] == "practically equal"
+
+
+def test_each_problem_is_rounded_as_its_own_arithmetic_does():
+    runs, traces = twins(1e-9)
+    settings = {name: {"problem": {"dtype": name}} for name in ("float32", "float64")}
+    outcomes = [
+        comparison_of(runs.assign(problem=name), traces, experiment).pairs["outcome"].iloc[0]
+        for name in settings
+        for experiment in ({"problem": None, "problems": settings}, settings[name])
+    ]
+    assert outcomes == 2 * ["practically equal"] + 2 * ["better"]
 
 
 def test_a_test_loss_that_does_not_matter_or_a_time_that_is_noise_is_no_difference_either():
@@ -209,6 +226,21 @@ def test_two_that_fail_on_different_seeds_are_not_practically_equal():
     assert found["seeds_to_settle"] == INF
     together = contest(range(30), **{name: lambda s: INF if s % 2 else 100 + s / 99 for name in "AB"})
     assert compared(together)["outcome"].tolist() == ["practically equal"]
+
+
+def test_the_share_of_the_one_is_the_rest_of_the_other():
+    """Also where runs are lost, and where both end as bad as they began."""
+    source = np.random.default_rng(0)
+    losses = np.where(source.random((2, 20)) < 0.3, INF, source.integers(0, 4, (2, 20)))
+    shares = []
+    for first, second in ((0, 1), (1, 0)):
+        runs = contest(range(20), A=lambda s, k=first: losses[k, s], B=lambda s, k=second: losses[k, s])
+        ((better, _), found), = compared(runs).iterrows()  # fmt: skip
+        share, low, high = (found[f"share_won{end}"] for end in ("", "_low", "_high"))
+        is_first = (better == "A") == (first == 0)
+        shares.append((share, low, high) if is_first else (1 - share, 1 - high, 1 - low))
+    assert shares[0] == pytest.approx(shares[1])
+    assert 0 < shares[0][1] < shares[0][0] < shares[0][2] < 1
 
 
 def test_copies_of_a_seed_count_once():

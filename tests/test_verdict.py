@@ -7,6 +7,7 @@ from reference.statistics import contest, table, traces_of
 
 from optimlab import statistics
 from optimlab.formatting import join_words
+from optimlab.report import section
 from optimlab.statistics import sentences
 
 INF, NAN = np.inf, np.nan
@@ -247,6 +248,18 @@ def test_no_optimizer_is_praised_without_the_runs_that_it_lost():
     runs.loc[runs["run_id"] == "A 0.1 106", "status"] = "stuck"
     (alone,) = verdict(runs[runs["optimizer"] == "A"])
     assert alone.startswith("A (2 of 20 runs were stuck and 2 diverged) reaches")
+
+
+def test_nor_where_several_problems_are_summed_up():
+    problems = {"steep": lossy(4), "flat": contest(range(20), A=lambda s: 1 + s, B=lambda s: 60 + s)}
+    contests = {
+        name: section.Contest(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
+        for name, runs in problems.items()
+    }
+    assert section._overview(contests) == [
+        "The lowest median loss, on 2 problems: A on 2 (steep and flat; on steep 5 of 20 runs "
+        "diverged). Every other optimizer is shown to be worse on steep and flat."
+    ]
 
 
 def test_nor_for_its_test_loss_nor_for_its_speed_nor_untuned():

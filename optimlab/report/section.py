@@ -206,9 +206,9 @@ def _ranking(problem: str, contest: Contest, styles: dict[str, Look]) -> Ranking
 def _overview(contests: dict[str, Contest]) -> list[str]:
     """Return which optimizer ends lowest on which problems, and where every other is shown to be worse.
 
-    A problem on which runs of the first went wrong is named with their number.
+    Of a problem on which runs of the first went wrong, their number is told.
     """
-    lowest: dict[str, list[str]] = {}
+    lowest: dict[str, dict[str, str]] = {}
     clear, unknown = [], []
     for problem, contest in contests.items():
         summary = contest.comparison.summary
@@ -218,15 +218,19 @@ def _overview(contests: dict[str, Contest]) -> list[str]:
             continue
         first = learnt.iloc[0].to_dict()
         bad = statistics.failures_of(first)
-        lowest.setdefault(first["optimizer"], []).append(f"{problem}: {bad}" if bad else problem)
+        lowest.setdefault(first["optimizer"], {})[problem] = f"; on {problem} {bad}" if bad else ""
         others = summary[summary["optimizer"] != first["optimizer"]]
         if len(others) and others["worse_than_best"].fillna(value=False).astype(bool).all():
             clear.append(problem)
     said = []
     if lowest:
         most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
-        counts = [f"{label} on {len(on)} ({join_words(on)})" for label, on in most_first]
-        where = f"only on {join_words(clear)}" if clear else "on none of them"
+        counts = [
+            f"{label} on {len(on)} ({join_words(list(on))}{''.join(on.values())})"
+            for label, on in most_first
+        ]
+        only = "only " * (len(clear) < len(contests))
+        where = f"{only}on {join_words(clear)}" if clear else "on none of them"
         said.append(
             f"The lowest median loss, on {len(contests)} problems: {'; '.join(counts)}. "
             f"Every other optimizer is shown to be worse {where}."

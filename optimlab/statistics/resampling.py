@@ -28,7 +28,6 @@ Array = np.ndarray
 
 LEVEL = 0.05  # of all claims together; intervals cover 1 − LEVEL
 SPLITS = 1000  # of the seeds, into tuning and reporting ones
-FEWEST_SEEDS = 6  # with fewer, nothing is claimed
 
 
 @dataclass(frozen=True)
