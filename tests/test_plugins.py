@@ -246,3 +246,9 @@ def test_the_example_of_a_rule_that_knows_the_layers_runs_as_the_page_has_it(tmp
     for name, update in moved.items():
         length = np.linalg.norm(update)
         assert length == pytest.approx(0.5 if name.endswith("weight") else 0, rel=1e-4), name
+
+
+def test_a_library_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("optimlab.experiment.registry.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"torch:AdamW needs PyTorch: pip install 'optimlab\[torch\]'"):
+        load_rule("torch:AdamW", tmp_path)

@@ -9,18 +9,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
+from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from optimlab.errors import Interrupted
-from optimlab.experiment.imports import Code, Module, follow
+from optimlab.experiment.imports import Code, Module, follow, module_file
 from optimlab.optimizers import RULES, WRAPPERS
 
 PREFIX = "optimlab_plugin_"
+TORCH = "optimlab.optimizers.torch"
 AROUND = re.compile(r"(?P<wrapper>\w+)\((?P<rule>.+)\)")
 
 
@@ -36,6 +38,11 @@ class Wrapped:
         """The wrapper's own hyper-parameters and their defaults."""
         return {name: value for name, value in hyperparameters(self.wrapper).items() if name != "around"}
 
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Those of both."""
+        return {**hyperparameters(self.rule), **self.own}
+
     def __call__(self, **given: Any) -> Any:
         """Return the optimizer."""
         own = {name: given.pop(name) for name in self.own if name in given}
@@ -47,8 +54,9 @@ def load_rule(name: str, folder: Path) -> Callable[..., Any]:
 
     Parameters
     ----------
-    name : a key of `RULES`, ``"file.py:ClassName"`` with a file in `folder` and a class in it, or a key
-        of `WRAPPERS` around one of these, as in ``"Lookahead(Adam)"``.
+    name : a key of `RULES`, ``"file.py:ClassName"`` with a file in `folder` and a class in it,
+        ``"torch:ClassName"`` of torch.optim, or a key of `WRAPPERS` around one of these, as in
+        ``"Lookahead(Adam)"``.
     folder : where a file is looked for, and nowhere above it. Loading a file runs it.
 
     Raises
@@ -69,6 +77,8 @@ def load_rule(name: str, folder: Path) -> Callable[..., Any]:
         nearest = get_close_matches(name, [*RULES, *WRAPPERS], n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else "`optimlab list` shows all"
         raise ValueError(f'unknown optimizer "{name}"; {hint} (your own is "file.py:ClassName")')
+    if file == "torch":
+        return _of_torch(class_name)
     rule = getattr(_load_plugin(file, folder), class_name, None)
     if not isinstance(rule, type):
         raise ValueError(f'there is no class "{class_name}" in {file}')
@@ -95,6 +105,12 @@ def load_object(name: str, folder: Path) -> Callable[..., Any]:
     return found
 
 
+def _of_torch(name: str) -> Callable[..., Any]:
+    if find_spec("torch") is None:
+        raise ValueError(f"torch:{name} needs PyTorch: pip install 'optimlab[torch]'")
+    return import_module(TORCH).find(name)  # not by a statement: it is no part of other rules' runs
+
+
 def _wrapped(wrapper: str, rule: Callable[..., Any], name: str) -> Wrapped:
     if wrapper not in WRAPPERS:
         raise ValueError(f'unknown wrapper "{wrapper}"; known are {", ".join(WRAPPERS)}')
@@ -119,6 +135,8 @@ def plugin_code(name: str, folder: Path) -> Code:
         name = around["rule"]
     if name in RULES:
         return Code()
+    if name.startswith("torch:"):
+        return follow(Module(TORCH, module_file(TORCH)))
     file = (folder / name.partition(":")[0]).resolve()
     beside = tuple(dict.fromkeys((file.parent, folder.resolve())))
     return follow(Module("", file), beside=beside)
@@ -126,8 +144,8 @@ def plugin_code(name: str, folder: Path) -> Code:
 
 def hyperparameters(rule: Callable[..., Any]) -> dict[str, Any]:
     """Return the keyword parameters of a rule and their defaults, `Parameter.empty` where none."""
-    if isinstance(rule, Wrapped):
-        return {**hyperparameters(rule.rule), **rule.own}
+    if not isinstance(rule, type):  # one that is made by name: a wrapper's, or a library's
+        return dict(rule.hyperparameters)  # type: ignore[attr-defined]
     parameters = inspect.signature(rule).parameters.values()
     return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
 
