@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SHOWN = (  # of the summary, in a notebook
     *("rank", "optimizer", "learning_rate", "final_loss_median", "final_loss_interval_low"),
-    *("final_loss_interval_high", "worse_than_best", "final_accuracy_median"),
+    *("final_loss_interval_high", "worse_than_best", "final_accuracy_median", "final_r2_median"),
 )
 NARROW = 5.0  # inches: narrower figures have their panels in a column
 TRAINING = ("epochs", "steps", "record_every", "record_params")

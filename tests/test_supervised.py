@@ -19,6 +19,9 @@ from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Digits, Table
 from optimlab.problems.digits import HiddenLayer
 from optimlab.problems.supervised import Supervised
+from optimlab.report import page, section
+from optimlab.statistics.contests import comparison_of
+from optimlab.storage.results import read_tables
 from optimlab.training import train
 
 HIDDEN = (HiddenLayer(units=6, activation="tanh"),)
@@ -264,3 +267,22 @@ def test_targets_may_be_of_any_size():
     problem = Supervised(data, perceptron(3, [(8, "tanh")], 1, batch_norm=False), SquaredError())
     metrics = train(problem, Adam(learning_rate=0.03), [0], [200]).metrics
     assert metrics["test_r2"][-1, 0] > 0.97
+
+
+@pytest.mark.parametrize(
+    ("problem", "heads", "unit"),
+    [
+        ("iris", ["Final test accuracy"], "nats"),
+        ("diabetes", ["Final test R²", "Final test RMSE"], ""),
+    ],
+)
+def test_the_page_names_the_metrics_of_each_problem(both, problem, heads, unit):
+    tables = read_tables(both)
+    runs, traces = (table[table["problem"] == problem] for table in (tables.runs, tables.traces))
+    comparison = comparison_of(runs, traces, tables.experiment)
+    columns = section._columns(comparison)
+    named = [column.head for column in columns if "loss" not in column.head]
+    assert [head for head in named if head.startswith("Final")] == heads
+    cells = section._cells(comparison.summary.to_dict("records")[0], comparison)
+    assert len(cells) == len(columns) - 1  # but for the optimizer's name
+    assert page._unit(tables.experiment, runs) == unit
