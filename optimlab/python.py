@@ -30,6 +30,7 @@ from optimlab.experiment.load import find, load, parse
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import join_words, toml_value
 from optimlab.optimizers import RULES
+from optimlab.problems import PROBLEMS
 from optimlab.progress import Progress
 from optimlab.report.page import Report, report_of, write_report
 from optimlab.report.vega import Chart
@@ -123,7 +124,8 @@ def build_experiment(
     ----------
     optimizers : labels → settings; or a list of rules, which then are their own labels. A rule may be a
         class of a module that is a file: it is then named, and identified, by its file.
-    problem, problems : a name, or settings; or label → settings of several.
+    problem, problems : the name of a problem or a data set, "file.py:Name", or a file of data; or
+        settings; or label → settings of several.
     seeds : (tuning, reporting); a number for the reporting ones alone; or the table of the file.
     name : of the experiment and its folder of results.
     folder : where ``"file.py:ClassName"`` is looked for.
@@ -141,7 +143,7 @@ def build_experiment(
     if training:
         document["training"] = {**document.get("training", {}), **training}
     if problem is not None:
-        document["problem"] = {"name": problem} if isinstance(problem, str) else dict(problem)
+        document["problem"] = _problem(problem) if isinstance(problem, str) else dict(problem)
     if problems is not None:
         document["problems"] = problems
     if isinstance(seeds, int):
@@ -152,6 +154,11 @@ def build_experiment(
         document["seeds"] = dict(zip(("tuning", "reporting"), seeds, strict=True))
     document["optimizers"] = dict(_optimizers(optimizers, folder))
     return parse(to_toml(document), folder / f"{name}.toml")
+
+
+def _problem(name: str) -> dict[str, Any]:
+    """Return the settings of a problem that is a name alone."""
+    return {"name" if name in PROBLEMS or ":" in name else "data": name}
 
 
 def _optimizers(optimizers: Optimizers, folder: Path) -> list[tuple[str, dict[str, Any]]]:

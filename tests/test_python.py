@@ -116,6 +116,13 @@ def test_a_class_of_a_file_is_named_by_it(tmp_path, monkeypatch):
         optimlab.build_experiment(optimizers=[Local], problem=RAVINE, **SMALL)
 
 
+def test_a_problem_may_be_the_name_of_a_data_set():
+    built = optimlab.build_experiment(optimizers=["SGD"], problem="wine", **SMALL)
+    assert built.problems[0].settings["data"] == "wine"
+    with pytest.raises(UserError, match=r'problem.data: must be one of .*"wine".* got'):
+        optimlab.build_experiment(optimizers=["SGD"], problem="win", **SMALL)
+
+
 WRONG = [
     ({"optimizers": ["SGDD"]}, 'unknown optimizer "SGDD"; did you mean SGD?'),
     ({"optimizers": ["SGD", "SGD"]}, "SGD is given twice"),
