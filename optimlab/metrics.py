@@ -51,6 +51,11 @@ def metric_of(column: str) -> Metric | None:
     return ALL.get(name) if split in SPLITS else None
 
 
+def is_final(column: str) -> bool:
+    """Return whether a column of runs.csv is a metric at the end of a run."""
+    return column.startswith("final_") and metric_of(column) is not None
+
+
 def title(column: str) -> str:
     """Return what a column of a metric is called.
 

@@ -290,6 +290,8 @@ def test_make_clean_deletes_the_results_and_the_environment(project, foreign):
 
 
 def test_a_hint_can_be_pasted(project):
+    (project / "optimlab").mkdir()
+    (project / "optimlab/__init__.py").touch()  # a checkout, whose hints name the Makefile
     folder = project / "my o'brien $(touch pwned) $x"
     (project / "experiments").rename(folder)
     file, words = folder / "tiny.toml", recorded(project)

@@ -39,6 +39,7 @@ from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetti
 from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
 from optimlab.files import read_regular
 from optimlab.messages import warn
+from optimlab.metrics import is_final
 from optimlab.optimizers import RANGES, RULES
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import PROBLEMS
@@ -682,7 +683,7 @@ def _wrong_default(name: str, default: Any) -> str | None:
     """Return why a table cannot hold a hyper-parameter of a plug-in; None if it can."""
     if name == "learning_rates":
         return "its hyper-parameter learning_rates has the name of a key of the optimizer's table"
-    if name in RUN_COLUMNS:
+    if name in RUN_COLUMNS or is_final(name):
         return f"its hyper-parameter {name} has the name of a column of runs.csv"
     if default is inspect.Parameter.empty or _can_be_kept(default):
         return None

@@ -15,7 +15,7 @@ from optimlab.errors import UserError, printable
 from optimlab.experiment.runs import RUN_COLUMNS
 from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.messages import warn
-from optimlab.metrics import metric_of
+from optimlab.metrics import is_final
 from optimlab.optimizers import RANGES
 from optimlab.statuses import STATUSES
 from optimlab.storage.manifest import MANIFEST, Manifest, differing, read_manifest
@@ -112,7 +112,7 @@ def read_tables(folder: Path) -> Tables:
         manifest.numbers(),
     )
     known = RUN_COLUMNS.keys() | RANGES.keys()  # a plug-in's hyper-parameters have any names
-    runs = runs[[name for name in runs if name in known or metric_of(str(name))]]
+    runs = runs[[name for name in runs if name in known or is_final(str(name))]]
     if runs.empty:
         nothing = f"no run has finished yet: {folder / 'runs.csv'} holds no run"
         raise NothingToReport(f"{folder.name}: {nothing}: {_sweep_and_plot(folder.parent, folder.name)}")
