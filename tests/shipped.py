@@ -7,11 +7,14 @@ from sweeping import EXPERIMENTS, run
 
 from optimlab.experiment.load import load
 
-NAMES = ("digits", "smoke", "landscapes", "digits_paths", "article", "article_five")
+NAMES = (
+    *("digits", "smoke", "landscapes", "digits_paths", "article", "article_five"),
+    *("tables", "convex", "modern"),
+)
 SMALLER = {
     r"(?m)^learning_rates = \[[^]\n]*,[^]\n]*,[^]\n]*\]": "learning_rates = [0.1, 0.3, 1.0]",
     r"epochs = \d+": "epochs = 2",
-    r"steps = 5000": "steps = 4",
+    r"steps = (5000|300)": "steps = 4",
     r"record_every = \d\d+": "record_every = 1",
     r"steps = 100\nrecord_every = 1": "steps = 100\nrecord_every = 10",
     r"tuning = [1-9]\d*": "tuning = 1",

@@ -9,6 +9,7 @@ import pytest
 from rich import filesize
 from rich.console import Console
 from sweeping import OWN, document, plugin, run, tiny, write
+from test_cli import call
 
 from optimlab.experiment.load import ExperimentError, read_problem
 from optimlab.experiment.registry import hyperparameters
@@ -151,3 +152,14 @@ def test_parts_that_are_stale_are_named(here):
     parts[0].unlink()
     parts[0].symlink_to("nowhere")
     assert "6 parts (" in shown("tiny", results)
+
+
+def test_no_cell_is_cut_where_there_is_no_terminal(tmp_path):
+    rates, label = [f"{place}e-05" for place in range(1, 60)], "a label as wide as one may be " * 2
+    text = document(
+        top=f"learning_rates = [{', '.join(rates)}]\n",
+        optimizers=f'[optimizers."{label.strip()}"]\nrule = "SGD"\n',
+    )
+    output = call("show", write(tmp_path, text), "--results", tmp_path).output
+    (line,) = (line for line in output.splitlines() if label.strip() in line)
+    assert line.split()[-59:] == [f"{float(rate):g}" for rate in rates]
