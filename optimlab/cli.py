@@ -82,7 +82,7 @@ ResultsFolder = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, callback=_not_too_many, help="Worker processes; one a core if left out."),
+    typer.Option(min=1, callback=_not_too_many, help="Worker processes; one per core if left out."),
 ]
 
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
@@ -106,7 +106,7 @@ def options(
     ] = False,
 ) -> None:
     """Compare optimizers by experiment: sweep, then plots, then open results/report.html."""
-    with errors_for_people():
+    with user_errors():
         _settle_environment()
 
 
@@ -170,7 +170,7 @@ def sweep(
     from optimlab.progress import Progress
 
     console = _console()
-    with errors_for_people():
+    with user_errors():
         if until is None and most_seeds is not None:
             raise UserError("--most-seeds goes with --until decided")
         if until and dry_run:
@@ -215,13 +215,13 @@ def sweep(
 def plots(results: ResultsFolder = RESULTS) -> None:
     """Draw all figures, and write report.html, from the tables of every experiment."""
     if sys.flags.optimize > 1:
-        with errors_for_people():
+        with user_errors():
             raise UserError("plots needs docstrings, for Altair: leave out -OO and PYTHONOPTIMIZE=2")
     from optimlab.progress import drawing_bar
     from optimlab.report.page import write_report
 
     console = _console()
-    with errors_for_people(), drawing_bar(console) as bar:
+    with user_errors(), drawing_bar(console) as bar:
         page = write_report(results, follow=bar.track)
     console.print(f"Open {page}", soft_wrap=True)
 
@@ -232,7 +232,7 @@ def init(name: Annotated[str, typer.Argument(help="The experiment's name.")] = "
     from optimlab.start import start_project
 
     console = _console()
-    with errors_for_people():
+    with user_errors():
         for path in start_project(name):
             console.print(f"wrote {path}", soft_wrap=True)
     console.print(f"Next: {hints.optimlab('sweep', name)}", soft_wrap=True)
@@ -243,7 +243,7 @@ def list_all() -> None:
     """Show the experiments, the optimizers with defaults and legal ranges, and the problems."""
     from optimlab.listing import print_listing
 
-    with errors_for_people():
+    with user_errors():
         print_listing(_console(markup=True))
 
 
@@ -252,7 +252,7 @@ def show(experiment: ExperimentName = "digits", results: ResultsFolder = RESULTS
     """Show what an experiment would run, its network, and how much of it has finished."""
     from optimlab.listing import print_experiment
 
-    with errors_for_people():
+    with user_errors():
         print_experiment(_console(markup=True), experiment, results)
 
 
@@ -308,7 +308,7 @@ def verify(
     from optimlab.experiment.load import find, load
 
     console = _console()
-    with errors_for_people():
+    with user_errors():
         verdict = run_verify(load(find(experiment)), results, runs, seed, jobs)
     count = f"{verdict.runs:,} of {verdict.stored:,} runs trained again (--seed {verdict.seed})"
     if verdict.differences:
@@ -337,7 +337,7 @@ def prune(experiment: ExperimentName = "digits", results: ResultsFolder = RESULT
     from optimlab.experiment.load import find, load
     from optimlab.storage.store import Store
 
-    with errors_for_people():
+    with user_errors():
         checked = load(find(experiment))
         store, gone = Store(results / checked.name), []
         store.refuse_other(checked)
@@ -361,7 +361,7 @@ def clean(
     """
     from optimlab.storage.clean import delete, deletions, environments
 
-    with errors_for_people():
+    with user_errors():
         found = deletions(results)
         environs = environments(environment)
         for each in found + environs:
@@ -457,7 +457,7 @@ def _tell(console: Console, outcome: Outcome, folder: Path) -> None:
 
 
 @contextmanager
-def errors_for_people() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """Print what the user can put right, without a traceback: exit 2 for a mistake, else 1.
 
     Ctrl-C gives 130: while the block runs, signals to stop raise `Interrupted`, if none ignores them.

@@ -42,7 +42,7 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
     )
     for each in experiment.problems:
         console.print(
-            f"{each.label}: {each.steps:,} steps a run, {len(each.record_at):,} of them recorded, "
+            f"{each.label}: {each.steps:,} steps per run, {len(each.record_at):,} of them recorded, "
             "and the start",
             markup=False,
         )

@@ -65,7 +65,7 @@ def run(
         experiment's keys as further arguments, as `experiment` takes them.
     results : the folder of all results, in which a run that has finished is never done again; without,
         a temporary one that lasts as long as the result.
-    jobs : the number of worker processes; None for one a core.
+    jobs : the number of worker processes; None for one per core.
     progress : whether to show it on stderr; None: on a terminal and in a notebook.
 
     Raises

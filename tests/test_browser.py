@@ -422,7 +422,7 @@ def test_a_phone_sorts_the_table_from_a_list(browser, results, tables):
 
 
 def reported(tables, setting="tuned"):
-    """Return the traces of the reported runs, with a row a run and record: a failed run has rows too."""
+    """Return the traces of the reported runs, a row per run and record: a failed run has rows too."""
     rates = tables["summary"].set_index("optimizer")[
         "learning_rate" if setting == "tuned" else "default_learning_rate"
     ]

@@ -344,12 +344,12 @@ def test_signals_to_stop_interrupt_a_command_but_for_those_that_are_ignored(numb
     before = signal.getsignal(number)
     try:
         signal.signal(number, signal.default_int_handler)
-        with pytest.raises(typer.Exit) as ended, cli.errors_for_people():
+        with pytest.raises(typer.Exit) as ended, cli.user_errors():
             signal.raise_signal(number)
         assert ended.value.exit_code == 130
         assert signal.getsignal(number) is signal.default_int_handler
         signal.signal(number, signal.SIG_IGN)
-        with cli.errors_for_people():
+        with cli.user_errors():
             signal.raise_signal(number)
     finally:
         signal.signal(number, before)

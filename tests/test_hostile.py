@@ -236,7 +236,7 @@ TOO_LARGE = [
     ({"seeds": "tuning = 1000\nreporting = 1_000_000"}, "gives 2,002,000 runs; must give at most 1,000,000"),
     ({"training": "epochs = 1_000_000_000_000_000"}, "training.epochs: must be at most 1e+06, got 1000000000000000"),
     ({"training": "epochs = 1_000_000", "problem": "batch_norm = false\nbatch_size = 1"},
-     "training.epochs: gives 1,200,000,000 steps a run; must give at most 100,000,000"),
+     "training.epochs: gives 1,200,000,000 steps per run; must give at most 100,000,000"),
     ({"training": "steps = 100_000\nrecord_every = 1"},
      "gives 600,006 rows of traces, 100,001 a run; must give at most 500,000: record less often, or run less"),
     ({"problem": "hidden = [{ units = 1_000_000_000, activation = 'relu' }]"},

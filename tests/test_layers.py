@@ -6,7 +6,7 @@ from reference.differences import directional_error
 
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.layers import (
-    Activated,
+    ActivationLayer,
     BatchNorm,
     Dense,
     Dropout,
@@ -25,7 +25,7 @@ LAYERS = {
     "batch norm": lambda: BatchNorm("norm", INPUTS, FLOAT),
     "batch norm, small eps": lambda: BatchNorm("norm", INPUTS, FLOAT, eps=1e-5),
     "layer norm": lambda: LayerNorm("norm", INPUTS, FLOAT),
-    **{name: lambda name=name: Activated(name, INPUTS, FLOAT) for name in ACTIVATIONS},
+    **{name: lambda name=name: ActivationLayer(name, INPUTS, FLOAT) for name in ACTIVATIONS},
 }
 
 

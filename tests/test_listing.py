@@ -116,7 +116,7 @@ def test_an_experiment_is_shown_with_what_has_finished(here):
     experiment = tiny(here / "experiments", text)
     before = shown("tiny", here / "results")
     assert "10 runs, 0 of them finished" in before
-    assert "digits: 2 steps a run, 1 of them recorded, and the start" in before
+    assert "digits: 2 steps per run, 1 of them recorded, and the start" in before
     assert "seeds: 2 tuning, 3 reporting" in before
     assert "beta1 = 0.5, beta2 = 0.999, eps = 1e-08" in before
     assert "0.1 0.3" in before

@@ -177,20 +177,20 @@ def test_by_seed_pairs_the_runs():
 
 def test_basis_falls_back_on_what_there_is():
     runs = table(("A", 0.1, 0, "ok", 1.0), ("A", 0.1, 100, "ok", 2.0))
-    assert statistics.basis(runs) == statistics.Basis(
+    assert statistics.basis(runs) == statistics.SelectionCriteria(
         "validation", {"accuracy": "test"}, "tuning", "reporting"
     )
     runs = runs[:1].assign(final_validation_loss=NAN, final_test_accuracy=NAN)
-    assert statistics.basis(runs) == statistics.Basis("train", {}, "tuning", "tuning")
+    assert statistics.basis(runs) == statistics.SelectionCriteria("train", {}, "tuning", "tuning")
     runs = table(("A", 0.1, 100, "ok", 2.0)).assign(final_test_accuracy=NAN, final_train_accuracy=0.5)
-    assert statistics.basis(runs) == statistics.Basis(
+    assert statistics.basis(runs) == statistics.SelectionCriteria(
         "validation", {"accuracy": "train"}, "reporting", "reporting"
     )
 
 
 def test_what_is_zero_is_there_too():
     runs = table(("A", 0.1, 100, "ok", 0.0)).assign(final_test_accuracy=0.0)
-    assert statistics.basis(runs) == statistics.Basis(
+    assert statistics.basis(runs) == statistics.SelectionCriteria(
         "validation", {"accuracy": "test"}, "reporting", "reporting"
     )
 

@@ -318,7 +318,7 @@ def test_intervals_of_fewer_than_six_seeds_are_marked(seeds):
 def compared(runs, defaults=None):
     """Return the optimizers on one problem."""
     found = statistics.compare_optimizers(runs, traces_of(runs), defaults, splits=9, draws=20)
-    return section.Contest(runs, found, [])
+    return section.ProblemResult(runs, found, [])
 
 
 def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):

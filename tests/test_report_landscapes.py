@@ -12,7 +12,7 @@ from optimlab.problems import Landscape
 from optimlab.report.blocks import landscapes as report
 from optimlab.report.figures import plots
 from optimlab.report.page import write_report
-from optimlab.report.section import Contest, edge_warnings
+from optimlab.report.section import ProblemResult, edge_warnings
 from optimlab.report.style import looks
 from optimlab.statistics import compare_optimizers
 
@@ -202,7 +202,7 @@ def test_grids_that_end_too_soon_are_named_with_their_problems(tables):
     contests = {}
     for label in ("ravine", "saddle"):
         own = [table[table["problem"] == label] for table in (runs, traces)]
-        contests[label] = Contest(own[0], compare_optimizers(*own), [])
+        contests[label] = ProblemResult(own[0], compare_optimizers(*own), [])
     for contest, edge in zip(contests.values(), ("lowest", "highest"), strict=True):
         contest.comparison.summary["learning_rate_edge"] = ["", edge]
         contest.comparison.summary["optimizer"] = ["Gradient descent", "Adam"]

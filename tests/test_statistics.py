@@ -42,7 +42,7 @@ def test_numbers_fall_back_on_what_there_is():
     runs = runs.assign(final_validation_loss=NAN, final_test_accuracy=NAN)
     traces = traces_of(runs).assign(validation_loss=NAN, validation_accuracy=NAN)
     comparison = compared(runs, traces=traces)
-    assert comparison.basis == statistics.Basis("train", {}, "tuning", "tuning")
+    assert comparison.basis == statistics.SelectionCriteria("train", {}, "tuning", "tuning")
     summary = comparison.summary.iloc[0]
     assert (summary["loss"], summary["final_loss_median"]) == ("train", 1.5)
     assert np.isnan(summary["final_accuracy_median"])

@@ -189,7 +189,10 @@ def test_accuracy_targets():
 
 def test_metrics_to_time():
     runs = table(("A", 0.1, 100, "ok", 1.0))
-    traces, rests_on = traces_of(runs), targets.Basis("validation", "test", "tuning", "reporting")
+    traces, rests_on = (
+        traces_of(runs),
+        targets.SelectionCriteria("validation", "test", "tuning", "reporting"),
+    )
     assert targets.metrics_to_time(rests_on, traces) == ["validation_loss", "validation_accuracy"]
     blank = traces.assign(validation_accuracy=NAN)
     assert targets.metrics_to_time(rests_on, blank) == ["validation_loss"]
@@ -227,7 +230,7 @@ def test_times_to_targets():
 
 
 def times(**columns):
-    """Return times of optimizers, one number a seed, to one target."""
+    """Return times of optimizers, one number per seed, to one target."""
     return pd.DataFrame(
         [{"metric": "loss", "target": 0.5, "optimizer": name, "seed": seed, "steps": float(steps)}
          for name, column in columns.items() for seed, steps in enumerate(column)]

@@ -253,7 +253,9 @@ def test_no_optimizer_is_praised_without_the_runs_that_it_lost():
 def test_nor_where_several_problems_are_summed_up():
     problems = {"steep": lossy(4), "flat": contest(range(20), A=lambda s: 1 + s, B=lambda s: 60 + s)}
     contests = {
-        name: section.Contest(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
+        name: section.ProblemResult(
+            runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), []
+        )
         for name, runs in problems.items()
     }
     assert section._overview(contests) == [

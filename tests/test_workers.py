@@ -15,7 +15,7 @@ from optimlab.execution.sweep import stacks
 from optimlab.storage.store import Store
 
 TABLES = ("runs.csv", "traces.parquet")
-TEXT = document(training="epochs = 20\n", seeds="tuning = 1\nreporting = 5\n")  # 40 steps a run
+TEXT = document(training="epochs = 20\n", seeds="tuning = 1\nreporting = 5\n")  # 40 steps per run
 
 
 class Clock:

@@ -67,7 +67,7 @@ def verify(
     results : the folder of all results; nothing is written there.
     runs : the size of the sample.
     seed : of the sample; None for another one each time.
-    jobs : the number of worker processes; None for one a core.
+    jobs : the number of worker processes; None for one per core.
 
     Raises
     ------

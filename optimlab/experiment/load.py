@@ -504,7 +504,7 @@ def _check_training(
         steps = length.steps or (length.epochs or 0) * epoch
         every = epoch if length.record_every == "epoch" else length.record_every
         if steps > MOST_STEPS:
-            text = f"gives {steps:,} steps a run; must give at most {MOST_STEPS:,}"
+            text = f"gives {steps:,} steps per run; must give at most {MOST_STEPS:,}"
             mistakes.append(Mistake(f"{key}.epochs", text))
             break
         if steps > MOST_RECORDS * every:

@@ -7,7 +7,7 @@ given, because between them the layers pass on one array rather than copy it. Wh
 kept in the layer: it is the state that `begin` returns, one entry per run, and belongs to a stack.
 
 In which order the three axes lie in memory changes the speed and no number. An input that lies sample by
-sample, (batch, R, features), makes all that follows lie so: then a number a feature, (R, features),
+sample, (batch, R, features), makes all that follows lie so: then a number per feature, (R, features),
 meets long rows of memory where a batch is small. Any other input makes it lie run by run.
 """
 
@@ -389,7 +389,7 @@ class Dropout:
         return gradient
 
 
-class Activated:
+class ActivationLayer:
     """An activation, named as in `optimlab.nn.activations.ACTIVATIONS`, at its place in a network."""
 
     def __init__(self, name: str, features: int, dtype: np.dtype) -> None:

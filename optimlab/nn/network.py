@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optimlab.nn.layers import Activated, BatchNorm, Dense, Layer, Views
+from optimlab.nn.layers import ActivationLayer, BatchNorm, Dense, Layer, Views
 from optimlab.nn.losses import Loss
 from optimlab.nn.parameters import Layout, Workspace
 
@@ -275,7 +275,7 @@ def perceptron(
         if isinstance(each, tuple):
             blocks += 1
             dense(blocks, each[0], features_first=False)
-            layers.append(Activated(each[1], each[0], dtype))
+            layers.append(ActivationLayer(each[1], each[0], dtype))
         else:
             layers.append(each(f"layer{number}", layers[-1].outputs, dtype))
     dense(blocks + 1, outputs, features_first=min(widths) > 1)  # for softmax

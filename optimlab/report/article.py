@@ -167,7 +167,7 @@ def verdict_of(published: float, ours: Array, tolerance: float) -> str:
     Parameters
     ----------
     published : with two decimals, to which ours are rounded for the comparison.
-    ours : one number a seed; NaN where a run diverged.
+    ours : one number per seed; NaN where a run diverged.
     tolerance : how far, relative to it, our median may be from the published figure.
     """
     if not len(ours):
@@ -274,7 +274,7 @@ def _triple(values: Sequence[float]) -> str:
 
 
 def ranges(traces: pd.DataFrame) -> pd.DataFrame:
-    """Return the lowest, median and highest loss over the seeds: one row an optimizer and step.
+    """Return the lowest, median and highest loss over the seeds: one row per optimizer and step.
 
     A run that diverged counts as infinite.
     """

@@ -34,7 +34,7 @@ from optimlab.report.article import ArticleSection, article_section
 from optimlab.report.blocks import Chart, draw_charts
 from optimlab.report.blocks.paths import PathsReport, report_paths
 from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
-from optimlab.report.section import Contest, Section, write_section
+from optimlab.report.section import ProblemResult, Section, write_section
 from optimlab.statistics.contests import comparison_of, problems_of, with_finals_of
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
@@ -62,7 +62,7 @@ def write_report(
 
     Parameters
     ----------
-    results : the folder of results, one folder an experiment in it.
+    results : the folder of results, one folder per experiment in it.
     experiments : which ones; without, every one that can be read.
     follow : is given what is to be done, one by one, and passes it on: a progress bar's ``track``.
     page : where to write the page instead; it then holds its pictures, and has no links to files.
@@ -115,7 +115,7 @@ class Report:
 
     tables: Tables
     styles: dict[str, looks.Look]
-    contests: dict[str, Contest]
+    contests: dict[str, ProblemResult]
     paths: PathsReport
     article: ArticleSection | None
 
@@ -158,7 +158,7 @@ def _count(
         Report(
             each,
             labels,
-            {problem: Contest(runs, *next(done)) for problem, (runs, _) in found.items()},
+            {problem: ProblemResult(runs, *next(done)) for problem, (runs, _) in found.items()},
             moved,
             article_section(each.folder.name, each.traces, each.experiment),
         )
@@ -240,7 +240,7 @@ def _labels(tables: Tables) -> list[str]:
     return list(dict.fromkeys(listed + ran))
 
 
-def _joined(contests: dict[str, Contest]) -> dict[str, pd.DataFrame]:
+def _joined(contests: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
     """Return the tables of the comparisons; those of several problems joined, with a column for it."""
     parts = {
         problem: {

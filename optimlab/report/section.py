@@ -70,7 +70,7 @@ class GridEnd:
 
 
 @dataclass(frozen=True)
-class Contest:
+class ProblemResult:
     """The optimizers on one problem of an experiment.
 
     Attributes
@@ -131,7 +131,7 @@ def write_section(
     name: str,
     experiment: dict[str, Any],
     runs: pd.DataFrame,
-    contests: dict[str, Contest],
+    contests: dict[str, ProblemResult],
     files: list[str],
     article: ArticleSection | None,
     paths: PathsReport,
@@ -188,7 +188,7 @@ def _pictures(chart: str, figures: dict[str, Picture]) -> list[Picture]:
     return [picture for name, picture in figures.items() if pattern.fullmatch(name)]
 
 
-def _ranking(problem: str, contest: Contest, styles: dict[str, Look]) -> Ranking:
+def _ranking(problem: str, contest: ProblemResult, styles: dict[str, Look]) -> Ranking:
     comparison = contest.comparison
     return Ranking(
         problem=problem,
@@ -203,7 +203,7 @@ def _ranking(problem: str, contest: Contest, styles: dict[str, Look]) -> Ranking
     )
 
 
-def _overview(contests: dict[str, Contest]) -> list[str]:
+def _overview(contests: dict[str, ProblemResult]) -> list[str]:
     """Return which optimizer ends lowest on which problems, and where every other is shown to be worse.
 
     Of a problem on which runs of the first went wrong, their number is told.
@@ -432,7 +432,7 @@ def _is_timed(summary: pd.DataFrame) -> bool:
     return bool(summary["seeds_never_at_95"].notna().any())
 
 
-def edge_warnings(contests: dict[str, Contest]) -> list[GridEnd]:
+def edge_warnings(contests: dict[str, ProblemResult]) -> list[GridEnd]:
     """Return what to write for learning rates that were chosen at an end of the grid."""
     columns = ["optimizer", "learning_rate_edge"]
     choices = pd.concat(
@@ -511,7 +511,7 @@ def _mixed(experiment: dict[str, Any]) -> list[str]:
     return [f"These results are mixed, so their last bits may differ where they need not: {counts}."]
 
 
-def _caveats(contests: dict[str, Contest]) -> list[str]:
+def _caveats(contests: dict[str, ProblemResult]) -> list[str]:
     """Return what a careful reader should know before quoting the tables."""
     known = {problem: _caveats_of(contest) for problem, contest in contests.items()}
     if len(known) == 1:
@@ -530,7 +530,7 @@ def _caveats(contests: dict[str, Contest]) -> list[str]:
     ]
 
 
-def _caveats_of(contest: Contest) -> list[str]:
+def _caveats_of(contest: ProblemResult) -> list[str]:
     runs, summary = contest.runs, contest.comparison.summary
     return [
         *_tuning_caveats(runs, summary),
@@ -592,7 +592,7 @@ def _evidence_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     return caveats
 
 
-def _luck_of_the_split(experiment: dict[str, Any], contests: dict[str, Contest]) -> list[str]:
+def _luck_of_the_split(experiment: dict[str, Any], contests: dict[str, ProblemResult]) -> list[str]:
     """Return what it means that the validation set is one of many that could have been drawn."""
     if all(each.comparison.basis.loss != "validation" for each in contests.values()):
         return []

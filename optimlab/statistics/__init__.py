@@ -11,7 +11,7 @@ from optimlab.statistics.finals import FINAL, LEGAL_FINAL, with_finals
 from optimlab.statistics.intervals import interquartile_mean, median, percentile_interval
 from optimlab.statistics.pairs import EQUAL_WITHIN, differences, fewest_seeds
 from optimlab.statistics.ranking import (
-    Basis,
+    SelectionCriteria,
     basis,
     choose_candidates,
     quantile,
@@ -29,8 +29,8 @@ __all__ = [
     "FINAL",
     "LEGAL_FINAL",
     "TARGET_ACCURACY",
-    "Basis",
     "Comparison",
+    "SelectionCriteria",
     "basis",
     "choose_candidates",
     "compare_optimizers",

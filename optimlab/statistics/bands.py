@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.ranking import CELL, final_losses, quantile
+from optimlab.statistics.ranking import GRID_KEYS, final_losses, quantile
 from optimlab.statuses import STATUSES
 
 QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
@@ -19,14 +19,14 @@ def trace_bands(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Dat
 
     Returns
     -------
-    One row an optimizer, learning rate and step: CELL, step, epoch, low, median, high.
+    One row per optimizer, learning rate and step: GRID_KEYS, step, epoch, low, median, high.
     """
-    sizes = runs.groupby(CELL).size().rename("size")
-    keys = [*CELL, "step", "epoch"]
+    sizes = runs.groupby(GRID_KEYS).size().rename("size")
+    keys = [*GRID_KEYS, "step", "epoch"]
     table = traces[traces["run_id"].isin(runs["run_id"])][[*keys, metric]].fillna({metric: np.inf})
     table = table.sort_values([*keys, metric], ignore_index=True)
     groups = table.groupby(keys, sort=True).size().rename("rows").reset_index()
-    groups = groups.merge(sizes, on=CELL)
+    groups = groups.merge(sizes, on=GRID_KEYS)
     start = groups["rows"].cumsum() - groups["rows"]
     for name, level in QUARTILES.items():
         place = level * (groups["size"] - 1)
@@ -48,14 +48,15 @@ def final_bands(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row an optimizer and learning rate: CELL, low, median, high, and one column a status, in [0, 1].
+    One row per optimizer and learning rate: GRID_KEYS, low, median, high, and a column per status,
+    in [0, 1].
     """
     rows = []
-    for cell, losses in final_losses(runs).groupby([runs[key] for key in CELL], sort=False):
+    for cell, losses in final_losses(runs).groupby([runs[key] for key in GRID_KEYS], sort=False):
         statuses = runs.loc[losses.index, "status"]
         rows.append(
-            dict(zip(CELL, cell, strict=True))
+            dict(zip(GRID_KEYS, cell, strict=True))
             | {name: quantile(losses, level) for name, level in QUARTILES.items()}
             | {status: float((statuses == status).mean()) for status in STATUSES}
         )
-    return pd.DataFrame(rows).sort_values(CELL, ignore_index=True)
+    return pd.DataFrame(rows).sort_values(GRID_KEYS, ignore_index=True)

@@ -61,7 +61,7 @@ def percentile_intervals(
 
     Parameters
     ----------
-    values : one number a seed (N,), in the order of the seeds.
+    values : one number per seed (N,), in the order of the seeds.
     statistics : `median`, `interquartile_mean` or both.
     rng : where the draws come from.
     draws : how many samples of the seeds are drawn, with replacement.

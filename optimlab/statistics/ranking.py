@@ -23,12 +23,12 @@ Array = np.ndarray
 
 RATE = "learning_rate"
 CANDIDATE = RATE  # what tells the candidates of an optimizer apart: whatever groups runs, groups by it
-CELL = ["optimizer", CANDIDATE]
+GRID_KEYS = ["optimizer", CANDIDATE]
 SETTINGS = ("tuned", "default")  # how the candidate was chosen
 
 
 @dataclass(frozen=True)
-class Basis:
+class SelectionCriteria:
     """What the numbers of an experiment rest on.
 
     Attributes
@@ -50,14 +50,14 @@ class Basis:
         return self.measures.get("accuracy")
 
 
-def basis(runs: pd.DataFrame) -> Basis:
+def basis(runs: pd.DataFrame) -> SelectionCriteria:
     """Return what can be judged by, given which columns and roles the table of runs has."""
 
     def filled(column: str) -> bool:
         return column in runs and bool(runs[column].notna().any())
 
     roles = set(runs["role"].unique())
-    return Basis(
+    return SelectionCriteria(
         loss="validation" if filled("final_validation_loss") else "train",
         measures={
             metric.name: split
@@ -129,8 +129,8 @@ def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:
     One row per optimizer, in the order of the table: optimizer, CANDIDATE, learning_rate,
     learning_rate_edge ("only": it has no other candidate).
     """
-    cells = runs.drop_duplicates(CELL)
-    rates = dict(zip(zip(*(cells[key] for key in CELL), strict=True), cells[RATE], strict=True))
+    cells = runs.drop_duplicates(GRID_KEYS)
+    rates = dict(zip(zip(*(cells[key] for key in GRID_KEYS), strict=True), cells[RATE], strict=True))
     choices = []
     for optimizer, judged in tuning_order(runs).items():
         grid = [rates[optimizer, candidate] for candidate in judged[CANDIDATE]]
@@ -208,7 +208,7 @@ def reported_runs(
     """
     fresh = runs[runs["role"] == basis(runs).reporting]
     if setting == "tuned":
-        return fresh.merge(choose_candidates(runs)[CELL], on=CELL)
+        return fresh.merge(choose_candidates(runs)[GRID_KEYS], on=GRID_KEYS)
     return fresh[at_default(fresh, defaults or {})].reset_index(drop=True)
 
 

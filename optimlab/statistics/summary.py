@@ -1,4 +1,4 @@
-"""The comparison, whole: one row an optimizer, one row a pair, and the tables behind the page."""
+"""The comparison, whole: one row per optimizer, one row per pair, and the tables behind the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from optimlab.statistics.pairs import EQUAL_WITHIN, compare, seed_differences
 from optimlab.statistics.ranking import (
     CANDIDATE,
     SETTINGS,
-    Basis,
+    SelectionCriteria,
     at_default,
     basis,
     choose_candidates,
@@ -59,17 +59,17 @@ class Comparison:
     Attributes
     ----------
     basis : what they rest on.
-    summary : one row an optimizer, the best first.
+    summary : one row per optimizer, the best first.
     reported : one row a setting ("tuned", "default") and run that the numbers come from: the table of
         runs, with their ``loss``, ``score``, ``accuracy`` and ``epochs`` to the target.
     pairs : one row a setting and pair of optimizers.
     differences : one row a setting, pair and seed.
     targets : one row a setting, target and optimizer.
     profiles : one row a setting, metric, optimizer and ratio to the fastest.
-    budget : one row an optimizer and number of trials.
+    budget : one row per optimizer and number of trials.
     """
 
-    basis: Basis
+    basis: SelectionCriteria
     summary: pd.DataFrame
     reported: pd.DataFrame
     pairs: pd.DataFrame
@@ -264,7 +264,7 @@ def _summarize(
     last_epoch: float,
     draws: int,
 ) -> pd.DataFrame:
-    """Return one row an optimizer, the best first; ranks go by the median score."""
+    """Return one row per optimizer, the best first; ranks go by the median score."""
     rests_on = basis(runs)
     rows = []
     for choice in choose_candidates(runs).to_dict("records"):

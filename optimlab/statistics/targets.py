@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.ranking import Basis, cross_table, places
+from optimlab.statistics.ranking import SelectionCriteria, cross_table, places
 from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
@@ -24,7 +24,7 @@ ROUNDING = 1e-6  # float32's 0.95 is below 0.95
 RATIOS = tuple(float(ratio) for ratio in np.round(2 ** np.linspace(0, 4, 33), 3))
 
 
-def metrics_to_time(rests_on: Basis, traces: pd.DataFrame) -> list[str]:
+def metrics_to_time(rests_on: SelectionCriteria, traces: pd.DataFrame) -> list[str]:
     """Return the columns of `traces` to set targets for: the loss, and an accuracy if there is one."""
     splits = {"loss": rests_on.loss, "accuracy": "validation"}
     names = [f"{split}_{metric}" for metric, split in splits.items()]
@@ -55,7 +55,7 @@ def steps_to_target(runs: pd.DataFrame, traces: pd.DataFrame, metric: str, targe
 
 
 def trace_matrix(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return a metric with one row a run and one column a recorded step; NaN after divergence."""
+    """Return a metric with one row per run and one column per recorded step; NaN after divergence."""
     ids = pd.Index(runs["run_id"])
     row = ids.get_indexer(pd.Index(traces["run_id"]))
     is_own = row >= 0
@@ -225,7 +225,7 @@ def times_to_targets(
 
     Returns
     -------
-    One row a target and run: metric, target, optimizer, seed, run_id, steps (infinite: never).
+    One row per target and run: metric, target, optimizer, seed, run_id, steps (infinite: never).
     """
     table = trace_matrix(runs, traces, metric)
     steps = table.columns.to_numpy(dtype=float)
@@ -250,8 +250,8 @@ def summarize_times(times: pd.DataFrame, steps_per_epoch: float, end: float = np
 
     Returns
     -------
-    One row a target and optimizer, as results/README.md describes. Ranks go by the median time, then by
-    the share of seeds that got there.
+    One row per target and optimizer, as results/README.md describes. Ranks go by the median time, then
+    by the share of seeds that got there.
     """
     of_target: dict[tuple[Any, Any], dict[Any, tuple[Any, ...]]] = {}
     keys = ["metric", "target", "optimizer"]

@@ -50,7 +50,7 @@ def measure_paths(
 
     Returns
     -------
-    One row a run: run_id, optimizer, seed, and `MEASURES`, NaN where a measure has no meaning.
+    One row per run: run_id, optimizer, seed, and `MEASURES`, NaN where a measure has no meaning.
     """
     rows = []
     for run_id, path in traces.groupby("run_id", sort=False):
@@ -117,7 +117,7 @@ def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.
 
     Returns
     -------
-    One row an optimizer: optimizer, seeds, ``never_left`` (runs), and for each measure its ``_median``
+    One row per optimizer: optimizer, seeds, ``never_left`` (runs), and for each measure its ``_median``
     with a 95 % bootstrap interval, ``_low`` and ``_high``; the median of its paired ``_difference`` to
     the reference with ``_difference_low`` and ``_difference_high``, and the ``_p_value`` of the
     signed-rank test, Holm-corrected over the optimizers.

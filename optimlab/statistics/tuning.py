@@ -68,7 +68,7 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row an optimizer: optimizer, decades_within_2, decades_end_at_grid (True: there may be more).
+    One row per optimizer: optimizer, decades_within_2, decades_end_at_grid (True: there may be more).
     """
     rows = []
     fresh = _fresh(runs)
@@ -97,7 +97,7 @@ def budget(
 
     Returns
     -------
-    One row an optimizer and number of trials: optimizer, trials, expected_loss, interval_low,
+    One row per optimizer and number of trials: optimizer, trials, expected_loss, interval_low,
     interval_high, rank (among those that have so many trials).
 
     References

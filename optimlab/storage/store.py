@@ -1,6 +1,6 @@
 """The store: finished runs on disk, and the tidy tables that are made from them.
 
-The durable truth is a folder of Parquet parts, one a stack, each written in whole or not at all. A
+The durable truth is a folder of Parquet parts, one per stack, each written in whole or not at all. A
 part holds the traces of its runs, and in its metadata how each run ended; its name ends with a digest
 of its content, so that one whose bytes have changed is never believed: the sweep sets it aside and
 does its runs again. The tables `runs.csv` and `traces.parquet` are made from the parts as often as
@@ -41,7 +41,7 @@ from optimlab.problems.base import Problem
 from optimlab.statuses import STATUSES
 from optimlab.storage.environment import computing, describe_computing
 from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
-from optimlab.storage.tables import TRACE_SCHEMA, WHOSE, as_cell
+from optimlab.storage.tables import RUN_KEYS, TRACE_SCHEMA, as_cell
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 FORMAT = 2
@@ -445,13 +445,13 @@ class Group:
         lengths = starts[places + 1] - starts[places]
         owners = np.repeat(np.arange(len(places)), lengths)
         rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in places])
-        columns = [pa.array([getattr(run, name) for run in self.runs]).take(owners) for name in WHOSE]
+        columns = [pa.array([getattr(run, name) for run in self.runs]).take(owners) for name in RUN_KEYS]
         known = self.all_traces.column_names
         columns += [
             self.all_traces[name].take(rows)
             if name in known
             else pa.nulls(len(rows))  # another problem's
-            for name in schema.names[len(WHOSE) :]
+            for name in schema.names[len(RUN_KEYS) :]
         ]
         return pa.table(columns, names=schema.names).cast(schema)
 
@@ -471,7 +471,7 @@ def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> 
             about = optimizers[run.optimizer]
             values = {
                 **about.hyperparameters,
-                **{name: getattr(run, name) for name in WHOSE},
+                **{name: getattr(run, name) for name in RUN_KEYS},
                 "rule": about.rule,
                 **{name: getattr(end, name) for name in ("status", "reason", "steps")},
                 **{f"final_{name}": value for name, value in end.final.items()},
@@ -492,14 +492,14 @@ def _fill_params(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -
     """Write params.parquet, of the runs that record their parameters."""
     dtype = np.result_type(*(about.dtype for about in manifest.problems.values()))
     params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
-    schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*WHOSE, "step"]), params])
+    schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*RUN_KEYS, "step"]), params])
     kept = (group.only([run for run in group.runs if run.keeps_params]) for group in groups)
     _fill_records(schema, (group for group in kept if group.runs), PARAMS_IN_A_GROUP, file)
 
 
 def _fill_records(schema: pa.Schema, groups: Iterator[Group], rows: int, file: IO[bytes]) -> None:
     """Write a Parquet file in groups of so many rows, in encodings that every reader knows."""
-    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=WHOSE) as writer:
+    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=RUN_KEYS) as writer:
         for table in _in_pieces((group.traces(schema) for group in groups), rows):
             writer.write_table(table)
 

@@ -20,7 +20,7 @@ from optimlab.training import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-WHOSE = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role"]
+RUN_KEYS = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role"]
 TRACE_SCHEMA = pa.schema(
     [
         ("run_id", pa.string()),

@@ -155,7 +155,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         "with its 95 % interval, of each pair by itself. At the right: the share of the seeds on which "
         "the first wins, and the p-value, adjusted for all claims about these optimizers."
         f"{_what_it_takes(still_open, has_both=len(set(pairs['setting'])) > 1)}",
-        alt="Strip chart of differences, one row a pair.",
+        alt="Strip chart of differences, one row per pair.",
         **vega.finish(
             chart,
             [vega.constant("ends", _ends(points)), vega.setting_choice(pairs)],

@@ -94,7 +94,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         f"{'The best is at the top. ' if len(palette.labels) > 1 else ''}"
         f"A dot’s label also tells the expected running time: the {clock} of all seeds over how many "
         "of them got there.",
-        alt=f"Dot chart, one row an optimizer. Median {clock} to the target shown first: "
+        alt=f"Dot chart, one row per optimizer. Median {clock} to the target shown first: "
         f"{', '.join(said)}.",
         **vega.finish(
             chart,

@@ -89,7 +89,7 @@ def paths_figure(
     axis_names: tuple[str, str] = ("x", "y"),
     narrow: bool = False,
 ) -> Figure:
-    """Draw paths over contours, one panel an optimizer.
+    """Draw paths over contours, one panel per optimizer.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def rates_figure(
     unit: str = "",
     narrow: bool = False,
 ) -> Figure:
-    """Draw the loss of one optimizer against training time, one panel a learning rate.
+    """Draw the loss of one optimizer against training time, one panel per learning rate.
 
     Parameters
     ----------
@@ -375,7 +375,7 @@ def _learning_rate_ticks(axes: Axes, rates: list[float]) -> None:
 
 
 def _draw_shares(axes: Axes, bands: pd.DataFrame, shown: list[str], styles: dict[str, Look]) -> None:
-    """Draw one row an optimizer: at each learning rate a bar as high as the share of bad runs."""
+    """Draw one row per optimizer: at each learning rate a bar as high as the share of bad runs."""
     places = np.log10(np.array(sorted(set(bands["learning_rate"]))))
     width = 0.6 * (np.diff(places).min() if len(places) > 1 else 0.5)
     for row, label in enumerate(reversed(shown)):
