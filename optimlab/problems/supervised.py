@@ -190,7 +190,8 @@ class Supervised:
     @property
     def run_bytes(self) -> int:
         """Memory that one run keeps busy at a step, roughly: its row five times, its activations."""
-        widths = sum(layer.outputs for layer in self.network.layers if layer.shapes)
+        mixing = (each for each in self.network.layers if any(len(s) > 1 for s in each.shapes.values()))
+        widths = sum(layer.outputs for layer in mixing)
         features = self.network.inputs + 3 * widths
         numbers = 5 * self.network.size + features * self.batch
         if self.is_resampled:
