@@ -9,7 +9,7 @@ from optimlab.experiment.load import load
 
 NAMES = (
     *("digits", "smoke", "landscapes", "digits_paths", "article", "article_five"),
-    *("tables", "convex", "modern"),
+    *("convex", "tables", "modern"),
 )
 SMALLER = {
     r"(?m)^learning_rates = \[[^]\n]*,[^]\n]*,[^]\n]*\]": "learning_rates = [0.1, 0.3, 1.0]",

@@ -41,7 +41,7 @@ APART = alt.Resolve(  # scales of a chart's parts
 NARROW = "narrow"  # a signal, which the page sets: whether the chart is on a phone
 NARROWER = 265  # what a phone leaves of the width beside the axis and the menu, about
 LABEL_LIMIT = 220  # pixels, of an entry of a legend
-LEGEND_ROW = 18.9  # pixels
+LEGEND_ROW = 20.9  # pixels
 AROUND = 96  # pixels that title, subtitle and axis take of a chart's height
 LETTER = 7  # pixels, about, of a letter of a legend
 

@@ -78,7 +78,7 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     )
     chart = alt.vconcat(ranking, curves, spacing=36, resolve=vega.APART)
     trials = vega.slider("trials", most, (least, most), 1, "Learning rates tried")
-    wide, narrow = (30 * len(palette.labels) + 260 + 207 + rows for rows in palette.rows())
+    wide, narrow = (30 * len(palette.labels) + 260 + 197 + rows for rows in palette.rows())
     yield Chart(
         name="budget",
         heading="What tuning buys",

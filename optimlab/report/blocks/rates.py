@@ -67,7 +67,7 @@ def rates_chart(
         resolve=vega.APART,
     )
     chosen = zip(summary["optimizer"], summary["learning_rate"], strict=True)
-    wide, narrow = (26 * len(palette.labels) + 260 + 220 + 336 + rows for rows in palette.rows())
+    wide, narrow = (26 * len(palette.labels) + 260 + 220 + 326 + rows for rows in palette.rows())
     yield Chart(
         name="learning-rates",
         heading="Every learning rate",
