@@ -72,7 +72,6 @@ def modern_pytorch_optimizer(rule: str, h: dict[str, float], params: list) -> ob
 def pytorch(rule: str, h: dict[str, float], start: Array) -> Step:
     import torch
 
-    torch.set_default_dtype(torch.float64)  # of the product that NAdam keeps
     params = {name: torch.nn.Parameter(torch.tensor(part)) for name, part in parts(rule, start).items()}
     if rule == "Muon":
         optimizers = pytorch_muon(h, params)
@@ -82,9 +81,15 @@ def pytorch(rule: str, h: dict[str, float], start: Array) -> Step:
     def step(gradient: Array) -> Array:
         for name, part in parts(rule, gradient).items():
             params[name].grad = torch.tensor(part)
-        with mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.double):  # of Muon's five steps
-            for optimizer in optimizers:
-                optimizer.step()
+        bfloat = mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.double)  # of Muon's five steps
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)  # of the product that NAdam keeps
+        try:
+            with bfloat:
+                for optimizer in optimizers:
+                    optimizer.step()
+        finally:
+            torch.set_default_dtype(before)
         return np.concatenate([each.detach().numpy().ravel() for each in params.values()])
 
     return step
