@@ -27,7 +27,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE = 90  # seconds
 
-pytestmark = pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="there is no Chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="there is no Chromium"),
+]
 
 # What a chart has drawn: of each mark its type, its role, and its items with the numbers behind them.
 DRAWN = """(figure) => {
@@ -312,7 +315,6 @@ def test_on_a_narrower_window_a_chart_shrinks_and_keeps_what_was_chosen(browser,
     tab.context.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_problem_is_drawn_when_it_is_unfolded(browser, shipped, width):
     tab = Tab(browser, shipped, width)
@@ -899,7 +901,6 @@ ROOM = """() => [...document.querySelectorAll("figure.chart")].map((figure) => {
 })"""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
 def test_every_chart_of_every_shipped_experiment_draws_in_its_room(browser, shipped, width):
     tab = Tab(browser, shipped, width)
@@ -929,7 +930,6 @@ def axe(tab):
     ] == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_link_lands_where_it_leads_and_stays_there(browser, shipped, width):
     tab = Tab(browser, shipped, width)
@@ -1092,7 +1092,6 @@ def test_a_loss_that_rounding_made_negative_has_the_colour_of_the_lowest(browser
     tab.context.close()
 
 
-@pytest.mark.slow
 def test_without_what_the_charts_need_there_are_the_figures(browser, tmp_path, results):
     write_study(tmp_path / "study", LABELS[:2], rates=(0.12, 1.0), seeds=(0, 100, 101), records=3)
     with pytest.MonkeyPatch.context() as patch:
