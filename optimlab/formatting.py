@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -51,10 +52,18 @@ def split_name(split: str) -> str:
     return "training" if split == "train" else split
 
 
+def toml_key(key: str) -> str:
+    """Return a key of a TOML file: bare where that is legal, else quoted."""
+    is_bare = re.fullmatch(r"[A-Za-z0-9_-]+", key)
+    return key if is_bare else json.dumps(key, ensure_ascii=False)
+
+
 def toml_value(value: Any) -> str:
     """Return a setting as one writes it in a TOML file; of a list of tables, each has a line."""
     if is_dataclass(value) and not isinstance(value, type):
-        pairs = ", ".join(f"{key} = {toml_value(each)}" for key, each in asdict(value).items())
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{toml_key(key)} = {toml_value(each)}" for key, each in value.items())
         return f"{{ {pairs} }}"
     if isinstance(value, list | tuple):
         items = [toml_value(each) for each in value]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import inspect
-import json
 import os
 import shutil
 import tempfile
@@ -28,7 +27,7 @@ from optimlab.errors import UserError
 from optimlab.execution.sweep import sweep
 from optimlab.experiment.load import find, load, parse
 from optimlab.experiment.spec import Experiment
-from optimlab.formatting import join_words, toml_value
+from optimlab.formatting import join_words, toml_key, toml_value
 from optimlab.optimizers import RULES
 from optimlab.problems import PROBLEMS
 from optimlab.progress import Progress
@@ -61,10 +60,10 @@ def run(
 
     Parameters
     ----------
-    experiment : a name in experiments/, a TOML file, or what `experiment` returned; or nothing, with the
-        experiment's keys as further arguments, as `experiment` takes them.
-    results : the folder of all results, in which a run that has finished is never done again; without,
-        a temporary one that lasts as long as the result.
+    experiment : the name of an experiment, a TOML file, or what `build_experiment` returned; or nothing,
+        with the experiment's keys as further arguments, as `build_experiment` takes them.
+    results : the folder of all results, in which a finished run is never repeated; None for a temporary
+        one, which is deleted with the result.
     jobs : the number of worker processes; None for one per core.
     progress : whether to show it on stderr; None: on a terminal and in a notebook.
 
@@ -207,25 +206,20 @@ def _rule_name(rule: type, folder: Path) -> str:
 
 def to_toml(document: Mapping[str, Any]) -> str:
     """Return a document as the text of a TOML file; None is left out."""
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in document.items() if value is not None)
+    return "".join(f"{toml_key(key)} = {toml_value(value)}\n" for key, value in _plain(document).items())
 
 
-def _toml(value: Any) -> str:
-    """Return a value on one line."""
+def _plain(value: Any) -> Any:
+    """Return a value as tables, lists, numbers and texts."""
     if isinstance(value, Mapping):
-        items = (f"{_key(key)} = {_toml(each)}" for key, each in value.items() if each is not None)
-        return f"{{ {', '.join(items)} }}"
+        return {str(key): _plain(each) for key, each in value.items() if each is not None}
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple | range):
-        return f"[{', '.join(_toml(each) for each in value)}]"
+        return [_plain(each) for each in value]
     if value is None or not isinstance(value, bool | int | float | str):
         raise UserError(f"an experiment holds numbers, texts, lists and tables, no {value!r}")
-    return toml_value(value)
-
-
-def _key(key: Any) -> str:
-    return json.dumps(str(key), ensure_ascii=False)
+    return value
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def sweep(
     experiment : what to run.
     results : the folder of all results; the experiment's own is made in it.
     jobs : the number of worker processes; None for one per core.
-    progress : is told how far the sweep is.
+    progress : shows how far the sweep is.
     fresh : whether to delete the experiment's results first.
     time_limit : seconds that a run may take; one that takes longer is failed.
     workers : other workers than local processes, such as a cluster's; `jobs` then says nothing.

@@ -95,8 +95,9 @@ def write_report(
             reports = _count(tables, styles, pool, follow)
             pictures = _draw(folder, reports, pool, follow, is_alone=page is not None)
         sections = [_section(*each) for each in zip(reports, pictures, strict=True)]
-        page = page or results / PAGE
-        if page != results / PAGE:
+        if page is None:
+            page = results / PAGE
+        else:
             sections = [replace(section, files=[]) for section in sections]
         _write(Folder(page.parent), {page.name: render(sections).encode()})
     return page

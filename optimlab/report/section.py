@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab import hints, statistics
-from optimlab.formatting import duration, join_words, number, p_value_text, short, split_name
+from optimlab.formatting import duration, join_words, number, p_value_text, short, split_name, toml_key
 from optimlab.metrics import R2, REPORTED, Metric
 from optimlab.report.article import ArticleSection
 from optimlab.report.blocks import Chart
@@ -206,7 +205,7 @@ def _ranking(problem: str, contest: ProblemResult, styles: dict[str, Look]) -> R
 def _overview(contests: dict[str, ProblemResult]) -> list[str]:
     """Return which optimizer ends lowest on which problems, and where every other is shown to be worse.
 
-    Of a problem on which runs of the first went wrong, their number is told.
+    Where runs of the first on a problem went wrong, their number follows.
     """
     lowest: dict[str, dict[str, str]] = {}
     clear, unknown = [], []
@@ -447,14 +446,8 @@ def edge_warnings(contests: dict[str, ProblemResult]) -> list[GridEnd]:
             grid = statistics.widened_grid(grid, edge)
         name = f"{label} (on {join_words(list(own['problem']))})" if len(contests) > 1 else str(label)
         rates = ", ".join(f"{rate:g}" for rate in grid)
-        found.append(GridEnd(name, f"[optimizers.{_toml_key(str(label))}]\nlearning_rates = [{rates}]"))
+        found.append(GridEnd(name, f"[optimizers.{toml_key(str(label))}]\nlearning_rates = [{rates}]"))
     return found
-
-
-def _toml_key(label: str) -> str:
-    """Return a label as a key of TOML: bare where that is legal, else quoted."""
-    is_bare = re.fullmatch(r"[A-Za-z0-9_-]+", label)
-    return label if is_bare else json.dumps(label, ensure_ascii=False)
 
 
 def _fixed(value: float, unit: str = "") -> str:

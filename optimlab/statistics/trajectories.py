@@ -185,7 +185,7 @@ def _zigzag_answer(row: dict[Any, Any], reference: str | None) -> str:
 
 
 def saddle_overview(problem: str, summary: pd.DataFrame, steps: int) -> str:
-    """Return who leaves the saddle of a problem and when, the fastest first, and who never does.
+    """Return which optimizers leave a saddle and when, the fastest first, and which never do.
 
     Parameters
     ----------

@@ -214,7 +214,7 @@ class PathsSection:
 
 
 def paths_section(parts: list[PathsPart]) -> PathsSection | None:
-    """Return the section on paths: who zigzags less than gradient descent, who leaves the saddles.
+    """Return the section on paths: what zigzags less than gradient descent, what leaves the saddles.
 
     Parameters
     ----------

@@ -269,7 +269,7 @@ def _with_unit(text: str, unit: str) -> str:
 
 
 def clock_of(traces: pd.DataFrame) -> str:
-    """Return the column that time is told by: steps where an epoch is one step."""
+    """Return the column of the time axis: steps where an epoch is one step."""
     return "step" if traces["step"].equals(traces["epoch"].astype(traces["step"].dtype)) else "epoch"
 
 
