@@ -5,6 +5,7 @@ A column of the traces is a split and a metric, such as ``validation_loss``; ``f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
@@ -66,3 +67,19 @@ def title(column: str) -> str:
     """
     split, _, name = column.removeprefix("final_").partition("_")
     return f"{SPLITS[split]} {ALL[name].label}"
+
+
+def titles(columns: Iterable[str]) -> dict[str, str]:
+    """Return what the columns of a user's own metrics are called: those of a split and no known metric.
+
+    Examples
+    --------
+    >>> titles(["train_loss", "train_top_3", "step"])
+    {'train_top_3': 'training top 3'}
+    """
+    parts = {column: column.partition("_") for column in columns if not metric_of(column)}
+    return {
+        column: f"{SPLITS[split]} {name.replace('_', ' ')}"
+        for column, (split, _, name) in parts.items()
+        if split in SPLITS and name
+    }

@@ -1,24 +1,30 @@
 """The article: its training restated, each of its mistakes shown, and what the page says of it."""
 
+import math
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from reference import article as restated
 from reference.differences import directional_error
 from sweeping import EXPERIMENTS
 
 from optimlab import SGD, AdaGrad, Adam, Nesterov, RMSprop
 from optimlab.experiment.load import load
-from optimlab.experiment.registry import load_rule
-from optimlab.nn import one_hot, perceptron
+from optimlab.experiment.registry import load_object, load_rule
+from optimlab.nn import one_hot, perceptron, softmax
 from optimlab.problems.digits import Digits, HiddenLayer
-from optimlab.report import article
 from optimlab.report.figures import plots
 from optimlab.training import train
 
-PLUGINS = "article_optimizers.py"
+PLUGINS = "article/optimizers.py"
+article = sys.modules[load_object("article/report.py:reproduction", EXPERIMENTS).__module__]
+binary_loss_sum = load_object("article/loss.py:binary_loss_sum", EXPERIMENTS)
 SMALL = (HiddenLayer(units=6, activation="sigmoid"), HiddenLayer(units=5, activation="relu"))
 SEEDS, IMAGES = [1000, 1007], 1500
 
@@ -90,6 +96,52 @@ def walk(optimizer, gradients):
         optimizer.step(params, gradient, state)
         path.append(params.copy())
     return np.array(path)
+
+
+# Its data and its loss
+
+
+def test_the_first_1500_images_train_and_the_others_validate():
+    problem, usual = small_problem(), Digits()
+    images = np.concatenate([problem.parts[role].features for role in ("train", "validation")])
+    assert [len(part.targets) for part in problem.parts.values()] == [1500, 297]
+    np.testing.assert_array_equal(images[usual.dataset.splits["train"]], usual.parts["train"].features)
+
+
+LABELS = arrays(np.intp, (3, 5), elements=st.integers(0, 3))
+
+
+@given(logits=arrays(float, (3, 4, 5), elements=st.floats(-8, 8)), labels=LABELS)
+def test_the_binary_loss_asks_yes_or_no_of_each_class(logits, labels):
+    before, shares = logits.copy(), softmax(logits)
+    found = binary_loss_sum(logits, labels)
+    assert np.array_equal(logits, before)
+    for run in range(3):
+        terms = [
+            -math.log(p if k == labels[run, sample] else 1 - p)
+            for sample in range(5)
+            for k, p in enumerate(shares[run, :, sample].tolist())
+        ]
+        assert found[run] == pytest.approx(math.fsum(terms), rel=1e-9)
+        alone = binary_loss_sum(logits[run : run + 1], labels[run : run + 1])
+        assert alone[0] == found[run]
+    shared = binary_loss_sum(logits, labels[0])
+    assert np.array_equal(shared, binary_loss_sum(logits, np.stack([labels[0]] * 3)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_binary_loss_of_the_wholly_wrong_is_finite(dtype):
+    """The true class at 0 and a false one at 1 are clipped: each costs −log 1e−15."""
+    logits = np.array([[[99, 0], [0, 99], [0, 0]]], dtype)
+    assert binary_loss_sum(logits, np.array([0, 1])) == pytest.approx(0, abs=1e-12)
+    found = binary_loss_sum(logits, np.array([2, 1]))
+    assert found == pytest.approx(-2 * math.log(1e-15), rel=0.01)
+
+
+def test_the_articles_example_of_a_binary_loss():
+    logits = np.log([[[0.204], [0.18], [0.616]]])
+    expected = 1.59 + 0.20 - math.log(1 - 0.616)
+    assert binary_loss_sum(logits, np.array([0])) == pytest.approx(expected, abs=0.005)
 
 
 # Its mistakes, in the order of docs/article.md
@@ -181,7 +233,7 @@ def test_nesterov_without_the_look_ahead_gradient_is_sgd():
     ("dtype", "noise", "least", "most"), [("float64", 1e-14, 0, 1e-5), ("float32", 1e-5, 1, 20)]
 )
 def test_a_bias_before_batch_norm_moves_by_rounding_alone(dtype, noise, least, most):
-    problem = Digits(hidden=SMALL, split="article", batch_size=IMAGES, dtype=dtype)
+    problem = replace(small_problem(), dtype=dtype)
     optimizer, batch = Adam(learning_rate=0.001), np.arange(IMAGES)
     params, model = problem.init([0])
     start, state = params.copy(), optimizer.init(params)
@@ -328,7 +380,7 @@ def test_the_example_needs_one_probability_for_all_three_figures():
 
 @pytest.mark.slow
 def test_the_section_counts_its_verdicts():
-    section = article.article_section("article", tiny_traces(), {})
+    section = article.reproduction(pd.DataFrame(), tiny_traces(), {})
     good = sum(row[-1] == "reproduced" for row in section.rows)
     assert f"Of the {len(section.rows)} figures that it prints, {good} are" in section.paragraphs[0]
     assert {len(row) for row in section.rows} == {len(section.columns)}
@@ -336,11 +388,11 @@ def test_the_section_counts_its_verdicts():
     assert "10 of 10 steps" in section.figures[0].alt
 
 
-def test_only_the_articles_experiments_have_a_section():
+@pytest.mark.parametrize("block", [article.reproduction, article.five_optimizers])
+def test_without_the_articles_loss_there_is_no_section(block):
     traces = tiny_traces()
-    assert article.article_section("digits", traces, {}) is None
-    assert article.article_section("article", traces.drop(columns="train_binary_loss_sum"), {}) is None
-    assert article.article_section("article", traces[:0], {}) is None
+    for without in (traces.drop(columns="train_binary_loss_sum"), traces[:0]):
+        assert block(pd.DataFrame(), without, {}) is None
 
 
 FIVE = {"SGD (article)": 3.0, "Adam (article)": 1.0, "SGD (textbook)": 2.0, "Adam (textbook)": 0.25}

@@ -119,7 +119,7 @@ HIDDEN_OK = '{ units = 3, activation = "relu" }'
 ONE_MISTAKE = [
     # unknown keys, at every level
     ({"top": "learning_rate = 3\nlearning_rates = [1]\n"}, "learning_rate: unknown key; did you mean learning_rates?"),
-    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, final, equal_within, problem, problems, training, seeds, optimizers"),
+    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, final, equal_within, report, problem, problems, training, seeds, optimizers"),
     ({"problem": "batch_sizes = 3"}, "problem.batch_sizes: unknown key; did you mean batch_size?"),
     ({"training": "epochs = 1\nrecord_evry = 3"}, "training.record_evry: unknown key; did you mean record_every?"),
     ({"seeds": "tunning = 3"}, "seeds.tunning: unknown key; did you mean tuning?"),
@@ -162,7 +162,6 @@ ONE_MISTAKE = [
     # out of range
     ({"problem": "batch_size = 0"}, "problem.batch_size: must be at least 1, got 0"),
     ({"problem": "batch_size = 1201"}, "problem.batch_size: must be at most 1,200, the size of the training set, got 1,201"),
-    ({"problem": 'batch_size = 1501\nsplit = "article"'}, "problem.batch_size: must be at most 1,500, the size of the training set, got 1,501"),
     ({"problem": 'hidden = [{ units = 0, activation = "relu" }]'}, "problem.hidden[1].units: must be at least 1, got 0"),
     ({"problem": 'hidden = [{ units = 5000, activation = "relu" }]'}, "problem.hidden[1].units: must be at most 4,096, got 5000"),
     ({"training": "epochs = 0"}, "training.epochs: must be at least 1, got 0"),
@@ -676,7 +675,7 @@ VALID = {
         "batch_norm": True,
         "batch_size": 600,
         "dtype": "float64",
-        "split": "article",
+        "evaluate_with": "batch",
     },
     "training": {"epochs": 2, "record_every": 2},
     "seeds": {"tuning": 1, "reporting": 2},

@@ -8,7 +8,7 @@ import pytest
 from reference.bits import bits
 from sklearn.datasets import load_digits
 
-from optimlab.nn import one_hot, perceptron, softmax
+from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import PROBLEMS, Digits
@@ -16,10 +16,7 @@ from optimlab.problems.digits import HiddenLayer
 from optimlab.problems.seeds import generator
 from optimlab.training import train
 
-SPLITS = {
-    "default": {"train": 1200, "validation": 300, "test": 297},
-    "article": {"train": 1500, "validation": 297},
-}
+SIZES = {"train": 1200, "validation": 300, "test": 297}
 
 
 def places_of(images):
@@ -38,11 +35,9 @@ def test_the_problem_is_known_by_name():
     assert PROBLEMS["digits"] is Digits
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_the_splits_part_the_images(split):
-    bunch = load_digits()
-    data = Digits(split=split, dtype="float64").parts
-    assert {role: len(images) for role, (images, _) in data.items()} == SPLITS[split]
+def test_the_split_parts_the_images(digits):
+    bunch, data = load_digits(), digits.parts
+    assert {role: len(images) for role, (images, _) in data.items()} == SIZES
     everyone = []
     for images, labels in data.values():
         places = places_of(images)
@@ -51,11 +46,8 @@ def test_the_splits_part_the_images(split):
     assert sorted(everyone) == list(range(1797))
 
 
-@pytest.mark.parametrize(("split", "role"), [("default", "test"), ("article", "validation")])
-def test_the_last_297_are_never_trained_on(split, role):
-    assert places_of(Digits(split=split, dtype="float64").parts[role].features) == list(
-        range(1500, 1797)
-    )
+def test_the_last_297_are_never_trained_on(digits):
+    assert places_of(digits.parts["test"].features) == list(range(1500, 1797))
 
 
 def test_train_and_validation_have_the_same_shares_of_classes(digits):
@@ -101,16 +93,16 @@ def test_start_point_and_batches_come_from_separate_streams():
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "split", "sizes"),
+    ("batch_size", "sizes"),
     [
-        (64, "default", [64] * 18 + [48]),
-        (50, "default", [50] * 24),
-        (1199, "default", [1199, 1]),
-        (400, "article", [400, 400, 400, 300]),
+        (64, [64] * 18 + [48]),
+        (50, [50] * 24),
+        (1199, [1199, 1]),
+        (500, [500, 500, 200]),
     ],
 )
-def test_an_epoch_shows_each_image_once(batch_size, split, sizes):
-    digits = Digits(batch_size=batch_size, split=split)
+def test_an_epoch_shows_each_image_once(batch_size, sizes):
+    digits = Digits(batch_size=batch_size)
     assert digits.steps_per_epoch == len(sizes)
     batches = digits.batches([0, 1])
     epochs = []
@@ -131,12 +123,11 @@ def test_later_batches_leave_earlier_ones_alone(digits):
     assert all(np.array_equal(batch, copy) for batch, copy in zip(kept, copies, strict=True))
 
 
-@pytest.mark.parametrize(("split", "images"), [("default", 1200), ("article", 1500)])
-def test_a_full_batch_is_one_row_for_all_runs(split, images):
-    digits = Digits(split=split, batch_size=images)
+def test_a_full_batch_is_one_row_for_all_runs():
+    digits = Digits(batch_size=1200)
     assert digits.steps_per_epoch == 1
     for batch in itertools.islice(digits.batches([0, 1, 2]), 3):
-        assert np.array_equal(batch, np.arange(images))
+        assert np.array_equal(batch, np.arange(1200))
 
 
 def test_a_shared_full_batch_is_each_run_s_own():
@@ -194,12 +185,11 @@ def test_a_run_s_bits_do_not_depend_on_its_stack(units, batch_size, dtype):
         assert {name for name in metrics if bits(other_metrics[name]) != bits(metrics[name])} == set()
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_evaluation_is_on_all_images_of_each_role(split):
-    digits = Digits(split=split, batch_norm=False, dtype="float64")
+def test_evaluation_is_on_all_images_of_each_role():
+    digits = Digits(batch_norm=False, dtype="float64")
     params, model = digits.init([0, 1])
     metrics = digits.evaluate(params, model)
-    assert list(metrics) == [f"{role}_{what}" for role in SPLITS[split] for what in ("loss", "accuracy")]
+    assert list(metrics) == [f"{role}_{what}" for role in SIZES for what in ("loss", "accuracy")]
     for role, (images, labels) in digits.parts.items():
         logits = digits.network.forward(params, images.T, model)
         hits = (logits.argmax(axis=1) == labels).mean(axis=1)
@@ -220,8 +210,6 @@ def test_the_stuck_loss_is_just_below_the_best_blind_guess(digits):
     [
         ({"batch_size": 1200}, None),
         ({"batch_size": 1201}, 1200),
-        ({"batch_size": 1500, "split": "article"}, None),
-        ({"batch_size": 1501, "split": "article"}, 1500),
     ],
 )
 def test_a_batch_is_at_most_the_training_set(options, limit):
@@ -242,21 +230,6 @@ def test_a_batch_is_at_most_the_training_set(options, limit):
 )
 def test_the_options_make_the_network(options, size):
     assert Digits(**options).init([0, 1])[0].shape == (2, size)
-
-
-def test_the_article_s_loss_is_recorded_on_demand():
-    digits = Digits(binary_loss=True, batch_norm=False, dtype="float64")
-    params, model = digits.init([0, 1])
-    metrics = digits.evaluate(params, model)
-    assert digits.extra_metrics == ("train_binary_loss_sum",)
-    images, labels = digits.parts["train"]
-    shares = softmax(digits.network.forward(params, images.T, model))
-    hits = np.moveaxis(one_hot(labels, 10), 0, 1).astype(bool)
-    expected = -np.log(np.where(hits, shares, 1 - shares)).sum(axis=(1, 2))
-    np.testing.assert_allclose(metrics["train_binary_loss_sum"], expected, rtol=1e-10)
-    without = Digits(batch_norm=False, dtype="float64")
-    assert without.extra_metrics == ()
-    assert "train_binary_loss_sum" not in without.evaluate(params, None)
 
 
 def test_evaluation_may_take_the_whole_set_s_statistics():

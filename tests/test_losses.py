@@ -16,7 +16,6 @@ from optimlab.nn.losses import (
     CrossEntropy,
     Huber,
     SquaredError,
-    binary_cross_entropy_sum,
     cross_entropy_and_correct,
     cross_entropy_and_gradient,
     one_hot,
@@ -119,46 +118,13 @@ def test_evaluation_sums_the_samples(logits, labels):
     assert np.array_equal(correct, wins.sum(axis=1))
 
 
-def binary_loss(logits, labels):
-    return (binary_cross_entropy_sum(softmax(logits), labels),)
-
-
-@given(logits=arrays(float, (RUNS, CLASSES, BATCH), elements=st.floats(-8, 8)), labels=LABELS)
-def test_the_binary_loss_asks_yes_or_no_of_each_class(logits, labels):
-    shares = softmax(logits)
-    before = shares.copy()
-    found = binary_cross_entropy_sum(shares, labels)
-    assert np.array_equal(shares, before)
-    for run in range(RUNS):
-        terms = [
-            -math.log(p if k == labels[run, sample] else 1 - p)
-            for sample in range(BATCH)
-            for k, p in enumerate(shares[run, :, sample].tolist())
-        ]
-        assert found[run] == pytest.approx(math.fsum(terms), rel=1e-9)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_binary_loss_of_the_wholly_wrong_is_finite(dtype):
-    """The true class at 0 and a false one at 1 are clipped: each costs −log 1e−15."""
-    shares = np.array([[[1, 0], [0, 1], [0, 0]]], dtype)
-    assert binary_cross_entropy_sum(shares, np.array([0, 1])) == pytest.approx(0, abs=1e-12)
-    found = binary_cross_entropy_sum(shares, np.array([2, 1]))
-    assert found == pytest.approx(-2 * math.log(1e-15), rel=0.01)
-
-
-def test_the_article_s_binary_losses():
-    shares = np.array([[[0.204], [0.18], [0.0]]])
-    assert binary_cross_entropy_sum(shares, np.array([0])) == pytest.approx(1.59 + 0.20, abs=0.005)
-
-
 def test_a_tie_is_not_correct():
     logits = np.array([[[1.0, 2.0, 0.0], [1.0, 1.0, 3.0], [0.0, 2.0, -1.0]]])
     for labels, expected in [([0, 0, 1], 1), ([1, 2, 1], 1), ([2, 1, 0], 0)]:
         assert evaluation(logits, np.array(labels))[1].tolist() == [expected]
 
 
-@pytest.mark.parametrize("function", [cross_entropy, evaluation, binary_loss])
+@pytest.mark.parametrize("function", [cross_entropy, evaluation])
 def test_labels_may_be_shared_by_all_runs(function):
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(RUNS, CLASSES, BATCH)), rng.integers(0, CLASSES, BATCH)
@@ -183,7 +149,7 @@ def test_a_row_is_bitwise_the_run_alone(batch, dtype):
     logits = rng.normal(0, 3, (9, 10, batch)).astype(dtype)
     labels = rng.integers(0, 10, (9, batch))
     logits[4] = np.nan
-    for function in (cross_entropy, evaluation, binary_loss):
+    for function in (cross_entropy, evaluation):
         together = function(logits, labels)
         for row in range(9):
             alone = function(logits[row : row + 1], labels[row : row + 1])

@@ -10,6 +10,8 @@ import pytest
 from sweeping import EXPERIMENTS, load, mistakes_of, run, write
 
 from optimlab.execution.sweep import stacks
+from optimlab.report.page import report_of, write_report
+from optimlab.storage.results import read_tables
 
 PAGE = Path(__file__).parents[1] / "docs/extending.md"
 
@@ -33,13 +35,20 @@ def test_the_page_works_as_it_is_written(tmp_path):
     assert names == ["layer2.gamma"]
     stack = next(stacks(experiment, list(experiment.runs()), 1))
     assert b"optimlab_plugin" not in cloudpickle.dumps(stack)  # it travels by name
-    run(experiment, tmp_path)
-    runs = pd.read_csv(tmp_path / "tiny/runs.csv")
+    run(experiment, tmp_path / "results")
+    runs = pd.read_csv(tmp_path / "results/tiny/runs.csv")
     assert set(runs["status"]) <= {"ok", "stuck"}
     assert runs["final_test_accuracy"].notna().all()
+    traces = pd.read_parquet(tmp_path / "results/tiny/traces.parquet")
+    for part in ("train", "validation", "test"):
+        assert traces[f"{part}_confidence"].between(0.5, 1).all()
+    page = write_report(tmp_path / "results").read_text(encoding="utf-8")
+    assert "<h3>Luckiest and unluckiest run</h3>" in page
+    assert f'<td role="cell" data-label="Lowest">{runs["final_train_loss"].min():.3g}</td>' in page
+    assert "training confidence" in str(report_of(read_tables(tmp_path / "results/tiny")))
 
 
-@pytest.mark.parametrize("file", ["spiral", "focal", "scale"])
+@pytest.mark.parametrize("file", ["spiral", "focal", "scale", "sure"])
 def test_a_change_of_any_of_them_means_new_runs(tmp_path, file):
     def identities(**files):
         return {cell.identity for cell in load(written(tmp_path, **files)).cells()}
@@ -124,6 +133,43 @@ def test_a_fault_of_a_problem_of_one_s_own_is_a_mistake(tmp_path, settings, sour
     assert message in found
 
 
+def test_a_change_of_a_block_of_the_page_means_no_new_run(tmp_path):
+    def identities(**files):
+        return [cell.identity for cell in load(written(tmp_path, **files)).cells()]
+
+    assert identities() == identities(words="def extremes(runs, traces, experiment): return None")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("def extremes(runs, traces, experiment): 1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys\ndef extremes(*tables): sys.exit(3)", "SystemExit: 3"),
+        ("def extremes(*tables): return 'text'", "it must give a Block or None, and gives a str"),
+        ("import nothing_of_the_kind\ndef extremes(*tables): ...", "words.py cannot be loaded"),
+        ("def extremes(runs): ...", "TypeError: extremes() takes 1 positional argument"),
+    ],
+)
+def test_the_page_is_without_a_block_that_cannot_be_made(tmp_path, capsys, words, message):
+    swept = written(tmp_path)
+    run(load(swept), tmp_path / "results")
+    written(tmp_path, words=words)
+    page = write_report(tmp_path / "results").read_text(encoding="utf-8")
+    assert "Luckiest" not in page
+    assert f"tiny: the page is without words.py:extremes: {message}" in capsys.readouterr().err
+    swept.unlink()
+    assert "Luckiest" not in write_report(tmp_path / "results").read_text(encoding="utf-8")
+    assert "the experiment's file is not where it was" in capsys.readouterr().err
+
+
+def test_code_among_results_is_not_run(tmp_path, capsys):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    run(load(written(folder)), folder)
+    assert "Luckiest" not in write_report(folder).read_text(encoding="utf-8")
+    assert "code among results is not run" in capsys.readouterr().err
+
+
 def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):
     block = next(block for block in blocks("python") if block.startswith("# focal.py"))
     mixing = block.replace("return loss, gradient *", "return loss, gradient / len(loss) *")
@@ -136,6 +182,18 @@ def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):
     [
         ("spiral.py:spiral", "spiral.py:sprial", 'problem.data: there is no class or function "sprial"'),
         ("focal.py:Focused", "fokal.py:Focused", "problem.loss: there is no file"),
+        (
+            "words.py:extremes",
+            "words.py:extreme",
+            'report[1]: there is no function "extreme" in words.py',
+        ),
+        ("words.py:extremes", "wrods.py:extremes", "report[1]: wrods.py cannot be read: No such file"),
+        ("words.py:extremes", "extremes", 'report[1]: must be "file.py:function", got "extremes"'),
+        ('["words.py:extremes"]', '"words.py:extremes"', "report: must be a list"),
+        ("sure.py:confidence", "sure.py:confident", "problem.metrics[1]: there is no class or function"),
+        ('"sure.py:confidence"', "3", 'problem.metrics[1]: must be "file.py:function", got 3'),
+        ('["sure', '["sure.py:confidence", "sure', "problem.metrics[2]: there is a metric confidence"),
+        ("sure.py:confidence", "spiral.py:spiral", "problem: TypeError: spiral() takes 0 positional"),
         ("scale.py:Scale", "scale.py:Skale", "problem.hidden[2]: there is no class or function"),
         ("start = 1.5", "begin = 1.5", "problem: TypeError: Scale.__init__() got an unexpected keyword"),
     ],

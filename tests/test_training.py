@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 from reference.bits import bits
 from reference.training import keep_everything, path_metrics
 
+from optimlab.data import Split
+from optimlab.data.bundled import load_bundled
+from optimlab.nn import perceptron
+from optimlab.nn.losses import CrossEntropy
 from optimlab.optimizers import CLASSIC, RULES, SGD, Adam, Nesterov
 from optimlab.problems.digits import Digits, HiddenLayer
+from optimlab.problems.supervised import Supervised
 from optimlab.training import METRICS, PATH_METRICS, PROBLEM_METRICS, cosines, norms, train
 
 SMALL = (HiddenLayer(units=12, activation="tanh"), HiddenLayer(units=7, activation="leaky_relu"))
@@ -166,20 +171,41 @@ def test_evaluation_is_of_the_params_at_that_step():
             assert np.array_equal(recording.metrics[name][row], values)
 
 
+def largest(outputs, targets):
+    return outputs.max(axis=(1, 2))
+
+
+def bundled(**settings):
+    data = load_bundled("iris")
+    network = perceptron(4, [(5, "relu")], 3, batch_norm=False, dtype="float64")
+    return Supervised(data, network, CrossEntropy(), **settings)
+
+
 def test_a_problem_may_have_metrics_of_its_own():
-    problem = Digits(hidden=SMALL, batch_norm=False, binary_loss=True)
-    optimizer = SGD(learning_rate=column([0.1, 1e30], "float32"))
+    problem = bundled(metrics={"largest": largest})
+    optimizer = SGD(learning_rate=column([0.1, 1e300], "float64"))
     recording = train(problem, optimizer, [1, 2], [1, 5])
-    assert tuple(recording.metrics) == (*METRICS, "train_binary_loss_sum")
-    values = recording.metrics["train_binary_loss_sum"]
-    at_start = problem.evaluate(*problem.init([1, 2]))["train_binary_loss_sum"]
-    assert values[0].tolist() == at_start.tolist()
+    own = [f"{role}_largest" for role in ("train", "validation", "test")]
+    assert tuple(recording.metrics) == (*METRICS, *own)
+    values = recording.metrics["train_largest"]
+    params, model = problem.init([1, 2])
+    outputs = problem.network.forward(params, problem.parts["train"].features.T, model)
+    np.testing.assert_allclose(values[0], outputs.max(axis=(1, 2)), rtol=1e-12)
     assert np.isfinite(values[:, 0]).all()
     assert np.isnan(values[-1, 1])
+    usual = train(bundled(), optimizer, [1, 2], [1, 5]).metrics
+    for name in METRICS:  # which the own ones leave as they are
+        np.testing.assert_array_equal(recording.metrics[name], usual[name])
+
+
+def test_a_metric_of_one_s_own_is_a_number_per_run():
+    problem = bundled(metrics={"all": lambda outputs, targets: outputs.max()})
+    with pytest.raises(ValueError, match=r"the metric all must give shape \(2,\), got \(\)"):
+        problem.evaluate(*problem.init([0, 1]))
 
 
 def test_metrics_that_a_problem_lacks_are_empty():
-    metrics = train(Digits(hidden=(), split="article"), SGD(), [0], [2]).metrics
+    metrics = train(bundled(split=Split(test=0)), SGD(), [0], [2]).metrics
     assert tuple(metrics) == METRICS
     assert np.isnan(metrics["test_loss"]).all()
     assert np.isnan(metrics["test_accuracy"]).all()

@@ -13,26 +13,23 @@ import numpy as np
 from optimlab.data.dataset import Dataset
 
 TEST_IMAGES = 297
-TRAIN_IMAGES = {"default": 1200, "article": 1500}
+TRAIN_IMAGES = 1200
 
 
 @cache
-def load_digits(split: str = "default") -> Dataset:
-    """Return the digits with a split: "default", or the article's, which has no test part."""
+def load_digits() -> Dataset:
+    """Return the digits with their split."""
     from sklearn import datasets  # slow to import, and not needed to check a TOML file
     from sklearn.model_selection import train_test_split
 
     bunch = datasets.load_digits()
     labels = bunch.target.astype(np.intp)
     known = np.arange(len(labels) - TEST_IMAGES)
-    unknown = np.arange(len(labels) - TEST_IMAGES, len(labels))
-    if split == "article":
-        splits = {"train": known, "validation": unknown}
-    else:
-        train, validation = train_test_split(
-            known, train_size=TRAIN_IMAGES[split], stratify=labels[known], random_state=0
-        )
-        splits = {"train": np.sort(train), "validation": np.sort(validation), "test": unknown}
+    train, validation = train_test_split(
+        known, train_size=TRAIN_IMAGES, stratify=labels[known], random_state=0
+    )
+    test = np.arange(len(known), len(labels))
+    splits = {"train": np.sort(train), "validation": np.sort(validation), "test": test}
     return Dataset(
         task="classification",
         features=bunch.data / 16,

@@ -6,6 +6,7 @@ key, with what would be right.
 
 from __future__ import annotations
 
+import ast
 import errno
 import inspect
 import itertools
@@ -39,6 +40,7 @@ from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetti
 from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
 from optimlab.files import read_regular
 from optimlab.messages import warn
+from optimlab.metrics import ALL as METRICS
 from optimlab.metrics import is_final
 from optimlab.optimizers import RANGES, RULES
 from optimlab.pool import Clock, Pool, Tell
@@ -105,8 +107,8 @@ class Seeds(BaseModel):
 class Document(BaseModel):
     """The keys of the file; the tables of the problem and of each optimizer are checked apart.
 
-    `final` and `equal_within` are for the statistics alone (`optimlab.statistics.compare_optimizers`):
-    they change no run.
+    `final` and `equal_within` are for the statistics alone (`optimlab.statistics.compare_optimizers`),
+    and `report` names blocks of the user's own for the page: they change no run.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -122,6 +124,7 @@ class Document(BaseModel):
     learning_rates: LearningRates | None = None
     final: str = "mean:5"
     equal_within: Annotated[float, Ge(0), Le(1)] = 0.05
+    report: tuple[str, ...] = ()
     problem: dict[str, Any] | None = None
     problems: Annotated[dict[str, dict[str, Any]], Len(1, MOST_PROBLEMS)] | None = None
     training: Training
@@ -288,6 +291,9 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
     if isinstance(final, str) and not LEGAL_FINAL.fullmatch(final):
         legal = '"last", "best_validation", or "mean:5" with any number of records'
         mistakes.append(Mistake("final", f"must be {legal}, got {show(final)}"))
+    for place, name in enumerate(_sound(tuple[str, ...], raw.get("report")) or (), start=1):
+        not_one = _wrong_block(name, path.parent)
+        mistakes += [Mistake(f"report[{place}]", not_one)] if not_one else []
     training = _sound(Training, raw.get("training"))
     if training and training.record_params and seeds:
         wrong = _wrong_params(training.record_params, seeds.reporting, problems, optimizers)
@@ -309,7 +315,23 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
         record_params=training.record_params,
         final=document.final,
         equal_within=document.equal_within,
+        report=document.report,
     )
+
+
+def _wrong_block(name: str, folder: Path) -> str:
+    """Return why a name is none of a function for the page; "" if it is one. The file is not run."""
+    if not is_own(name):
+        return f'must be "file.py:function", got {show(name)}'
+    file, _, function = name.partition(":")
+    try:
+        tree = ast.parse((folder / file).read_bytes())
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    except (SyntaxError, ValueError, RecursionError) as error:
+        return f"{file} is no Python: {error}"
+    functions = [each.name for each in tree.body if isinstance(each, ast.FunctionDef)]
+    return "" if function in functions else f'there is no function "{function}" in {file}'
 
 
 def _sound(kind: Any, value: Any) -> Any:
@@ -436,6 +458,8 @@ def read_problem(
             parts[name] = _part(value, tag, kinds, f"{key}.{name}", folder, mistakes)
     if problem is None or len(mistakes) > count:
         return None
+    if isinstance(settings.get("metrics"), list):
+        parts["metrics"] = _own_metrics(settings["metrics"], f"{key}.metrics", folder, mistakes)
     data = settings.get("data")
     if is_own(data):
         parts["data"] = _own(data, {}, f"{key}.data", folder, mistakes)
@@ -456,6 +480,23 @@ def _part(
         return resolve(value, tag, kinds, key, mistakes)
     settings = {one: given for one, given in table.items() if one != tag}
     return _own(name, settings, key, folder, mistakes)
+
+
+def _own_metrics(
+    names: list[Any], key: str, folder: Path, mistakes: list[Mistake]
+) -> tuple[Own | None, ...]:
+    """Return the metrics of the user's own, each of a name that no other has."""
+    metrics: dict[str, Own | None] = {}
+    for place, name in enumerate(names, start=1):
+        where = f"{key}[{place}]"
+        if not is_own(name):
+            mistakes.append(Mistake(where, f'must be "file.py:function", got {show(name)}'))
+            continue
+        label = name.partition(":")[2]
+        if label in metrics or label in METRICS:
+            mistakes.append(Mistake(where, f"there is a metric {label} already"))
+        metrics[label] = _own(name, {}, where, folder, mistakes)
+    return tuple(metrics.values())
 
 
 def _own(

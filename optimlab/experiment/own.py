@@ -45,6 +45,11 @@ class Own:
     name: File
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """The name of the class or function."""
+        return self.name.partition(":")[2]
+
     def made(self, *arguments: Any) -> Any:
         """Return what it makes.
 

@@ -90,6 +90,7 @@ class Experiment:
     looks : of a sweep in rounds, the reporting seeds at each look at its results.
     final : what a run ends with, for the statistics: "last", "mean:5" records, or "best_validation".
     equal_within : the share of a loss within which a difference does not matter, for the statistics.
+    report : functions of the user's own, "file.py:function", that add blocks to the page.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Experiment:
     looks: tuple[int, ...] = ()
     final: str = "mean:5"
     equal_within: float = 0.05
+    report: tuple[str, ...] = ()
 
     def roles(self) -> Iterator[tuple[int, Role]]:
         """Yield every seed with its role."""

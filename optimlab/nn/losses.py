@@ -305,22 +305,6 @@ def by_class(logits: Array) -> Array:
     return np.ascontiguousarray(logits.transpose(1, 0, 2))
 
 
-def binary_cross_entropy_sum(probabilities: Array, labels: Array) -> Array:
-    """Return the article's loss (R,): Σ −y log p − (1 − y) log(1 − p) over samples and classes.
-
-    Each class counts as a yes-or-no question of its own. The article reports this loss and descends the
-    categorical one (see `cross_entropy_and_gradient`). Probabilities (R, C, B) are clipped to
-    [10⁻¹⁵, 1 − 10⁻¹⁵].
-    """
-    clipped = np.clip(probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
-    p = by_class(clipped)
-    at_label = label_positions(labels, p.shape)
-    flat = p.reshape(-1)
-    true = flat[at_label]
-    flat[at_label] = 0  # log(1 − 0) adds nothing
-    return -np.log(true).sum(axis=1) - sum_over_classes(np.log1p(-p).sum(axis=2))
-
-
 def label_positions(labels: Array, shape: tuple[int, ...]) -> Array:
     """Return where each sample's label stands in a flat array of this shape (C, R, B): (R, B)."""
     _, runs, batch = shape

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from annotated_types import Ge, Le, Len
 
 from optimlab.data.dataset import Dataset, Scaling, Split
 from optimlab.data.digits import TRAIN_IMAGES, load_digits
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.layers import INITIALIZATIONS
-from optimlab.nn.losses import CrossEntropy, Loss, binary_cross_entropy_sum, softmax
-from optimlab.nn.network import Model, Network, perceptron
-from optimlab.problems.supervised import Supervised
-
-Array = np.ndarray
+from optimlab.nn.losses import CrossEntropy, Loss
+from optimlab.nn.network import Network, perceptron
+from optimlab.problems.supervised import OwnMetric, Supervised
 
 REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # to whoever checks a TOML file against these classes
 
@@ -38,6 +35,8 @@ class HiddenLayer:
 class Digits(Supervised):
     """A network on the digits, 64 pixels to 10 classes, trained by mini-batches.
 
+    There are 1,200 images to train, 300 to validate and 297 to test.
+
     Parameters
     ----------
     hidden : the hidden layers, first to last; an empty list is softmax regression.
@@ -45,11 +44,9 @@ class Digits(Supervised):
     bias : whether each Dense has a bias, which batch norm makes idle.
     initialization : "uniform" (±1/√fan_in), "glorot", "he" or "orthogonal".
     batch_size : images a step. The last batch of an epoch is smaller if it must be.
-    evaluate_with : whether batch norm evaluates with "running" averages or, as the article does, with
-        the statistics of the "batch": the whole set.
-    binary_loss : whether to record the article's loss, too: per-class binary cross-entropy, summed over
-        the training images and classes, in the column train_binary_loss_sum.
-    split : "default" (1,200 train, 300 validation, 297 test) or "article" (1,500 and 297, no test).
+    evaluate_with : whether batch norm evaluates with "running" averages or with the statistics of
+        the "batch": the whole set.
+    metrics : of the user's own, "file.py:function" each; see `optimlab.problems.supervised.OwnMetric`.
     dtype : "float32" or "float64".
     """
 
@@ -64,8 +61,7 @@ class Digits(Supervised):
     initialization: Literal[*INITIALIZATIONS] = "uniform"  # type: ignore[valid-type]
     batch_size: Annotated[int, Ge(1)] = 64
     evaluate_with: Literal["running", "batch"] = "running"
-    binary_loss: bool = False
-    split: Literal["default", "article"] = "default"
+    metrics: tuple[Any, ...] = ()
     dtype: Literal["float32", "float64"] = "float32"
 
     scaling: ClassVar[Scaling] = "none"
@@ -81,7 +77,7 @@ class Digits(Supervised):
     @property
     def train_size(self) -> int:
         """The number of training images, which need not be read for it."""
-        return TRAIN_IMAGES[self.split]
+        return TRAIN_IMAGES
 
     @property
     def batch(self) -> int:
@@ -91,12 +87,17 @@ class Digits(Supervised):
     @cached_property
     def dataset(self) -> Dataset:
         """The images with their split."""
-        return load_digits(self.split)
+        return load_digits()
 
     @cached_property
     def objective(self) -> Loss:
         """The loss."""
         return CrossEntropy()
+
+    @property
+    def own_metrics(self) -> dict[str, OwnMetric]:
+        """What is recorded of each part beside the metrics of the loss: name → function."""
+        return {metric.label: metric.made for metric in self.metrics}
 
     @cached_property
     def network(self) -> Network:
@@ -111,20 +112,3 @@ class Digits(Supervised):
             evaluate_with=self.evaluate_with,
             dtype=self.dtype,
         )
-
-    @property
-    def extra_metrics(self) -> tuple[str, ...]:
-        """Metrics that `evaluate` returns beside the usual ones."""
-        return ("train_binary_loss_sum",) if self.binary_loss else ()
-
-    def evaluate(self, params: Array, model: Model | None) -> dict[str, Array]:
-        """Return the metrics on all images of each role: see `Supervised.evaluate`."""
-        metrics = super().evaluate(params, model)
-        if self.binary_loss:
-            images, labels = self.parts["train"]
-            blocks = [
-                binary_cross_entropy_sum(softmax(logits), labels[part])
-                for part, logits in self.network.evaluated(params, images.T, model)
-            ]
-            metrics["train_binary_loss_sum"] = np.sum(blocks, axis=0)
-        return metrics

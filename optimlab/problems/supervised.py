@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -10,12 +10,15 @@ from typing import ClassVar
 import numpy as np
 
 from optimlab.data.dataset import Dataset, Part, Scaling, Split, prepare
-from optimlab.nn.losses import Loss
+from optimlab.nn.losses import Blocks, Loss
 from optimlab.nn.network import Model, Network
 from optimlab.nn.parameters import Layout
 from optimlab.problems.seeds import generator
 
 Array = np.ndarray
+
+# From outputs (R, C, N) of a whole part and its targets, as `Loss.metrics` has them, to numbers (R,).
+OwnMetric = Callable[[Array, Array], Array]
 
 # A run whose loss stays above this share of a guesser's has learnt nothing.
 STUCK_SHARE = 0.99
@@ -49,6 +52,7 @@ class Supervised:
     split : which rows train; None for the split of the data, or else the usual one.
     scaling, target_scaling : "standard", "minmax" or "none", of features and of regression's targets.
     l2 : adds l2/2 · Σ w² to the loss that is descended, over the weights alone. Metrics are without it.
+    metrics : name → what is recorded of each part beside the metrics of the loss.
 
     Examples
     --------
@@ -71,10 +75,11 @@ class Supervised:
         scaling: Scaling = "standard",
         target_scaling: Scaling = "standard",
         l2: float = 0.0,
+        metrics: Mapping[str, OwnMetric] | None = None,
     ) -> None:
         self._data, self._network, self._loss, self._batch = data, network, loss, batch_size
         self._split, self._scaling, self._target_scaling = split, scaling, target_scaling
-        self._l2 = l2
+        self._l2, self._own_metrics = l2, dict(metrics or {})
 
     # What a problem that is read from a file makes of its settings.
 
@@ -117,6 +122,11 @@ class Supervised:
     def l2(self) -> float:
         """The weight of the penalty."""
         return self._l2
+
+    @property
+    def own_metrics(self) -> Mapping[str, OwnMetric]:
+        """What is recorded of each part beside the metrics of the loss: name → function."""
+        return self._own_metrics
 
     @property
     def dtype(self) -> str:
@@ -183,9 +193,8 @@ class Supervised:
     @property
     def extra_metrics(self) -> tuple[str, ...]:
         """Metrics that `evaluate` returns beside the usual ones."""
-        if self.objective.task == "classification":
-            return ()
-        return tuple(f"{role}_{name}" for name in ("r2", "rmse") for role in self.parts)
+        usual = () if self.objective.task == "classification" else ("r2", "rmse")
+        return tuple(f"{role}_{name}" for name in (*usual, *self.own_metrics) for role in self.parts)
 
     @property
     def run_bytes(self) -> int:
@@ -318,7 +327,8 @@ class Supervised:
         Raises
         ------
         ValueError
-            As `Network.evaluated` does, and where each run has a split of its own and there is no model.
+            As `Network.evaluated` does, where each run has a split of its own and there is no model, and
+            where a metric of the user's own does not give a number per run.
         """
         if self.is_resampled and not isinstance(model, Resampled):
             raise ValueError(
@@ -327,10 +337,17 @@ class Supervised:
         metrics: dict[str, Array] = {}
         own = isinstance(model, Resampled)
         parts, scale = (model.parts, model.scale) if isinstance(model, Resampled) else self._prepared
-        for role, (features, targets) in parts.items():
+        for role, (features, part_targets) in parts.items():
             x = features.transpose(1, 2, 0) if own else features.T
-            blocks = self.network.evaluated(params, x, model)
-            found = self.objective.metrics(blocks, targets if own else targets.T, scale)
+            targets = part_targets if own else part_targets.T
+            blocks: Blocks = self.network.evaluated(params, x, model)
+            found = {}
+            if self.own_metrics:
+                blocks = [(part, outputs.copy()) for part, outputs in blocks]  # which are overwritten
+                outputs = np.concatenate([outputs for _, outputs in blocks], axis=-1)
+                for name, metric in self.own_metrics.items():
+                    found[name] = _per_run(name, metric(outputs.copy(), targets), len(params))
+            found = self.objective.metrics(blocks, targets, scale) | found
             metrics |= {f"{role}_{name}": values for name, values in found.items()}
         return metrics
 
@@ -369,3 +386,10 @@ class Supervised:
         if smallest == self.batch:
             return f"a batch has {samples}"
         return f"the last batch of an epoch, {self.train_size:,} {plural}, has {samples}"
+
+
+def _per_run(name: str, values: Array, runs: int) -> Array:
+    """Return what a metric gives, if it is a number per run."""
+    if np.shape(values) != (runs,):
+        raise ValueError(f"the metric {name} must give shape ({runs},), got {np.shape(values)}")
+    return np.asarray(values, np.float64)

@@ -17,7 +17,7 @@ from optimlab.nn.layers import INITIALIZATIONS, LAYERS
 from optimlab.nn.losses import LOSSES, Loss
 from optimlab.nn.network import Network, perceptron
 from optimlab.problems.digits import REFUSE_UNKNOWN_KEYS, HiddenLayer
-from optimlab.problems.supervised import Supervised
+from optimlab.problems.supervised import OwnMetric, Supervised
 
 BATCH = 32
 FEW_NUMBERS = 10  # a target with no more different whole numbers may be one of classes
@@ -38,6 +38,7 @@ class Table(Supervised):
         regression.
     batch_norm, bias, initialization, evaluate_with : see `optimlab.nn.network.perceptron`.
     loss : of `optimlab.nn.losses.LOSSES`; None for cross-entropy of classes, squared error of numbers.
+    metrics : of the user's own, "file.py:function" each; see `optimlab.problems.supervised.OwnMetric`.
     l2 : adds l2/2 · Σ w² to the loss that is descended, over the weights alone.
     batch_size : None for 32, or the training set where that is smaller.
     dtype : "float32" or "float64".
@@ -59,6 +60,7 @@ class Table(Supervised):
     bias: bool = True
     initialization: Literal[*INITIALIZATIONS] = "he"  # type: ignore[valid-type]
     loss: Any = None
+    metrics: tuple[Any, ...] = ()
     l2: Annotated[float, Ge(0), Le(1e6)] = 0.0
     batch_size: Annotated[int, Ge(1)] | None = None
     evaluate_with: Literal["running", "batch"] = "running"
@@ -160,6 +162,11 @@ class Table(Supervised):
     @cached_property
     def _given_loss(self) -> Loss | None:
         return self.loss.made() if hasattr(self.loss, "made") else self.loss
+
+    @property
+    def own_metrics(self) -> dict[str, OwnMetric]:
+        """What is recorded of each part beside the metrics of the loss: name → function."""
+        return {metric.label: metric.made for metric in self.metrics}
 
     @cached_property
     def batch(self) -> int:

@@ -30,8 +30,9 @@ from optimlab.formatting import join_words
 from optimlab.messages import warn
 from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report import style as looks
-from optimlab.report.article import ArticleSection, article_section
+from optimlab.report.block import Block
 from optimlab.report.blocks import Chart, draw_charts
+from optimlab.report.blocks.own import own_blocks
 from optimlab.report.blocks.paths import PathsReport, report_paths
 from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
 from optimlab.report.section import ProblemResult, Section, write_section
@@ -118,7 +119,7 @@ class Report:
     styles: dict[str, looks.Look]
     contests: dict[str, ProblemResult]
     paths: PathsReport
-    article: ArticleSection | None
+    own_blocks: list[Block]
 
     @cached_property
     def numbers(self) -> dict[str, pd.DataFrame]:
@@ -161,7 +162,7 @@ def _count(
             labels,
             {problem: ProblemResult(runs, *next(done)) for problem, (runs, _) in found.items()},
             moved,
-            article_section(each.folder.name, each.traces, each.experiment),
+            own_blocks(each),
         )
         for each, labels, found, moved in zip(tables, own, problems, paths, strict=True)
     ]
@@ -185,8 +186,9 @@ def _draw(
     written = []
     for report, own in zip(reports, drawings, strict=True):
         pictures = {name: content for _ in own for name, content in next(drawn).items()}
-        for figure in report.article.figures if report.article else []:
-            pictures |= figure.files()
+        for block in report.own_blocks:
+            for figure in block.figures:
+                pictures = figure.files() | pictures
         folder = results.folder(report.tables.folder.name)
         figures = folder.folder("figures")
         figures.create()
@@ -220,7 +222,7 @@ def _section(report: Report, pictures: dict[str, Picture]) -> Section:
         tables.runs,
         report.contests,
         ["runs.csv", "traces.parquet", *report.numbers, "figures"],
-        report.article,
+        report.own_blocks,
         report.paths,
         report.styles,
         pictures,

@@ -12,7 +12,7 @@ import pandas as pd
 from optimlab import hints, statistics
 from optimlab.formatting import duration, join_words, number, p_value_text, short, split_name, toml_key
 from optimlab.metrics import R2, REPORTED, Metric
-from optimlab.report.article import ArticleSection
+from optimlab.report.block import Block
 from optimlab.report.blocks import Chart
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.report.figures.static import Picture
@@ -108,7 +108,7 @@ class Section:
     warnings: list[GridEnd]
     rankings: list[Ranking]
     files: list[str]
-    article: ArticleSection | None
+    own_blocks: list[Block]
     paths: PathsReport
     pictures: dict[str, list[Picture]]
     caveats: list[str]
@@ -132,7 +132,7 @@ def write_section(
     runs: pd.DataFrame,
     contests: dict[str, ProblemResult],
     files: list[str],
-    article: ArticleSection | None,
+    own_blocks: list[Block],
     paths: PathsReport,
     styles: dict[str, Look],
     figures: dict[str, Picture],
@@ -146,7 +146,7 @@ def write_section(
     runs : its table of runs.
     contests : problem → the optimizers on it; one problem or several.
     files : what lies in its folder, for links.
-    article : what is to be said of it as an experiment of the article.
+    own_blocks : that the experiment's file names.
     paths : what is to be said of how the optimizers move.
     styles : the look of each optimizer.
     figures : its static figures, by name.
@@ -162,7 +162,7 @@ def write_section(
         warnings=edge_warnings(contests),
         rankings=rankings,
         files=files,
-        article=article,
+        own_blocks=own_blocks,
         paths=paths,
         pictures={chart.name: _pictures(chart.name, figures) for chart in charts},
         caveats=[

@@ -84,6 +84,7 @@ class Manifest(BaseModel):
     record_params : of how many reporting seeds the parameters are recorded.
     looks : of a sweep in rounds, the reporting seeds at each look at its results.
     final, equal_within : what the statistics take for a run's end, and for practically equal.
+    report : functions that add blocks to the page.
     cells : the problem, optimizer and learning rate of each cell, and the identity of its runs.
     runs_expected, runs_finished, statuses : numbers of runs.
     last_sweep, environment : how long it took, and on what.
@@ -111,6 +112,7 @@ class Manifest(BaseModel):
     looks: list[Count] = []
     final: str | None = None
     equal_within: float | None = None
+    report: list[str] = []
     cells: list[Cell] = []
     runs_expected: Count | None = None
     runs_finished: Count | None = None
@@ -222,6 +224,7 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
         looks=list(experiment.looks),
         final=experiment.final,
         equal_within=experiment.equal_within,
+        report=list(experiment.report),
         cells=list(experiment.cells()),
         runs_expected=experiment.count(),
         code={f"{label}, {rule}": code for (label, rule), code in experiment.codes.items()},

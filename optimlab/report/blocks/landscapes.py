@@ -14,6 +14,7 @@ from optimlab.experiment.validation import validate
 from optimlab.formatting import number
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.problems.base import Problem
+from optimlab.report.block import Block
 from optimlab.report.figures.landscapes import (
     Surface,
     landscape_surface,
@@ -194,26 +195,7 @@ def plane_warning(part: PlanePart) -> str:
     )
 
 
-@dataclass(frozen=True)
-class PathsSection:
-    """What the page says of paths, in words and a table.
-
-    Attributes
-    ----------
-    heading, paragraphs : text.
-    caption, columns, rows : of the table; as many cells a row as columns.
-    figures : none; its charts are beside it.
-    """
-
-    heading: str
-    paragraphs: list[str]
-    caption: str
-    columns: list[str]
-    rows: list[list[str]]
-    figures: tuple[()] = ()
-
-
-def paths_section(parts: list[PathsPart]) -> PathsSection | None:
+def paths_section(parts: list[PathsPart]) -> Block | None:
     """Return the section on paths: what zigzags less than gradient descent, what leaves the saddles.
 
     Parameters
@@ -244,7 +226,7 @@ def paths_section(parts: list[PathsPart]) -> PathsSection | None:
         cells = [_zigzag_cell(part, label) for part in parts]
         cells += [_saddle_cell(part, label) for part in with_saddles]
         rows.append([label, *cells])
-    return PathsSection(
+    return Block(
         heading="How they move",
         paragraphs=said,
         caption="Mean cosine between successive updates, weighted by their length: 1 is a straight "

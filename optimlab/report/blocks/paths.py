@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from optimlab.report.block import Block
 from optimlab.report.blocks.landscapes import (
-    PathsSection,
     describe_paths,
     describe_plane,
     figure_of_plane,
@@ -34,7 +34,7 @@ class PathsReport:
     figures : by name.
     """
 
-    section: PathsSection | None = None
+    section: Block | None = None
     charts: list[Chart] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: Drawings = field(default_factory=dict)

@@ -8,14 +8,13 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from optimlab.metrics import metric_of
+from optimlab import metrics
 from optimlab.report import vega
 from optimlab.report.figures.plots import clock_of
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
-# Accuracies and R² crowd at 1, where logarithms are flat, and an R² may be negative.
-IS_LOG = "(log_y && indexof(metric, 'accuracy') < 0 && indexof(metric, 'r2') < 0)"
+IS_LOG = "(log_y && indexof(linear, metric) < 0)"
 MOST_ROWS = 30_000  # of the table: where there are many runs, fewer records of each are shown
 
 
@@ -27,16 +26,19 @@ def traces_chart(
     most = max(2, min(vega.MOST_RECORDS, MOST_ROWS // max(1, len(reported))))
     thin = vega.thinned(traces, most)
     records = thin[["step", "epoch"]].drop_duplicates("step")  # a run that failed has none of its own
-    numbers = thin[["run_id", "step", *(name for name in METRICS if name in thin)]]
+    titles = METRICS | metrics.titles(map(str, thin))
+    numbers = thin[["run_id", "step", *(name for name in titles if name in thin)]]
     table = reported.merge(records, how="cross").merge(numbers, how="left", on=["run_id", "step"])
-    metrics = [name for name in METRICS if name in table and table[name].notna().any()]
-    if table.empty or f"{comparison.basis.loss}_loss" not in metrics:
+    shown = [name for name in titles if name in table and table[name].notna().any()]
+    if table.empty or f"{comparison.basis.loss}_loss" not in shown:
         return
-    for name in metrics:  # a run that diverged counts as the worst there is
-        if metric := metric_of(name):
+    for name in shown:  # a run that diverged counts as the worst there is
+        if metric := metrics.metric_of(name):
             table[name] = table[name].fillna(metric.worst)
-    columns = ["setting", "optimizer", "seed", "step", "epoch", *metrics]
-    names = {name: METRICS[name] + (f" ({unit})" if unit and "loss" in name else "") for name in metrics}
+    columns = ["setting", "optimizer", "seed", "step", "epoch", *shown]
+    names = {
+        name: titles[name] + (f" ({unit})" if unit and name.endswith("_loss") else "") for name in shown
+    }
     boxes, is_shown, hidden = palette.shown()
     clocks = {"step": "steps"} if clock_of(traces) == "step" else {"epoch": "epochs", "step": "steps"}
     chart = alt.layer(
@@ -48,6 +50,7 @@ def traces_chart(
     controls = [
         vega.constant("labels", palette.labels),
         vega.constant("names", names),
+        vega.constant("linear", [name for name in shown if _is_linear(name, table[name])]),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
         vega.setting_choice(table),
         vega.radio("clock", clock_of(traces), clocks, "Against"),
@@ -58,8 +61,8 @@ def traces_chart(
         vega.slider("smoothing", 0, (0, 0.9), 0.05, "Smoothing"),
         *boxes,
     ]
-    steps, shown = traces["step"].nunique(), table["step"].nunique()
-    thinned = f" Of {steps:,} recorded steps, {shown} are shown." if steps > shown else ""
+    steps, kept = traces["step"].nunique(), table["step"].nunique()
+    thinned = f" Of {steps:,} recorded steps, {kept} are shown." if steps > kept else ""
     alone = (
         " A click in the legend shows one optimizer alone, further clicks more of them."
         if len(palette.labels) > 1
@@ -88,6 +91,17 @@ def traces_chart(
         ),
         tables={"traces": table[columns]},
     )
+
+
+def _is_linear(name: str, values: pd.Series) -> bool:
+    """Return whether a metric has no logarithmic axis.
+
+    Accuracies and R² crowd at 1, where logarithms are flat; a metric of the user's own may be negative.
+    """
+    metric = metrics.metric_of(name)
+    if metric:
+        return metric.is_higher_better
+    return name not in METRICS and bool(values.min() <= 0)
 
 
 def _smoothed(is_shown: str) -> Any:

@@ -1,4 +1,4 @@
-"""The article's published figures beside ours, and its five optimizers: what the page says of them.
+"""The article's blocks of the page: its published figures beside ours, and its five optimizers.
 
 Every verdict is worked out from the tables, so it turns round when the numbers do.
 """
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from figures import five_figure, reproduction_figure
 
 from optimlab.formatting import number
 from optimlab.nn.network import Network, perceptron
-from optimlab.report.article_figures import five_figure, reproduction_figure
-from optimlab.report.figures.static import StaticFigure, static_figure
+from optimlab.report.block import Block
+from optimlab.report.figures.static import static_figure
 
 Array = np.ndarray
 
@@ -48,49 +49,16 @@ class Row:
     verdict: str
 
 
-@dataclass(frozen=True)
-class ArticleSection:
-    """What the page says of an experiment with the article.
-
-    Attributes
-    ----------
-    heading, paragraphs : text.
-    caption, columns, rows : of the table; as many cells a row as columns.
-    figures : its pictures.
-    """
-
-    heading: str
-    paragraphs: list[str]
-    caption: str
-    columns: list[str]
-    rows: list[list[str]]
-    figures: list[StaticFigure]
-
-
-def article_section(
-    name: str, traces: pd.DataFrame, experiment: dict[str, Any]
-) -> ArticleSection | None:
-    """Return what to say of one experiment; None where it is none of the article's.
-
-    Parameters
-    ----------
-    name : of the experiment: "article" and "article_five" have a section.
-    traces : its table of traces.
-    experiment : its experiment.json.
-    """
-    write = {"article": _reproduction, "article_five": _five_optimizers}.get(name)
-    if write is None or LOSS not in traces or traces.empty:
+def reproduction(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]) -> Block | None:
+    """Return the article's figures beside ours; None where its loss was not recorded."""
+    if LOSS not in traces or traces.empty:
         return None
-    return write(traces, experiment)
-
-
-def _reproduction(traces: pd.DataFrame, experiment: dict[str, Any]) -> ArticleSection:
     traces = traces[traces["optimizer"] == traces["optimizer"].iloc[0]]  # others are the reader's own
     problem = experiment.get("problem") or {}
     rows = [*loss_rows(traces), *accuracy_rows(traces), *network_rows(problem), *example_rows()]
     good, seeds = sum(row.verdict == REPRODUCED for row in rows), traces["seed"].nunique()
     bands = ranges(traces)
-    return ArticleSection(
+    return Block(
         heading="The article",
         paragraphs=[
             f"The network, the data and the training of the article, from {seeds} seeds where it shows "
@@ -283,11 +251,16 @@ def ranges(traces: pd.DataFrame) -> pd.DataFrame:
     return bands.reset_index().sort_values("step", kind="stable", ignore_index=True)
 
 
-def _five_optimizers(traces: pd.DataFrame, experiment: dict[str, Any]) -> ArticleSection:
+def five_optimizers(
+    runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]
+) -> Block | None:
+    """Return what the article's five optimizers do; None where its loss was not recorded."""
+    if LOSS not in traces or traces.empty:
+        return None
     bands = ranges(traces)
     rows = five_rows(traces)
     ends = {row[0]: row[1] for row in rows}
-    return ArticleSection(
+    return Block(
         heading="What the article promised",
         paragraphs=[adam_cost(bands)],
         caption=(

@@ -1,0 +1,28 @@
+"""A block of the page: words, figures and a table, on one topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from optimlab.report.figures.static import StaticFigure
+
+
+@dataclass(frozen=True)
+class Block:
+    """A topic of the page.
+
+    Attributes
+    ----------
+    heading, paragraphs : text.
+    caption, columns, rows : of a table, with as many cells in a row as there are columns; without
+        columns there is none.
+    figures : `optimlab.report.figures.static.static_figure` makes them.
+    """
+
+    heading: str
+    paragraphs: Sequence[str] = ()
+    caption: str = ""
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = field(default_factory=list)
+    figures: Sequence[StaticFigure] = ()
