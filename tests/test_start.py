@@ -95,6 +95,7 @@ def test_the_wheel_runs_an_experiment_in_an_empty_folder(tmp_path):
         return done.stdout
 
     assert "smoke" in run("list")
+    assert "ConstantCorrectionAdam" in run("show", "article")  # whose code is in a folder of its own
     assert "next: optimlab plots" in run("sweep", "smoke")
     run("plots")
     assert "make " not in (empty / "results/smoke/experiment.json").read_text().split('"toml"')[0]
