@@ -170,6 +170,44 @@ def test_code_among_results_is_not_run(tmp_path, capsys):
     assert "code among results is not run" in capsys.readouterr().err
 
 
+LOST = {
+    "spiral": "import os\ndef spiral(): os._exit(0)",
+    "focal": "import os; os.kill(os.getpid(), 11)",
+    "sure": "import os\ndef confidence(*a): os.abort()",
+}
+
+
+@pytest.mark.parametrize("file", LOST)
+def test_code_that_is_lost_with_its_process_is_a_mistake(tmp_path, file):
+    (found,) = mistakes_of(written(tmp_path, **{file: LOST[file]}))
+    names = "spiral.py:spiral, focal.py:Focused, sure.py:confidence and scale.py:Scale"
+    text = "ends or crashes its process when it is loaded or tried out"
+    assert found == f"problem: one of {names} {text}"
+
+
+def test_a_problem_that_is_lost_with_its_process_is_a_mistake(tmp_path):
+    source = GOOD.replace("        while True:", "        import os; os._exit(0)\n        while True:")
+    (found,) = mistakes_of(write(tmp_path, OWN.format(""), bowl=source))
+    assert found.startswith("problem: bowl.py:Bowl ends or crashes its process")
+
+
+def test_a_seed_whose_split_leaves_a_class_out_is_a_mistake(tmp_path):
+    block = next(block for block in blocks("python") if block.startswith("# spiral.py"))
+    rare = block.replace("np.arange(120) % 2", "(np.arange(120) < 2).astype(int)")
+    split = 'split = { by = "random", resample = true }'
+    text = blocks("toml")[0].replace("[problem]", f"[problem]\n{split}")
+    text = text.replace("reporting = 2", "reporting = 60")
+    (found,) = mistakes_of(written(tmp_path, text, spiral=rare))
+    assert re.fullmatch(r"problem\.split: of seed \d+: leaves no row of outer for training; .+", found)
+    assert load(written(tmp_path, text.replace("random", "stratified"), spiral=rare))
+
+
+def test_data_that_never_end_are_a_mistake(tmp_path):
+    endless = "def spiral():\n    while True: pass"
+    (found,) = mistakes_of(written(tmp_path, spiral=endless), seconds=0.2)
+    assert "takes longer than 0.2 s to be loaded and tried out; perhaps it never ends" in found
+
+
 def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):
     block = next(block for block in blocks("python") if block.startswith("# focal.py"))
     mixing = block.replace("return loss, gradient *", "return loss, gradient / len(loss) *")

@@ -15,10 +15,11 @@ import math
 import re
 import tomllib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, nullcontext
 from dataclasses import fields, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -27,7 +28,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import from_json
 
-from optimlab.data import DATASETS
+from optimlab.data import DATASETS, DataError
 from optimlab.data.files import SUFFIXES
 from optimlab.data.named import File, is_own
 from optimlab.errors import Interrupted, UserError, printable
@@ -39,6 +40,7 @@ from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
 from optimlab.files import read_regular
+from optimlab.formatting import join_words
 from optimlab.messages import warn
 from optimlab.metrics import ALL as METRICS
 from optimlab.metrics import is_final
@@ -59,6 +61,7 @@ MOST_PARAMS_BYTES = 500_000_000
 MOST_ROWS = 10_000_000
 MOST_RUN_BYTES = 1_000_000_000
 MOST_MISTAKES_TOLD = 100
+MOST_SPLITS_TRIED = 1000
 SECONDS_TO_CHECK = 60.0  # a plug-in
 
 LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
@@ -102,6 +105,11 @@ class Seeds(BaseModel):
     model_config = ConfigDict(extra="forbid")
     tuning: Annotated[int, Ge(0), Le(FIRST_REPORTING_SEED)] = 10
     reporting: Annotated[int, Ge(0), Le(1_000_000)] = 30
+
+    def all(self) -> Iterator[int]:
+        """Yield every seed, those that choose first."""
+        yield from range(self.tuning)
+        yield from range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.reporting)
 
 
 class Document(BaseModel):
@@ -282,9 +290,10 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
     seeds = _sound(Seeds, raw.get("seeds", {}))
     if seeds and seeds.tuning + seeds.reporting == 0:
         mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
-    problems = _check_problems(raw, path.parent, mistakes)
+    problems = _check_problems(raw, path.parent, pool, seconds, mistakes)
     problems = _check_training(raw, problems, mistakes)
     optimizers = _check_optimizers(raw, path.parent, pool, seconds, mistakes)
+    mistakes += _wrong_splits(raw, problems, seeds) if seeds else []
     for problem, setting in itertools.product(problems, optimizers):
         mistakes += _lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
     final = raw.get("final", "last")
@@ -339,23 +348,38 @@ def _sound(kind: Any, value: Any) -> Any:
     return validate(kind, value, "", [])
 
 
-def _check_problems(raw: dict[str, Any], folder: Path, mistakes: list[Mistake]) -> list[ProblemSetting]:
-    """Return the sound problems, of [problem] or of [problems.<label>]; their schedules are to come."""
+def _check_problems(
+    raw: dict[str, Any], folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
+) -> list[ProblemSetting]:
+    """Return the sound problems, of [problem] or of [problems.<label>]; their steps are to come."""
     if ("problem" in raw) == ("problems" in raw):
         text = "must be given: either one [problem], or a table [problems.<label>] for each of several"
         mistakes.append(Mistake("problem", text))
         return []
     if "problem" in raw:
-        setting = _check_problem("problem", None, raw["problem"], folder, mistakes)
-        return [setting] if setting else []
-    tables = raw["problems"]
+        todo = {"problem": partial(_check_problem, "problem", None, raw["problem"], folder)}
+    else:
+        tables = raw["problems"]
+        entries = list(tables.items())[:MOST_PROBLEMS] if isinstance(tables, dict) else ()
+        todo = {
+            f"problems.{label}": partial(_check_problem, f"problems.{label}", label, table, folder)
+            for label, table in entries
+        }
+    own = {key: list(_own_names(check.args[2])) for key, check in todo.items()}
+    trials = {
+        key: Trial(
+            partial(_without_what_it_loaded, todo[key]),
+            key,
+            names[0] if len(names) == 1 else f"one of {join_words(names)}",
+        )
+        for key, names in own.items()
+        if names
+    }
+    tried = _try_out(trials, pool, seconds)
     settings: list[ProblemSetting] = []
-    for label, table in list(tables.items())[:MOST_PROBLEMS] if isinstance(tables, dict) else ():
-        key = f"problems.{label}"
-        if not LEGAL_NAME.fullmatch(label):
-            mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
-            continue
-        setting = _check_problem(key, label, table, folder, mistakes)
+    for key, check in todo.items():
+        setting, found = tried[key] if key in tried else check()
+        mistakes += found
         if setting:
             twins = [f"problems.{s.label}" for s in settings if s.problem == setting.problem]
             mistakes += [Mistake(key, f"is the same problem as {twin}") for twin in twins]
@@ -363,32 +387,49 @@ def _check_problems(raw: dict[str, Any], folder: Path, mistakes: list[Mistake]) 
     return settings
 
 
+def _without_what_it_loaded(
+    check: Callable[[], tuple[ProblemSetting | None, list[Mistake]]],
+) -> tuple[ProblemSetting | None, list[Mistake]]:
+    """Return what a check of a problem does, the problem as it came from the file: it has to travel."""
+    setting, found = check()
+    return setting and replace(setting, problem=replace(setting.problem)), found  # type: ignore[type-var]
+
+
+def _own_names(value: Any) -> Iterator[str]:
+    """Yield the names of code of the user's own in a problem's table."""
+    if is_own(value):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _own_names(each)
+
+
 def _check_problem(
-    key: str, label: str | None, table: Any, folder: Path, mistakes: list[Mistake]
-) -> ProblemSetting | None:
+    key: str, label: str | None, table: Any, folder: Path
+) -> tuple[ProblemSetting | None, list[Mistake]]:
+    """Return a problem's setting, None unless it is sound, and the mistakes in its table."""
+    if label is not None and not LEGAL_NAME.fullmatch(label):
+        return None, [Mistake(key, f"a label is {NAME_RULE}")]
     if not isinstance(table, dict):
-        return None
+        return None, []
     settings = dict(table)
     settings.pop("training", None)  # `_check_training` reads it
     name = settings.pop("name", "table" if "data" in settings else None)
     if is_own(name):
         own = OwnProblem(File(name, folder.resolve()), settings)
-        wrong = own.check()
-        mistakes += [Mistake(f"{key}.{one}", message) for one, message in wrong.items()]
-        label = label or _stem(name.partition(":")[2], "own")
-        return None if wrong else ProblemSetting(label, name, own, ())
+        wrong = [Mistake(f"{key}.{one}", message) for one, message in own.check().items()]
+        label = label or _stem(own.label, "own")
+        return None if wrong else ProblemSetting(label, name, own, ()), wrong
     known_name = isinstance(name, str) and name in PROBLEMS
     kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
     legal = {"training", *(field.name for kind in kinds for field in fields(kind))}
     split = _split_labels(key, table, legal) if label else []
     if split:
-        mistakes += split
-        return None
+        return None, split
     if not known_name:
         names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
         hint = f'; did you mean data = "{name}"?' if isinstance(name, str) and name in DATASETS else ""
-        mistakes.append(Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}{hint}"))
-        return None
+        return None, [Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}{hint}")]
     found: list[Mistake] = []
     problem = read_problem(PROBLEMS[name], settings, key, folder, found)
     known = settings.keys() & legal
@@ -406,12 +447,25 @@ def _check_problem(
     if problem and not found and problem.run_bytes > MOST_RUN_BYTES:
         text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
         found.append(Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
-    mistakes += found
-    return (
-        None
-        if problem is None or found
-        else ProblemSetting(label or _label(name, problem), name, problem, ())
-    )
+    if problem is None or found:
+        return None, found
+    return ProblemSetting(label or _label(name, problem), name, problem, ()), []
+
+
+def _wrong_splits(raw: Mapping[str, Any], problems: list[ProblemSetting], seeds: Seeds) -> list[Mistake]:
+    """Return where a split that a seed draws is none to learn from; further seeds fail when they run."""
+    mistakes = []
+    for setting in problems:
+        if not getattr(setting.problem, "is_resampled", False):
+            continue
+        for seed in itertools.islice(seeds.all(), MOST_SPLITS_TRIED):
+            try:
+                setting.problem.rows(seed)  # type: ignore[attr-defined]
+            except DataError as error:
+                key = "problem" if "problem" in raw else f"problems.{setting.label}"
+                mistakes.append(Mistake(f"{key}.{error.key}", f"of seed {seed}: {error}"))
+                break
+    return mistakes
 
 
 def _label(name: str, problem: Any) -> str:
@@ -605,7 +659,12 @@ def _check_optimizers(
         if LEGAL_NAME.fullmatch(label) and isinstance(table, dict)
     }
     checked = {label: _check_optimizer(each) for label, each in todo.items() if not each.is_plugin}
-    checked |= _check_plugins([each for each in todo.values() if each.is_plugin], pool, seconds)
+    trials = {
+        label: Trial(partial(_check_optimizer, each), each.rule_key, each.rule)
+        for label, each in todo.items()
+        if each.is_plugin
+    }
+    checked |= _try_out(trials, pool, seconds)
     settings: list[OptimizerSetting] = []
     for label, _ in entries:
         key = f"optimizers.{label}"
@@ -652,38 +711,44 @@ class OptimizerTable(NamedTuple):
         return self.rule not in RULES and ":" in self.rule
 
 
-def _check_plugins(
-    tables: list[OptimizerTable], pool: Pool, seconds: float
-) -> dict[str, tuple[OptimizerSetting | None, list[Mistake]]]:
-    """Return label → what `_check_optimizer` returns, in a worker; a mistake where that is lost."""
-    tasks = ((each, seconds, Path.cwd()) for each in tables)
+class Trial(NamedTuple):
+    """A check that runs code of the user's own: what is checked, the key and the names of the code."""
+
+    check: Callable[[], tuple[Any, list[Mistake]]]
+    key: str
+    names: str
+
+
+def _try_out(
+    trials: Mapping[str, Trial], pool: Pool, seconds: float
+) -> dict[str, tuple[Any, list[Mistake]]]:
+    """Return label → what its check returns, in a worker; None and a mistake where that is lost."""
+    tasks = ((label, trial, seconds, Path.cwd()) for label, trial in trials.items())
     checked = {}
     for event in pool.run(lambda: next(tasks, None)):
-        each = event.task[0]
+        label, trial, *_ = event.task
         if event.kind == "done":
-            checked[each.label] = event.value
+            checked[label] = event.value
             continue
         what = (
             "ends or crashes its process when it is loaded or tried out"
             if event.kind == "died"
             else f"takes longer than {seconds:g} s to be loaded and tried out; perhaps it never ends"
         )
-        checked[each.label] = None, [Mistake(each.rule_key, f"{each.rule} {what}")]
+        checked[label] = None, [Mistake(trial.key, f"{trial.names} {what}")]
     return checked
 
 
-def _check_in_worker(
-    task: tuple[OptimizerTable, float, Path], tell: Tell
-) -> tuple[OptimizerSetting | None, list[Mistake]]:
-    """Return what `_check_optimizer` returns; whatever a plug-in raises is a mistake of its own."""
-    each, seconds, folder = task
+def _check_in_worker(task: tuple[str, Trial, float, Path], tell: Tell) -> tuple[Any, list[Mistake]]:
+    """Return what a check returns; whatever code of the user's own raises is a mistake of its own."""
+    _, trial, seconds, folder = task
     tell(Clock(seconds))
     try:
         with chdir(folder):  # it may change the working directory, which relative paths start from
-            return _check_optimizer(each)
+            return trial.check()
     except BaseException as error:
         raised = traceback.format_exception_only(error)[-1].strip()
-        return None, [Mistake(each.rule_key, f"{each.rule} cannot be tried out: {raised}")]
+        return None, [Mistake(trial.key, f"{trial.names} cannot be tried out: {raised}")]
 
 
 def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, list[Mistake]]:
