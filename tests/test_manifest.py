@@ -106,8 +106,13 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
     monkeypatch.setattr(page, "report_paths", lambda *_: PathsReport())
     tables = read_tables(swept / "results/tiny")
     [report] = page._count([tables], STYLES, None, page._silently)
-    for name in ("_ranking", "_overview", "_caveats", "edge_warnings"):  # they know no manifest
-        monkeypatch.setattr(f"optimlab.report.section.{name}", lambda *_: [])
+    for name in (
+        "section.rank",
+        "section._overview",
+        "section.edge_warnings",
+        "blocks.caveats._of_problems",
+    ):
+        monkeypatch.setattr(f"optimlab.report.{name}", lambda *_: [])  # they know no manifest
     monkeypatch.setattr(page, "_joined", lambda _: {})
     about = json.loads((swept / "results/tiny/experiment.json").read_text())
     shown = refused = 0

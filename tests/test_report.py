@@ -19,9 +19,11 @@ from optimlab import statistics
 from optimlab.errors import UserError
 from optimlab.files import Folder, only_writer
 from optimlab.report import page as page_module
-from optimlab.report import section
+from optimlab.report.blocks import caveats, ranking
 from optimlab.report.figures import plots
 from optimlab.report.page import write_report
+from optimlab.report.problem_result import ProblemResult
+from optimlab.report.style import looks
 from optimlab.storage.results import NothingToReport
 
 RUNS = "run_id,optimizer,learning_rate,seed,role,status\n"
@@ -285,7 +287,7 @@ def test_lines_of_the_table_break_between_numbers_not_within_one():
 def test_epochs_have_three_digits(epochs, texts):
     names = [f"epochs_to_95_{name}" for name in ("low", "median", "high")]
     record = dict(zip(names, epochs, strict=True)) | {"seeds_never_at_95": 0, "seeds": 30}
-    cell = section._epochs_cell(record)
+    cell = ranking._epochs_cell(record)
     assert (cell.text, *cell.below) == texts
 
 
@@ -309,7 +311,8 @@ def test_intervals_of_fewer_than_six_seeds_are_marked(seeds):
     runs = contest(range(seeds), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
     comparison = compared(runs.assign(final_test_accuracy=runs["seed"] / 1e3), {"A": 0.1}).comparison
     first = comparison.summary.to_dict("records")[0]
-    below = [line for cell in section._cells(first, comparison) for line in cell.below]
+    columns = ranking.columns_of(comparison, looks(["A", "B"]))
+    below = [line for column in columns for line in column.cell(first).below]
     intervals = [line for line in below if re.match(r"[\d.]+–[\d.]", line)]
     assert len(intervals) == 4  # of the loss, tuned and untuned, of the accuracy and of the epochs
     assert {line.endswith(", too narrow: 5 seeds") for line in intervals} == {seeds < 6}
@@ -318,7 +321,7 @@ def test_intervals_of_fewer_than_six_seeds_are_marked(seeds):
 def compared(runs, defaults=None):
     """Return the optimizers on one problem."""
     found = statistics.compare_optimizers(runs, traces_of(runs), defaults, splits=9, draws=20)
-    return section.ProblemResult(runs, found, [])
+    return ProblemResult(runs, found, [])
 
 
 def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):
@@ -327,7 +330,7 @@ def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):
 
     def says(*problems):
         about = {str(place): {"problem": each} for place, each in enumerate(problems)}
-        return section._luck_of_the_split({"problems": about}, contests)
+        return caveats._luck_of_the_split({"problems": about}, contests)
 
     digits, article = {"name": "digits", "split": "default"}, {"name": "digits", "split": "article"}
     assert "moved by 12 to 20 %" in says(digits)[0]

@@ -10,9 +10,10 @@ from sweeping import OWN, document, plugin, run, tiny
 
 from optimlab.problems import Landscape
 from optimlab.report.blocks import landscapes as report
+from optimlab.report.blocks.ranking import edge_warnings
 from optimlab.report.figures import plots
 from optimlab.report.page import write_report
-from optimlab.report.section import ProblemResult, edge_warnings
+from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import looks
 from optimlab.statistics import compare_optimizers
 

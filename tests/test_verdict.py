@@ -8,6 +8,7 @@ from reference.statistics import contest, table, traces_of
 from optimlab import statistics
 from optimlab.formatting import join_words
 from optimlab.report import section
+from optimlab.report.problem_result import ProblemResult
 from optimlab.statistics import sentences
 
 INF, NAN = np.inf, np.nan
@@ -253,9 +254,7 @@ def test_no_optimizer_is_praised_without_the_runs_that_it_lost():
 def test_nor_where_several_problems_are_summed_up():
     problems = {"steep": lossy(4), "flat": contest(range(20), A=lambda s: 1 + s, B=lambda s: 60 + s)}
     contests = {
-        name: section.ProblemResult(
-            runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), []
-        )
+        name: ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
         for name, runs in problems.items()
     }
     assert section._overview(contests) == [

@@ -35,7 +35,8 @@ from optimlab.report.blocks import Chart, draw_charts
 from optimlab.report.blocks.own import own_blocks
 from optimlab.report.blocks.paths import PathsReport, report_paths
 from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
-from optimlab.report.section import ProblemResult, Section, write_section
+from optimlab.report.problem_result import ProblemResult
+from optimlab.report.section import Section, write_section
 from optimlab.statistics.contests import comparison_of, problems_of, with_finals_of
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv

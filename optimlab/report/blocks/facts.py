@@ -1,0 +1,68 @@
+"""The circumstances of an experiment: how many runs of what, how long, on which machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimlab.formatting import duration, join_words, number
+
+
+def unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
+    """Return how many runs are still to come, and of which optimizer all are; "" if none are."""
+    expected = experiment.get("runs_expected")
+    finished = experiment.get("runs_finished") or len(runs)
+    if not expected or finished >= expected:
+        return ""
+    missing = [
+        label for label in experiment.get("optimizers", {}) if label not in set(runs["optimizer"])
+    ]
+    none = f" There is no run yet of {join_words(missing)}." if missing else ""
+    return f"Unfinished: {finished:,} of {expected:,} runs. Every number below may change.{none}"
+
+
+def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
+    """Return the circumstances of an experiment: name → text."""
+    role = runs.drop_duplicates("seed").groupby("role").size()
+    facts = {
+        "Runs": f"{len(runs):,}",
+        "Learning rates": ", ".join(number(rate) for rate in sorted(set(runs["learning_rate"]))),
+        "Seeds": ", ".join(
+            f"{count} {name}" for name, count in role.sort_index(ascending=False).items()
+        ),
+    }
+    steps, epoch = experiment.get("steps"), experiment.get("steps_per_epoch")
+    if steps:
+        epochs = f"{steps / epoch:g} epochs, " if epoch and epoch > 1 else ""
+        facts["Length of a run"] = f"{epochs}{steps:,} steps"
+    if experiment.get("stuck_loss") is not None and np.isfinite(experiment["stuck_loss"]):
+        facts["Stuck"] = f"a final training loss of {number(experiment['stuck_loss'], 3)} or more"
+    last = experiment.get("last_sweep") or {}
+    if last.get("seconds"):
+        facts["Time"] = f"{duration(last['seconds'])} for the last {last.get('runs', 0):,} runs"
+    for key, value in (experiment.get("environment") or {}).items():
+        if value not in (None, ""):
+            facts[{"cpu": "CPU", "blas": "BLAS"}.get(key, key)] = str(value)
+    return facts
+
+
+def hyperparameters_of(experiment: dict[str, Any]) -> dict[str, str]:
+    """Return label → its rule and the hyper-parameters held fixed."""
+    described = {}
+    for label, optimizer in (experiment.get("optimizers") or {}).items():
+        values = [
+            f"{name} {number(value) if isinstance(value, float) else value}"
+            for name, value in (optimizer.get("hyperparameters") or {}).items()
+        ]
+        rule = optimizer.get("rule") or label
+        described[label] = ", ".join(([rule] if rule != label else []) + values) or "none"
+    return described
+
+
+def reasons_of(runs: pd.DataFrame) -> list[str]:
+    """Return the commonest reasons of runs that failed, with their counts."""
+    failed = runs[runs["status"] == "failed"]
+    whats = failed["optimizer"] + ": " + failed["reason"].replace("", "no reason recorded")
+    return [f"{what} ({count:,} runs)" for what, count in whats.value_counts().head(5).items()]

@@ -1,0 +1,349 @@
+"""The ranked table: its columns, and a cell of each for every optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from optimlab import statistics
+from optimlab.formatting import join_words, number, p_value_text, short, split_name, toml_key
+from optimlab.metrics import R2, REPORTED, Metric
+from optimlab.report.problem_result import ProblemResult
+from optimlab.report.style import Look
+from optimlab.report.vega import Chart
+from optimlab.statistics import Comparison
+from optimlab.statuses import STATUSES
+
+Record = Mapping[Hashable, Any]  # an optimizer's row of the summary: column → value
+
+FEW_SEEDS = 6  # with fewer, intervals of medians are too narrow
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A line with a marker in an optimizer's look: colour, dash lengths and corners for SVG."""
+
+    colour: str
+    dashes: str
+    corners: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the ranked table.
+
+    Attributes
+    ----------
+    text : what it says.
+    below : smaller text beneath it.
+    value : what it is sorted by.
+    warning : in colour beside the text.
+    mark : of the optimizer that the row is of; in the cell of its name alone.
+    """
+
+    text: str
+    below: tuple[str, ...] = ()
+    value: float | str = ""
+    warning: str = ""
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the ranked table.
+
+    Attributes
+    ----------
+    head : its name.
+    cell : makes its cell from an optimizer's row of the summary.
+    direction : in which the best comes first.
+    """
+
+    head: str
+    cell: Callable[[Record], Cell]
+    direction: Literal["ascending", "descending"] = "ascending"
+
+
+@dataclass(frozen=True)
+class GridEnd:
+    """An optimizer whose best learning rate is at an end of its grid, and the lines that widen it."""
+
+    optimizer: str
+    toml: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What the page says of the optimizers on one problem: the verdict, the ranked table, the charts."""
+
+    problem: str
+    verdict: list[str]
+    caption: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+    charts: list[Chart]
+
+
+def rank(problem: str, contest: ProblemResult, styles: dict[str, Look]) -> Ranking:
+    """Return the optimizers on one problem, the best first."""
+    comparison = contest.comparison
+    columns = columns_of(comparison, styles)
+    records = comparison.summary.to_dict("records")
+    return Ranking(
+        problem=problem,
+        verdict=statistics.verdict(comparison),
+        caption=_table_caption(comparison),
+        columns=columns,
+        rows=[[column.cell(record) for column in columns] for record in records],
+        charts=contest.charts,
+    )
+
+
+def mark(look: Look) -> Mark:
+    """Return a look as the page draws it, the marker about the origin and 8 units wide."""
+    points = " ".join(f"{x:.2f},{-y:.2f}" for x, y in 8 * look.corners)
+    return Mark(look.colour, " ".join(f"{2 * length:g}" for length in look.dashes), points)
+
+
+def _table_caption(comparison: Comparison) -> str:
+    rests_on = comparison.basis
+    seeds = "fresh" if rests_on.reporting == "reporting" else "the tuning"
+    has_others = len(comparison.summary) > 1
+    ranked = f" Ranked by median final {split_name(rests_on.loss)} loss." if has_others else ""
+    is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
+    again = (
+        " Tuned again: the loss to expect if the learning rate is chosen anew on other seeds, with a "
+        "95 % interval. Chosen in: how often this learning rate is then chosen, and which others are. "
+        "Good: over how many decades of learning rates the loss stays within twice the best."
+    )
+    difference = "the difference, tuned again" if is_tuned else "the difference of the IQM"
+    tested = f" p-values: of {difference}, adjusted for all claims about these optimizers."
+    return (
+        f"{'Each optimizer at its' if has_others else 'At the'} chosen learning rate, over {seeds} "
+        f"seeds: medians with their 95 % bootstrap intervals, and IQM, the interquartile mean.{ranked}"
+        f"{again if is_tuned else ''}{tested if has_others else ''}"
+    )
+
+
+def columns_of(comparison: Comparison, styles: dict[str, Look]) -> list[Column]:
+    """Return the columns that a comparison has the numbers for."""
+    loss, summary = comparison.basis.loss, comparison.summary
+    columns = [
+        Column("Rank", _rank_cell),
+        Column("Optimizer", lambda record: _name_cell(record["optimizer"], styles)),
+        Column("Learning rate", _rate_cell),
+        Column(f"Final {split_name(loss)} loss", _loss_cell),
+    ]
+    if len(summary) > 1:
+        columns.append(Column("Against the best", _against_best_cell))
+    if (summary["default_seeds"] > 0).any():
+        columns.append(Column("Untuned, at its textbook rate", _default_cell))
+    if np.isfinite(summary["test_loss_median"]).any():
+        columns.append(Column("Final test loss", _test_cell))
+    for metric, split in _measures(comparison):
+        head = f"Final {split_name(split)} {metric.label}"
+        cell = partial(_measure_cell, metric)
+        columns.append(Column(head, cell, "descending" if metric.is_higher_better else "ascending"))
+    if summary["seeds_never_at_95"].notna().any():
+        columns.append(Column("Epochs to 95 % validation accuracy", _epochs_cell))
+    return [*columns, Column("Stuck, diverged, failed", _status_cell)]
+
+
+def _rank_cell(record: Record) -> Cell:
+    is_ranked: bool = not pd.isna(record["rank"]) and np.isfinite(record["final_loss_median"])
+    return Cell(str(record["rank"]), value=record["rank"]) if is_ranked else Cell("–", value=np.inf)
+
+
+def _name_cell(label: str, styles: dict[str, Look]) -> Cell:
+    return Cell(label, value=label, mark=mark(styles[label]))
+
+
+def _rate_cell(record: Record) -> Cell:
+    """Return the chosen learning rate, how sure the choice is, and how wide the good rates are."""
+    decades = record["decades_within_2"]
+    is_only: bool = pd.isna(decades) or record["learning_rate_edge"] == "only"
+    least = "at least " if record["decades_end_at_grid"] else ""
+    wide: tuple[str, ...] = () if is_only else (f"good: {least}{decades:.1f} decades",)
+    edge = {"lowest": "lowest of the grid", "highest": "highest of the grid", "only": "the only one"}
+    return Cell(
+        number(record["learning_rate"]),
+        (*_chosen(record), *wide),
+        record["learning_rate"],
+        edge.get(record["learning_rate_edge"], ""),
+    )
+
+
+def _loss_cell(record: Record) -> Cell:
+    return _spread_cell(record, "final_loss", again=_tuned_again(record))
+
+
+def _against_best_cell(record: Record) -> Cell:
+    place = -np.inf if record["rank"] == 1 else record["difference_to_best"]
+    return Cell(_against_best(record) or "–", (_p_value(record),), place)
+
+
+def _default_cell(record: Record) -> Cell:
+    rate = record["default_learning_rate"]
+    missing = "" if record["default_seeds"] else "not on the grid"
+    note = f"at {number(rate)}" if np.isfinite(rate) else ""
+    return _spread_cell(record, "default_loss", note, missing)
+
+
+def _test_cell(record: Record) -> Cell:
+    return _spread_cell(record, "test_loss", again=_on_test(record))
+
+
+def _status_cell(record: Record) -> Cell:
+    """Return how many runs were not ok, of those that are reported and of all."""
+    seeds = record["seeds"]
+    counts = {status: record[f"runs_{status}"] for status in STATUSES[1:]}
+    on_grid = {status: record[f"grid_{status}"] for status in STATUSES[1:]}
+    grid = sum(record[f"grid_{status}"] for status in STATUSES)
+    bad = _count(counts, seeds) if seeds else "no run yet"
+    low, high = (100 * record[f"bad_share_{end}"] for end in ("low", "high"))
+    share = f"{low:.0f}–{high:.0f} % of runs, 95 % interval" if seeds and sum(counts.values()) else ""
+    below = tuple(line for line in (share, f"grid: {_count(on_grid, grid)}") if line)
+    return Cell(bad, below, sum(counts.values()))
+
+
+def _measures(comparison: Comparison) -> list[tuple[Metric, str]]:
+    """Return the metrics beside the loss, and the split that each is reported of."""
+    measures = comparison.basis.measures
+    return [(metric, measures[metric.name]) for metric in REPORTED if metric.name in measures]
+
+
+def _measure_cell(metric: Metric, record: Record) -> Cell:
+    """Return the median of a metric beside the loss, with its interval."""
+    ends = ("median", "interval_low", "interval_high")
+    middle, low, high = (record[f"final_{metric.name}_{end}"] for end in ends)
+    seeds = record["seeds"]
+    if metric.is_share:
+        interval = _interval(_fixed(100 * low), _fixed(100 * high), seeds)
+        return Cell(_fixed(100 * middle, " %"), (interval,), 100 * middle)
+    if metric is R2:
+        low, high, text = (_three_places(value) for value in (low, high, middle))
+    else:
+        low, high, text = (short(value) for value in (low, high, middle))
+    return Cell(text, (_interval(low, high, seeds),), middle)
+
+
+def _three_places(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def _chosen(record: Record) -> tuple[str, ...]:
+    """Return how often tuning again chooses this learning rate, and which others it does."""
+    share, others = record["chosen_share"], record["other_choices"]
+    if pd.isna(share) or record["learning_rate_edge"] == "only":
+        return ()
+    percent = "> 99" if others and share > 0.99 else f"{100 * share:.0f}"
+    return (f"chosen in {percent} %", *([f"also {others}"] if others else []))
+
+
+def _tuned_again(record: Record) -> tuple[str, ...]:
+    """Return the loss to expect if the learning rate is chosen anew."""
+    if record["learning_rate_edge"] == "only" or not np.isfinite(record["retuned_loss"]):
+        return ()
+    value, low, high = (number(record[f"retuned_loss{end}"], 3) for end in ("", "_low", "_high"))
+    return f"tuned again: {value}", f"({_between(low, high)})"
+
+
+def _on_test(record: Record) -> tuple[str, ...]:
+    """Return whether the test loss is shown to be worse than that of the first."""
+    if pd.isna(record["test_p_value_to_best"]):
+        return ()
+    differs = "worse" if record["test_worse_than_best"] else "not shown to be worse"
+    return f"{differs},", p_value_text(record["test_p_value_to_best"])
+
+
+def _spread_cell(
+    record: Record,
+    name: str,
+    note: str = "",
+    missing: str = "",
+    again: tuple[str, ...] = (),
+) -> Cell:
+    """Return a loss with its interval and its interquartile mean."""
+
+    def text(key: str) -> str:
+        return number(record[f"{name}_{key}"], 3)
+
+    if missing:
+        return Cell("–", (missing,), np.inf)
+    mean = f"IQM {text('iqm')}" if np.isfinite(record[f"{name}_iqm"]) else ""
+    seeds = record["default_seeds"] if name == "default_loss" else record["seeds"]
+    interval = _interval(text("interval_low"), text("interval_high"), seeds)
+    below = (note, interval, mean, *again)
+    return Cell(text("median"), tuple(line for line in below if line), record[f"{name}_median"])
+
+
+def _interval(low: str, high: str, seeds: int) -> str:
+    """Return an interval; one of few seeds is marked."""
+    interval = _between(low, high)
+    few = f", too narrow: {seeds} seed{'s' * (seeds != 1)}"
+    return interval + few if interval and seeds < FEW_SEEDS else interval
+
+
+def _epochs_cell(record: Record) -> Cell:
+    median, never = record["epochs_to_95_median"], record["seeds_never_at_95"]
+    low, high = (short(record[f"epochs_to_95_{end}"]) for end in ("low", "high"))
+    interval = _interval(low, high, record["seeds"])
+    missed = "" if pd.isna(never) or not never else f"{never} of {record['seeds']} never"
+    text = "never" if np.isinf(median) else short(median)
+    return Cell(text, tuple(line for line in (interval, missed) if line), median)
+
+
+def _fixed(value: float, unit: str = "") -> str:
+    return f"{value:.1f}{unit}" if np.isfinite(value) else "–"
+
+
+def _between(low: str, high: str) -> str:
+    return "" if "–" in (low, high) or low == high == "∞" else f"{low}–{high}"
+
+
+def _count(counts: dict[str, int], of: int) -> str:
+    """Return "2 stuck, 1 failed of 30", or "none of 30"."""
+    bad = [f"{count} {status}" for status, count in counts.items() if count]
+    return f"{', '.join(bad) or 'none'} of {of:,}"
+
+
+def _against_best(record: Record) -> str:
+    if np.isinf(record["final_loss_median"]):
+        return "the median run did not finish"
+    if 2 * record["runs_ok"] < record["seeds"]:
+        return "the median run learnt nothing"
+    if pd.isna(record["p_value_to_best"]):
+        return "" if record["rank"] != 1 else "lowest median"
+    if record["standing"] == "worse":
+        return f"worse by {number(record['difference_iqm_to_best'], 2)}"
+    says = {"undecided": "not distinguishable", "better": "better, if tuned again"}
+    return says.get(record["standing"], str(record["standing"]))
+
+
+def _p_value(record: Record) -> str:
+    value = record["p_value_to_best"]
+    return "" if pd.isna(value) else p_value_text(value)
+
+
+def edge_warnings(contests: dict[str, ProblemResult]) -> list[GridEnd]:
+    """Return what to write for learning rates that were chosen at an end of the grid."""
+    columns = ["optimizer", "learning_rate_edge"]
+    choices = pd.concat(
+        [each.comparison.summary[columns].assign(problem=problem) for problem, each in contests.items()]
+    )
+    found = []
+    ends = choices[choices["learning_rate_edge"].isin(["lowest", "highest"])]
+    for label, own in ends.groupby("optimizer", sort=False):
+        tried = pd.concat([each.runs[["optimizer", "learning_rate"]] for each in contests.values()])
+        grid = sorted(set(tried.loc[tried["optimizer"] == label, "learning_rate"]))
+        for edge in sorted(set(own["learning_rate_edge"])):
+            grid = statistics.widened_grid(grid, edge)
+        name = f"{label} (on {join_words(list(own['problem']))})" if len(contests) > 1 else str(label)
+        rates = ", ".join(f"{rate:g}" for rate in grid)
+        found.append(GridEnd(name, f"[optimizers.{toml_key(str(label))}]\nlearning_rates = [{rates}]"))
+    return found

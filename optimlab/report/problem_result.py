@@ -1,0 +1,26 @@
+"""What the blocks of the page are made from: the optimizers on one problem of an experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from optimlab.report.vega import Chart
+from optimlab.statistics import Comparison
+
+
+@dataclass(frozen=True)
+class ProblemResult:
+    """The optimizers on one problem of an experiment.
+
+    Attributes
+    ----------
+    runs : the table of runs on it.
+    comparison : `optimlab.statistics.compare_optimizers` of its tables.
+    charts : its charts.
+    """
+
+    runs: pd.DataFrame
+    comparison: Comparison
+    charts: list[Chart]
