@@ -73,7 +73,7 @@ def unseen(monkeypatch):
 class Numbers:
     """A report without numbers, and of one drawing."""
 
-    article = None
+    own_blocks = ()
 
     def __init__(self, tables):
         self.tables = tables

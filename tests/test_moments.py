@@ -139,7 +139,7 @@ def test_parts_without_tables_yet_are_reported(place, results, capsys):
     """A first sweep is killed: its tables are those of its start, with no run."""
     parts = sorted((results / "tiny/parts").iterdir())
     shutil.move(results / "tiny/parts", place / "parts")
-    for name in TABLES:
+    for name in (*TABLES, SURFACE):
         (results / "tiny" / name).unlink()
     (results / "tiny/experiment.json").unlink()
     store = Store(results / "tiny")

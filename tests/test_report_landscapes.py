@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 from sweeping import OWN, document, plugin, run, tiny
 
+from optimlab.execution.surface import loss_around
+from optimlab.experiment.validation import validate
 from optimlab.problems import Landscape
+from optimlab.problems.digits import Digits
 from optimlab.report.blocks import landscapes as report
 from optimlab.report.blocks.ranking import edge_warnings
 from optimlab.report.figures import plots
@@ -112,11 +115,13 @@ def test_a_problem_whose_runs_are_still_to_come_is_left_out(tables):
 
 
 def test_the_plane_through_the_networks_surface(folder, tables, monkeypatch):
-    monkeypatch.setattr(report, "PLANE_GRID", 5)
+    monkeypatch.setattr("optimlab.statistics.plane.GRID", 5)
     runs, traces, problems = tables
     params = pd.read_parquet(folder / "params.parquet")
     own = [table[table["problem"] == "net"] for table in (runs, traces, params)]
-    part = report.describe_plane(*own, problems["net"])
+    settings = {key: value for key, value in problems["net"].items() if key != "name"}
+    network = validate(Digits, settings, "", [])
+    part = report.describe_plane(*own, loss_around(network, *own))
     assert part.seed == 1000
     assert set(part.shares) == set(LABELS)
     assert len(part.paths) == 2 * 21
@@ -138,12 +143,14 @@ def test_a_landscape_needs_no_plane(folder, tables):
     runs, traces, problems = tables
     params = pd.read_parquet(folder / "params.parquet")
     own = [table[table["problem"] == "ravine"] for table in (runs, traces, params)]
-    assert report.describe_plane(*own, problems["ravine"]) is None
+    around = loss_around(report.read_landscape(problems["ravine"]), *own)
+    assert around.empty
+    assert report.describe_plane(*own, around) is None
 
 
 @pytest.mark.parametrize("settings", [{}, {"name": "nothing"}, {"name": "landscape", "condition": -1}])
 def test_a_problem_that_is_no_longer_known_is_none(settings):
-    assert report.read_problem(settings) is None
+    assert report.read_landscape(settings) is None
 
 
 def test_the_section_answers_for_each_optimizer(parts):

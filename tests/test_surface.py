@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sweeping import document, plugin, run, tiny
+from sweeping import document, load, plugin, run, tiny, write
 
+import optimlab.execution.surface as sweep_surface
 import optimlab.execution.sweep as sweep_module
 import optimlab.storage.store as store_module
 from optimlab.execution.stack import train_stack
@@ -14,7 +15,9 @@ from optimlab.execution.sweep import stacks
 from optimlab.experiment.runs import FIRST_REPORTING_SEED
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Digits, Landscape
+from optimlab.report.page import write_report
 from optimlab.statistics import plane as surface
+from optimlab.storage.results import read_tables
 from optimlab.training import train
 
 SMALL = {"hidden": (), "batch_size": 300, "evaluate_with": "batch", "dtype": "float64"}
@@ -191,6 +194,102 @@ def test_a_surface_off_the_plane_errs_as_far_as_the_path_is_off_it():
     )
     assert error.max() < 2 * plane.distances(points).max()
     assert error[plane.distances(points).argmin()] < 0.05
+
+
+# What the sweep keeps for the page
+
+CSV = "a,b,kind\n" + "".join(f"{k % 7},{k % 5},{'in' if k % 3 else 'out'}\n" for k in range(60))
+OF_A_FILE = """
+title = "t"
+learning_rates = [0.1]
+[problem]
+data = "points.csv"
+target = "kind"
+hidden = [{ units = 3, activation = "tanh" }]
+batch_norm = BATCH_NORM
+evaluate_with = "EVALUATE_WITH"
+[training]
+epochs = 4
+record_params = 1
+[seeds]
+tuning = 1
+reporting = 2
+[optimizers.SGD]
+[optimizers.Adam]
+"""
+
+
+def swept_file(folder, batch_norm, evaluate_with):
+    text = OF_A_FILE.replace("BATCH_NORM", batch_norm).replace("EVALUATE_WITH", evaluate_with)
+    (folder / "points.csv").write_text(CSV)
+    file = write(folder, text)
+    run(load(file), folder / "results")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "evaluate_with", "rows"),
+    [("true", "batch", surface.GRID**2), ("false", "running", surface.GRID**2), ("true", "running", 0)],
+)
+def test_the_sweep_computes_the_loss_around_the_paths(
+    tmp_path, monkeypatch, capsys, batch_norm, evaluate_with, rows
+):
+    file = swept_file(tmp_path, batch_norm, evaluate_with)
+    table = read_tables(tmp_path / "results/tiny").surface
+    assert len(table) == rows
+    kept = (tmp_path / "results/tiny/surface.parquet").read_bytes()
+    monkeypatch.setattr(sweep_surface, "loss_around", None)  # it is not computed again
+    run(load(file), tmp_path / "results")
+    assert (tmp_path / "results/tiny/surface.parquet").read_bytes() == kept
+    (tmp_path / "points.csv").unlink()  # the page needs neither the problem nor its data
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    page = write_report(tmp_path / "results").read_text(encoding="utf-8")
+    assert ('id="tiny-plane"' in page) == bool(rows)
+    assert "loss around" not in capsys.readouterr().err
+
+
+def test_a_problem_of_one_s_own_has_a_surface_if_its_parameters_decide_the_loss(tmp_path):
+    source = """
+import numpy as np
+
+
+class Bowl:
+    def init(self, seeds):
+        start = np.array([np.random.default_rng(seed).normal(size=3) for seed in seeds])
+        return start, {"scale": 1.0}
+
+    def batches(self, seeds):
+        while True:
+            yield None
+
+    def loss_and_gradient(self, params, batch, model):
+        return (params**2 @ [1, 2, 9]), 2 * params * [1, 2, 9]
+
+    def evaluate(self, params, model):
+        return {"train_loss": (params**2 @ [1, 2, 9]) * SCALE}
+"""
+    text = OF_A_FILE.partition("[problem]")[0] + '[problem]\nname = "bowl.py:Bowl"\n'
+    text += "[training]" + OF_A_FILE.partition("[training]")[2].replace("epochs", "steps")
+    for scale, rows in (("1", surface.GRID**2), ("model['scale']", 0)):
+        run(load(write(tmp_path, text, bowl=source.replace("SCALE", scale))), tmp_path / "results")
+        assert len(read_tables(tmp_path / "results/tiny").surface) == rows
+
+
+def test_a_surface_of_other_runs_is_not_drawn(tmp_path, capsys):
+    file = swept_file(tmp_path, "true", "batch")
+    kept = (tmp_path / "results/tiny/surface.parquet").read_bytes()
+    file.write_text(file.read_text().replace("epochs = 4", "epochs = 5"))
+    run(load(file), tmp_path / "results")
+    now = tmp_path / "results/tiny/surface.parquet"
+    assert now.read_bytes() != kept
+    for content in (kept, b"no Parquet", now.read_bytes()[:-50]):
+        now.write_bytes(content)
+        assert read_tables(tmp_path / "results/tiny").surface is None
+        assert "the loss around its paths is missing" in capsys.readouterr().err
+    page = write_report(tmp_path / "results").read_text(encoding="utf-8")
+    assert 'id="tiny-plane"' not in page
 
 
 def test_running_averages_are_refused():

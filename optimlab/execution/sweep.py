@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optimlab.execution.stack import Stack
+from optimlab.execution.surface import keep_surface
 from optimlab.execution.witness import believed, with_witnesses
 from optimlab.execution.workers import Workers, local_workers, trained
 from optimlab.experiment.runs import Run
@@ -83,7 +84,7 @@ def sweep(
     workers = workers or local_workers(experiment, jobs, time_limit)
     ran = 0
 
-    def write_tables() -> dict[str, int]:
+    def write_tables() -> Manifest:
         before = store.manifest() or Manifest()
         last, where = before.last_sweep, before.environment
         if ran:
@@ -92,7 +93,7 @@ def sweep(
             where = environment(experiment.packages)
         about = describe(experiment, store.folder)
         about = about.model_copy(update={"last_sweep": last or LastSweep(), "environment": where})
-        return store.write_tables(about).statuses
+        return store.write_tables(about)
 
     with store.held():
         store.refuse_other(experiment)
@@ -127,7 +128,9 @@ def sweep(
             with suppress(OSError):  # such as the full disk that has just been met
                 write_tables()
             raise
-        statuses = write_tables()
+        manifest = write_tables()
+        keep_surface(experiment, store, manifest)
+    statuses = manifest.statuses
     left = experiment.count() - sum(statuses.values())
     return Outcome(ran, kept, statuses, time.monotonic() - start, left)
 

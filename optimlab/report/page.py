@@ -147,7 +147,7 @@ def _count(
     own = [{label: styles[label] for label in _labels(each)} for each in tables]
     problems = [problems_of(each.runs, each.traces) for each in tables]
     calls = [
-        delayed(report_paths)(each.runs, each.traces, each.params, each.experiment, labels)
+        delayed(report_paths)(each.runs, each.traces, each.params, each.surface, each.experiment, labels)
         for each, labels in zip(tables, own, strict=True)
     ]
     calls += [

@@ -19,9 +19,12 @@ import numpy as np
 import pandas as pd
 
 from optimlab.problems.base import Problem
+from optimlab.statistics.ranking import reported_runs
 
 Array = np.ndarray
 
+GRID = 41  # points along each side: 1,681 evaluations of the network, some seconds
+MARGIN = 0.12  # of the paths' extent
 ROWS_AT_ONCE = 64  # parameter rows that are evaluated as one stack
 
 
@@ -76,6 +79,34 @@ def training_losses(problem: Problem, params: Array) -> Array:
     """
     blocks = np.array_split(params.astype(problem.dtype), -(-len(params) // ROWS_AT_ONCE))
     return np.concatenate([problem.evaluate(block, None)["train_loss"] for block in blocks])
+
+
+def paths_to_draw(runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the parameters of one seed's runs at the chosen candidates, with their ``train_loss``.
+
+    None where there are too few points to span a plane.
+
+    Parameters
+    ----------
+    runs, traces, params : the tables of an experiment, of one problem.
+    """
+    reported = reported_runs(runs)
+    chosen = reported[reported["run_id"].isin(params["run_id"])]
+    if chosen.empty:
+        return None
+    own = chosen.loc[chosen["seed"] == chosen["seed"].min(), "run_id"]
+    shown = params[params["run_id"].isin(own)]
+    rows = np.stack(shown["params"].tolist())
+    if len(np.unique(rows[np.isfinite(rows).all(axis=1)], axis=0)) < 3:
+        return None
+    losses = traces[["run_id", "step", "train_loss"]]
+    return shown.merge(losses, on=["run_id", "step"], how="left")
+
+
+def grid_around(values: Array) -> Array:
+    """Return `GRID` coordinates in equal distances, from a margin below the values to one above them."""
+    margin = MARGIN * (values.max() - values.min())
+    return np.linspace(values.min() - margin, values.max() + margin, GRID)
 
 
 def losses_on_plane(problem: Problem, plane: Plane, x: Array, y: Array) -> Array:

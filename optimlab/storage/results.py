@@ -20,6 +20,7 @@ from optimlab.optimizers import RANGES
 from optimlab.statuses import STATUSES
 from optimlab.storage.manifest import MANIFEST, Manifest, differing, read_manifest
 from optimlab.storage.store import LARGEST_MANIFEST, DamagedPartError, Store
+from optimlab.storage.surface import surface_of
 from optimlab.storage.tables import TEXTS, read_records, read_runs
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
@@ -36,7 +37,8 @@ class NothingToReport(UserError):  # noqa: N818 - it is no error of the program
 class Tables:
     """What a folder of results holds: its tables, and its experiment.json.
 
-    `params` is None where no parameters were recorded.
+    `params` is None where no parameters were recorded, and `surface`, the loss around their paths, where
+    the sweep has not computed it.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class Tables:
     traces: pd.DataFrame
     params: pd.DataFrame | None
     experiment: dict[str, Any]
+    surface: pd.DataFrame | None = None
 
 
 def read_experiments(results: Path, experiments: list[str] | None = None) -> list[Tables]:
@@ -128,10 +131,14 @@ def read_tables(folder: Path) -> Tables:
     strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
     if (strangers["_merge"] == "left_only").any():
         raise _garbled(folder / "traces.parquet", "it holds other runs than runs.csv")
-    params = None
+    params = surface = None
     if "params.parquet" in contents:
         params = _checked(folder / "params.parquet", contents, [*KEYS, "step", "params"], [])
-    return Tables(folder, runs, traces, params, manifest.known())
+        surface = surface_of(store.surface(), contents)
+        if surface is None and len(manifest.problems) == 1:
+            sweep = hints.command("sweep", folder.name, folder.parent)
+            warn(f"{folder.name}: the loss around its paths is missing; `{sweep}` computes it")
+    return Tables(folder, runs, traces, params, manifest.known(), surface)
 
 
 def _of_one_moment(store: Store) -> tuple[Manifest, dict[str, bytes]]:

@@ -41,6 +41,7 @@ from optimlab.problems.base import Problem
 from optimlab.statuses import STATUSES
 from optimlab.storage.environment import computing, describe_computing
 from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
+from optimlab.storage.surface import SURFACE
 from optimlab.storage.tables import RUN_KEYS, TRACE_SCHEMA, as_cell
 from optimlab.training import METRICS, PROBLEM_METRICS
 
@@ -93,7 +94,7 @@ class Store:
         self._refuse_foreign()
         with only_writer(self._own):
             self._parts.remove_temporaries()
-            for name in (*TABLES, MANIFEST):
+            for name in (*TABLES, SURFACE, MANIFEST):
                 self._own.remove_temporaries(name)
             yield
 
@@ -279,6 +280,14 @@ class Store:
         """Return the tables as they are on disk: name → content."""
         return {name: self._own.read(name) for name in TABLES if self._own.exists(name)}
 
+    def surface(self) -> bytes | None:
+        """Return the loss around the paths as it is on disk; see `optimlab.storage.surface`."""
+        return self._own.read(SURFACE) if self._own.exists(SURFACE) else None
+
+    def write_surface(self, content: bytes) -> None:
+        """Put the loss around the paths on disk."""
+        self._own.write(SURFACE, content)
+
     def computed_otherwise(self, experiment: Experiment) -> Counter[str]:
         """Return what computed the finished runs, in words, where it is not what is here → how many."""
         index, here = self._index(), computing()
@@ -302,8 +311,9 @@ class Store:
         digests = {}
         for name, fill in TABLES.items():
             if name == "params.parquet" and not manifest.record_params:
-                if self._own.exists(name):
-                    self._own.delete(name)
+                for each in (name, SURFACE):
+                    if self._own.exists(each):
+                        self._own.delete(each)
                 continue
             with self._own.writing(name) as file:
                 fill(manifest, self._groups(manifest, index), file)

@@ -13,7 +13,6 @@ from optimlab import statistics
 from optimlab.experiment.validation import validate
 from optimlab.formatting import number
 from optimlab.problems import PROBLEMS, Landscape
-from optimlab.problems.base import Problem
 from optimlab.report.block import Block
 from optimlab.report.figures.landscapes import (
     Surface,
@@ -23,12 +22,9 @@ from optimlab.report.figures.landscapes import (
 )
 from optimlab.report.style import Look
 from optimlab.statistics import trajectories as paths
-from optimlab.statistics.plane import Plane, explained_shares, losses_on_plane, paths_on_plane
+from optimlab.statistics.plane import Plane, explained_shares, paths_on_plane, paths_to_draw
 
 Array = np.ndarray
-
-PLANE_GRID = 41  # points along each side: 1,681 evaluations of the network, some seconds
-PLANE_MARGIN = 0.12  # of the paths' extent
 
 
 @dataclass(frozen=True)
@@ -93,14 +89,17 @@ def describe_paths(
         reported = statistics.reported_runs(own) if len(own) else own
         mine = steps[steps["run_id"].isin(reported["run_id"])]
         if len(mine):  # else every run failed, or is still to come
-            parts.append(_describe(label, own, reported, mine, read_problem(settings)))
+            parts.append(_describe(label, own, reported, mine, read_landscape(settings)))
     return parts
 
 
 def _describe(
-    label: str, runs: pd.DataFrame, reported: pd.DataFrame, mine: pd.DataFrame, problem: Problem | None
+    label: str,
+    runs: pd.DataFrame,
+    reported: pd.DataFrame,
+    mine: pd.DataFrame,
+    landscape: Landscape | None,
 ) -> PathsPart:
-    landscape = problem if isinstance(problem, Landscape) else None
     marks = (landscape.minima, landscape.saddles) if landscape else ()
     reference = paths.gradient_descent(runs)
     summary = paths.summarize_paths(paths.measure_paths(mine, *marks), reference)
@@ -119,46 +118,35 @@ def _describe(
 
 
 def describe_plane(
-    runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame, settings: dict[str, Any]
+    runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame, surface: pd.DataFrame
 ) -> PlanePart | None:
     """Return the paths on the plane through the loss surface; None where there can be none.
 
     Parameters
     ----------
     runs, traces, params : an experiment's tables, of one problem.
-    settings : the problem's name and settings.
+    surface : the loss around the paths, as the sweep has computed it.
     """
-    problem = read_problem(settings)
-    reported = statistics.reported_runs(runs)
-    chosen = reported[reported["run_id"].isin(params["run_id"])]
-    if problem is None or isinstance(problem, Landscape) or chosen.empty:
+    shown = paths_to_draw(runs, traces, params)
+    if shown is None or surface.empty:
         return None
-    if getattr(problem, "evaluate_with", "batch") != "batch":  # each run has averages of its own
-        return None
-    seed = int(chosen["seed"].min())
-    shown = params[params["run_id"].isin(chosen.loc[chosen["seed"] == seed, "run_id"])]
-    rows = np.stack(shown["params"].tolist())
-    if len(np.unique(rows[np.isfinite(rows).all(axis=1)], axis=0)) < 3:  # too few to span a plane
-        return None
-    losses = traces[["run_id", "step", "train_loss"]]
-    plane, on_plane = paths_on_plane(shown.merge(losses, on=["run_id", "step"], how="left"))
-    x, y = (_grid(on_plane[axis]) for axis in ("x", "y"))
+    plane, on_plane = paths_on_plane(shown)
+    heights = surface.pivot(index="y", columns="x", values="train_loss")  # noqa: PD010 - no repeats
     nowhere = np.empty((0, 2))
-    heights = losses_on_plane(problem, plane, x, y)
-    surface = Surface(x, y, heights, nowhere, nowhere)
-    return PlanePart(plane, on_plane, explained_shares(plane, shown), surface, seed)
+    drawn = Surface(
+        heights.columns.to_numpy(), heights.index.to_numpy(), heights.to_numpy(), nowhere, nowhere
+    )
+    seed = int(shown["seed"].iloc[0])
+    return PlanePart(plane, on_plane, explained_shares(plane, shown), drawn, seed)
 
 
-def _grid(values: pd.Series) -> Array:
-    margin = PLANE_MARGIN * (values.max() - values.min())
-    return np.linspace(values.min() - margin, values.max() + margin, PLANE_GRID)
-
-
-def read_problem(settings: dict[str, Any]) -> Problem | None:
-    """Return the problem of a name and settings, as experiment.json has them; None if it is unknown."""
-    kind = PROBLEMS.get(str(settings.get("name")))
+def read_landscape(settings: dict[str, Any]) -> Landscape | None:
+    """Return the landscape of settings that experiment.json has; None for another problem."""
+    if PROBLEMS.get(str(settings.get("name"))) is not Landscape:
+        return None
     others = {key: value for key, value in settings.items() if key != "name"}
-    return validate(kind, others, "", []) if kind else None
+    found: Landscape | None = validate(Landscape, others, "", [])
+    return found
 
 
 def summary_table(parts: list[PathsPart]) -> pd.DataFrame:

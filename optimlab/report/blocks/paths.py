@@ -44,6 +44,7 @@ def report_paths(
     runs: pd.DataFrame,
     traces: pd.DataFrame,
     params: pd.DataFrame | None,
+    surface: pd.DataFrame | None,
     experiment: dict[str, Any],
     styles: dict[str, Look],
 ) -> PathsReport:
@@ -52,6 +53,7 @@ def report_paths(
     Parameters
     ----------
     runs, traces, params : its tables; params where parameters were recorded.
+    surface : the loss around the paths of a network, where there is one.
     experiment : its experiment.json; tables of an older sweep say nothing of problems.
     styles : the look of each optimizer.
     """
@@ -61,8 +63,8 @@ def report_paths(
         return PathsReport()
     parts = describe_paths(runs, traces, problems)
     plane = None
-    if params is not None and len(params) and len(problems) == 1:
-        plane = describe_plane(runs, traces, params, next(iter(problems.values())))
+    if params is not None and surface is not None:
+        plane = describe_plane(runs, traces, params, surface)
     section, palette = paths_section(parts), Palette(styles)
     charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
     figures: Drawings = {}

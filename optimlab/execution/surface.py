@@ -1,0 +1,75 @@
+"""The loss around the paths of a network: computed by the sweep, where the problem is, for the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from optimlab.experiment.spec import Experiment
+from optimlab.problems import Landscape
+from optimlab.statistics.contests import with_finals_of
+from optimlab.statistics.plane import (
+    grid_around,
+    losses_on_plane,
+    paths_on_plane,
+    paths_to_draw,
+    training_losses,
+)
+from optimlab.storage.manifest import Manifest
+from optimlab.storage.store import Store
+from optimlab.storage.surface import as_surface, surface_of
+from optimlab.storage.tables import read_records, read_runs
+
+SAME = 1e-3  # how far, relatively, a loss may be from the recorded one: float32 has seven digits
+
+
+def keep_surface(experiment: Experiment, store: Store, manifest: Manifest) -> None:
+    """Compute the loss around the paths of an experiment that records parameters, unless it is there.
+
+    Where there is none, a table without rows says so.
+    """
+    if not experiment.record_params or len(experiment.problems) > 1:
+        return
+    contents = store.tables()
+    if surface_of(store.surface(), contents) is not None:
+        return
+    runs = read_runs(contents["runs.csv"], manifest.numbers())
+    traces, params = (read_records(contents[f"{name}.parquet"]) for name in ("traces", "params"))
+    runs = with_finals_of(runs, traces, manifest.known())
+    with threadpool_limits(limits=1):
+        table = loss_around(experiment.problems[0].problem, runs, traces, params)
+    store.write_surface(as_surface(table, contents))
+
+
+def loss_around(
+    problem: Any, runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the training loss on a grid around the paths, in their plane: x, y and train_loss.
+
+    It has no rows where the parameters alone decide no loss, as with running averages, which each run
+    has of its own: there the recorded losses are others than those computed from the parameters.
+
+    Parameters
+    ----------
+    problem : what is optimized.
+    runs, traces, params : the tables of its runs.
+    """
+    nothing = pd.DataFrame({name: np.empty(0) for name in ("x", "y", "train_loss")})
+    shown = paths_to_draw(runs, traces, params)
+    if isinstance(problem, Landscape) or shown is None:
+        return nothing
+    plane, paths = paths_on_plane(shown)
+    is_finite = np.isfinite(np.stack(shown["params"].tolist())).all(axis=1)
+    try:
+        losses = training_losses(problem, np.stack(shown.loc[is_finite, "params"].tolist()))
+    except Exception:  # a problem of the user's own may raise anything without a model
+        return nothing
+    if not np.allclose(losses, paths["train_loss"], rtol=SAME, equal_nan=True):
+        return nothing
+    x, y = (grid_around(paths[axis].to_numpy()) for axis in ("x", "y"))
+    heights = losses_on_plane(problem, plane, x, y)
+    across, up = np.meshgrid(x, y)
+    return pd.DataFrame({"x": across.ravel(), "y": up.ravel(), "train_loss": heights.ravel()})
