@@ -31,7 +31,7 @@ def keep_surface(experiment: Experiment, store: Store, manifest: Manifest) -> No
 
     Where there is none, a table without rows says so.
     """
-    if not experiment.record_params or len(experiment.problems) > 1:
+    if not experiment.record_params or len(experiment.problems) > 1 or not manifest.runs_finished:
         return
     contents = store.tables()
     if surface_of(store.surface(), contents) is not None:
