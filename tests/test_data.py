@@ -466,3 +466,89 @@ def test_the_page_on_data_gives_a_table_that_is_legal(tmp_path):
         "validation": 8,
         "test": 8,
     }
+
+
+# Data sets that do not go together
+
+X, K = np.stack([np.arange(60) % 7, np.arange(60) % 5], axis=1), np.arange(60)
+TWO = {"task": "classification", "features": X, "targets": K % 2, "class_names": ("a", "b")}
+NUMBERS = {"task": "regression", "features": X, "targets": X[:, 0]}
+HALVES = {"train": K[:40], "validation": K[40:]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed", "message"),
+    [
+        (TWO, {"task": "clustering"}, "task must be one of classification, regression, got 'clustering'"),
+        (TWO, {"targets": K % 2 + 4}, "targets must be labels 0 … 1 (N,), got 4"),
+        (TWO, {"targets": K % 2 - 1}, "targets must be labels 0 … 1 (N,), got -1"),
+        (TWO, {"targets": K % 2 + 0.5}, "targets must be labels 0 … 1 (N,), got 0.5"),
+        (TWO, {"targets": np.array(["a", "b"] * 30)}, "targets must be numbers, got an array of <U1"),
+        (TWO, {"class_names": ()}, "class_names must be two different names or more, got ()"),
+        (TWO, {"class_names": ("a", "a")}, "class_names must be two different names or more"),
+        (TWO, {"features": X[:, 0]}, "features must be numbers (N, F), got shape (60,)"),
+        (TWO, {"features": X[:50]}, "there are 50 rows of features and 60 of targets"),
+        (TWO, {"features": X[:, :0]}, "features must be numbers (N, F), got shape (60, 0)"),
+        (TWO, {"features": X * 1j}, "features must be numbers, got an array of complex128"),
+        (TWO, {"features": np.where(X == 3, np.inf, X)}, "features must be finite"),
+        (TWO, {"feature_names": ("x",)}, "there are 2 features and 1 feature_names"),
+        (TWO, {"groups": {"g": K[:9]}}, "there are 60 rows of features and 9 of g"),
+        (NUMBERS, {"targets": np.where(X == 3, np.nan, X)}, "targets must be finite"),
+        (NUMBERS, {"targets": X}, "there are 2 targets and 1 target_names"),
+        (TWO, {"splits": {"train": K}}, "a split has train, validation and perhaps test; this one has train"),
+        (TWO, {"splits": HALVES | {"holdout": K[:3]}}, "a split has train, validation and perhaps test"),
+        (TWO, {"splits": HALVES | {"test": K[39:41]}}, "row 39 of the split is in train and in test"),
+        (TWO, {"splits": HALVES | {"train": K[20:] + 9}}, "train must be different rows of 0 … 59"),
+        (TWO, {"splits": HALVES | {"train": K - 1}}, "train must be different rows of 0 … 59"),
+        (TWO, {"splits": HALVES | {"train": [3, 3]}}, "train must be different rows of 0 … 59"),
+        (TWO, {"splits": HALVES | {"validation": K[:0]}}, "validation must be different rows of 0 … 59"),
+    ],
+)  # fmt: skip
+def test_a_data_set_that_does_not_go_together_is_refused(settings, changed, message):
+    assert Dataset(**settings).targets.dtype.kind in "if"
+    with pytest.raises(DataError, match=re.escape(message)):
+        Dataset(**settings | changed)
+
+
+def test_a_data_set_takes_what_numpy_does():
+    plain = Dataset(**TWO, splits=HALVES)
+    lists = Dataset("classification", X.tolist(), (K % 2).astype(float).tolist(), ("a", "b"),
+                    splits={"train": K < 40, "validation": K >= 40})  # fmt: skip
+    np.testing.assert_array_equal(lists.features, plain.features)
+    np.testing.assert_array_equal(lists.targets, plain.targets)
+    for role, rows in plain.splits.items():
+        np.testing.assert_array_equal(lists.splits[role], rows)
+    assert Dataset(**NUMBERS).targets.shape == (60, 1)
+
+
+# Tables that suggest something else than they say
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "settings", "message"),
+    [
+        ("name,b,kind", "name{k},1,{y}", "", 'ignore: column "name" has 60 different texts, such as "name0", in 60'),
+        ("day,b,kind", "2024-01-{d:02d},1,{y}", "", 'ignore: column "day" has dates, such as "2024-01-01"'),
+        ("day,b,kind", "{d}.1.2024,1,{y}", "", 'ignore: column "day" has dates, such as "1.1.2024"'),
+        ("a,b,kind", "{k},1,{y}", 'ignore = ["kind"]', 'ignore: "kind" is the target'),
+        ("a,kind,b", "{k},{k},1", 'target = ["kind", "kind"]', 'target: names the column "kind" twice'),
+        ("a,b,kind", "{k}e300,1,{y}", "", "data: a has numbers as large as 5.9e+301, too large for float32"),
+        ("a,b,kind", "{k}e39,1,{y}", 'scaling = "none"', "data: a has numbers as large as 5.9e+40, too large"),
+        ("a,b,kind", "{k}e-60,1,{y}", 'scaling = "none"', "scaling: a varies too little for float32"),
+        ("a,kind,b", "1,{k}e300,1", "", "data: kind has numbers as large as 5.9e+301, too large for float32"),
+    ],
+)  # fmt: skip
+def test_what_a_column_cannot_be_is_said(tmp_path, header, row, settings, message):
+    rows = [row.format(k=k, d=k % 28 + 1, y=["in", "out"][k % 2]) for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows]))
+    target = "" if "target" in settings else 'target = "kind"\n'
+    (found,) = mistakes_of(write(tmp_path, TEXT.format(f'data = "t.csv"\n{target}{settings}')))
+    assert found.startswith(f"problem.{message}")
+
+
+def test_labels_of_many_digits_stay_apart(tmp_path):
+    (tmp_path / "t.csv").write_text("a,id\n" + "\n".join(f"{k},{12345670 + k % 3}" for k in range(60)))
+    settings = 'data = "t.csv"\ntarget = "id"\nloss = "cross_entropy"'
+    (setting,) = load(write(tmp_path, TEXT.format(settings))).problems
+    assert setting.problem.dataset.class_names == ("12345670", "12345671", "12345672")
+    assert np.bincount(setting.problem.dataset.targets).tolist() == [20, 20, 20]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from annotated_types import Ge
@@ -17,6 +17,7 @@ Array = np.ndarray
 Task = Literal["classification", "regression"]
 Scaling = Literal["standard", "minmax", "none"]
 
+TASKS = get_args(Task)
 ROLES = ("train", "validation", "test")
 BY = ("stratified", "random", "order", "group:<column>")
 
@@ -37,12 +38,17 @@ class Dataset:
     ----------
     task : "classification" or "regression".
     features : numbers (N, F); NaN where a value is missing.
-    targets : labels 0 … C − 1 (N,), or numbers (N, K) to be predicted.
+    targets : labels 0 … C − 1 (N,), or numbers (N, K) to be predicted; (N,) is one of them.
     class_names : the C classes, of a classification.
     target_names : the K targets, of a regression.
     feature_names : the F features.
     groups : column → what `Split.by` = "group:column" keeps together (N,).
     splits : role → rows, where the data bring a split of their own; "train" and "validation" at least.
+
+    Raises
+    ------
+    DataError
+        When these do not go together.
     """
 
     task: Task
@@ -54,10 +60,92 @@ class Dataset:
     groups: Mapping[str, Array] = field(default_factory=dict)
     splits: Mapping[str, Array] | None = None
 
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise DataError("data", f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
+        features, targets = _numbers("features", self.features), _numbers("targets", self.targets)
+        if features.ndim != 2 or not features.size:
+            raise DataError("data", f"features must be numbers (N, F), got shape {features.shape}")
+        if np.isinf(features).any():
+            raise DataError("data", "features must be finite")
+        if self.task == "classification":
+            targets = _labels(targets, self.class_names)
+        else:
+            targets = _targets(targets, self.target_names)
+        if self.feature_names and len(self.feature_names) != features.shape[1]:
+            text = f"there are {features.shape[1]} features and {len(self.feature_names)} feature_names"
+            raise DataError("data", text)
+        for name, values in (("targets", targets), *self.groups.items()):
+            if len(values) != len(features):
+                text = f"there are {len(features)} rows of features and {len(values)} of {name}"
+                raise DataError("data", text)
+        splits = self.splits
+        if splits is not None:
+            splits = {role: _rows(role, rows, len(features)) for role, rows in splits.items()}
+            _check_parts(splits)
+        for name, value in (("features", features), ("targets", targets), ("splits", splits)):
+            object.__setattr__(self, name, value)
+
     @property
     def outputs(self) -> int:
         """How many outputs a network needs: one per class, or per target."""
         return len(self.class_names) if self.task == "classification" else self.targets.shape[1]
+
+
+def _numbers(name: str, values: Any) -> Array:
+    """Return values as numbers, if they are."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iufb":
+        raise DataError("data", f"{name} must be numbers, got an array of {array.dtype}")
+    return array.astype(np.float64)
+
+
+def _labels(targets: Array, names: tuple[str, ...]) -> Array:
+    """Return labels as whole numbers, if each is the place of a class."""
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError("data", f"class_names must be two different names or more, got {names!r}")
+    if targets.ndim != 1 or not np.isin(targets, np.arange(len(names))).all():
+        wrong = targets[~np.isin(targets, np.arange(len(names)))]
+        found = f"{wrong.flat[0]:g}" if wrong.size else f"shape {targets.shape}"
+        raise DataError("data", f"targets must be labels 0 … {len(names) - 1} (N,), got {found}")
+    return targets.astype(np.intp)
+
+
+def _targets(targets: Array, names: tuple[str, ...]) -> Array:
+    """Return targets (N, K), if they are finite and each has a name."""
+    targets = targets[:, None] if targets.ndim == 1 else targets
+    if targets.ndim != 2:
+        raise DataError("data", f"targets must be numbers (N, K), got shape {targets.shape}")
+    if not np.isfinite(targets).all():
+        raise DataError("data", "targets must be finite")
+    if len(names) != targets.shape[1]:
+        text = f"there are {targets.shape[1]} targets and {len(names)} target_names"
+        raise DataError("data", text)
+    return targets
+
+
+def _rows(role: str, rows: Any, count: int) -> Array:
+    """Return the rows of a part, given so or as a mask, if they are rows."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool and rows.shape == (count,):
+        rows = np.flatnonzero(rows)
+    is_sound = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) > 0
+    if not is_sound or rows.min() < 0 or rows.max() >= count or len(np.unique(rows)) < len(rows):
+        text = f"the split's {role} must be different rows of 0 … {count - 1}, one at least"
+        raise DataError("data", text)
+    return rows.astype(np.intp)
+
+
+def _check_parts(splits: Mapping[str, Array]) -> None:
+    """Raise where the parts of a split are others than the roles, or share a row."""
+    if not {"train", "validation"} <= splits.keys() <= set(ROLES):
+        text = f"a split has train, validation and perhaps test; this one has {', '.join(splits)}"
+        raise DataError("data", text)
+    rows, counts = np.unique(np.concatenate(list(splits.values())), return_counts=True)
+    if counts.max() > 1:
+        where = [role for role, own in splits.items() if rows[counts.argmax()] in own]
+        text = f"row {rows[counts.argmax()]} of the split is in {' and in '.join(where)}"
+        raise DataError("data", f"{text}: what is trained on tells nothing of new data")
 
 
 class Part(NamedTuple):
@@ -225,7 +313,7 @@ def prepare(
     Raises
     ------
     DataError
-        When a column has no value in training.
+        When a column has no value in training, or a number is too large.
     """
     features = data.features
     train = features[rows["train"]]
@@ -238,16 +326,40 @@ def prepare(
             raise DataError("missing", f"{name} has no value in the training part; ignore it")
         means = np.where(known, train, 0).sum(axis=0) / known.sum(axis=0)
         features = np.where(gaps, means, features)
-        train = features[rows["train"]]
-    shift, stretch = _fit(train, scaling)
-    features = features if scaling == "none" else (features - shift) / stretch
+    features, _ = _scaled(features, rows["train"], scaling, dtype, data.feature_names)
     targets, scale = data.targets, np.ones(1)
     if data.task == "regression":
-        shift, scale = _fit(targets[rows["train"]], target_scaling)
-        targets = ((targets - shift) / scale).astype(dtype)
-    features = features.astype(dtype)
+        targets, scale = _scaled(targets, rows["train"], target_scaling, dtype, data.target_names)
     parts = {role: Part(features[at], targets[at]) for role, at in rows.items()}
     return parts, scale
+
+
+def _scaled(
+    values: Array, train: Array, scaling: Scaling, dtype: str, names: tuple[str, ...]
+) -> tuple[Array, Array]:
+    """Return columns (N, F), scaled by their training rows, and what a one of each is in its units (F,).
+
+    Raises
+    ------
+    DataError
+        When a number is too large for the dtype, or for its column's deviation to be computed, and when
+        a column that varies does not in the dtype.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        shift, stretch = _fit(values[train], scaling)
+        scaled = ((values - shift) / stretch if scaling != "none" else values).astype(dtype)
+    bad = ~np.isfinite(scaled) | ~np.isfinite(stretch)
+    if bad.any():
+        place = int(np.argmax(bad.any(axis=0)))
+        name = names[place] if names else f"column {place + 1}"
+        largest = np.abs(values[:, place]).max()
+        raise DataError("data", f"{name} has numbers as large as {largest:g}, too large for {dtype}")
+    is_lost = (np.ptp(values[train], axis=0) > 0) & (np.ptp(scaled[train], axis=0) == 0)
+    if is_lost.any():
+        place = int(np.argmax(is_lost))
+        name = names[place] if names else f"column {place + 1}"
+        raise DataError("scaling", f"{name} varies too little for {dtype}: it must be scaled")
+    return scaled, stretch
 
 
 def _fit(values: Array, scaling: Scaling) -> tuple[Array, Array]:

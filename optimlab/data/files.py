@@ -26,6 +26,8 @@ Array = np.ndarray
 SUFFIXES = (".csv", ".parquet", ".npz")
 LARGEST_FILE = 500_000_000
 MOST_CATEGORIES = 100  # of a column of text; more are names or numbers, not kinds
+FEW_CATEGORIES = 10  # which are kinds even where there are as few rows; more may be half of the rows
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?[./]\d\d?[./]\d{4}")
 MISSING = {"", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WITH_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
@@ -75,13 +77,18 @@ class Column:
         """Return the different texts, or numbers as texts, in order."""
         if self.is_text:
             return sorted({value for value in self.cells if value is not None})
-        return [f"{value:g}" for value in np.unique(self.cells[~np.isnan(self.cells)])]
+        return [_shown(value) for value in np.unique(self.cells[~np.isnan(self.cells)]).tolist()]
 
     def places(self, categories: list[str]) -> Array:
         """Return each value's place among the categories; −1 for a gap."""
         place = {name: number for number, name in enumerate(categories)}
-        texts = self.cells if self.is_text else [f"{value:g}" for value in self.cells]
+        texts = self.cells if self.is_text else [_shown(value) for value in self.cells.tolist()]
         return np.array([place.get(text, -1) for text in texts], np.intp)
+
+
+def _shown(value: float) -> str:
+    """Return a number with all its digits, so that no two have the same text."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e16 else repr(value)
 
 
 def read_file(file: Path, reading: Reading) -> Dataset:
@@ -283,9 +290,14 @@ def _dataset(columns: Mapping[str, Column], reading: Reading) -> Dataset:
 
 
 def _check_columns(columns: Mapping[str, Column], reading: Reading) -> None:
-    there = ", ".join(columns)
+    there = ", ".join(columns) or "none"
     if not reading.targets:
         raise DataError("target", f"is missing: which column is to be predicted? There are: {there}")
+    for place, name in enumerate(reading.targets):
+        if name in reading.targets[:place]:
+            raise DataError("target", f'names the column "{name}" twice')
+        if name in reading.ignored:
+            raise DataError("ignore", f'"{name}" is the target')
     keys = [("target", reading.targets), ("ignore", reading.ignored)]
     keys.append(("split.by", (reading.group,) if reading.group else ()))
     for key, names in keys:
@@ -324,10 +336,13 @@ def _features(columns: Mapping[str, Column]) -> Iterator[tuple[str, Array]]:
             yield name, column.cells
             continue
         categories = column.categories()
-        if len(categories) > MOST_CATEGORIES:
-            example = categories[0]
-            text = f'column "{name}" has {len(categories):,} different texts, such as "{example}"'
-            raise DataError("ignore", f"{text}: not kinds, so ignore it")
         places, gaps = column.places(categories), column.gaps
+        rows = int((~gaps).sum())
+        if len(categories) > min(MOST_CATEGORIES, max(FEW_CATEGORIES, rows / 2)):
+            text = f'column "{name}" has {len(categories):,} different texts, such as "{categories[0]}"'
+            raise DataError("ignore", f"{text}, in {rows:,} rows: not kinds, so ignore it")
+        if all(DATE.fullmatch(category) for category in categories):
+            text = f'column "{name}" has dates, such as "{categories[0]}"'
+            raise DataError("ignore", f"{text}, which have no order here: ignore it, or give numbers")
         for number, category in enumerate(categories):
             yield f"{name}={category}", np.where(gaps, np.nan, places == number)

@@ -132,7 +132,10 @@ class Table(Supervised):
     def dataset(self) -> Dataset:
         """What is learned."""
         if hasattr(self.data, "made"):
-            return self.data.made()
+            made = self.data.made()
+            if not isinstance(made, Dataset):
+                raise DataError("data", f"must give a Dataset, and gives a {type(made).__name__}")
+            return made
         if self.file is None:
             return DATASETS[self.data]()
         by = (self.split.by if self.split else None) or ""
