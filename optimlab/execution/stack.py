@@ -138,7 +138,7 @@ def _train_stack(stack: Stack, follow: Follow, failures: type[BaseException]) ->
 
 def _train(stack: Stack, follow: Follow) -> Recording:
     problem, seeds = stack.problem, stack.seeds
-    rule = load_rule(stack.rule, stack.folder)
+    rule = load_rule(stack.rule, stack.folder, stack.hyperparameters)
     column = np.array(stack.learning_rates, problem.dtype)[:, None]
     if stack.time_limit:  # what the problem imports and loads is no run's time
         train(problem, RULES["SGD"](learning_rate=column[:1]), seeds[:1], (1,))

@@ -44,7 +44,7 @@ from optimlab.formatting import join_words
 from optimlab.messages import warn
 from optimlab.metrics import ALL as METRICS
 from optimlab.metrics import is_final
-from optimlab.optimizers import RANGES, RULES
+from optimlab.optimizers import BY_KEY, RANGES, RULES
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import PROBLEMS
 from optimlab.problems.base import Problem
@@ -758,7 +758,7 @@ def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, lis
     found: list[Mistake] = []
     rates = _check_rates(key, each, found)
     try:
-        rule = load_rule(each.rule, each.folder)
+        rule = load_rule(each.rule, each.folder, table)
     except (ValueError, OSError) as error:
         split = _split_labels(key, table, {"rule"})
         return None, split or [*found, Mistake(rule_key, str(error))]
@@ -814,7 +814,7 @@ def _wrong_value(
     if name == "learning_rate":
         return "unknown key; did you mean learning_rates, a list?"
     if name not in legal:
-        return unknown(name, [*legal, "rule", "learning_rates"])
+        return unknown(name, list(dict.fromkeys([*legal, *BY_KEY, "rule", "learning_rates"])))
     if not isinstance(value, bool | int | float | str):
         return f"must be a number, a text, true or false, got {show(value)}"
     is_endless = isinstance(value, float) and not math.isfinite(value)

@@ -6,7 +6,7 @@ import builtins
 import inspect
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -19,7 +19,7 @@ from typing import Any
 
 from optimlab.errors import Interrupted
 from optimlab.experiment.imports import Code, Module, follow, module_file
-from optimlab.optimizers import RULES, WRAPPERS
+from optimlab.optimizers import BY_KEY, RULES, WRAPPERS
 
 PREFIX = "optimlab_plugin_"
 TORCH = "optimlab.optimizers.torch"
@@ -49,7 +49,7 @@ class Wrapped:
         return self.wrapper(self.rule(**given), **own)
 
 
-def load_rule(name: str, folder: Path) -> Callable[..., Any]:
+def load_rule(name: str, folder: Path, keys: Iterable[str] = ()) -> Callable[..., Any]:
     """Return what makes the optimizer of a name from its hyper-parameters.
 
     Parameters
@@ -58,6 +58,8 @@ def load_rule(name: str, folder: Path) -> Callable[..., Any]:
         ``"torch:ClassName"`` of torch.optim, or a key of `WRAPPERS` around one of these, as in
         ``"Lookahead(Adam)"``.
     folder : where a file is looked for, and nowhere above it. Loading a file runs it.
+    keys : the hyper-parameters that are given. One of `BY_KEY` that the rule lacks, such as weight
+        decay, puts its wrapper around the rule.
 
     Raises
     ------
@@ -65,13 +67,21 @@ def load_rule(name: str, folder: Path) -> Callable[..., Any]:
         When there is no such rule, file or class, when the file cannot be run, or when the class
         is no optimizer. The message says what would be right.
     """
+    rule = _load(name, folder)
+    for key, wrapper in BY_KEY.items():
+        if key in keys and key not in hyperparameters(rule):
+            rule = Wrapped(wrapper, rule)
+    return rule
+
+
+def _load(name: str, folder: Path) -> Callable[..., Any]:
     if name in RULES:
         return RULES[name]
     if name in WRAPPERS:
         raise ValueError(f'{name} goes around another rule: "{name}(Adam)"')
     around = AROUND.fullmatch(name)
     if around:
-        return _wrapped(around["wrapper"], load_rule(around["rule"], folder), around["rule"])
+        return _wrapped(around["wrapper"], _load(around["rule"], folder), around["rule"])
     file, colon, class_name = name.partition(":")
     if not colon:
         nearest = get_close_matches(name, [*RULES, *WRAPPERS], n=1, cutoff=0.5)

@@ -31,6 +31,7 @@ from optimlab.optimizers.base import (
     eval_params,
 )
 from optimlab.optimizers.classic import SGD, AdaGrad, Adam, Nesterov, RMSprop
+from optimlab.optimizers.decay_and_clipping import ClipNorm, ClipValue, WeightDecay
 from optimlab.optimizers.distance import DoG, Prodigy
 from optimlab.optimizers.matrix import LAMB, LARS, SOAP, Muon, Shampoo
 
@@ -58,11 +59,14 @@ RULES: dict[str, type] = {
     rule.__name__: rule for rule in (*CLASSIC, *ADAPTIVE, *DISTANCE, *AVERAGING, *MATRIX)
 }
 WRAPPERS: dict[str, type] = {wrapper.__name__: wrapper for wrapper in (EMA, Lookahead, Cautious)}
+# What a key of an optimizer's table puts around a rule that has no hyper-parameter of this name.
+BY_KEY: dict[str, type] = {"clip_norm": ClipNorm, "clip_value": ClipValue, "weight_decay": WeightDecay}
 
 __all__ = [
     "ADAPTIVE",
     "ADOPT",
     "AVERAGING",
+    "BY_KEY",
     "CLASSIC",
     "DISTANCE",
     "EMA",
@@ -85,6 +89,8 @@ __all__ = [
     "Adan",
     "Array",
     "Cautious",
+    "ClipNorm",
+    "ClipValue",
     "DoG",
     "Hyperparameter",
     "Layout",
@@ -105,6 +111,7 @@ __all__ = [
     "Signum",
     "State",
     "Task",
+    "WeightDecay",
     "Yogi",
     "begin",
     "check_hyperparameters",

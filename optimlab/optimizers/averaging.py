@@ -23,8 +23,8 @@ from optimlab.optimizers.base import (
     Rule,
     State,
     Task,
+    Wrapper,
     begin,
-    check_hyperparameters,
     eval_params,
 )
 from optimlab.optimizers.terms import (
@@ -164,25 +164,6 @@ def _walk(params: Array, state: State, rule: Any, share: Hyperparameter) -> None
     towards = np.subtract(walk, params, out=update)
     towards *= state["largest_rate"] ** 2 / state["weights"]
     params += towards
-
-
-class Wrapper:
-    """What wrappers share: they are checked, and ask for gradients where the rule in them does."""
-
-    around: Any
-
-    def __post_init__(self) -> None:
-        if isinstance(self.around, type) or not hasattr(self.around, "step"):
-            raise TypeError(f"{type(self).__name__} is around an optimizer, got {self.around!r}")
-        check_hyperparameters(self)
-
-    @property
-    def learning_rate(self) -> Hyperparameter:
-        """That of the rule in it."""
-        return self.around.learning_rate
-
-    def gradient_point(self, params: Array, state: State) -> Array:
-        return self.around.gradient_point(params, state["around"])
 
 
 @dataclass(frozen=True)
@@ -334,7 +315,3 @@ class Cautious(Wrapper):
             agrees[..., layer] /= np.maximum(share, 1e-3)
         update *= agrees
         params -= update
-
-    def eval_params(self, params: Array, state: State) -> Array:
-        """Return where the rule is evaluated."""
-        return eval_params(self.around, params, state["around"])

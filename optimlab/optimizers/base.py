@@ -139,6 +139,8 @@ RANGES = {
     "weight_decay": Range(0, np.inf, low_is_legal=True),
     "momentum_decay": Range(0, np.inf, low_is_legal=True),
     "alpha": Range(0, np.inf, low_is_legal=True),
+    "clip_norm": Range(0, np.inf, low_is_legal=False),
+    "clip_value": Range(0, np.inf, low_is_legal=False),
     "trust_coefficient": Range(0, np.inf, low_is_legal=False),
     "initial_distance": Range(0, np.inf, low_is_legal=False),
     "decay": Range(0, 1, low_is_legal=True),
@@ -175,3 +177,26 @@ class Rule:
 
     def gradient_point(self, params: Array, state: State) -> Array:
         return params
+
+
+class Wrapper:
+    """What wrappers share: checks, and gradients and metrics where the rule in them has them."""
+
+    around: Any
+
+    def __post_init__(self) -> None:
+        if isinstance(self.around, type) or not hasattr(self.around, "step"):
+            raise TypeError(f"{type(self).__name__} is around an optimizer, got {self.around!r}")
+        check_hyperparameters(self)
+
+    @property
+    def learning_rate(self) -> Hyperparameter:
+        """That of the rule in it."""
+        return self.around.learning_rate
+
+    def gradient_point(self, params: Array, state: State) -> Array:
+        return self.around.gradient_point(params, state["around"])
+
+    def eval_params(self, params: Array, state: State) -> Array:
+        """Return where the rule is evaluated."""
+        return eval_params(self.around, params, state["around"])
