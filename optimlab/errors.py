@@ -25,3 +25,7 @@ class UserError(Exception):
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or another signal to stop, as the command line raises it: a plug-in may raise the other."""
+
+
+class OutOfTime(Interrupted):
+    """The deadline of a sweep has passed."""

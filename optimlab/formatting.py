@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}  # in seconds
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -47,6 +48,21 @@ def duration(seconds: float) -> str:
     return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:,.0f} {unit}"
 
 
+def read_duration(text: str) -> float:
+    """Return the seconds of a duration such as 90s, 50m, 1.5h, 1h30m or 2d.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or nothing.
+    """
+    pieces = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    seconds = sum(float(amount) * UNITS[unit] for amount, unit in pieces)
+    if not seconds or text != "".join(amount + unit for amount, unit in pieces):
+        raise ValueError(f"must be a duration such as 90s, 50m or 1h30m, got {text!r}")
+    return seconds
+
+
 def split_name(split: str) -> str:
     """Return what a split is called: the "train" split is "training" in words."""
     return "training" if split == "train" else split
@@ -74,6 +90,27 @@ def toml_value(value: Any) -> str:
     if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
+
+
+def toml_document(document: Mapping[str, Any], head: str = "") -> str:
+    """Return a document as the text of a TOML file, with a header for each table.
+
+    Examples
+    --------
+    >>> print(toml_document({"title": "T", "optimizers": {"SGD": {"momentum": 0.9}}}), end="")
+    title = "T"
+    <BLANKLINE>
+    [optimizers.SGD]
+    momentum = 0.9
+    """
+    tables = {key: value for key, value in document.items() if isinstance(value, Mapping)}
+    others = {key: value for key, value in document.items() if key not in tables}
+    text = "".join(f"{toml_key(key)} = {toml_value(value)}\n" for key, value in others.items())
+    if head and (others or not tables):
+        text = f"\n[{head}]\n{text}"
+    for key, table in tables.items():
+        text += toml_document(table, f"{head}.{toml_key(key)}" if head else toml_key(key))
+    return text
 
 
 def p_value_text(p_value: float) -> str:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 RESULTS = Path("results")  # where they are unless the user says otherwise
+PAGE = "report.html"  # beside the folders of the experiments
 
 
-def command(verb: str, experiment: str = "", results: Path = RESULTS) -> str:
+def command(
+    verb: str, experiment: str = "", results: Path = RESULTS, changes: Sequence[str] = ()
+) -> str:
     """Return the command that works here: one of the Makefile in a checkout, else of the package."""
     is_checkout = Path("Makefile").is_file() and Path("optimlab/__init__.py").is_file()
-    return (make if is_checkout else optimlab)(verb, experiment, results)
+    if is_checkout and not changes:
+        return make(verb, experiment, results)
+    return optimlab(verb, experiment, results, changes)
 
 
 def make(target: str, experiment: str = "", results: Path = RESULTS) -> str:
@@ -32,8 +38,10 @@ def make(target: str, experiment: str = "", results: Path = RESULTS) -> str:
     return " ".join(words)
 
 
-def optimlab(verb: str, experiment: str = "", results: Path = RESULTS) -> str:
-    """Return a command of the package.
+def optimlab(
+    verb: str, experiment: str = "", results: Path = RESULTS, changes: Sequence[str] = ()
+) -> str:
+    """Return a command of the package; `changes` are those of ``--set``.
 
     Examples
     --------
@@ -43,6 +51,7 @@ def optimlab(verb: str, experiment: str = "", results: Path = RESULTS) -> str:
     words = ["optimlab", verb]
     if results != RESULTS:
         words.append(f"--results={shlex.quote(str(results))}")
+    words += [f"--set {shlex.quote(change)}" for change in changes]
     if experiment.startswith("-"):
         words.append("--")
     if experiment:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
+from pydantic_core import to_jsonable_python
 from rich import filesize
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +16,9 @@ from rich.table import Table
 
 from optimlab import hints
 from optimlab.errors import printable
-from optimlab.experiment.load import ExperimentError, available, find, load, plugin_pool
+from optimlab.experiment.load import ExperimentError, available, load, plugin_pool
 from optimlab.experiment.registry import hyperparameters
+from optimlab.experiment.spec import Experiment
 from optimlab.formatting import toml_value
 from optimlab.optimizers import RANGES, RULES
 from optimlab.problems import PROBLEMS
@@ -28,17 +32,94 @@ def print_listing(console: Console) -> None:
     console.print(_experiments(), "", _optimizers(), "", _problems())
 
 
-def print_experiment(console: Console, name: str, results: Path) -> None:
-    """Print what an experiment runs, and how many of its runs are on disk."""
-    experiment = load(find(name))
+def listing() -> dict[str, Any]:
+    """Return all experiments, optimizers and problems as plain values, for JSON."""
+    experiments = []
+    for file, experiment in _loaded():
+        about: dict[str, Any] = {"name": file.stem, "file": str(file)}
+        if isinstance(experiment, ExperimentError):
+            about |= {"error": str(experiment)}
+        else:
+            about |= {"title": experiment.title, "runs": experiment.count()}
+        experiments.append(about)
+    optimizers = [
+        {
+            "name": name,
+            "hyperparameters": {
+                parameter: {"default": default, "range": str(RANGES[parameter])}
+                for parameter, default in hyperparameters(rule).items()
+            },
+        }
+        for name, rule in RULES.items()
+    ]
+    problems = [
+        {
+            "name": name,
+            "about": inspect.getdoc(problem).splitlines()[0],  # type: ignore[union-attr]
+            "settings": {each.name: to_jsonable_python(each.default) for each in fields(problem)},
+        }
+        for name, problem in PROBLEMS.items()
+    ]
+    return {"experiments": experiments, "optimizers": optimizers, "problems": problems}
+
+
+@dataclass(frozen=True)
+class State:
+    """An experiment, and how far it is: how many runs have finished, and which parts are stale."""
+
+    experiment: Experiment
+    folder: Path
+    finished: int
+    stale: list[Path]
+
+    @property
+    def stale_bytes(self) -> int:
+        """What the stale parts take of the disk."""
+        return sum(path.lstat().st_size for path in self.stale)
+
+    def about(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        experiment = self.experiment
+        return {
+            "experiment": experiment.name,
+            "title": experiment.title,
+            "file": str(experiment.file),
+            "folder": str(self.folder),
+            "runs": experiment.count(),
+            "finished": self.finished,
+            "seeds": {"tuning": experiment.tuning_seeds, "reporting": experiment.reporting_seeds},
+            "problems": [
+                {
+                    "label": each.label,
+                    "name": each.name,
+                    "settings": to_jsonable_python(each.settings),
+                    "steps": each.steps,
+                    "records": len(each.record_at) + 1,
+                }
+                for each in experiment.problems
+            ],
+            "optimizers": [asdict(each) for each in experiment.optimizers],
+            "stale": {"parts": len(self.stale), "bytes": self.stale_bytes},
+        }
+
+
+def state_of(experiment: Experiment, results: Path) -> State:
+    """Return what of an experiment is on disk, in the folder of all results."""
     store = Store(results / experiment.name)
     store.refuse_other(experiment)
     experiment = store.with_rounds(experiment)
     finished = store.finished()
     done = sum(run.run_id in finished for run in experiment.runs())
+    return State(experiment, store.folder, done, store.stale(experiment))
+
+
+def print_state(console: Console, state: State) -> None:
+    """Print what an experiment runs, and how many of its runs are on disk."""
+    experiment, stale = state.experiment, state.stale
     console.print(experiment.title, style="bold", markup=False)
     console.print(
-        f"{experiment.file}: {experiment.count():,} runs, {done:,} of them finished", markup=False
+        f"{experiment.file}: {experiment.count():,} runs, {state.finished:,} of them finished",
+        markup=False,
     )
     for each in experiment.problems:
         console.print(
@@ -47,12 +128,11 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
             markup=False,
         )
     console.print(f"seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting")
-    stale = store.stale(experiment)
     if stale:
-        size = sum(path.lstat().st_size for path in stale)
+        prune = hints.optimlab("prune", experiment.argument, state.folder.parent, experiment.changes)
         console.print(
-            f"{len(stale):,} parts ({filesize.decimal(size)}) hold nothing that the experiment uses "
-            f"as it is now; {hints.optimlab('prune', name, results)} deletes them:",
+            f"{len(stale):,} parts ({filesize.decimal(state.stale_bytes)}) hold nothing that the "
+            f"experiment uses as it is now; {prune} deletes them:",
             markup=False,
         )
         for path in stale[:LISTED]:
@@ -73,15 +153,23 @@ def print_experiment(console: Console, name: str, results: Path) -> None:
             console.print(summary(), markup=False)
 
 
-def _experiments() -> Table:
-    table = _table("experiment", "runs", "title")
+def _loaded() -> Iterator[tuple[Path, Experiment | ExperimentError]]:
+    """Yield the file of each experiment, and the experiment, or what is wrong with it."""
     with plugin_pool() as pool:
         for file in available():
             try:
-                experiment = load(file, pool)
-                table.add_row(file.stem, f"{experiment.count():,}", escape(experiment.title))
+                yield file, load(file, pool)
             except ExperimentError as error:
-                table.add_row(escape(file.stem), "", f"[red]{escape(str(error))}[/red]")
+                yield file, error
+
+
+def _experiments() -> Table:
+    table = _table("experiment", "runs", "title")
+    for file, experiment in _loaded():
+        if isinstance(experiment, ExperimentError):
+            table.add_row(escape(file.stem), "", f"[red]{escape(str(experiment))}[/red]")
+        else:
+            table.add_row(file.stem, f"{experiment.count():,}", escape(experiment.title))
     return table
 
 

@@ -1,12 +1,29 @@
 """Messages to the user, on stderr, which no filter of Python's warnings hides or makes an error."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from optimlab.errors import printable_lines
+
+_LISTENERS: list[list[str]] = []
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Yield the list of the warnings that are printed while the block runs; blocks may be nested."""
+    texts: list[str] = []
+    _LISTENERS.append(texts)
+    try:
+        yield texts
+    finally:
+        _LISTENERS.pop()
 
 
 def warn(text: str) -> None:
     """Print a line for the user on stderr; where it is closed or full, do nothing."""
+    for texts in _LISTENERS:
+        texts.append(text)
     if sys.stderr is None:  # closed before this process began
         return
     try:

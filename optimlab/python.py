@@ -27,7 +27,7 @@ from optimlab.errors import UserError
 from optimlab.execution.sweep import sweep
 from optimlab.experiment.load import find, load, parse
 from optimlab.experiment.spec import Experiment
-from optimlab.formatting import join_words, toml_key, toml_value
+from optimlab.formatting import join_words, toml_document
 from optimlab.optimizers import RULES
 from optimlab.problems import PROBLEMS
 from optimlab.progress import Progress
@@ -206,7 +206,7 @@ def _rule_name(rule: type, folder: Path) -> str:
 
 def to_toml(document: Mapping[str, Any]) -> str:
     """Return a document as the text of a TOML file; None is left out."""
-    return "".join(f"{toml_key(key)} = {toml_value(value)}\n" for key, value in _plain(document).items())
+    return toml_document(_plain(document))
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ PACKAGE = Path(optimlab.__file__).parent
 FLOORS = [
     ["__main__"],
     ["cli"],
+    ["commands"],
     ["listing", "python", "start"],
     ["execution", "report"],
     ["storage", "statistics"],

@@ -15,6 +15,7 @@ from test_files import snapshot
 from typer.testing import CliRunner
 
 from optimlab import cli
+from optimlab.commands import common
 from optimlab.storage.store import Store
 
 PROJECT = Path(__file__).parents[1]
@@ -150,7 +151,7 @@ def test_what_has_changed_hands_while_the_user_was_asked_is_not_deleted(here, mo
             other.write_text("a stranger's")
         return True
 
-    monkeypatch.setattr(cli, "_agreed", agreed)
+    monkeypatch.setattr(common, "agreed", agreed)
     call("clean")
     assert {other.read_text() for other in others} == {"a stranger's"}
 
@@ -179,7 +180,7 @@ def test_fresh_says_what_it_deletes(here):
      (["--yes"], "", False, True)],
 )  # fmt: skip
 def test_fresh_asks_on_a_terminal(here, monkeypatch, words, answer, asks, goes_on):
-    monkeypatch.setattr(cli, "_has_terminal", lambda: True)
+    monkeypatch.setattr(common, "has_terminal", lambda: True)
     before = (here / "results/tiny/runs.csv").stat().st_mtime_ns
     done = call("sweep", "tiny", "--jobs", 1, "--fresh", *words, answer=answer)
     assert done.exit_code == (0 if goes_on else 1)
@@ -192,9 +193,9 @@ def test_a_terminal_is_one(monkeypatch):
     ours, theirs = pty.openpty()
     with os.fdopen(theirs) as terminal, os.fdopen(ours, "wb"):
         monkeypatch.setattr(sys, "stdin", terminal)
-        assert cli._has_terminal()
+        assert common.has_terminal()
     monkeypatch.setattr(sys, "stdin", None)
-    assert not cli._has_terminal()
+    assert not common.has_terminal()
 
 
 # The Makefile.

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from optimlab import __version__, cli, pool
 from optimlab.__main__ import STOP_SIGNALS
+from optimlab.commands import common
 from optimlab.storage.store import Store
 
 PROJECT = Path(__file__).parents[1]
@@ -177,7 +178,9 @@ def test_results_that_cannot_be_written_give_2_before_anything_runs(here, result
 
 
 def test_a_read_only_folder_is_told_before_anything_runs(here, monkeypatch):
-    monkeypatch.setattr("optimlab.cli.os.access", lambda *args: False)  # the superuser may write all
+    monkeypatch.setattr(
+        "optimlab.commands.sweep.os.access", lambda *args: False
+    )  # the superuser may write all
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 2
     assert "results/tiny: the results cannot be there: it may not be written to" in done.stderr
@@ -344,12 +347,99 @@ def test_signals_to_stop_interrupt_a_command_but_for_those_that_are_ignored(numb
     before = signal.getsignal(number)
     try:
         signal.signal(number, signal.default_int_handler)
-        with pytest.raises(typer.Exit) as ended, cli.user_errors():
+        with pytest.raises(typer.Exit) as ended, common.user_errors():
             signal.raise_signal(number)
         assert ended.value.exit_code == 130
         assert signal.getsignal(number) is signal.default_int_handler
         signal.signal(number, signal.SIG_IGN)
-        with cli.user_errors():
+        with common.user_errors():
             signal.raise_signal(number)
     finally:
         signal.signal(number, before)
+
+
+def printed(*words, exit_code=0):
+    """Return the JSON that a command prints on stdout, all of it."""
+    done = call(*words, "--json")
+    assert done.exit_code == exit_code, done.output
+    return json.loads(done.stdout)
+
+
+def test_json_of_a_sweep_and_what_comes_after(here):
+    planned = printed("sweep", "tiny", "--jobs", 1, "--dry-run")
+    assert (planned["missing"], planned["kept"], planned["jobs"]) == (6, 0, 1)
+    swept = printed("sweep", "tiny", "--jobs", 1)
+    assert swept.pop("seconds") > 0
+    assert swept == {
+        "experiment": "tiny", "title": "Tiny", "folder": "results/tiny", "interrupted": False,
+        "ran": 6, "kept": 0, "missing": 0, "statuses": {"ok": 6},
+    }  # fmt: skip
+    shown = printed("show", "tiny")
+    assert (shown["runs"], shown["finished"], shown["seeds"]) == (6, 6, {"tuning": 1, "reporting": 2})
+    assert shown["optimizers"][0]["learning_rates"] == [0.1, 0.3]
+    assert shown["problems"][0]["settings"]["batch_size"] == 600
+    verified = printed("verify", "tiny", "--jobs", 1, "--runs", 1, "--seed", 3)
+    assert verified == {
+        "experiment": "tiny", "same": True, "runs": 1, "stored": 6, "seed": 3, "differences": [],
+        "changes": {}, "tables": [],
+    }  # fmt: skip
+    (here / "results/tiny/summary.csv").touch()
+    runs = here / "results/tiny/runs.csv"
+    runs.write_text(runs.read_text().replace("ok", "stuck", 1))
+    assert printed("verify", "tiny", "--jobs", 1, "--runs", 1, exit_code=1)["tables"]
+
+
+def test_json_of_a_list(here):
+    text_of(here, document(training="epochs = 0"))
+    listed = printed("list")
+    tiny = next(each for each in listed["experiments"] if each["name"] == "tiny")
+    assert "training.epochs" in tiny["error"]
+    adam = next(each for each in listed["optimizers"] if each["name"] == "Adam")
+    assert adam["hyperparameters"]["beta1"] == {"default": 0.9, "range": "[0, 1)"}
+    assert {"digits", "landscape"} <= {each["name"] for each in listed["problems"]}
+
+
+def test_check_says_whether_a_file_is_right(here):
+    assert call("check", "tiny").output == "experiments/tiny.toml: no mistakes; 6 runs\n"
+    assert printed("check", "tiny") == {"experiment": "tiny", "ok": True, "runs": 6, "mistakes": []}
+    text_of(here, document(training="epochs = 0\nrecord = 3"))
+    wrong = printed("check", "tiny", exit_code=2)
+    assert (wrong["ok"], [each["key"] for each in wrong["mistakes"]]) == (
+        False, ["training.epochs", "training.record"],
+    )  # fmt: skip
+    assert printed("check", "tny", exit_code=2)["mistakes"][0]["message"].endswith("did you mean tiny?")
+
+
+def test_a_mistake_is_json_too_and_on_stderr(here):
+    done = call("sweep", "tny", "--json")
+    assert done.exit_code == 2
+    assert json.loads(done.stdout) == {"error": done.stderr.removeprefix("optimlab: ").rstrip("\n")}
+
+
+def test_quiet_prints_errors_alone(here):
+    assert call("sweep", "tiny", "--jobs", 1, "-q").output == ""
+    assert call("verify", "tiny", "--jobs", 1, "--runs", 1, "--quiet").output == ""
+    assert "did you mean tiny?" in call("sweep", "tny", "--quiet").stderr
+
+
+@pytest.mark.parametrize("command", ["", "sweep", "plots", "check"])
+def test_h_is_help(command):
+    done = call(*command.split(), "-h")
+    assert (done.exit_code, "Usage" in done.output) == (0, True)
+
+
+def test_experiments_are_completed(here):
+    assert common._known_experiments("ti") == ["tiny"]
+    assert "smoke" in common._known_experiments("")
+
+
+def test_the_deadline_stops_a_sweep_and_the_same_command_goes_on(here):
+    stopped = call("sweep", "tiny", "--jobs", 1, "--deadline", "0.000001s")
+    assert stopped.exit_code == 130
+    assert "The time is over. What had finished is in results/tiny; the same command" in stopped.output
+    assert (here / "results/tiny/runs.csv").exists()
+    done = printed("sweep", "tiny", "--jobs", 1, "--deadline", "1h30m")
+    assert (done["missing"], done["interrupted"]) == (0, False)
+    for wrong in ("", "50", "5 m", "m", "0s", "1h30", "-5m"):
+        refused = call("sweep", "tiny", f"--deadline={wrong}")
+        assert (refused.exit_code, "such as 90s, 50m or 1h30m" in refused.stderr) == (2, True)

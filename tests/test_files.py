@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pictures import png
@@ -66,7 +67,8 @@ def results(swept, tmp_path):
 def unseen(monkeypatch):
     """Count and draw nothing: a report is its files."""
     monkeypatch.setattr(page, "_count", lambda tables, *_: [Numbers(each) for each in tables])
-    monkeypatch.setattr(page, "_section", lambda report, pictures: None)
+    monkeypatch.setattr(page, "_section", lambda *_: SimpleNamespace(title="", has_charts=False))
+    monkeypatch.setattr(page, "_html_of", lambda section: "")
     monkeypatch.setattr(page, "render", lambda sections: "the page")
 
 

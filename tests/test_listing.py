@@ -11,9 +11,10 @@ from rich.console import Console
 from sweeping import OWN, document, plugin, run, tiny, write
 from test_cli import call
 
+from optimlab.experiment.changes import load_changed
 from optimlab.experiment.load import ExperimentError, read_problem
 from optimlab.experiment.registry import hyperparameters
-from optimlab.listing import print_experiment, print_listing
+from optimlab.listing import print_listing, print_state, state_of
 from optimlab.optimizers import RANGES, RULES
 from optimlab.problems import PROBLEMS
 
@@ -34,7 +35,7 @@ def listed(width=200):
 
 def shown(name, results, width=200):
     file = io.StringIO()
-    print_experiment(Console(file=file, width=width), name, results)
+    print_state(Console(file=file, width=width), state_of(load_changed(name, []), results))
     return file.getvalue()
 
 

@@ -377,6 +377,7 @@ def test_writing_again_gives_the_same_files(tmp_path, monkeypatch):
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     stale = tmp_path / "once" / "figures" / "rates-9-gone.png"
     stale.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / "empty"))  # nothing was drawn before
     write_report(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
@@ -418,6 +419,7 @@ def test_workers_draw_the_same_and_progress_is_followed(tmp_path, monkeypatch):
     assert followed[1][1] == len([path for path in files if path.suffix == ".svg"])
     monkeypatch.setattr(page_module, "cpu_count", lambda: 2)
     monkeypatch.setattr(page_module, "ROWS_WORTH_A_WORKER", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / "empty"))  # nothing was drawn before
     write_report(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 

@@ -13,6 +13,7 @@ from joblib import delayed
 from optimlab.execution.stack import Stack, train_stack
 from optimlab.execution.sweep import stacks
 from optimlab.execution.workers import ThisProcess, local_workers
+from optimlab.experiment.runs import Shard
 from optimlab.experiment.spec import Experiment
 from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.storage.store import Store
@@ -45,7 +46,14 @@ class Plan:
     bytes: int
 
 
-def plan(experiment: Experiment, results: Path, jobs: int | None, *, fresh: bool = False) -> Plan:
+def plan(
+    experiment: Experiment,
+    results: Path,
+    jobs: int | None,
+    *,
+    fresh: bool = False,
+    shard: Shard | None = None,
+) -> Plan:
     """Return what a sweep of these parameters would do. Nothing is written.
 
     Raises
@@ -58,8 +66,9 @@ def plan(experiment: Experiment, results: Path, jobs: int | None, *, fresh: bool
     store.refuse_other(experiment)
     experiment = experiment if fresh else store.with_rounds(experiment)
     finished = {} if fresh else store.finished()
-    missing = [run for run in experiment.runs() if run.run_id not in finished]
-    kept = experiment.count() - len(missing)
+    wanted = [run for run in experiment.runs() if shard is None or shard.has(run)]
+    missing = [run for run in wanted if run.run_id not in finished]
+    kept = len(wanted) - len(missing)
     all_stacks = list(stacks(experiment, missing, workers.cores))
     alike: dict[tuple[str, str, int], list[Stack]] = defaultdict(list)
     for stack in all_stacks:

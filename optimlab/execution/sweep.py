@@ -9,11 +9,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optimlab.errors import OutOfTime
 from optimlab.execution.stack import Stack
 from optimlab.execution.surface import keep_surface
 from optimlab.execution.witness import believed, with_witnesses
 from optimlab.execution.workers import Workers, local_workers, trained
-from optimlab.experiment.runs import Run
+from optimlab.experiment.runs import Run, Shard
 from optimlab.experiment.spec import Experiment
 from optimlab.messages import warn
 from optimlab.progress import Progress
@@ -36,7 +37,7 @@ class Outcome:
     kept : how many had finished before.
     statuses : status → number of runs, over all that have finished.
     seconds : how long the sweep took.
-    missing : how many runs of the experiment have not finished.
+    missing : how many runs of the experiment, or of the shard of it, have not finished.
     """
 
     ran: int
@@ -54,6 +55,8 @@ def sweep(
     *,
     fresh: bool = False,
     time_limit: float | None = None,
+    deadline: float | None = None,
+    shard: Shard | None = None,
     workers: Workers | None = None,
 ) -> Outcome:
     """Run what is missing of an experiment and make its tables.
@@ -70,6 +73,8 @@ def sweep(
     progress : shows how far the sweep is.
     fresh : whether to delete the experiment's results first.
     time_limit : seconds that a run may take; one that takes longer is failed.
+    deadline : the reading of `time.monotonic` from which on nothing more is trained.
+    shard : the share of the runs that is swept; None for all.
     workers : other workers than local processes, such as a cluster's; `jobs` then says nothing.
 
     Raises
@@ -78,6 +83,8 @@ def sweep(
         When another process sweeps into the same results, or the code changes on the way.
     OSError
         When the results cannot be read or written.
+    OutOfTime
+        When the deadline has passed and runs are missing; it is an interrupt.
     """
     start = time.monotonic()
     store = Store(results / experiment.name)
@@ -85,15 +92,12 @@ def sweep(
     ran = 0
 
     def write_tables() -> Manifest:
-        before = store.manifest() or Manifest()
-        last, where = before.last_sweep, before.environment
-        if ran:
-            last = LastSweep(runs=ran, seconds=round(time.monotonic() - start, 1))
-        if ran or not where:
-            where = environment(experiment.packages)
-        about = describe(experiment, store.folder)
-        about = about.model_copy(update={"last_sweep": last or LastSweep(), "environment": where})
+        about = _described(experiment, store, ran, time.monotonic() - start)
         return store.write_tables(about)
+
+    def follow(runs: float) -> None:
+        progress.follow(runs)
+        _look_at_the_clock(deadline)
 
     with store.held():
         store.refuse_other(experiment)
@@ -106,33 +110,57 @@ def sweep(
         if before is None or not before.tables or differing(before, store.tables()):
             write_tables()  # of one moment, and with a word on whose they are, whatever comes
         finished = store.finished()
-        missing = [run for run in experiment.runs() if run.run_id not in finished]
-        kept = experiment.count() - len(missing)
-        for by, runs in (store.computed_otherwise(experiment) if missing else {}).items():
-            warn(
-                f"{runs:,} of the runs that are kept were computed by {by}, and this machine has "
-                f"{describe_computing(computing())}: the last bits of the runs to come may differ; "
-                "--fresh does all of them here"
-            )
+        wanted = [run for run in experiment.runs() if shard is None or shard.has(run)]
+        missing = [run for run in wanted if run.run_id not in finished]
+        kept = len(wanted) - len(missing)
+        if missing:
+            _warn_of_other_libraries(experiment, store)
         try:
             todo = with_witnesses(stacks(experiment, missing, workers.cores, time_limit))
             with (
                 progress.over(len(missing), kept),
-                closing(trained(todo, workers, progress.follow)) as finished_stacks,
+                closing(trained(todo, workers, follow)) as finished_stacks,
             ):
                 for stack in believed(finished_stacks, todo):
                     store.write_part(stack)
                     ran += len(stack.runs)
                     progress.advance(len(stack.runs))
+                    _look_at_the_clock(deadline if ran < len(missing) else None)
         except BaseException:
             with suppress(OSError):  # such as the full disk that has just been met
                 write_tables()
             raise
         manifest = write_tables()
         keep_surface(experiment, store, manifest)
-    statuses = manifest.statuses
-    left = experiment.count() - sum(statuses.values())
-    return Outcome(ran, kept, statuses, time.monotonic() - start, left)
+        left = len(wanted) - store.count_finished(wanted)
+    return Outcome(ran, kept, manifest.statuses, time.monotonic() - start, left)
+
+
+def _described(experiment: Experiment, store: Store, ran: int, seconds: float) -> Manifest:
+    """Return what experiment.json says of an experiment, after a sweep of so many runs."""
+    before = store.manifest() or Manifest()
+    last, where = before.last_sweep, before.environment
+    if ran:
+        last = LastSweep(runs=ran, seconds=round(seconds, 1))
+    if ran or not where:
+        where = environment(experiment.packages)
+    about = describe(experiment, store.folder)
+    return about.model_copy(update={"last_sweep": last or LastSweep(), "environment": where})
+
+
+def _warn_of_other_libraries(experiment: Experiment, store: Store) -> None:
+    """Say which of the runs that are kept were computed by other libraries than those here."""
+    for by, runs in store.computed_otherwise(experiment).items():
+        warn(
+            f"{runs:,} of the runs that are kept were computed by {by}, and this machine has "
+            f"{describe_computing(computing())}: the last bits of the runs to come may differ; "
+            "--fresh does all of them here"
+        )
+
+
+def _look_at_the_clock(deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() > deadline:
+        raise OutOfTime
 
 
 def stacks(

@@ -41,6 +41,7 @@ from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetti
 from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
 from optimlab.files import read_regular
 from optimlab.formatting import join_words
+from optimlab.hints import PAGE
 from optimlab.messages import warn
 from optimlab.metrics import ALL as METRICS
 from optimlab.metrics import is_final
@@ -70,7 +71,6 @@ NAME_RULE = (
     "up to 60 letters, digits, spaces and . _ + - = ( ), "
     "the first a letter or a digit, the last no space or dot"
 )
-PAGE = "report.html"  # stands beside the folders of the experiments
 
 # Control characters, and those that turn the direction of the text that follows.
 INVISIBLE = r"\p{Cc}\u{202A}-\u{202E}\u{2066}-\u{2069}"
@@ -143,7 +143,7 @@ class Document(BaseModel):
 class ExperimentError(UserError):
     """An experiment that cannot be run; the message names the file and lists every mistake."""
 
-    def __init__(self, file: Path, mistakes: list[Mistake]) -> None:
+    def __init__(self, file: Path | str, mistakes: list[Mistake]) -> None:
         self.file, self.mistakes = file, mistakes
         told = mistakes[:MOST_MISTAKES_TOLD]
         lines = [printable(f"{m.key}: {m.message}" if m.key else m.message) for m in told]
@@ -207,17 +207,26 @@ def load(path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK
     ExperimentError
         With every mistake in the file.
     """
+    return parse(read_text(path), path, pool, seconds)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of an experiment's file.
+
+    Raises
+    ------
+    ExperimentError
+        When it cannot be read.
+    """
     try:
         str(path).encode()  # results name their experiment's file
-        text = _read(path)
+        return _read(path)
     except OSError as error:
         wrong = f"cannot be read: {error.strerror}"
     except UnicodeEncodeError:
         wrong = "is in a folder whose name is not UTF-8"
     except UnicodeDecodeError as error:
         wrong = f"is not UTF-8 text: {error.reason} at byte {error.start}"
-    else:
-        return parse(text, path, pool, seconds)
     raise ExperimentError(path, [Mistake("", wrong)])
 
 

@@ -72,6 +72,20 @@ def runs_of(
             yield Run(run_id, problem, optimizer, rate, seed, role, keeps)
 
 
+class Shard(NamedTuple):
+    """The share `number`, from 1 on, of so many of an experiment's runs.
+
+    Which one a run is in, its identity says: machines that know nothing of each other divide the runs.
+    """
+
+    number: int
+    of: int
+
+    def has(self, run: Run) -> bool:
+        """Return whether a run is in it."""
+        return int(run.run_id, 16) % self.of == self.number - 1
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """How one run ended.

@@ -91,6 +91,7 @@ class Experiment:
     final : what a run ends with, for the statistics: "last", "mean:5" records, or "best_validation".
     equal_within : the share of a loss within which a difference does not matter, for the statistics.
     report : functions of the user's own, "file.py:function", that add blocks to the page.
+    changes : how it differs from its file, as ``--set`` has it: "training.epochs=3".
     """
 
     name: str
@@ -107,6 +108,12 @@ class Experiment:
     final: str = "mean:5"
     equal_within: float = 0.05
     report: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+    @property
+    def argument(self) -> str:
+        """The experiment as commands take it: its file's name, or its path if that is elsewhere."""
+        return self.file.stem if self.file.parent in (FOLDER, SHIPPED) else str(self.file)
 
     def roles(self) -> Iterator[tuple[int, Role]]:
         """Yield every seed with its role."""

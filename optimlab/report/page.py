@@ -24,10 +24,10 @@ from joblib import cpu_count, delayed
 from markupsafe import Markup
 
 from optimlab import statistics
-from optimlab.experiment.load import PAGE
 from optimlab.files import Folder, only_writer
 from optimlab.formatting import join_words
-from optimlab.messages import warn
+from optimlab.hints import PAGE
+from optimlab.messages import heard, warn
 from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report import style as looks
 from optimlab.report.block import Block
@@ -38,6 +38,7 @@ from optimlab.report.figures.static import Drawing, Picture, data_url, picture_f
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.section import Section, write_section
 from optimlab.statistics.contests import comparison_of, problems_of, with_finals_of
+from optimlab.storage.drawn import Drawn, Record
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
 
@@ -80,9 +81,11 @@ def write_report(
     UserError
         If another process writes a report there.
     """
-    tables = [_with_finals(each) for each in read_experiments(results, experiments)]
+    drawn = Drawn(results, experiments)
+    with heard() as left_out:
+        tables = [_with_finals(each) for each in read_experiments(results, experiments)]
     folder = Folder(results)
-    with only_writer(folder):
+    with only_writer(folder), heard() as warnings:
         folder.refuse_link(PAGE)
         for each in tables:
             folder.folder(each.folder.name).folder("figures").refuse_links()
@@ -91,18 +94,108 @@ def write_report(
         missing = looks.missing_letters(styles)
         if missing:
             warn(f"no installed font has {missing}: in figures there are boxes in their place")
-        rows = sum(len(each.traces) for each in tables)
-        jobs = min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER)
-        with nullcontext() if jobs == 1 else Pool(numbered_call, jobs) as pool:
-            reports = _count(tables, styles, pool, follow)
-            pictures = _draw(folder, reports, pool, follow, is_alone=page is not None)
-        sections = [_section(*each) for each in zip(reports, pictures, strict=True)]
-        if page is None:
-            page = results / PAGE
-        else:
-            sections = [replace(section, files=[]) for section in sections]
-        _write(Folder(page.parent), {page.name: render(sections).encode()})
-    return page
+        if page is not None:
+            sections = _draw_sections(folder, tables, styles, None, follow)
+            _write(Folder(page.parent), {page.name: render(sections).encode()})
+            return page
+        folder.remove_temporaries(PAGE)
+        sections = _draw_sections(folder, tables, styles, drawn, follow)
+        content = render(sections).encode()
+        _write(folder, {PAGE: content})
+        if not left_out:  # what is amiss is looked at every time
+            files = {path: digest for section in sections for path, digest in section.files.items()}
+            files[PAGE] = sha256(content).hexdigest()
+            drawn.keep_whole(Record(files, warnings))
+    return results / PAGE
+
+
+def _draw_sections(
+    results: Folder,
+    tables: list[Tables],
+    styles: dict[str, looks.Look],
+    drawn: Drawn | None,
+    follow: Follow,
+) -> list[Record]:
+    """Write the tables and figures of all experiments into their folders; return their sections.
+
+    Parameters
+    ----------
+    results : the folder of results.
+    tables : of each experiment.
+    styles : the look of each optimizer.
+    drawn : what has been drawn before and need not be drawn again; None for sections of a page that
+        holds its pictures and has no links to files.
+    follow : see `write_report`.
+    """
+    names = [each.folder.name for each in tables]
+    own = [repr([(label, styles[label]) for label in _labels(each)]) for each in tables]
+    before = {
+        name: drawn.section(name, look) if drawn else None for name, look in zip(names, own, strict=True)
+    }
+    todo = [each for each in tables if before[each.folder.name] is None]
+    rows = sum(len(each.traces) for each in todo)
+    jobs = min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER)
+    with nullcontext() if jobs == 1 else Pool(numbered_call, jobs) as pool:
+        with heard() as amiss:
+            reports = _count(todo, styles, pool, follow)
+        written = _draw(results, reports, pool, follow)
+    after = {}
+    for report, files in zip(reports, written, strict=True):
+        after[report.tables.folder.name] = _recorded(report, files, is_alone=drawn is None)
+    sections = []
+    for name, look in zip(names, own, strict=True):
+        known = before[name]
+        if known:
+            for text in known.warnings:
+                warn(text)
+        elif drawn and not amiss:
+            drawn.keep_section(after[name], name, look)
+        sections.append(known or after[name])
+        _tidy(results.folder(name), sections[-1])
+    return sections
+
+
+def _tidy(folder: Folder, section: Record) -> None:
+    """Delete what is left of earlier reports: of killed ones, or of optimizers that are gone."""
+    figures = folder.folder("figures")
+    figures.remove_temporaries()
+    for path in section.files:
+        if path.count("/") == 1:
+            folder.remove_temporaries(Path(path).name)
+    for pattern in ("rates-*", "paths-*", "plane.*"):
+        for name in figures.names(pattern):
+            if f"{folder.path.name}/figures/{name}" not in section.files:
+                figures.delete(name)
+
+
+def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Record:
+    """Return the section of an experiment, and what was written for it.
+
+    Parameters
+    ----------
+    report : what is said of it.
+    files : what was written into its folder.
+    is_alone : whether the page holds its pictures, and has no links to files.
+    """
+    name = report.tables.folder.name
+    pictures = {
+        Path(path).stem: picture_file(
+            data_url(content) if is_alone else quote(f"{name}/{path}"), content
+        )
+        for path, content in files.items()
+        if path.endswith(".png")
+    }
+    with heard() as warnings:
+        section = _section(report, pictures)
+    if is_alone:
+        section = replace(section, files=[])
+    digests = {f"{name}/{path}": sha256(content).hexdigest() for path, content in files.items()}
+    return Record(digests, warnings, name, section.title, _html_of(section), section.has_charts)
+
+
+def _html_of(section: Section) -> str:
+    """Return a section of the page, but for its heading; what comes from outside is escaped."""
+    return _environment().get_template("section.html.j2").render(s=section)
 
 
 def report_of(tables: Tables) -> Report:
@@ -178,9 +271,14 @@ def _compare(
 
 
 def _draw(
-    results: Folder, reports: list[Report], pool: Pool | None, follow: Follow, *, is_alone: bool
-) -> list[dict[str, Picture]]:
-    """Write the tables and figures of all experiments into their folders; return the figures of each."""
+    results: Folder, reports: list[Report], pool: Pool | None, follow: Follow
+) -> list[dict[str, bytes]]:
+    """Write the tables and figures of all experiments into their folders.
+
+    Returns
+    -------
+    Of each experiment, the path of each file in its folder → its content.
+    """
     drawings = [report.drawings for report in reports]
     every = [delayed(each.files)() for own in drawings for each in own.values()]
     drawn = iter(follow(in_order(every, pool), total=len(every), description="drawing"))
@@ -193,24 +291,10 @@ def _draw(
         folder = results.folder(report.tables.folder.name)
         figures = folder.folder("figures")
         figures.create()
-        figures.remove_temporaries()
-        numbers = report.numbers.items()
-        _write(folder, {name: write_csv(table) for name, table in numbers})
+        numbers = {name: write_csv(table) for name, table in report.numbers.items()}
+        _write(folder, numbers)
         _write(figures, pictures)
-        for pattern in ("rates-*", "paths-*", "plane.*"):
-            for name in figures.names(pattern):
-                if name not in pictures:  # of an optimizer that is no longer in the experiment
-                    figures.delete(name)
-        address = f"{quote(folder.path.name)}/figures"
-        written.append(
-            {
-                name.removesuffix(".png"): picture_file(
-                    data_url(content) if is_alone else f"{address}/{name}", content
-                )
-                for name, content in pictures.items()
-                if name.endswith(".png")
-            }
-        )
+        written.append(numbers | {f"figures/{name}": content for name, content in pictures.items()})
     return written
 
 
@@ -268,9 +352,8 @@ def _joined(contests: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
 
 
 def _write(folder: Folder, files: dict[str, bytes]) -> None:
-    """Write files; what a process that was killed left of them is tidied up."""
+    """Write files."""
     for name, content in files.items():
-        folder.remove_temporaries(name)
         folder.write(name, content)
 
 
@@ -290,17 +373,8 @@ def _unit(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
     return "nats" if (experiment.get("problem") or {}).get("name") == "digits" else ""  # older results
 
 
-def render(sections: list[Section]) -> str:
-    """Return the page as HTML; everything that comes from outside is escaped."""
-    environment = Environment(
-        loader=PackageLoader("optimlab", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"sortable": _sortable, "packed": _packed, "csp": _csp, "trusted": Markup}
-    environment.filters["unbroken"] = unbroken
+def render(sections: list[Record]) -> str:
+    """Return the page as HTML, of sections that are HTML."""
     own = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
     titles = [section.title for section in sections]
     sections = [
@@ -311,7 +385,23 @@ def render(sections: list[Section]) -> str:
     ]
     library = _library() if any(section.has_charts for section in sections) else ""
     scripts = [script for script in (library, own) if script]
-    return environment.get_template("template.html.j2").render(sections=sections, scripts=scripts)
+    template = _environment().get_template("template.html.j2")
+    return template.render(sections=sections, scripts=scripts)
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates: everything that comes from outside is escaped."""
+    environment = Environment(
+        loader=PackageLoader("optimlab", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"sortable": _sortable, "packed": _packed, "csp": _csp, "trusted": Markup}
+    environment.filters["unbroken"] = unbroken
+    return environment
 
 
 @cache

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich import filesize
 
 from optimlab.errors import UserError
-from optimlab.experiment.load import PAGE
 from optimlab.files import LOCK, EntryError, Folder, only_writer
+from optimlab.hints import PAGE
 from optimlab.storage.store import Store
 
 PAGE_MARK = b'<meta name="generator" content="optimlab">'

@@ -22,7 +22,7 @@ from pydantic_core import to_jsonable_python
 
 from optimlab import hints
 from optimlab.experiment.runs import Cell, Role, Run, runs_of
-from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, ProblemSetting
+from optimlab.experiment.spec import Experiment, ProblemSetting
 from optimlab.experiment.validation import Mistake, validate
 
 MANIFEST = "experiment.json"
@@ -211,7 +211,7 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
         title=experiment.title,
         description=experiment.description,
         file=_relative(experiment.file, folder),
-        command=hints.command("sweep", _argument(experiment), folder.parent),
+        command=hints.command("sweep", experiment.argument, folder.parent, experiment.changes),
         problem=only.problem or None,
         network=only.network,
         steps=only.steps,
@@ -247,11 +247,6 @@ def _about(setting: ProblemSetting) -> AboutProblem:
         loss_unit=problem.loss_unit,
         dtype=np.dtype(problem.dtype).name,  # type: ignore[arg-type]  # one of the two
     )
-
-
-def _argument(experiment: Experiment) -> str:
-    """Return the experiment as commands take it: its name, or its file if that is elsewhere."""
-    return experiment.name if experiment.file.parent in (FOLDER, SHIPPED) else str(experiment.file)
 
 
 def _relative(file: Path, folder: Path) -> str:

@@ -171,7 +171,7 @@ def _made_again(
 ) -> tuple[Manifest, dict[str, bytes]]:
     """Make the tables from the parts, unless those lack runs that the tables had."""
     wrong = [store.folder / name for name in differing(manifest, contents)]
-    count, before = store.count_finished(manifest), manifest.runs_finished or 0
+    count, before = store.count_finished(manifest.runs()), manifest.runs_finished or 0
     if wrong and (count < before or not count):
         raise NothingToReport(
             f"{wrong[0]} is not what was written, and the parts hold {count:,} of its {before:,} runs: "

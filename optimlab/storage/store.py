@@ -243,7 +243,7 @@ class Store:
         if self._parts.exists(self._damaged.path.name):
             self._parts.delete(self._damaged.path.name)
         is_of_before = stale and manifest and manifest.parts == before
-        if manifest and is_of_before and self.count_finished(manifest) == manifest.runs_finished:
+        if manifest and is_of_before and self.count_finished(manifest.runs()) == manifest.runs_finished:
             self._own.write(MANIFEST, manifest.model_copy(update={"parts": self.moment()}).content())
         return [self.parts / name for name in stale] + [self.damaged / name for name in damaged]
 
@@ -295,10 +295,10 @@ class Store:
         others = [place.computed_by for place in places if place.computed_by not in ({}, here)]
         return Counter(map(describe_computing, others))
 
-    def count_finished(self, manifest: Manifest) -> int:
-        """Return how many of the runs that a manifest lists are in the parts."""
+    def count_finished(self, runs: Iterable[Run]) -> int:
+        """Return how many of these runs are in the parts."""
         index = self._index()
-        return sum(run.run_id in index for run in manifest.runs())
+        return sum(run.run_id in index for run in runs)
 
     def write_tables(self, manifest: Manifest) -> Manifest:
         """Make the tables and experiment.json from the parts, and return the latter.

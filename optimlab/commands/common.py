@@ -1,0 +1,173 @@
+"""What commands share: their arguments, where they print, and what errors become."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from optimlab.errors import STOP_SIGNALS, Interrupted, UserError, printable_lines
+
+JOBS_A_CORE = 4
+WITHOUT_END = 10**6  # letters, more than any line has
+
+
+def _results_folder(text: str | Path) -> Path:
+    """Refuse a path that is empty, that Parquet's files cannot have, or that is a file."""
+    path = Path(text)
+    if not str(text):
+        raise typer.BadParameter("the path is empty")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter("the path is not UTF-8") from error
+    with suppress(OSError):  # whoever writes there will say what is wrong
+        if path.exists() and not path.is_dir():
+            raise typer.BadParameter(f"'{path}' is a file")
+    return path
+
+
+def _not_too_many(jobs: int | None) -> int | None:
+    """Refuse more workers than the machine could start."""
+    from joblib import cpu_count
+
+    if jobs and jobs > JOBS_A_CORE * cpu_count():
+        most = f"must be at most {JOBS_A_CORE * cpu_count()}, {JOBS_A_CORE} for each core here"
+        raise typer.BadParameter(f"{most}, got {jobs:,}")
+    return jobs
+
+
+def _known_experiments(incomplete: str) -> list[str]:
+    """Return the names that a shell may complete."""
+    from optimlab.experiment.spec import FOLDER, SHIPPED
+
+    names = {file.stem for folder in (SHIPPED, FOLDER) for file in folder.glob("*.toml")}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+ExperimentName = Annotated[
+    str,
+    typer.Argument(
+        help="A name in experiments/, or a path to a .toml file.", autocompletion=_known_experiments
+    ),
+]
+ResultsFolder = Annotated[
+    Path,
+    typer.Option(
+        "--results", metavar="FOLDER", parser=_results_folder, help="The folder of all results."
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, callback=_not_too_many, help="Worker processes; one per core if left out."),
+]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and warnings.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object; words and progress go to stderr.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the file, such as training.epochs=3; may be repeated. "
+        "The results have a folder of their own.",
+    ),
+]
+
+
+def console(*, markup: bool = False, quiet: bool = False, as_json: bool = False) -> Console:
+    """Return where a command prints words. What is no terminal has no width: nothing is cut or wrapped.
+
+    Parameters
+    ----------
+    markup : whether rich's markup is read.
+    quiet : whether nothing is printed.
+    as_json : whether stdout is for JSON, and words go to stderr.
+    """
+    made = Console(highlight=False, markup=markup, emoji=False, quiet=quiet, stderr=as_json)
+    if not made.is_terminal:
+        made.width = WITHOUT_END
+    return made
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print a JSON object on stdout, in ASCII, which every encoding has."""
+    typer.echo(json.dumps(content, indent=2, allow_nan=False, default=str))
+
+
+def result_names(names: list[str], results: Path) -> list[str]:
+    """Return the names of folders of results, given as names or as files of experiments; each once.
+
+    Raises
+    ------
+    UserError
+        When there are no such results.
+    """
+    found = [Path(name).stem if name.endswith(".toml") else name for name in names]
+    for name in found:
+        is_name = name not in ("", ".", "..") and Path(name).name == name
+        if not is_name or not (results / name).is_dir():
+            known = sorted(path.parent.name for path in results.glob("*/experiment.json"))
+            there = f"; there are: {', '.join(known)}" if known else ""
+            raise UserError(f"{results} has no results of {name!r}{there}")
+    return list(dict.fromkeys(found))
+
+
+def has_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def agreed(question: str, *, on_stderr: bool = False) -> bool:
+    """Ask; whatever does not begin with y is a no, and so is the end of the input."""
+    typer.echo(f"{question} [y/N] ", nl=False, err=on_stderr)
+    return sys.stdin is not None and sys.stdin.readline().lower().startswith("y")
+
+
+@contextmanager
+def user_errors(*, as_json: bool = False) -> Iterator[None]:
+    """Print what the user can put right, without a traceback: exit 2 for a mistake, else 1.
+
+    Ctrl-C gives 130: while the block runs, signals to stop raise `Interrupted`, if none ignores them.
+    Where stdout is for JSON, it has the message, too, under the key "error".
+    """
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    heard = [number for number in STOP_SIGNALS if before[number] is not signal.SIG_IGN]
+    try:
+        for number in heard:
+            signal.signal(number, _interrupt)
+        yield
+    except UserError as error:
+        _tell_error(str(error), as_json=as_json)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        text = f"{error.filename or 'a file'}: {error.strerror or error}"
+        _tell_error(text, as_json=as_json)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        _tell_error("interrupted", as_json=as_json)
+        raise typer.Exit(130) from None
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+def _tell_error(text: str, *, as_json: bool) -> None:
+    typer.echo(f"optimlab: {printable_lines(text)}", err=True)
+    if as_json:
+        print_json({"error": text})

@@ -1,0 +1,51 @@
+"""`optimlab plots`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optimlab.commands import common
+from optimlab.errors import UserError
+from optimlab.hints import PAGE, RESULTS
+from optimlab.messages import warn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def plots(
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Which experiments the page shows; all if left out.")
+    ] = None,
+    quiet: common.Quiet = False,
+    results: common.ResultsFolder = RESULTS,
+) -> None:
+    """Draw the figures that are not up to date, and write report.html, from finished tables."""
+    from optimlab.storage.drawn import Drawn
+
+    console = common.console(quiet=quiet)
+    with common.user_errors():
+        names = common.result_names(experiments, results) if experiments else None
+        known = Drawn(results, names).whole()
+        if known:
+            for text in known.warnings:
+                warn(text)
+            page = results / PAGE
+        else:
+            page = _draw(console, results, names)
+    console.print(f"Open {page}{' (nothing has changed)' if known else ''}", soft_wrap=True)
+
+
+def _draw(console: Console, results: Path, names: list[str] | None) -> Path:
+    """Draw what has changed, and return the path of the page."""
+    if sys.flags.optimize > 1:
+        raise UserError("plots needs docstrings, for Altair: leave out -OO and PYTHONOPTIMIZE=2")
+    from optimlab.progress import drawing_bar
+    from optimlab.report.page import write_report
+
+    with drawing_bar(console) as bar:
+        return write_report(results, names, follow=bar.track)

@@ -1,0 +1,126 @@
+"""Changes of an experiment's file from the command line: ``--set training.epochs=3``.
+
+A changed experiment is an experiment of its own, with its own name and so its own folder of results:
+neither its runs nor its tables take the place of those of the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from optimlab.errors import UserError, printable
+from optimlab.experiment.identity import digest
+from optimlab.experiment.load import LEGAL_NAME, ExperimentError, find, load, parse, read_text
+from optimlab.experiment.spec import Experiment
+from optimlab.formatting import toml_document, toml_key, toml_value
+
+Key = tuple[str, ...]
+
+
+def load_changed(name: str, changes: Sequence[str]) -> Experiment:
+    """Load an experiment, some keys of its file changed.
+
+    Parameters
+    ----------
+    name : of the experiment, or its file.
+    changes : "KEY=VALUE" each: a dotted key and a value as TOML has them; of two with one key, the
+        later counts.
+
+    Raises
+    ------
+    UserError
+        When a change is none; when the changed experiment has mistakes, the message says which
+        changes it had.
+    """
+    path = find(name)
+    read = dict(map(_read_change, changes))
+    wanted = {key: read[key] for key in sorted(read)}
+    if not wanted:
+        return load(path)
+    text = read_text(path)
+    told = tuple(f"{_dotted(key)}={toml_value(value)}" for key, value in wanted.items())
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        return parse(text, path)  # which says what is wrong
+    for key, value in wanted.items():
+        _put(document, key, value)
+    try:
+        checked = parse(toml_document(document), path)
+    except ExperimentError as error:
+        where = f"{path} with {' '.join(f'--set {change}' for change in told)}"
+        raise ExperimentError(where, error.mistakes) from None
+    title = f"{checked.title} ({', '.join(change.replace('=', ' = ', 1) for change in told)})"
+    return replace(checked, name=_name(path, wanted), title=printable(title, 200), changes=told)
+
+
+def _read_change(change: str) -> tuple[Key, Any]:
+    """Return key and value of a change."""
+    for place in (place for place, letter in enumerate(change) if letter == "="):
+        key = _read_key(change[:place])
+        if key:
+            return key, _read_value(change, change[place + 1 :])
+    example = "a key and a value as a TOML file has them, such as training.epochs=3"
+    raise UserError(f"--set {change}: must be {example}")
+
+
+def _read_key(text: str) -> Key:
+    """Return the parts of a dotted key; () where it is none."""
+    try:
+        node: Any = tomllib.loads(f"{text} = 0") if "\n" not in text else 0
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return ()
+    parts = []
+    while isinstance(node, dict) and len(node) == 1:
+        ((part, node),) = node.items()
+        parts.append(part)
+    return tuple(parts) if node == 0 else ()
+
+
+def _read_value(change: str, text: str) -> Any:
+    try:
+        document = tomllib.loads(f"value = {text}") if "\n" not in text else {}
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        document = {}
+    if document.keys() != {"value"}:
+        hint = "texts are in quotes, which a shell takes away: --set 'problem.data=\"wine\"'"
+        raise UserError(f"--set {change}: {text.strip() or 'nothing'} is no value of TOML; {hint}")
+    return document["value"]
+
+
+def _put(document: dict[str, Any], key: Key, value: Any) -> None:
+    """Give a key of a document a value; tables on the way are made where they are missing."""
+    table = document
+    for place, part in enumerate(key[:-1], start=1):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UserError(f"--set {_dotted(key)}: {_dotted(key[:place])} is no table in the file")
+    table[key[-1]] = value
+
+
+def _name(path: Path, changes: dict[Key, Any]) -> str:
+    """Return the name of the changed experiment: it says what has changed, or has a digest of that."""
+    words = [f"{_dotted(key)}={_word(value)}" for key, value in changes.items()]
+    name = "+".join([path.stem, *words])
+    if LEGAL_NAME.fullmatch(name):
+        return name
+    told = digest(repr(list(changes.items())))[:8]
+    return f"{path.stem[:50]}+{told}"
+
+
+def _word(value: Any) -> str:
+    """Return a value as a part of a name; a text has its quotes only where it reads as another value."""
+    if isinstance(value, str):
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
+            return value
+    return toml_value(value)
+
+
+def _dotted(key: Key) -> str:
+    return ".".join(map(toml_key, key))

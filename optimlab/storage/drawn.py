@@ -1,0 +1,182 @@
+"""What has been drawn before: `plots` draws an experiment again only where something has changed.
+
+A record says what was made of an experiment, or of all, and which files came of it. Its key is a digest
+of all that decides them: tables, settings, code, versions. Records are in the user's cache folder and
+not among the results, which may come from a stranger: no HTML is taken from there into the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from optimlab import hints
+from optimlab.errors import UserError
+from optimlab.files import EntryError, Folder
+
+INPUTS = ("experiment.json", "runs.csv", "traces.parquet", "params.parquet", "surface.parquet")
+PACKAGE = Path(__file__).parents[1]
+MOST_RECORDS = 100
+LARGEST_RECORD = 100_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was drawn.
+
+    Attributes
+    ----------
+    files : the files that came of it, by their paths below the results → a digest of their content.
+    warnings : what was said meanwhile; it is said again where nothing is drawn.
+    name, title, html, has_charts : of the section of the page of one experiment.
+    """
+
+    files: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+    name: str = ""
+    title: str = ""
+    html: str = ""
+    has_charts: bool = False
+
+    def holds(self, results: Path) -> bool:
+        """Return whether the files are all there, as they were written."""
+        return all(_digest_of(results, Path(path)) == digest for path, digest in self.files.items())
+
+
+class Drawn:
+    """What has been drawn of a folder of results, and the keys of what it holds now.
+
+    Parameters
+    ----------
+    results : the folder of results.
+    experiments : those of the page; None for all.
+    """
+
+    def __init__(self, results: Path, experiments: list[str] | None = None) -> None:
+        self.results = results
+        self.keys: dict[str, str] = {}
+        self.page = ""
+        with suppress(OSError, EntryError):
+            names = experiments or _entries(results)
+            self.keys = {name: key for name in names if (key := _key(results, name))}
+            if len(self.keys) == len(names):
+                which = "named" if experiments else "all"
+                self.page = _digest(which, *(f"{name} {key}" for name, key in self.keys.items()))
+
+    def whole(self) -> Record | None:
+        """Return the record of the page and all its figures; None where something has to be drawn."""
+        return self._found(self.page)
+
+    def section(self, name: str, *others: str) -> Record | None:
+        """Return the record of an experiment, if it was drawn with the same `others`; or None."""
+        return self._found(self._section(name, others))
+
+    def keep_whole(self, record: Record) -> None:
+        """Keep the record of the page."""
+        _keep(self.page, record)
+
+    def keep_section(self, record: Record, name: str, *others: str) -> None:
+        """Keep the record of an experiment; `others` decide of it, beside what the folder holds."""
+        _keep(self._section(name, others), record)
+
+    def _section(self, name: str, others: Iterable[str]) -> str:
+        return _digest(self.keys[name], *others) if name in self.keys else ""
+
+    def _found(self, key: str) -> Record | None:
+        """Return the record of a key, if the files are still those that it names."""
+        folder = _cache()
+        if not key or folder is None:
+            return None
+        try:
+            content = Folder(folder).read(f"{key}.json", LARGEST_RECORD)
+            record = Record(**json.loads(content))
+            return record if record.holds(self.results) else None
+        except (OSError, EntryError, ValueError, TypeError, AttributeError):
+            return None
+
+
+def _keep(key: str, record: Record) -> None:
+    """Write a record; where that cannot be, things are drawn again next time."""
+    path = _cache()
+    if not key or path is None:
+        return
+    folder = Folder(path)
+    with suppress(OSError, EntryError):
+        folder.create()
+        folder.write(f"{key}.json", json.dumps(asdict(record)).encode())
+        oldest_first = sorted(path.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+        for file in oldest_first[:-MOST_RECORDS]:
+            folder.delete(file.name)
+
+
+def _cache() -> Path | None:
+    """Return the folder of the records; None for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optimlab"
+    except RuntimeError:
+        return None
+
+
+def _entries(results: Path) -> list[str]:
+    """Return the names of what may be results."""
+    folder = Folder(results)
+    return [name for name in folder.names() if not name.startswith(".") and (results / name).is_dir()]
+
+
+def _key(results: Path, name: str) -> str:
+    """Return a digest of all that decides what is drawn of a folder; "" where that is not known."""
+    if (results / name).is_symlink():  # it is left out of the page
+        return _digest("link", *(each for each in INPUTS if (results / name / each).exists()))
+    folder = Folder(results).folder(name)
+    contents = {each: folder.read(each) for each in INPUTS if folder.exists(each)}
+    parts = folder.folder("parts").names() if folder.exists("parts") else []
+    try:
+        own = _code_of_blocks(results / name, contents.get("experiment.json", b"{}"))
+    except (ImportError, OSError, SyntaxError, UserError, ValueError, TypeError, AttributeError):
+        return ""
+    digests = [f"{each} {sha256(content).hexdigest()}" for each, content in contents.items()]
+    commands = hints.command("sweep", name, results), hints.command("plots", results=results)
+    return _digest(name, *digests, *parts, *own, *commands, _code())
+
+
+def _code_of_blocks(folder: Path, manifest: bytes) -> list[str]:
+    """Return digests of the user's own functions that add blocks to the page."""
+    about = json.loads(manifest)
+    names = about.get("report") or []
+    if not names:
+        return []
+    from optimlab.experiment.registry import plugin_code
+
+    place = (folder / about["file"]).resolve().parent
+    return [f"{name} {plugin_code(name, place).digest()}" for name in names]
+
+
+@cache
+def _code() -> str:
+    """Return a digest of optimlab's sources, and of the names and versions of what is installed."""
+    files = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".j2", ".css", ".js")]
+    sources = [f"{path} {sha256(path.read_bytes()).hexdigest()}" for path in files]
+    installed = {info.name for place in sys.path for info in Path(place).glob("*.dist-info")}
+    return _digest(sys.version, *sources, *sorted(installed))
+
+
+def _digest_of(results: Path, path: Path) -> str:
+    """Return the digest of a file below the results; "" where there is none."""
+    folder = Folder(results)
+    for name in path.parts[:-1]:
+        folder = folder.folder(name)
+    try:
+        return sha256(folder.read(path.name)).hexdigest()
+    except (OSError, EntryError):
+        return ""
+
+
+def _digest(*parts: str) -> str:
+    return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,150 @@
+"""What has been drawn: a second `plots` draws only what has changed."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sweeping import document, run, tiny
+from test_charts import blank_pictures
+from test_cli import call
+
+from optimlab.report import page
+from optimlab.storage import drawn
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    for name in ("first", "second"):
+        run(tiny(folder, document(top=f"learning_rates = [0.1]\ndescription = '{name}'"), name), folder)
+    return folder
+
+
+@pytest.fixture
+def results(swept, tmp_path, monkeypatch):
+    """Results of two experiments, drawn; pictures are blank."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    blank_pictures(monkeypatch)
+    for name in ("first", "second"):
+        shutil.copytree(swept / name, tmp_path / "results" / name)
+    page.write_report(tmp_path / "results")
+    return tmp_path / "results"
+
+
+def state(results):
+    return {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
+
+
+def counted(monkeypatch):
+    """Return the list of the experiments that are counted from now on."""
+    names, count = [], page._count
+
+    def counting(tables, *others):
+        names.extend(each.folder.name for each in tables)
+        return count(tables, *others)
+
+    monkeypatch.setattr(page, "_count", counting)
+    return names
+
+
+def test_where_nothing_has_changed_nothing_is_touched_and_warnings_are_repeated(results):
+    before = state(results)
+    again = call("plots", "--results", results)
+    assert again.stdout == f"Open {results}/report.html (nothing has changed)\n"
+    assert state(results) == before
+    (results / "left.csv").touch()  # no result
+    assert "nothing has changed" in call("plots", "--results", results).stdout
+
+
+def test_warnings_are_repeated(swept, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    blank_pictures(monkeypatch)
+    run(tiny(tmp_path, name="edge"), tmp_path / "results")
+    told = [call("plots", "--results", tmp_path / "results").stderr for _ in range(2)]
+    assert told[0] == told[1]
+    assert "at the end of the grid" in told[0]
+
+
+GONE = ["report.html", "first/figures/traces.png", "first/summary.csv"]
+
+
+@pytest.mark.parametrize("name", GONE)
+@pytest.mark.parametrize("how", ["deleted", "cut short"])
+def test_what_is_gone_or_cut_short_is_made_again(results, monkeypatch, name, how):
+    file = results / name
+    content, names = file.read_bytes(), counted(monkeypatch)
+    file.unlink() if how == "deleted" else file.write_bytes(content[:-1])
+    assert call("plots", "--results", results).stdout == f"Open {results}/report.html\n"
+    assert file.read_bytes() == content
+    assert names == ([] if name == "report.html" else ["first"])
+
+
+def test_an_experiment_that_has_changed_is_drawn_alone(results, monkeypatch):
+    names, untouched = counted(monkeypatch), state(results / "second")
+    about = json.loads((results / "first/experiment.json").read_text())
+    (results / "first/experiment.json").write_text(json.dumps(about | {"title": "New"}))
+    assert call("plots", "--results", results).exit_code == 0
+    assert names == ["first"]
+    assert state(results / "second") == untouched
+    html = (results / "report.html").read_text()
+    assert ">New<" in html
+    assert ">Tiny<" in html
+
+
+def test_other_code_other_libraries_and_other_looks_draw_again(results, monkeypatch):
+    names = counted(monkeypatch)
+    monkeypatch.setattr(drawn, "_code", lambda: "of another version")
+    page.write_report(results)
+    assert names == ["first", "second"]
+    shutil.rmtree(results / "first")
+    monkeypatch.setattr(page, "_labels", lambda tables: ["SGD", "Gone"])
+    page.write_report(results)
+    assert names == ["first", "second", "second"]
+
+
+def test_the_page_shows_the_experiments_that_are_named(results, monkeypatch):
+    names = counted(monkeypatch)
+    assert call("plots", "second", "second", "--results", results).exit_code == 0
+    html = (results / "report.html").read_text()
+    assert names == []
+    assert ('id="second"' in html, 'id="first"' in html) == (True, False)
+    refused = call("plots", "thrid", "--results", results)
+    assert refused.exit_code == 2
+    assert "has no results of 'thrid'; there are: first, second" in refused.stderr
+    for name in ("", "..", "first/../second"):
+        assert call("plots", name, "--results", results).exit_code == 2
+
+
+def test_records_that_are_garbled_or_cannot_be_kept_are_no_matter(results, tmp_path, monkeypatch):
+    for file in (tmp_path / "cache/optimlab").iterdir():
+        file.write_text('["nonsense"]')
+    before = (results / "report.html").read_bytes()
+    assert call("plots", "--results", results).stdout == f"Open {results}/report.html\n"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(results / "report.html"))  # no folder can be there
+    assert call("plots", "--results", results).stdout == f"Open {results}/report.html\n"
+    assert (results / "report.html").read_bytes() == before
+
+
+def test_what_is_left_out_is_looked_at_every_time(results):
+    (results / "bad").mkdir()
+    (results / "bad/runs.csv").write_text("nonsense")
+    for _ in range(2):
+        done = call("plots", "--results", results)
+        assert "left out: cannot read" in done.stderr
+        assert "nothing has changed" not in done.stdout
+
+
+def test_looking_whether_something_has_changed_imports_no_library_of_plots(results):
+    code = (
+        "import sys; from pathlib import Path; from optimlab.storage.drawn import Drawn;"
+        "assert Drawn(Path(sys.argv[1])).whole();"
+        "print(sorted({'numpy', 'pandas', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, results], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
