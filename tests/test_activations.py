@@ -7,7 +7,6 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.parameters import Workspace
 
 # Value and slope, in another form than the code's.
 FORMULAS = {
@@ -27,9 +26,9 @@ DTYPES = ["float32", "float64"]
 
 def value_and_slope(name, x):
     """Return f(x) and f'(x) of a fresh activation, and leave x alone."""
-    activation, workspace = ACTIVATIONS[name](), Workspace(x.dtype)
-    value = activation.forward(x.copy(), workspace).copy()
-    return value, activation.backward(np.ones_like(x), workspace)
+    value, slope = x.copy().reshape(len(x), -1), np.empty((len(x), x[0].size), x.dtype)
+    ACTIVATIONS[name](value, slope)
+    return value.reshape(x.shape), slope.reshape(x.shape)
 
 
 def test_every_activation_is_tested():
@@ -79,6 +78,7 @@ def test_at_zero(name, value, slope):
         ("tanh", np.inf, 1, 0),
         ("relu", -1e3, 0, 0),
         ("relu", 1e3, 1e3, 1),
+        ("relu", -np.inf, 0, 0),
         ("relu", np.inf, np.inf, 1),
         ("leaky_relu", -1e3, -200, 0.2),
         ("leaky_relu", 1e3, 1e3, 1),
@@ -118,19 +118,9 @@ def test_nan_stays_nan(name):
 def test_the_slope_is_the_derivative(name):
     rng = np.random.default_rng(1)
     x, weights = rng.normal(0, 2, (3, 4, 50)), rng.normal(size=(3, 4, 50))
-    activation, workspace = ACTIVATIONS[name](), Workspace(np.dtype(float))
 
     def objective(x):
-        return (weights * activation.forward(x.copy(), workspace)).sum(axis=(1, 2))
+        return (weights * value_and_slope(name, x)[0]).sum(axis=(1, 2))
 
-    objective(x)
-    gradient = activation.backward(weights.copy(), workspace)
+    gradient = weights * value_and_slope(name, x)[1]
     assert (directional_error(objective, gradient, x, rng) <= 1e-6).all()
-
-
-@pytest.mark.parametrize("name", FORMULAS)
-def test_both_ways_overwrite_what_they_are_given(name):
-    activation, workspace = ACTIVATIONS[name](), Workspace(np.dtype(float))
-    x, gradient = np.ones((2, 3, 4)), np.ones((2, 3, 4))
-    assert activation.forward(x, workspace) is x
-    assert activation.backward(gradient, workspace) is gradient

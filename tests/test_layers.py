@@ -11,8 +11,6 @@ from optimlab.nn.layers import (
     Dense,
     Dropout,
     LayerNorm,
-    dot_over_batch,
-    sum_over_batch,
 )
 from optimlab.nn.parameters import Layout
 
@@ -179,24 +177,6 @@ def test_each_stack_has_averages_of_its_own():
     assert np.array_equal(mean, np.zeros((2, INPUTS)))
     assert np.array_equal(variance, np.ones((2, INPUTS)))
     assert np.array_equal(first.statistics(), before)
-
-
-@pytest.mark.parametrize("batch", [1, 7, 64, 1200])
-def test_sum_over_batch(batch):
-    x = np.random.default_rng(0).normal(size=(RUNS, INPUTS, batch))
-    np.testing.assert_allclose(sum_over_batch(x), x.sum(axis=-1), rtol=1e-11, atol=1e-13)
-    assert sum_over_batch(x.astype("float32")).dtype == np.float32
-
-
-@pytest.mark.parametrize("batch", [1, 7, 64, 1200])
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)], ids=["runs", "batch", "features"])
-def test_dot_over_batch_whatever_is_outermost_in_memory(order, batch):
-    rng = np.random.default_rng(0)
-    shape = np.array([RUNS, INPUTS, batch])[list(order)]
-    x, y = (rng.normal(size=shape).transpose(np.argsort(order)) for _ in range(2))
-    assert x.shape == (RUNS, INPUTS, batch)
-    expected = [[np.dot(x[r, f], y[r, f]) for f in range(INPUTS)] for r in range(RUNS)]
-    np.testing.assert_allclose(dot_over_batch(x, y), expected, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", LAYERS)

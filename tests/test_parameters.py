@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimlab.nn.parameters import Layout, Workspace, ones
+from optimlab.nn.parameters import Layout, Workspace
 
 SHAPES = st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), max_size=6).map(
     lambda shapes: {f"parameter{number}": shape for number, shape in enumerate(shapes)}
@@ -39,13 +39,6 @@ def test_a_layout_outlives_a_change_of_its_shapes():
     assert list(layout.views(np.zeros((1, 6)))) == ["weight"]
 
 
-def test_the_shared_ones_cannot_be_changed():
-    vector = ones(3, np.dtype("float32"))
-    assert (vector.tolist(), vector.dtype) == ([1, 1, 1], np.float32)
-    with pytest.raises(ValueError, match="read-only"):
-        vector[0] = 2
-
-
 def test_a_workspace_gives_an_array_again_by_name_and_shape():
     workspace = Workspace(np.dtype("float32"))
     array = workspace.array("y", (2, 3))
@@ -57,19 +50,3 @@ def test_a_workspace_gives_an_array_again_by_name_and_shape():
     workspace.clear()
     assert workspace.array("y", (2, 3)) is not array
     assert (array == 4).all()
-
-
-@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
-def test_a_workspace_s_array_lies_in_memory_like_another(axes):
-    workspace = Workspace(np.dtype("float32"))
-    back = np.argsort(axes)
-    other = np.empty(np.array([3, 4, 5])[list(axes)]).transpose(back)
-    array = workspace.like("y", other)
-    assert (array.shape, array.dtype) == ((3, 4, 5), np.float32)
-    assert array.transpose(axes).flags.c_contiguous
-    assert workspace.like("y", other) is array
-    wider = workspace.like("y", other, (3, 9, 5))
-    assert wider.shape == (3, 9, 5)
-    assert wider.transpose(axes).flags.c_contiguous
-    workspace.clear()
-    assert workspace.like("y", other) is not array

@@ -1,170 +1,116 @@
 """Activations: sigmoid, tanh, ReLU, leaky ReLU, ELU, GELU and softplus, each with its slope.
 
-`forward` overwrites its input x with y = f(x); `backward` overwrites dL/dy with dL/dx. What the slope
-needs is kept in between, so one object serves one place in one network.
+Each is a loop over the numbers of each run, (R, features · samples). It overwrites x with y = f(x), and
+writes f'(x) to `slope`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import numpy as np
 
-from optimlab.nn.parameters import Workspace
-
-Array = np.ndarray
+from optimlab.nn.compiled import Compiled, compiled, exp, expm1
 
 
-class Activation(Protocol):
-    """What a network asks of an activation."""
+@compiled
+def sigmoid(x, slope):  # type: ignore[no-untyped-def]
+    """1 / (1 + e⁻ˣ), with slope y (1 − y); for x < 0 as eˣ / (1 + eˣ), which does not overflow."""
+    one = x.dtype.type(1)
+    for run in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            power = exp(-abs(x[run, i]))
+            y = (power if x[run, i] < 0 else one) / (one + power)
+            x[run, i] = y
+            slope[run, i] = y * (one - y)
 
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        """Return f(x), in the memory of `x`."""
 
-    def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        """Return `gradient` · f'(x), in the memory of `gradient`."""
+@compiled
+def tanh(x, slope):  # type: ignore[no-untyped-def]
+    """tanh x, with slope 1 − y².
 
-
-class Sigmoid:
-    """1 / (1 + e⁻ˣ), with slope y (1 − y).
-
-    Computed as (1 + tanh(x/2)) / 2: the same function, without an overflow for x far below zero.
+    For t = 1 − e^−2|x| it is t / (2 − t), near zero; far from there 1 − 2 e^−2|x| / (2 − t).
     """
-
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        x *= 0.5
-        np.tanh(x, out=x)
-        x += 1
-        x *= 0.5
-        self.y = x
-        return self.y
-
-    def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        slope = np.subtract(1, self.y, out=workspace.like("slope", self.y))
-        slope *= self.y
-        gradient *= slope
-        return gradient
+    one, two = x.dtype.type(1), x.dtype.type(2)
+    for run in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            t = -expm1(-two * abs(x[run, i]))
+            is_near = t < 0.7
+            share = (t if is_near else two * (one - t)) / (two - t)
+            size = share if is_near else one - share
+            y = -size if x[run, i] < 0 else size
+            x[run, i] = y
+            slope[run, i] = one - y * y
 
 
-class Tanh:
-    """tanh x, with slope 1 − y²."""
-
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        self.y = np.tanh(x, out=x)
-        return self.y
-
-    def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        slope = np.multiply(self.y, self.y, out=workspace.like("slope", self.y))
-        np.subtract(1, slope, out=slope)
-        gradient *= slope
-        return gradient
-
-
-class ReLU:
+@compiled
+def relu(x, slope):  # type: ignore[no-untyped-def]
     """max(x, 0), with slope 1 for x ≥ 0 (at zero, too) and else 0."""
-
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        # A 0/1 mask in the dtype of x: times such a mask is faster than np.maximum, both ways.
-        self.slope = np.greater_equal(x, 0, out=workspace.like("slope", x))
-        x *= self.slope
-        return x
-
-    def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        gradient *= self.slope
-        return gradient
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for run in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            is_below = x[run, i] < 0
+            slope[run, i] = zero if is_below else one
+            x[run, i] = zero if is_below else x[run, i]
 
 
-class LeakyReLU:
+@compiled
+def leaky_relu(x, slope):  # type: ignore[no-untyped-def]
     """x for x ≥ 0 and else αx, with slope 1 or α; α = 0.2."""
-
-    alpha = 0.2
-
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        self.slope = np.greater_equal(x, 0, out=workspace.like("slope", x))
-        self.slope *= 1 - self.alpha
-        self.slope += self.alpha
-        x *= self.slope
-        return x
-
-    def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        gradient *= self.slope
-        return gradient
+    one, alpha = x.dtype.type(1), x.dtype.type(0.2)
+    for run in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            factor = alpha if x[run, i] < 0 else one
+            slope[run, i] = factor
+            x[run, i] *= factor
 
 
-class ELU:
+@compiled
+def elu(x, slope):  # type: ignore[no-untyped-def]
     """x for x ≥ 0 and else α (eˣ − 1), with slope 1 or y + α; α = 0.1."""
-
-    alpha = 0.1
-
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        below = np.minimum(x, 0, out=workspace.like("below", x))
-        np.expm1(below, out=below)
-        below *= self.alpha
-        np.maximum(x, 0, out=x)
-        x += below
-        self.below = below
-        self.is_positive = x >= 0
-        return x
-
-    def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        self.below += self.alpha
-        np.copyto(self.below, 1, where=self.is_positive)
-        gradient *= self.below
-        return gradient
+    one, alpha = x.dtype.type(1), x.dtype.type(0.1)
+    for run in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            is_above = x[run, i] >= 0
+            y = x[run, i] if is_above else alpha * expm1(x[run, i])
+            slope[run, i] = one if is_above else y + alpha
+            x[run, i] = y
 
 
-class GELU:
+@compiled
+def gelu(x, slope):  # type: ignore[no-untyped-def]
     """x Φ(x), with Φ the normal distribution, and slope Φ(x) + x φ(x).
 
     References
     ----------
     Hendrycks & Gimpel (2016), Gaussian error linear units, equation 1, without approximation.
     """
-
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        from scipy.special import ndtr  # slow to import
-
-        share = ndtr(x, out=workspace.like("share", x))
-        density = np.multiply(x, x, out=workspace.like("density", x))
-        density *= -0.5
-        np.exp(density, out=density)
-        density *= 1 / math.sqrt(2 * math.pi)
-        density *= x
-        density += share
-        self.slope = density
-        x *= share
-        return x
-
-    def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        gradient *= self.slope
-        return gradient
+    for run in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            number = np.float64(x[run, i])
+            share = math.erfc(-number / math.sqrt(2)) / 2
+            density = math.exp(-number * number / 2) / math.sqrt(2 * math.pi)
+            slope[run, i] = share + number * density
+            x[run, i] = number * share
 
 
-class Softplus:
+@compiled
+def softplus(x, slope):  # type: ignore[no-untyped-def]
     """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|), with slope 1 / (1 + e⁻ˣ) = 1 − e⁻ʸ."""
-
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        rest = np.abs(x, out=workspace.like("rest", x))
-        np.exp(np.negative(rest, out=rest), out=rest)
-        np.maximum(x, 0, out=x)
-        x += np.log1p(rest, out=rest)
-        self.y = x
-        return self.y
-
-    def backward(self, gradient: Array, workspace: Workspace) -> Array:
-        slope = np.negative(self.y, out=workspace.like("slope", self.y))
-        np.expm1(slope, out=slope)
-        gradient *= np.negative(slope, out=slope)
-        return gradient
+    zero = x.dtype.type(0)
+    for run in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            y = (zero if x[run, i] < 0 else x[run, i]) + math.log1p(exp(-abs(x[run, i])))
+            x[run, i] = y
+            slope[run, i] = -expm1(-y)
 
 
-ACTIVATIONS: dict[str, type[Activation]] = {
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-    "relu": ReLU,
-    "leaky_relu": LeakyReLU,
-    "elu": ELU,
-    "gelu": GELU,
-    "softplus": Softplus,
+ACTIVATIONS: dict[str, Compiled] = {
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "gelu": gelu,
+    "softplus": softplus,
 }

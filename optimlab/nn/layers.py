@@ -6,9 +6,8 @@ array of the same layout. `forward` keeps what `backward` needs, and both may ov
 given, because between them the layers pass on one array rather than copy it. What outlives a step is not
 kept in the layer: it is the state that `begin` returns, one entry per run, and belongs to a stack.
 
-In which order the three axes lie in memory changes the speed and no number. An input that lies sample by
-sample, (batch, R, features), makes all that follows lie so: then a number per feature, (R, features),
-meets long rows of memory where a batch is small. Any other input makes it lie run by run.
+The formulas are the loops, each before its layer. They read parameters that are (R, features) in memory:
+so one program serves a stack of any size.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy as np
 from annotated_types import Gt, Le, Lt
 
 from optimlab.nn.activations import ACTIVATIONS
+from optimlab.nn.compiled import compiled
 from optimlab.nn.parameters import Workspace
 
 Array = np.ndarray
@@ -77,16 +77,24 @@ INITIALIZATIONS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
 }
 
 
-def sum_over_batch(x: Array, out: Array | None = None) -> Array:
-    """Return the sum over the last axis."""
-    return np.einsum("rfb->rf", x, out=out)
+@compiled
+def add_bias(y, bias):  # type: ignore[no-untyped-def]
+    """y ← y + b."""
+    for run in range(y.shape[0]):
+        for feature in range(y.shape[1]):
+            for sample in range(y.shape[2]):
+                y[run, feature, sample] += bias[run, feature]
 
 
-def dot_over_batch(x: Array, y: Array, out: Array | None = None) -> Array:
-    """Return the sum of x y over the last axis, in one pass over both."""
-    if x.strides[-1] == x.itemsize:
-        return np.vecdot(x, y, out=out)
-    return np.einsum("rfb,rfb->rf", x, y, out=out)
+@compiled
+def sum_over_batch(d, by_bias):  # type: ignore[no-untyped-def]
+    """db ← Σ d."""
+    for run in range(d.shape[0]):
+        for feature in range(d.shape[1]):
+            total = d.dtype.type(0)
+            for sample in range(d.shape[2]):
+                total += d[run, feature, sample]
+            by_bias[run, feature] = total
 
 
 class Dense:
@@ -100,8 +108,6 @@ class Dense:
     inputs, outputs : the number of features before and after.
     bias : whether there is a b.
     dtype : of all arrays.
-    features_first : whether y has its features outermost in memory, for what goes feature by feature,
-        as softmax does.
     initialization : of the weights, a key of `INITIALIZATIONS`. The bias starts at 0.
     """
 
@@ -112,11 +118,10 @@ class Dense:
         outputs: int,
         bias: bool,
         dtype: np.dtype,
-        features_first: bool = False,
         initialization: str = "uniform",
     ) -> None:
         self.name, self.inputs, self.outputs, self.dtype = name, inputs, outputs, dtype
-        self.features_first, self.initialization = features_first, initialization
+        self.initialization = initialization
         self.weight, self.bias = f"{name}.weight", f"{name}.bias"
         self.shapes: dict[str, tuple[int, ...]] = {self.weight: (inputs, outputs)}
         if bias:
@@ -132,32 +137,26 @@ class Dense:
         self.workspace.clear()
 
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
-        weight = params[self.weight]
-        self.x = x
-        runs, samples = len(weight), x.shape[-1]
-        if samples > 1 and self.features_first:
-            y = self.workspace.array("y", (self.outputs, runs, samples)).transpose(1, 0, 2)
-        elif samples > 1 and x.strides[-1] == max(x.strides):  # sample by sample, as x
-            y = self.workspace.array("y", (samples, runs, self.outputs)).transpose(1, 2, 0)
-        else:
-            y = self.workspace.array("y", (runs, self.outputs, samples))
+        self.x, weight = x, params[self.weight]
+        y = self.workspace.array("y", (len(weight), self.outputs, x.shape[-1]))
         np.matmul(weight.mT, x, out=y)
         if self.bias in params:
-            y += np.ascontiguousarray(params[self.bias])[..., None]
+            add_bias(y, np.ascontiguousarray(params[self.bias]))
         return y
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         self.parameter_gradients(gradients, gradient)
         weight = params[self.weight]
-        like = self.x if self.x.ndim == 3 else gradient
-        shape = (len(weight), self.inputs, gradient.shape[-1])
-        return np.matmul(weight, gradient, out=self.workspace.like("dx", like, shape))
+        dx = self.workspace.array("dx", (len(weight), self.inputs, gradient.shape[-1]))
+        return np.matmul(weight, gradient, out=dx)
 
     def parameter_gradients(self, gradients: Views, gradient: Array) -> None:
         """Write dW and db only: the first layer of a network is not asked for dx."""
         np.matmul(self.x, gradient.mT, out=gradients[self.weight])
         if self.bias in gradients:
-            gradients[self.bias][...] = sum_over_batch(gradient)
+            by_bias = self.workspace.array("by_bias", gradient.shape[:2])
+            sum_over_batch(np.ascontiguousarray(gradient), by_bias)
+            gradients[self.bias][...] = by_bias
 
 
 @dataclass
@@ -189,6 +188,45 @@ class RunningAverages:
         if self.steps == 0:
             return np.stack([self.sums[0], np.ones_like(self.sums[1])])
         return self.sums / (1 - self.momentum**self.steps)
+
+
+@compiled
+def batch_normalized(x, gamma, beta, eps, y, mean, variance):  # type: ignore[no-untyped-def]
+    """y ← γ (x − μ) / √(σ² + ε) + β, with μ = Σ x / N and σ² = Σ (x − μ)² / N, both kept."""
+    zero, count = x.dtype.type(0), x.dtype.type(x.shape[2])
+    for run in range(x.shape[0]):
+        for feature in range(x.shape[1]):
+            total, squares = zero, zero
+            for sample in range(x.shape[2]):
+                total += x[run, feature, sample]
+            centre = total / count
+            for sample in range(x.shape[2]):
+                squares += (x[run, feature, sample] - centre) * (x[run, feature, sample] - centre)
+            scale = gamma[run, feature] / np.sqrt(squares / count + eps)
+            shift = beta[run, feature]
+            for sample in range(x.shape[2]):
+                y[run, feature, sample] = scale * (x[run, feature, sample] - centre) + shift
+            mean[run, feature], variance[run, feature] = centre, squares / count
+
+
+@compiled
+def batch_norm_gradients(d, x, gamma, eps, mean, variance, by_gamma, by_beta):  # type: ignore[no-untyped-def]
+    """d ← γ / √(σ² + ε) · (d − Σ d / N − (x − μ) / (σ² + ε) · Σ d (x − μ) / N); and dγ, dβ."""
+    zero, count = x.dtype.type(0), x.dtype.type(x.shape[2])
+    for run in range(x.shape[0]):
+        for feature in range(x.shape[1]):
+            centre, square = mean[run, feature], variance[run, feature] + eps
+            total, along = zero, zero
+            for sample in range(x.shape[2]):
+                total += d[run, feature, sample]
+                along += d[run, feature, sample] * (x[run, feature, sample] - centre)
+            by_beta[run, feature] = total
+            by_gamma[run, feature] = along / np.sqrt(square)
+            scale = gamma[run, feature] / np.sqrt(square)
+            shift, slope = total / count, along / (square * count)
+            for sample in range(x.shape[2]):
+                from_centre = x[run, feature, sample] - centre
+                d[run, feature, sample] = scale * (d[run, feature, sample] - shift - slope * from_centre)
 
 
 class BatchNorm:
@@ -235,14 +273,13 @@ class BatchNorm:
         return RunningAverages(np.zeros((2, len(generators), self.outputs), self.dtype), self.momentum)
 
     def forward(self, params: Views, x: Array, state: RunningAverages | None = None) -> Array:
-        statistics = self._centre(x)
+        self.x = x = np.ascontiguousarray(x)  # backward wants it as well as y
+        y = self.workspace.array("y", x.shape)
+        self.statistics = self.workspace.array("statistics", (2, *x.shape[:2]))
+        gamma, beta = (np.ascontiguousarray(params[name]) for name in (self.gamma, self.beta))
+        batch_normalized(x, gamma, beta, self.dtype.type(self.eps), y, *self.statistics)
         if state is not None:
-            state.add(statistics)
-        self.deviation = np.sqrt(statistics[1] + self.eps)
-        self.scale = params[self.gamma] / self.deviation
-        y = self.workspace.like("y", x)  # backward wants x, centred, as well
-        np.multiply(x, self.scale[..., None], out=y)
-        y += np.ascontiguousarray(params[self.beta])[..., None]
+            state.add(self.statistics)
         return y
 
     def folded_into(self, dense: Dense, params: Views, state: RunningAverages) -> Views:
@@ -257,34 +294,60 @@ class BatchNorm:
             shift += params[dense.bias] * scale
         return {**params, dense.weight: params[dense.weight] * scale[:, None], dense.bias: shift}
 
-    def _centre(self, x: Array) -> Array:
-        """Subtract from `x` its mean over the batch; return mean and variance (2, R, features)."""
-        runs, features, samples = x.shape
-        statistics = self.workspace.array("statistics", (2, runs, features))
-        mean, variance = statistics
-        sum_over_batch(x, out=mean)
-        mean /= samples
-        x -= mean[..., None]
-        self.centred = x
-        dot_over_batch(x, x, out=variance)
-        variance /= samples
-        return statistics
-
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
-        samples = gradient.shape[-1]
-        total = sum_over_batch(gradient)
-        product = self.workspace.like("product", gradient)
-        along = dot_over_batch(gradient, self.centred)
-        along /= self.deviation
-        gradients[self.beta][...] = total
-        gradients[self.gamma][...] = along
+        d, gamma = np.ascontiguousarray(gradient), np.ascontiguousarray(params[self.gamma])
+        by_gamma, by_beta = self.workspace.array("gradients", self.statistics.shape)
+        eps = self.dtype.type(self.eps)
+        batch_norm_gradients(d, self.x, gamma, eps, *self.statistics, by_gamma, by_beta)
+        gradients[self.gamma][...], gradients[self.beta][...] = by_gamma, by_beta
+        return d
 
-        along /= samples * self.deviation
-        total /= samples
-        gradient -= np.multiply(self.centred, along[..., None], out=product)
-        gradient -= total[..., None]
-        gradient *= self.scale[..., None]
-        return gradient
+
+@compiled
+def layer_normalized(x, gamma, beta, eps, y, normal, mean, deviation):  # type: ignore[no-untyped-def]
+    """y ← γ x̂ + β, with x̂ = (x − μ) / √(σ² + ε); x̂ and √(σ² + ε) are kept."""
+    zero, count = x.dtype.type(0), x.dtype.type(x.shape[1])
+    for run in range(x.shape[0]):
+        for sample in range(x.shape[2]):
+            mean[run, sample], deviation[run, sample] = zero, zero
+        for feature in range(x.shape[1]):
+            for sample in range(x.shape[2]):
+                mean[run, sample] += x[run, feature, sample] / count
+        for feature in range(x.shape[1]):
+            for sample in range(x.shape[2]):
+                from_mean = x[run, feature, sample] - mean[run, sample]
+                normal[run, feature, sample] = from_mean
+                deviation[run, sample] += from_mean * from_mean
+        for sample in range(x.shape[2]):
+            deviation[run, sample] = np.sqrt(deviation[run, sample] / count + eps)
+        for feature in range(x.shape[1]):
+            scale, shift = gamma[run, feature], beta[run, feature]
+            for sample in range(x.shape[2]):
+                normal[run, feature, sample] /= deviation[run, sample]
+                y[run, feature, sample] = scale * normal[run, feature, sample] + shift
+
+
+@compiled
+def layer_norm_gradients(d, gamma, normal, mean, along, deviation, by_gamma, by_beta):  # type: ignore[no-untyped-def]
+    """d ← (γ d − mean γ d − x̂ · mean(γ d x̂)) / √(σ² + ε); and dγ, dβ."""
+    zero, count = d.dtype.type(0), d.dtype.type(d.shape[1])
+    for run in range(d.shape[0]):
+        for sample in range(d.shape[2]):
+            mean[run, sample], along[run, sample] = zero, zero
+        for feature in range(d.shape[1]):
+            total, product, scale = zero, zero, gamma[run, feature]
+            for sample in range(d.shape[2]):
+                total += d[run, feature, sample]
+                product += d[run, feature, sample] * normal[run, feature, sample]
+            by_beta[run, feature], by_gamma[run, feature] = total, product
+            for sample in range(d.shape[2]):
+                d[run, feature, sample] *= scale
+                mean[run, sample] += d[run, feature, sample] / count
+                along[run, sample] += d[run, feature, sample] * normal[run, feature, sample] / count
+        for feature in range(d.shape[1]):
+            for sample in range(d.shape[2]):
+                shift = mean[run, sample] + normal[run, feature, sample] * along[run, sample]
+                d[run, feature, sample] = (d[run, feature, sample] - shift) / deviation[run, sample]
 
 
 class LayerNorm:
@@ -318,32 +381,20 @@ class LayerNorm:
         self.workspace.clear()
 
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
-        self.normal = np.subtract(x, self._mean_over_features(x), out=self.workspace.like("normal", x))
-        square = np.multiply(self.normal, self.normal, out=self.workspace.like("square", x))
-        self.deviation = np.sqrt(self._mean_over_features(square) + self.eps)
-        self.normal /= self.deviation
-        y = np.multiply(self.normal, params[self.gamma][..., None], out=self.workspace.like("y", x))
-        y += params[self.beta][..., None]
+        x = np.ascontiguousarray(x)
+        y, self.normal = self.workspace.array("y", (2, *x.shape))
+        mean, self.deviation = self.workspace.array("statistics", (2, len(x), x.shape[-1]))
+        gamma, beta = (np.ascontiguousarray(params[name]) for name in (self.gamma, self.beta))
+        layer_normalized(x, gamma, beta, x.dtype.type(self.eps), y, self.normal, mean, self.deviation)
         return y
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
-        gradients[self.beta][...] = sum_over_batch(gradient)
-        gradients[self.gamma][...] = dot_over_batch(gradient, self.normal)
-        gradient *= params[self.gamma][..., None]
-        product = np.multiply(gradient, self.normal, out=self.workspace.like("square", gradient))
-        along = self._mean_over_features(product)
-        gradient -= self._mean_over_features(gradient)
-        gradient -= np.multiply(self.normal, along, out=product)
-        gradient /= self.deviation
-        return gradient
-
-    def _mean_over_features(self, x: Array) -> Array:
-        """Return the mean (R, 1, B), summed in the order of the features in any layout."""
-        total = x[:, 0].copy()
-        for feature in range(1, self.outputs):
-            total += x[:, feature]
-        total /= self.outputs
-        return total[:, None]
+        d, gamma = np.ascontiguousarray(gradient), np.ascontiguousarray(params[self.gamma])
+        mean, along = self.workspace.array("means", (2, *self.deviation.shape))
+        by_gamma, by_beta = self.workspace.array("gradients", (2, *gamma.shape))
+        layer_norm_gradients(d, gamma, self.normal, mean, along, self.deviation, by_gamma, by_beta)
+        gradients[self.gamma][...], gradients[self.beta][...] = by_gamma, by_beta
+        return d
 
 
 class Dropout:
@@ -378,15 +429,23 @@ class Dropout:
     ) -> Array:
         if state is None:
             return x
-        self.mask = self.workspace.like("mask", x)
+        self.mask = self.workspace.array("mask", x.shape)
         for row, rng in enumerate(state):
             self.mask[row] = rng.random(x.shape[1:], np.float32) >= self.rate
         self.mask /= 1 - self.rate
-        return np.multiply(x, self.mask, out=self.workspace.like("y", x))
+        return np.multiply(x, self.mask, out=self.workspace.array("y", x.shape))
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         gradient *= self.mask
         return gradient
+
+
+@compiled
+def multiply(d, slope):  # type: ignore[no-untyped-def]
+    """d ← d · f'(x)."""
+    for run in range(d.shape[0]):
+        for i in range(d.shape[1]):
+            d[run, i] *= slope[run, i]
 
 
 class ActivationLayer:
@@ -395,7 +454,7 @@ class ActivationLayer:
     def __init__(self, name: str, features: int, dtype: np.dtype) -> None:
         self.name, self.outputs = name, features
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.activation = ACTIVATIONS[name]()
+        self.activation = ACTIVATIONS[name]
         self.workspace = Workspace(dtype)
 
     def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
@@ -405,10 +464,15 @@ class ActivationLayer:
         self.workspace.clear()
 
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
-        return self.activation.forward(x, self.workspace)
+        y = np.ascontiguousarray(x)
+        self.slope = self.workspace.array("slope", (len(y), y[0].size))
+        self.activation(y.reshape(self.slope.shape), self.slope)
+        return y
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
-        return self.activation.backward(gradient, self.workspace)
+        d = np.ascontiguousarray(gradient)
+        multiply(d.reshape(self.slope.shape), self.slope)
+        return d
 
 
 # What a file may put between blocks of Dense and activation: settings, which build the layer.

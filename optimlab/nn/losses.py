@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 import numpy as np
 from annotated_types import Gt, Le
 
-from optimlab.nn.parameters import ones
+from optimlab.nn.compiled import compiled, exp
 
 Array = np.ndarray
 
@@ -239,6 +239,51 @@ def softmax(logits: Array) -> Array:
     return powers / powers.sum(axis=-2, keepdims=True)
 
 
+@compiled
+def softmax_minus_one_hot(z, labels, top, total, loss):  # type: ignore[no-untyped-def]
+    """z ← (softmax(z) − one_hot(label)) / N, with Σ e^(z − top) in `total`, top − z[label] in `loss`."""
+    zero, one, count = z.dtype.type(0), z.dtype.type(1), z.dtype.type(z.shape[2])
+    for run in range(z.shape[0]):
+        own = run if len(labels) > 1 else 0  # or all runs share the labels
+        for sample in range(z.shape[2]):
+            top[run, sample], total[run, sample] = z[run, 0, sample], zero
+        for each in range(1, z.shape[1]):
+            for sample in range(z.shape[2]):
+                top[run, sample] = max(top[run, sample], z[run, each, sample])
+        for sample in range(z.shape[2]):
+            loss[run, sample] = top[run, sample] - z[run, labels[own, sample], sample]
+        for each in range(z.shape[1]):
+            for sample in range(z.shape[2]):
+                power = exp(z[run, each, sample] - top[run, sample])
+                z[run, each, sample] = power
+                total[run, sample] += power
+        for each in range(z.shape[1]):
+            for sample in range(z.shape[2]):
+                z[run, each, sample] /= total[run, sample] * count
+        for sample in range(z.shape[2]):
+            z[run, labels[own, sample], sample] -= one / count
+
+
+@compiled
+def softmax_total(z, labels, top, total, loss, rivals):  # type: ignore[no-untyped-def]
+    """As `softmax_minus_one_hot`, with z left alone; `rivals` are the classes that reach z[label]."""
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    for run in range(z.shape[0]):
+        own = run if len(labels) > 1 else 0
+        for sample in range(z.shape[2]):
+            top[run, sample], total[run, sample] = z[run, 0, sample], zero
+            loss[run, sample], rivals[run, sample] = z[run, labels[own, sample], sample], zero
+        for each in range(1, z.shape[1]):
+            for sample in range(z.shape[2]):
+                top[run, sample] = max(top[run, sample], z[run, each, sample])
+        for each in range(z.shape[1]):
+            for sample in range(z.shape[2]):
+                total[run, sample] += exp(z[run, each, sample] - top[run, sample])
+                rivals[run, sample] += one if z[run, each, sample] >= loss[run, sample] else zero
+        for sample in range(z.shape[2]):
+            loss[run, sample] = top[run, sample] - loss[run, sample]
+
+
 def cross_entropy_and_gradient(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Return the mean cross-entropy (R,) and its gradient by the logits (R, C, B).
 
@@ -246,66 +291,21 @@ def cross_entropy_and_gradient(logits: Array, labels: Array) -> tuple[Array, Arr
     two pieces of the article, ``−1/p`` and ``p (1 − p)``, whose product this is, are never formed.
     The logits are overwritten by the gradient.
     """
-    z = by_class(logits)
-    batch = z.shape[-1]
-    at_label = label_positions(labels, z.shape)
-    flat = z.reshape(-1)
-    z -= np.maximum.reduce(z)
-    score = flat[at_label]
-
-    np.exp(z, out=z)
-    total = sum_over_classes(z)
-    z /= total
-    flat[at_label] -= 1
-    np.divide(z, batch, out=logits.transpose(1, 0, 2))  # which z may be
-
-    np.log(total, out=total)
-    total -= score
-    return np.vecdot(total, ones(batch, total.dtype)) / batch, logits
+    z = np.ascontiguousarray(logits)
+    top, total, loss = np.empty((3, len(z), z.shape[-1]), z.dtype)
+    softmax_minus_one_hot(z, np.atleast_2d(labels), top, total, loss)
+    loss += np.log(total, out=total)
+    return np.add.reduce(loss, axis=1) / z.dtype.type(z.shape[-1]), z
 
 
 def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Return each run's summed cross-entropy (R,) and its number of correct samples (R,), as float64.
 
     A sample is correct when its label's logit is above all others: a tie, as in a network that gives
-    every class the same, is not. The logits may be overwritten.
+    every class the same, is not.
     """
-    z = by_class(logits)
-    at_label = label_positions(labels, z.shape)
-    flat = z.reshape(-1)
-    score = flat[at_label]
-    flat[at_label] = -np.inf
-    rival = np.maximum.reduce(z)
-    correct = np.count_nonzero(score > rival, axis=1)
-
-    flat[at_label] = score
-    np.maximum(rival, score, out=rival)
-    z -= rival
-    score -= rival
-    np.exp(z, out=z)
-    total = sum_over_classes(z)
-    np.log(total, out=total)
-    total -= score
-    return np.sum(total.astype(np.float64), axis=1), correct
-
-
-def sum_over_classes(z: Array) -> Array:
-    """Return the sum over the first axis, in its order whatever the length of the others is."""
-    total = z[0].copy()
-    for one_class in z[1:]:
-        total += one_class
-    return total
-
-
-def by_class(logits: Array) -> Array:
-    """Return the logits (R, C, B) as (C, R, B), one class after another in memory: a copy if need be.
-
-    What goes over the classes is then a few operations on whole rows of memory.
-    """
-    return np.ascontiguousarray(logits.transpose(1, 0, 2))
-
-
-def label_positions(labels: Array, shape: tuple[int, ...]) -> Array:
-    """Return where each sample's label stands in a flat array of this shape (C, R, B): (R, B)."""
-    _, runs, batch = shape
-    return labels * (runs * batch) + np.arange(runs * batch).reshape(runs, batch)
+    z = np.ascontiguousarray(logits)
+    top, total, loss, rivals = np.empty((4, len(z), z.shape[-1]), z.dtype)
+    softmax_total(z, np.atleast_2d(labels), top, total, loss, rivals)
+    loss += np.log(total, out=total)
+    return np.add.reduce(loss, axis=1, dtype=np.float64), np.count_nonzero(rivals == 1, axis=1)

@@ -19,9 +19,6 @@ from optimlab.nn.parameters import Layout, Workspace
 
 Array = np.ndarray
 
-# Of a batch, from which on it is faster run by run.
-LONGEST_ROW = 256
-
 Build = Callable[[str, int, np.dtype], Layer]  # of a name and the number of features before it
 
 
@@ -65,7 +62,6 @@ class Network:
         assert isinstance(first, Dense)
         self.layers = list(layers)
         self.inputs, self.outputs, self.dtype = first.inputs, layers[-1].outputs, first.dtype
-        self.narrowest = min(self.inputs, *(layer.outputs for layer in layers))
         self.layout = Layout(
             {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
         )
@@ -90,14 +86,6 @@ class Network:
         self._named.clear()
         states = {layer.name: layer.begin(generators) for layer in self.layers}
         return Model(len(generators), states)
-
-    def samples_first(self, samples: int) -> bool:
-        """Return whether inputs had better lie in memory sample by sample: see `optimlab.nn.layers`.
-
-        They must not where an axis has length one: memory could not tell it from the runs' in a stack of
-        one, whose sums would be taken in another order than those of a larger stack.
-        """
-        return 1 < samples <= LONGEST_ROW and self.narrowest > 1
 
     def views(self, rows: Array) -> Views:
         """Return named views into rows (R, P); those of the last few arrays are kept."""
@@ -193,10 +181,7 @@ class Network:
         layers, views = self._for_evaluation(params, model)
         for start in range(0, samples, block):
             part = slice(start, min(start + block, samples))
-            inputs = x[..., part]
-            if not self.samples_first(inputs.shape[-1]):
-                inputs = np.ascontiguousarray(inputs)
-            yield part, _through(layers, views, inputs, {})
+            yield part, _through(layers, views, x[..., part], {})
 
     def summary(self, link: str = "softmax") -> str:
         """Return a table of the layers: name, output features and number of parameters.
@@ -261,12 +246,11 @@ def perceptron(
     """
     dtype = np.dtype(dtype)
     layers: list[Layer] = []
-    widths = [inputs, outputs, *(each[0] for each in hidden if isinstance(each, tuple))]
 
-    def dense(number: int, units: int, features_first: bool) -> None:
+    def dense(number: int, units: int) -> None:
         before = layers[-1].outputs if layers else inputs
         name = f"dense{number}"
-        layers.append(Dense(name, before, units, bias, dtype, features_first, initialization))
+        layers.append(Dense(name, before, units, bias, dtype, initialization))
         if batch_norm:
             layers.append(BatchNorm(f"batch_norm{number}", units, dtype))
 
@@ -274,11 +258,11 @@ def perceptron(
     for number, each in enumerate(hidden, start=1):
         if isinstance(each, tuple):
             blocks += 1
-            dense(blocks, each[0], features_first=False)
+            dense(blocks, each[0])
             layers.append(ActivationLayer(each[1], each[0], dtype))
         else:
             layers.append(each(f"layer{number}", layers[-1].outputs, dtype))
-    dense(blocks + 1, outputs, features_first=min(widths) > 1)  # for softmax
+    dense(blocks + 1, outputs)
     return Network(layers, evaluate_with)
 
 

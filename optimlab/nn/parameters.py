@@ -7,7 +7,6 @@ are one array (R, P). Layers see named views into the same memory: nothing is ev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
 
@@ -56,38 +55,18 @@ class Layout:
         }
 
 
-@cache
-def ones(length: int, dtype: np.dtype) -> np.ndarray:
-    """Return a vector of ones: a product with it sums over the last axis faster than ``sum``."""
-    vector = np.ones(length, dtype)
-    vector.flags.writeable = False
-    return vector
-
-
 class Workspace:
     """Arrays that are used again at every step: made on first use, found by name and shape."""
 
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
-        self._arrays: dict[tuple[str, tuple[int, ...], tuple[int, ...]], np.ndarray] = {}
+        self._arrays: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}
 
     def array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Return the array of this name and shape; its content is whatever was left in it."""
-        key = (name, shape, ())
-        found = self._arrays.get(key)
+        found = self._arrays.get((name, shape))
         if found is None:
-            found = self._arrays[key] = np.empty(shape, self.dtype)
-        return found
-
-    def like(self, name: str, other: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """Return an array of this name, with its axes in memory in the order of `other`'s.
-
-        It has the shape of `other`, unless another one, of as many axes, is given.
-        """
-        key = (name, shape or other.shape, other.strides)
-        found = self._arrays.get(key)
-        if found is None:
-            found = self._arrays[key] = np.empty_like(other, self.dtype, shape=shape)
+            found = self._arrays[name, shape] = np.empty(shape, self.dtype)
         return found
 
     def clear(self) -> None:

@@ -32,7 +32,7 @@ class Resampled(Model):
 
     Attributes
     ----------
-    parts : role → features (N, R, F) and targets, labels (R, N) or numbers (R, K, N).
+    parts : role → features (R, N, F) and targets, labels (R, N) or numbers (R, K, N).
     scale : what a one of each target is in the data's units (R, K).
     """
 
@@ -239,7 +239,7 @@ class Supervised:
         prepared = [self._prepare(self.rows(seed)) for seed in seeds]
         parts = {
             role: Part(
-                np.stack([own[role].features for own, _ in prepared], axis=1),
+                np.stack([own[role].features for own, _ in prepared]),
                 np.stack([own[role].targets.T for own, _ in prepared]),
             )
             for role in prepared[0][0]
@@ -297,24 +297,20 @@ class Supervised:
             targets = np.moveaxis(np.take(train.targets, batch, axis=0, mode="clip"), -1, -2)
         if batch.ndim == 1:
             return np.take(self._columns, batch, axis=1, mode="clip"), targets
-        samples_first = self.network.samples_first(batch.shape[1])
-        places = batch.T if samples_first else batch
-        shape = (*places.shape, train.features.shape[1])
+        shape = (*batch.shape, train.features.shape[1])
         features = self.network.workspace.array("features", shape)
-        np.take(train.features, places, axis=0, out=features, mode="clip")
-        return features.transpose(1, 2, 0) if samples_first else features.mT, targets
+        np.take(train.features, batch, axis=0, out=features, mode="clip")
+        return features.mT, targets
 
     def _own_samples(self, batch: Array, model: Resampled) -> tuple[Array, Array]:
         """Return features (R, F, B) and targets of a batch where each run has data of its own."""
-        train, runs = model.parts["train"], np.arange(model.runs)
+        train, runs = model.parts["train"], np.arange(model.runs)[:, None]
         places = np.broadcast_to(batch, (model.runs, batch.shape[-1]))
         if train.targets.ndim == 2:
             targets = np.take_along_axis(train.targets, places, axis=1)
         else:
             targets = np.take_along_axis(train.targets, places[:, None], axis=2)
-        if self.network.samples_first(batch.shape[-1]):
-            return train.features[places.T, runs].transpose(1, 2, 0), targets
-        return train.features[places, runs[:, None]].mT, targets
+        return train.features[runs, places].mT, targets
 
     def evaluate(self, params: Array, model: Model | None) -> dict[str, Array]:
         """Return the metrics on all samples of each role: name → (R,).
@@ -338,9 +334,8 @@ class Supervised:
         own = isinstance(model, Resampled)
         parts, scale = (model.parts, model.scale) if isinstance(model, Resampled) else self._prepared
         for role, (features, part_targets) in parts.items():
-            x = features.transpose(1, 2, 0) if own else features.T
             targets = part_targets if own else part_targets.T
-            blocks: Blocks = self.network.evaluated(params, x, model)
+            blocks: Blocks = self.network.evaluated(params, features.mT, model)
             found = {}
             if self.own_metrics:
                 blocks = [(part, outputs.copy()) for part, outputs in blocks]  # which are overwritten

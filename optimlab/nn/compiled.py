@@ -1,0 +1,168 @@
+"""Plain loops, compiled by numba when they are first called, and e^x for them.
+
+A loop goes over runs, features and samples, in this order, as they lie in memory. The inner one is
+what becomes vector instructions; its length depends on no other run, and so neither do a run's bits.
+
+In a loop a whole number or a Python float makes float64 of a float32, which takes twice as long. Hence
+``one = x.dtype.type(1)``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache, cached_property
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Sums may be taken in another order, and a − b c rounded once. That there is no NaN and no infinity
+# must not be assumed: runs diverge.
+OF_LOOPS = frozenset({"reassoc", "contract", "nsz", "arcp"})
+AS_WRITTEN = frozenset({"contract"})
+
+SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+
+
+class Compiled:
+    """A function that numba compiles when it is first called: importing numba takes long.
+
+    Parameters
+    ----------
+    function : of arrays and numbers; what it calls is compiled, too, or known to numba.
+    fastmath : what the compiler may do to sums and products.
+    """
+
+    def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]) -> None:
+        self.function, self.fastmath = function, fastmath
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.dispatcher(*arguments)
+
+    @cached_property
+    def dispatcher(self) -> Callable[..., Any]:
+        """The function, as numba has it; with ``NUMBA_DISABLE_JIT=1``, as it is written."""
+        import numba
+
+        made = numba.njit(fastmath=set(self.fastmath), error_model="numpy")(self.function)
+        folder = usable_folder()
+        if folder and made is not self.function:
+            before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+            made.enable_caching()
+            numba.config.CACHE_DIR = before
+        return made
+
+    @property
+    def _numba_type_(self) -> Any:  # what numba asks a global for, where another function calls it
+        return self.dispatcher._numba_type_  # type: ignore[attr-defined]
+
+
+def compiled(function: Callable[..., Any]) -> Compiled:
+    """Return a loop to be compiled."""
+    return Compiled(function, OF_LOOPS)
+
+
+def as_written(function: Callable[..., Any]) -> Compiled:
+    """Return a function to be compiled whose sums are taken in the order in which they are written."""
+    return Compiled(function, AS_WRITTEN)
+
+
+def cache_folder() -> Path:
+    """Return where compiled code is kept: in the user's cache, by what it was compiled from and with.
+
+    numba itself notices no change of a function that another one calls.
+    """
+    from numba.misc.appdirs import AppDirs
+
+    base = os.environ.get("NUMBA_CACHE_DIR") or AppDirs("optimlab", appauthor=False).user_cache_dir
+    return Path(base).absolute() / f"{SOURCES.hexdigest()[:16]}-numba-{version('numba')}"
+
+
+@cache
+def usable_folder() -> Path | None:
+    """Return `cache_folder`, made if need be; None where nothing can be written there."""
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError):  # RuntimeError: nobody's home
+        return None
+    return folder
+
+
+@as_written
+def exp(x):  # type: ignore[no-untyped-def]
+    """Return e^x: within 1 unit in the last place, 0 and ∞ where e^x is too small or large for x's type."""
+    power, again, r, rest = _parts(x)
+    one = type(x)(1)
+    near = one + r
+    return (near + (r - (near - one) + rest)) * power * again
+
+
+@as_written
+def expm1(x):  # type: ignore[no-untyped-def]
+    """Return e^x − 1 for x ≤ 0, without the loss of digits that a subtraction near zero would bring."""
+    power, again, r, rest = _parts(x)
+    power *= again
+    return power * (r + rest) + (power - type(x)(1))
+
+
+@as_written
+def _parts(x):  # type: ignore[no-untyped-def]
+    """Return x = k log 2 + r, with whole k and |r| ≤ log(2) / 2, as what e^x = 2^k e^r is made of.
+
+    These are two factors of 2^k, which may be too large or small for one; r; and e^r − 1 − r, by its
+    series r²/2! + r³/3! + …, with what the rounding of r has lost.
+    """
+    if isinstance(x, np.float32):
+        x = np.float32(-104) if x < np.float32(-104) else x  # and a NaN stays one
+        x = np.float32(89) if x > np.float32(89) else x
+        large = np.float32(1.5 * 2**23)  # what is added to it is rounded to a whole number
+        shifted = x * np.float32(1 / np.log(2)) + large
+        k = shifted - large
+        high = x - k * np.float32(0.693359375)  # log 2 to few digits, whose product with k is exact
+        low = k * np.float32(2.12194440e-4)
+        r = high + low
+        series = np.float32(1 / 40320)
+        series = series * r + np.float32(1 / 5040)
+        series = series * r + np.float32(1 / 720)
+        series = series * r + np.float32(1 / 120)
+        series = series * r + np.float32(1 / 24)
+        series = series * r + np.float32(1 / 6)
+        series = series * r + np.float32(1 / 2)
+        whole = np.float32(shifted).view(np.int32) - np.float32(large).view(np.int32)
+        half = whole >> 1
+        power = np.int32((half + 127) << 23).view(np.float32)
+        again = np.int32((whole - half + 127) << 23).view(np.float32)
+    else:
+        x = -746.0 if x < -746.0 else x
+        x = 710.0 if x > 710.0 else x
+        large = np.float64(1.5 * 2**52)
+        shifted = x * np.float64(1 / np.log(2)) + large
+        k = shifted - large
+        high = x - k * 6.93147180369123816490e-01
+        low = k * -1.90821492927058770002e-10
+        r = high + low
+        series = np.float64(1 / 87178291200)
+        series = series * r + 1 / 6227020800
+        series = series * r + 1 / 479001600
+        series = series * r + 1 / 39916800
+        series = series * r + 1 / 3628800
+        series = series * r + 1 / 362880
+        series = series * r + 1 / 40320
+        series = series * r + 1 / 5040
+        series = series * r + 1 / 720
+        series = series * r + 1 / 120
+        series = series * r + 1 / 24
+        series = series * r + 1 / 6
+        series = series * r + 1 / 2
+        whole = np.float64(shifted).view(np.int64) - np.float64(large).view(np.int64)
+        half = whole >> 1
+        power = np.int64((half + 1023) << 52).view(np.float64)
+        again = np.int64((whole - half + 1023) << 52).view(np.float64)
+    return power, again, r, series * (r * r) + (low - (r - high))
