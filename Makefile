@@ -56,10 +56,14 @@ test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## Run the tests that are quick (two minutes on two cores)
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow'
 
+# The tests of the loops that numba compiles, which see each line and branch where it does not.
+LOOPS := $(addprefix tests/test_, activations.py compiled.py layers.py losses.py)
+
 .PHONY: coverage
 coverage: export OMP_NUM_THREADS = 1
 coverage: $(READY)  ## Run all tests, the slow ones too, and name lines and branches not reached
-	@$(BIN)/python -m pytest -q -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --cov --cov-report= $(LOOPS)
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal --cov --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 # The libraries are large: they are installed when they are asked for. One thread keeps sums in order.
 $(VENV)/.parity: $(READY)

@@ -1,7 +1,6 @@
 """Names and shapes against places in a flat row."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 

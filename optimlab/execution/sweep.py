@@ -9,11 +9,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optimlab.data.named import is_own
 from optimlab.errors import OutOfTime
+from optimlab.execution.compilation import compile_once
 from optimlab.execution.stack import Stack
 from optimlab.execution.surface import keep_surface
 from optimlab.execution.witness import believed, with_witnesses
 from optimlab.execution.workers import Workers, local_workers, trained
+from optimlab.experiment.identity import files_of
 from optimlab.experiment.runs import Run, Shard
 from optimlab.experiment.spec import Experiment
 from optimlab.messages import warn
@@ -116,6 +119,10 @@ def sweep(
         if missing:
             _warn_of_other_libraries(experiment, store)
         try:
+            if missing:
+                problems = [setting.problem for setting in experiment.problems]
+                here = [each for each in problems if not any(map(is_own, files_of(each)))]
+                compile_once(here, progress.console.print)  # the user's own code runs in workers alone
             todo = with_witnesses(stacks(experiment, missing, workers.cores, time_limit))
             with (
                 progress.over(len(missing), kept),

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from joblib import Parallel, delayed, effective_n_jobs
 
 from optimlab.errors import UserError
+from optimlab.execution.compilation import compile_once
 from optimlab.execution.stack import LONGEST, Stack, TooLong, failed
 from optimlab.execution.witness import train_with_witness
 from optimlab.experiment.identity import code_digest
@@ -203,6 +204,7 @@ def train_elsewhere(stack: Stack) -> FinishedStack:
 
 def work(stack: Stack, tell: Tell, failures: type[BaseException] = BaseException) -> FinishedStack:
     """Train a stack, unless the code here is not the code that its runs are identified by."""
+    compile_once([stack.problem])
     with _ONE_AT_A_TIME:  # a process of several threads has one count of BLAS threads
         finished = train_with_witness(stack, _Follower(tell), failures)
     if code_digest(stack.problem, stack.rule, stack.folder) != stack.code:  # by now it has been loaded

@@ -12,9 +12,11 @@ import numpy as np
 
 from optimlab.nn.compiled import Compiled, compiled, exp, expm1
 
+Array = np.ndarray
+
 
 @compiled
-def sigmoid(x, slope):  # type: ignore[no-untyped-def]
+def sigmoid(x: Array, slope: Array) -> None:
     """1 / (1 + e⁻ˣ), with slope y (1 − y); for x < 0 as eˣ / (1 + eˣ), which does not overflow."""
     one = x.dtype.type(1)
     for run in range(x.shape[0]):
@@ -26,7 +28,7 @@ def sigmoid(x, slope):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def tanh(x, slope):  # type: ignore[no-untyped-def]
+def tanh(x: Array, slope: Array) -> None:
     """tanh x, with slope 1 − y².
 
     For t = 1 − e^−2|x| it is t / (2 − t), near zero; far from there 1 − 2 e^−2|x| / (2 − t).
@@ -44,7 +46,7 @@ def tanh(x, slope):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def relu(x, slope):  # type: ignore[no-untyped-def]
+def relu(x: Array, slope: Array) -> None:
     """max(x, 0), with slope 1 for x ≥ 0 (at zero, too) and else 0."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for run in range(x.shape[0]):
@@ -55,7 +57,7 @@ def relu(x, slope):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def leaky_relu(x, slope):  # type: ignore[no-untyped-def]
+def leaky_relu(x: Array, slope: Array) -> None:
     """x for x ≥ 0 and else αx, with slope 1 or α; α = 0.2."""
     one, alpha = x.dtype.type(1), x.dtype.type(0.2)
     for run in range(x.shape[0]):
@@ -66,7 +68,7 @@ def leaky_relu(x, slope):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def elu(x, slope):  # type: ignore[no-untyped-def]
+def elu(x: Array, slope: Array) -> None:
     """x for x ≥ 0 and else α (eˣ − 1), with slope 1 or y + α; α = 0.1."""
     one, alpha = x.dtype.type(1), x.dtype.type(0.1)
     for run in range(x.shape[0]):
@@ -78,7 +80,7 @@ def elu(x, slope):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def gelu(x, slope):  # type: ignore[no-untyped-def]
+def gelu(x: Array, slope: Array) -> None:
     """x Φ(x), with Φ the normal distribution, and slope Φ(x) + x φ(x).
 
     References
@@ -95,7 +97,7 @@ def gelu(x, slope):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def softplus(x, slope):  # type: ignore[no-untyped-def]
+def softplus(x: Array, slope: Array) -> None:
     """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|), with slope 1 / (1 + e⁻ˣ) = 1 − e⁻ʸ."""
     zero = x.dtype.type(0)
     for run in range(x.shape[0]):

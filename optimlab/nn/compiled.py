@@ -10,6 +10,7 @@ In a loop a whole number or a Python float makes float64 of a float32, which tak
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -17,6 +18,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -45,21 +47,24 @@ class Compiled:
         return self.dispatcher(*arguments)
 
     @cached_property
-    def dispatcher(self) -> Callable[..., Any]:
+    def dispatcher(self) -> Any:
         """The function, as numba has it; with ``NUMBA_DISABLE_JIT=1``, as it is written."""
         import numba
 
-        made = numba.njit(fastmath=set(self.fastmath), error_model="numpy")(self.function)
-        folder = usable_folder()
-        if folder and made is not self.function:
-            before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+        made: Any = numba.njit(fastmath=set(self.fastmath), error_model="numpy")(self.function)
+        if made is not self.function and (folder := usable_folder()):
+            config: Any = numba.config
+            before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
             made.enable_caching()
-            numba.config.CACHE_DIR = before
+            config.CACHE_DIR = before
+            # Two processes that compile for different types at once must not write to one file.
+            names = made._cache._cache_file
+            names._data_name_pattern = names._data_name_pattern.replace("{", f"{uuid4().hex[:8]}.{{")
         return made
 
     @property
     def _numba_type_(self) -> Any:  # what numba asks a global for, where another function calls it
-        return self.dispatcher._numba_type_  # type: ignore[attr-defined]
+        return self.dispatcher._numba_type_
 
 
 def compiled(function: Callable[..., Any]) -> Compiled:
@@ -72,15 +77,21 @@ def as_written(function: Callable[..., Any]) -> Compiled:
     return Compiled(function, AS_WRITTEN)
 
 
+@cache
 def cache_folder() -> Path:
     """Return where compiled code is kept: in the user's cache, by what it was compiled from and with.
 
     numba itself notices no change of a function that another one calls.
-    """
-    from numba.misc.appdirs import AppDirs
 
-    base = os.environ.get("NUMBA_CACHE_DIR") or AppDirs("optimlab", appauthor=False).user_cache_dir
-    return Path(base).absolute() / f"{SOURCES.hexdigest()[:16]}-numba-{version('numba')}"
+    Raises
+    ------
+    RuntimeError
+        When there is no home directory.
+    """
+    by_system = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
+    given = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or ""
+    users = Path(given) if Path(given).is_absolute() else Path.home() / by_system
+    return users / "optimlab" / f"{SOURCES.hexdigest()[:16]}-numba-{version('numba')}"
 
 
 @cache
@@ -90,14 +101,14 @@ def usable_folder() -> Path | None:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except (OSError, RuntimeError):  # RuntimeError: nobody's home
+    except (OSError, RuntimeError):
         return None
     return folder
 
 
 @as_written
-def exp(x):  # type: ignore[no-untyped-def]
-    """Return e^x: within 1 unit in the last place, 0 and ∞ where e^x is too small or large for x's type."""
+def exp(x: Any) -> Any:
+    """Return e^x, within 1 unit in the last place; 0 or ∞ where that is too small or large."""
     power, again, r, rest = _parts(x)
     one = type(x)(1)
     near = one + r
@@ -105,7 +116,7 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @as_written
-def expm1(x):  # type: ignore[no-untyped-def]
+def expm1(x: Any) -> Any:
     """Return e^x − 1 for x ≤ 0, without the loss of digits that a subtraction near zero would bring."""
     power, again, r, rest = _parts(x)
     power *= again
@@ -113,56 +124,66 @@ def expm1(x):  # type: ignore[no-untyped-def]
 
 
 @as_written
-def _parts(x):  # type: ignore[no-untyped-def]
+def _parts(x: Any) -> Any:
     """Return x = k log 2 + r, with whole k and |r| ≤ log(2) / 2, as what e^x = 2^k e^r is made of.
 
     These are two factors of 2^k, which may be too large or small for one; r; and e^r − 1 − r, by its
     series r²/2! + r³/3! + …, with what the rounding of r has lost.
     """
     if isinstance(x, np.float32):
-        x = np.float32(-104) if x < np.float32(-104) else x  # and a NaN stays one
-        x = np.float32(89) if x > np.float32(89) else x
-        large = np.float32(1.5 * 2**23)  # what is added to it is rounded to a whole number
-        shifted = x * np.float32(1 / np.log(2)) + large
-        k = shifted - large
-        high = x - k * np.float32(0.693359375)  # log 2 to few digits, whose product with k is exact
-        low = k * np.float32(2.12194440e-4)
-        r = high + low
-        series = np.float32(1 / 40320)
-        series = series * r + np.float32(1 / 5040)
-        series = series * r + np.float32(1 / 720)
-        series = series * r + np.float32(1 / 120)
-        series = series * r + np.float32(1 / 24)
-        series = series * r + np.float32(1 / 6)
-        series = series * r + np.float32(1 / 2)
-        whole = np.float32(shifted).view(np.int32) - np.float32(large).view(np.int32)
-        half = whole >> 1
-        power = np.int32((half + 127) << 23).view(np.float32)
-        again = np.int32((whole - half + 127) << 23).view(np.float32)
-    else:
-        x = -746.0 if x < -746.0 else x
-        x = 710.0 if x > 710.0 else x
-        large = np.float64(1.5 * 2**52)
-        shifted = x * np.float64(1 / np.log(2)) + large
-        k = shifted - large
-        high = x - k * 6.93147180369123816490e-01
-        low = k * -1.90821492927058770002e-10
-        r = high + low
-        series = np.float64(1 / 87178291200)
-        series = series * r + 1 / 6227020800
-        series = series * r + 1 / 479001600
-        series = series * r + 1 / 39916800
-        series = series * r + 1 / 3628800
-        series = series * r + 1 / 362880
-        series = series * r + 1 / 40320
-        series = series * r + 1 / 5040
-        series = series * r + 1 / 720
-        series = series * r + 1 / 120
-        series = series * r + 1 / 24
-        series = series * r + 1 / 6
-        series = series * r + 1 / 2
-        whole = np.float64(shifted).view(np.int64) - np.float64(large).view(np.int64)
-        half = whole >> 1
-        power = np.int64((half + 1023) << 52).view(np.float64)
-        again = np.int64((whole - half + 1023) << 52).view(np.float64)
+        return _in_single(x)
+    return _in_double(x)
+
+
+@as_written
+def _in_single(x: Any) -> Any:
+    x = np.float32(-104) if x < np.float32(-104) else x  # and a NaN stays one
+    x = np.float32(89) if x > np.float32(89) else x
+    large = np.float32(1.5 * 2**23)  # what is added to it is rounded to a whole number
+    shifted = x * np.float32(1 / np.log(2)) + large
+    k = shifted - large
+    high = x - k * np.float32(0.693359375)  # log 2 to few digits, whose product with k is exact,
+    low = k * np.float32(2.12194440e-4)  # and what that lacks
+    r = high + low
+    series = np.float32(1 / 40320)
+    series = series * r + np.float32(1 / 5040)
+    series = series * r + np.float32(1 / 720)
+    series = series * r + np.float32(1 / 120)
+    series = series * r + np.float32(1 / 24)
+    series = series * r + np.float32(1 / 6)
+    series = series * r + np.float32(1 / 2)
+    whole = np.float32(shifted).view(np.int32) - np.float32(large).view(np.int32)
+    half = whole >> 1
+    power = np.int32((half + 127) << 23).view(np.float32)
+    again = np.int32((whole - half + 127) << 23).view(np.float32)
+    return power, again, r, series * (r * r) + (low - (r - high))
+
+
+@as_written
+def _in_double(x: Any) -> Any:
+    x = -746.0 if x < -746.0 else x
+    x = 710.0 if x > 710.0 else x
+    large = np.float64(1.5 * 2**52)
+    shifted = x * (1 / np.log(2)) + large
+    k = shifted - large
+    high = x - k * 6.93147180369123816490e-01
+    low = k * -1.90821492927058770002e-10
+    r = high + low
+    series = 1 / 87178291200
+    series = series * r + 1 / 6227020800
+    series = series * r + 1 / 479001600
+    series = series * r + 1 / 39916800
+    series = series * r + 1 / 3628800
+    series = series * r + 1 / 362880
+    series = series * r + 1 / 40320
+    series = series * r + 1 / 5040
+    series = series * r + 1 / 720
+    series = series * r + 1 / 120
+    series = series * r + 1 / 24
+    series = series * r + 1 / 6
+    series = series * r + 1 / 2
+    whole = np.float64(shifted).view(np.int64) - np.float64(large).view(np.int64)
+    half = whole >> 1
+    power = np.int64((half + 1023) << 52).view(np.float64)
+    again = np.int64((whole - half + 1023) << 52).view(np.float64)
     return power, again, r, series * (r * r) + (low - (r - high))

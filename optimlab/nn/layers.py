@@ -78,7 +78,7 @@ INITIALIZATIONS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
 
 
 @compiled
-def add_bias(y, bias):  # type: ignore[no-untyped-def]
+def add_bias(y: Array, bias: Array) -> None:
     """y ← y + b."""
     for run in range(y.shape[0]):
         for feature in range(y.shape[1]):
@@ -87,7 +87,7 @@ def add_bias(y, bias):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def sum_over_batch(d, by_bias):  # type: ignore[no-untyped-def]
+def sum_over_batch(d: Array, by_bias: Array) -> None:
     """db ← Σ d."""
     for run in range(d.shape[0]):
         for feature in range(d.shape[1]):
@@ -191,7 +191,9 @@ class RunningAverages:
 
 
 @compiled
-def batch_normalized(x, gamma, beta, eps, y, mean, variance):  # type: ignore[no-untyped-def]
+def batch_normalized(
+    x: Array, gamma: Array, beta: Array, eps: Any, y: Array, mean: Array, variance: Array
+) -> None:
     """y ← γ (x − μ) / √(σ² + ε) + β, with μ = Σ x / N and σ² = Σ (x − μ)² / N, both kept."""
     zero, count = x.dtype.type(0), x.dtype.type(x.shape[2])
     for run in range(x.shape[0]):
@@ -210,7 +212,16 @@ def batch_normalized(x, gamma, beta, eps, y, mean, variance):  # type: ignore[no
 
 
 @compiled
-def batch_norm_gradients(d, x, gamma, eps, mean, variance, by_gamma, by_beta):  # type: ignore[no-untyped-def]
+def batch_norm_gradients(
+    d: Array,
+    x: Array,
+    gamma: Array,
+    eps: Any,
+    mean: Array,
+    variance: Array,
+    by_gamma: Array,
+    by_beta: Array,
+) -> None:
     """d ← γ / √(σ² + ε) · (d − Σ d / N − (x − μ) / (σ² + ε) · Σ d (x − μ) / N); and dγ, dβ."""
     zero, count = x.dtype.type(0), x.dtype.type(x.shape[2])
     for run in range(x.shape[0]):
@@ -304,7 +315,9 @@ class BatchNorm:
 
 
 @compiled
-def layer_normalized(x, gamma, beta, eps, y, normal, mean, deviation):  # type: ignore[no-untyped-def]
+def layer_normalized(
+    x: Array, gamma: Array, beta: Array, eps: Any, y: Array, normal: Array, mean: Array, deviation: Array
+) -> None:
     """y ← γ x̂ + β, with x̂ = (x − μ) / √(σ² + ε); x̂ and √(σ² + ε) are kept."""
     zero, count = x.dtype.type(0), x.dtype.type(x.shape[1])
     for run in range(x.shape[0]):
@@ -328,7 +341,16 @@ def layer_normalized(x, gamma, beta, eps, y, normal, mean, deviation):  # type: 
 
 
 @compiled
-def layer_norm_gradients(d, gamma, normal, mean, along, deviation, by_gamma, by_beta):  # type: ignore[no-untyped-def]
+def layer_norm_gradients(
+    d: Array,
+    gamma: Array,
+    normal: Array,
+    mean: Array,
+    along: Array,
+    deviation: Array,
+    by_gamma: Array,
+    by_beta: Array,
+) -> None:
     """d ← (γ d − mean γ d − x̂ · mean(γ d x̂)) / √(σ² + ε); and dγ, dβ."""
     zero, count = d.dtype.type(0), d.dtype.type(d.shape[1])
     for run in range(d.shape[0]):
@@ -441,7 +463,7 @@ class Dropout:
 
 
 @compiled
-def multiply(d, slope):  # type: ignore[no-untyped-def]
+def multiply(d: Array, slope: Array) -> None:
     """d ← d · f'(x)."""
     for run in range(d.shape[0]):
         for i in range(d.shape[1]):

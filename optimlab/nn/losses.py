@@ -240,7 +240,7 @@ def softmax(logits: Array) -> Array:
 
 
 @compiled
-def softmax_minus_one_hot(z, labels, top, total, loss):  # type: ignore[no-untyped-def]
+def softmax_minus_one_hot(z: Array, labels: Array, top: Array, total: Array, loss: Array) -> None:
     """z ← (softmax(z) − one_hot(label)) / N, with Σ e^(z − top) in `total`, top − z[label] in `loss`."""
     zero, one, count = z.dtype.type(0), z.dtype.type(1), z.dtype.type(z.shape[2])
     for run in range(z.shape[0]):
@@ -265,7 +265,7 @@ def softmax_minus_one_hot(z, labels, top, total, loss):  # type: ignore[no-untyp
 
 
 @compiled
-def softmax_total(z, labels, top, total, loss, rivals):  # type: ignore[no-untyped-def]
+def softmax_total(z: Array, labels: Array, top: Array, total: Array, loss: Array, rivals: Array) -> None:
     """As `softmax_minus_one_hot`, with z left alone; `rivals` are the classes that reach z[label]."""
     zero, one = z.dtype.type(0), z.dtype.type(1)
     for run in range(z.shape[0]):

@@ -36,7 +36,7 @@ def environment(packages: Mapping[str, str] = MappingProxyType({})) -> dict[str,
         **{library: _version(library) for library in LIBRARIES},
         **packages,
         **computing(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -50,9 +50,23 @@ def describe_computing(by: Mapping[str, Any]) -> str:
 
 @cache
 def computing() -> dict[str, str]:
-    """Return name → value of what decides the last bits of numbers: numpy, BLAS, and their kernels."""
+    """Return name → value of what decides the last bits of numbers: libraries, and their kernels."""
     vectors = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-    return {"numpy": _version("numpy"), "blas": _blas(), "simd": " ".join(vectors[-1:])}
+    return {
+        "numpy": _version("numpy"),
+        "blas": _blas(),
+        "simd": " ".join(vectors[-1:]),
+        "numba": f"{_version('numba')}, {_compiled_for()}",
+    }
+
+
+def _compiled_for() -> str:
+    """Return the processor that loops are compiled for."""
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        return "not compiled"
+    from llvmlite.binding import get_host_cpu_name  # slow to import
+
+    return f"compiled for {os.environ.get('NUMBA_CPU_NAME') or get_host_cpu_name()}"
 
 
 def _version(library: str) -> str:
@@ -70,7 +84,8 @@ def _blas() -> str:
     return f"{blas['name']} {blas['version']}" + (f", {chosen} kernels" if chosen else "")
 
 
-def _cpu() -> str:
+@cache
+def cpu() -> str:
     """Return the processor's name; Linux alone keeps it in a file."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,197 @@
+"""Compiled loops: e^x and what is made of it to the last digits, and where compiled code is kept."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import optimlab.nn
+from optimlab.execution import compilation
+from optimlab.execution.compilation import compile_once
+from optimlab.nn import compiled as module
+from optimlab.nn.activations import ACTIVATIONS
+from optimlab.nn.compiled import SOURCES, Compiled, cache_folder, compiled, exp, expm1, usable_folder
+from optimlab.problems import Digits
+
+IS_COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
+DTYPES = ["float32", "float64"]
+
+
+@compiled
+def exp_of_all(x, y):
+    for i in range(len(x)):
+        y[i] = exp(x[i])
+
+
+@compiled
+def expm1_of_all(x, y):
+    for i in range(len(x)):
+        y[i] = expm1(x[i])
+
+
+def made(function):
+    """Return what a compiled loop makes of an array."""
+
+    def apply(x):
+        y = np.empty_like(x)
+        function(x, y)
+        return y
+
+    return apply
+
+
+def activated(name):
+    def apply(x):
+        y = x.copy()[None]
+        ACTIVATIONS[name](y, np.empty_like(y))
+        return y[0]
+
+    return apply
+
+
+def sigmoid(x):
+    return np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x)))
+
+
+# Function → what numpy has, of which numbers, all or those up to zero.
+FUNCTIONS = {
+    "exp": (made(exp_of_all), np.exp, np.inf),
+    "expm1": (made(expm1_of_all), np.expm1, 0),
+    "sigmoid": (activated("sigmoid"), sigmoid, np.inf),
+    "tanh": (activated("tanh"), np.tanh, np.inf),
+    "elu": (activated("elu"), lambda x: np.expm1(x) * x.dtype.type(0.1), 0),
+}
+
+
+def whole_range(dtype):
+    """Return numbers from far below to far above where e^x is a number, and very close to zero."""
+    count = 400_000 if IS_COMPILED else 2000
+    least, most = np.log(np.finfo(dtype).smallest_subnormal), np.log(np.finfo(dtype).max)
+    rng = np.random.default_rng(0)
+    near = np.exp(rng.uniform(-60, 2, count))
+    return np.concatenate([rng.uniform(least - 5, most, count), near, -near]).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_within_two_units_in_the_last_place_over_the_whole_range(name, dtype):
+    function, reference, highest = FUNCTIONS[name]
+    x = whole_range(dtype)
+    x = x[x <= highest]
+    with np.errstate(all="ignore"):
+        found = function(x)
+        more = np.float64 if dtype == "float32" else np.longdouble
+        exact = reference(x.astype(more))
+        right = exact.astype(dtype)
+    assert found.dtype == dtype
+    off = np.abs((found.astype(more) - right) / np.spacing(np.abs(right)).astype(more))
+    assert np.isfinite(off).all()
+    assert off.max() <= 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_limits_are_exact_and_nan_stays(dtype):
+    x = np.array([-np.inf, np.inf, np.nan, 0, -1e30, 1e30], dtype)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(made(exp_of_all)(x), [0, np.inf, np.nan, 1, 0, np.inf])
+        below = x[[0, 2, 3, 4]]
+        np.testing.assert_array_equal(made(expm1_of_all)(below), [-1, np.nan, 0, -1])
+
+
+def test_what_is_compiled_is_among_the_sources_that_name_the_folder():
+    folder = Path(optimlab.nn.__file__).parent
+    loops = [
+        value
+        for name, source in list(sys.modules.items())
+        if name.startswith("optimlab.")
+        for value in vars(source).values()
+        if isinstance(value, Compiled)
+    ]
+    assert {Path(loop.function.__code__.co_filename).parent for loop in loops} == {folder}
+    assert cache_folder().name.startswith(SOURCES.hexdigest()[:16])
+    assert not cache_folder().is_relative_to(folder.parents[1])
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Set the user's cache folder for this process."""
+
+    def use(path):
+        monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+        forget()
+
+    def forget():
+        module.cache_folder.cache_clear()
+        module.usable_folder.cache_clear()
+
+    yield use
+    monkeypatch.undo()
+    forget()
+
+
+def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same(tmp_path, elsewhere, capsys):
+    (tmp_path / "file").touch()
+    elsewhere(tmp_path / "file")
+    assert usable_folder() is None
+    x = np.ones(3)
+    assert made(Compiled(exp_of_all.function, module.OF_LOOPS))(x).tolist() == [np.e] * 3
+    compile_once([Digits()], print)
+    compile_once([Digits()])
+    told = capsys.readouterr()
+    if IS_COMPILED:
+        assert told.err.count("cannot be written to: every process compiles anew") == 1
+
+
+def test_a_relative_folder_is_none(elsewhere):
+    elsewhere("here")
+    assert cache_folder().is_relative_to(Path.home())
+
+
+def test_what_has_not_been_used_for_long_is_deleted(tmp_path):
+    names = ["0123456789abcdef-numba-0.60.0", "fedcba9876543210-numba-0.61.0", "notes"]
+    for name in names:
+        (tmp_path / name / "nn").mkdir(parents=True)
+        (tmp_path / name / "nn/loop.nbc").touch()
+    long_ago = time.time() - 100 * 86400
+    for path in (*(tmp_path / names[0]).rglob("*"), tmp_path / names[0], tmp_path / "notes"):
+        os.utime(path, (long_ago, long_ago))
+    compilation._clean(tmp_path / "now")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+ONCE = """
+import sys
+from optimlab.execution.compilation import compile_once
+from optimlab.problems import Digits
+assert "numba" not in sys.modules
+compile_once([Digits(hidden=(), batch_norm=False, bias=False)], print)
+print("numba" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
+def test_two_processes_compile_once_and_a_third_need_not_even_import_numba(tmp_path):
+    variables = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NUMBA_CACHE_DIR": ""}
+
+    def begin():
+        return subprocess.Popen(
+            [sys.executable, "-c", ONCE], env=variables, stdout=subprocess.PIPE, text=True
+        )
+
+    said = sorted(process.communicate(timeout=120)[0] for process in [begin(), begin()])
+    assert re.fullmatch(r"compiling, once: \d+ s\nTrue\n", said[1])
+    assert said[0] in ("False\n", "True\n")
+    assert begin().communicate(timeout=120)[0] == "False\n"
+
+
+def test_an_experiment_is_loaded_without_numba():
+    code = "import sys; from optimlab.experiment.load import find, load; load(find('smoke'))"
+    code += "; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
