@@ -84,6 +84,8 @@ def train(
         When the problem has no `init`, as problems of earlier versions; when a plug-in's
         `gradient_point` or `eval_params` returns no array like the parameters; or when nothing has moved
         because its `step` changes a copy.
+    ValueError
+        When the problem's batches end before the training does.
     """
     if not hasattr(problem, "init"):
         raise TypeError(
@@ -98,6 +100,7 @@ def train(
         state = begin(optimizer, params, task)
         recorder = Recorder(record_at, params, problem.extra_metrics, params_of)
         recorder.record(0, params, problem.evaluate(params, model))
+        step = 0
         for step, batch in enumerate(problem.batches(seeds), start=1):
             if step > recorder.last:
                 break
@@ -113,6 +116,8 @@ def train(
                 _check_point(result, params, "eval_params")
                 recorder.record(step, result, problem.evaluate(result, model))
             follow(step)
+        if step < recorder.last:
+            raise ValueError(f"batches must go on without end, and ends after {step} steps")
         if np.array_equal(params, start):
             _check_in_place(optimizer, params, task)
     return recorder.recording(eval_params(optimizer, params, state), model)

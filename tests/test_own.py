@@ -1,5 +1,5 @@
 """What a user's own files add: the page that shows how is run as it is written, and faults are told."""
-# a case stands on one line
+# ruff: noqa: E501 - a case stands on one line
 
 import re
 from pathlib import Path
@@ -111,13 +111,9 @@ def test_a_problem_of_one_s_own_needs_four_methods(tmp_path):
     ("settings", "source", "message"),
     [
         ("", PROBLEM.format(loss="(params**2).sum(axis=1) * len(params)"), "mixes the runs of a stack"),
-        (
-            "",
-            PROBLEM.format(loss="(params**2).sum()"),
-            "it must give a row per seed, and gives () for 3",
-        ),
+        ("", PROBLEM.format(loss="(params**2).sum()"), "the loss must be an array (3,) of numbers, got"),
         ("", GOOD.replace("def batches", "def bunches"), "bowl.py:Bowl lacks the method batches"),
-        ("", GOOD.replace("train_loss", "loss"), "evaluate must return a train_loss"),
+        ("", GOOD.replace("train_loss", "loss"), "evaluate must return a dictionary with a train_loss"),
         (
             "",
             GOOD.replace("class Bowl", "class Ball"),
@@ -206,6 +202,65 @@ def test_data_that_never_end_are_a_mistake(tmp_path):
     endless = "def spiral():\n    while True: pass"
     (found,) = mistakes_of(written(tmp_path, spiral=endless), seconds=0.2)
     assert "takes longer than 0.2 s to be loaded and tried out; perhaps it never ends" in found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds]), None", "seeds])", "init must return params and model, and returns float64 (3, 2)"),
+        ("seeds]), None", "seeds]).tolist(), None", "must be an array (3, 2) of float64, got a list"),
+        ("seeds]), None", "seeds]).astype('f'), None", "of float64, got float32 (3, 2)"),
+        ("seeds]), None", "seeds]) / 0, None", "init must return finite params"),
+        ("size=self.width", "size=0", "init must return params (R, P), a row per seed"),
+        ("while True", "if True", "batches must go on without end, and ends before step 2"),
+        ("2 * params", "2 * params[:, :1]", "the gradient must be an array (3, 2) of numbers"),
+        ("2 * params", "(2 * params).tolist()", "the gradient must be an array (3, 2) of numbers"),
+        ("return (params**2).sum(axis=1), 2 * params", "return 2 * params", "must return both, and returns"),
+        ("return (params**2)", "params /= 2\n        return (params**2)", "must leave params as they are"),
+        ('return {"train', 'params /= 2\n        return {"train', "must leave params as they are"),
+        ("(params**2).sum(axis=1)}", "1.0}", "train_loss must be an array (3,) of numbers, got a float"),
+        ("(params**2).sum(axis=1)}", "1j * params[:, 0]}", "of numbers, got complex128 (3,)"),
+        ('{"train_loss"', '{"mine": params[:, 0], "train_loss"', "extra_metrics names: mine"),
+        ("class Bowl:", "class Bowl:\n    extra_metrics = ['mine']", "extra_metrics names: mine"),
+        ("class Bowl:", "class Bowl:\n    extra_metrics = 'mine'", "must be a list of different names"),
+        ("class Bowl:", "class Bowl:\n    extra_metrics = ['step']", "step, which is a column of its own"),
+        ("class Bowl:", "class Bowl:\n    extra_metrics = ['a b']", "must be letters, digits and _"),
+        ("class Bowl:", "class Bowl:\n    dtype = 'float16'", 'dtype must be "float32" or "float64"'),
+        ("class Bowl:", "class Bowl:\n    steps_per_epoch = 0", "must be a whole number, 1 or more, got 0"),
+        ("class Bowl:", "class Bowl:\n    stuck_loss = float('nan')", "stuck_loss must be a number, got nan"),
+        ("class Bowl:", "class Bowl:\n    loss_unit = 3", "loss_unit must be a text, got 3"),
+        ("class Bowl:", "class Bowl:\n    def check(self): return 3", "check must return key → message"),
+    ],
+)  # fmt: skip
+def test_a_problem_that_gives_something_else_is_a_mistake(tmp_path, old, new, message):
+    assert old in GOOD
+    (found,) = mistakes_of(write(tmp_path, OWN.format(""), bowl=GOOD.replace(old, new)))
+    assert found.startswith("problem.name: ")
+    assert message in found
+
+
+def test_batches_that_end_later_fail_the_runs(tmp_path):
+    source = GOOD.replace("while True:", "for _ in range(4):")
+    run(load(write(tmp_path, OWN.format(""), bowl=source)), tmp_path)
+    runs = pd.read_csv(tmp_path / "tiny/runs.csv")
+    reason = "ValueError: batches must go on without end, and ends after 4 steps"
+    assert set(runs["reason"]) == {reason}
+
+
+@pytest.mark.parametrize(("slope", "is_other"), [("2 * params", False), ("params", True)])
+def test_a_gradient_that_is_not_that_of_the_loss_is_a_warning(tmp_path, capsys, slope, is_other):
+    load(write(tmp_path, OWN.format(""), bowl=GOOD.replace("2 * params", slope)))
+    text = "problem.name: bowl.py:Bowl: its gradient is not that of its loss"
+    assert (text in capsys.readouterr().err) == is_other
+
+
+def test_a_loss_may_be_negative(tmp_path):
+    source = GOOD.replace("(params**2).sum(axis=1)", "(params**2).sum(axis=1) - 9")
+    text = OWN.format("").replace("steps = 5", "steps = 5\nrecord_params = 1")
+    run(load(write(tmp_path, text + "[optimizers.Adam]\n", bowl=source)), tmp_path / "results")
+    assert read_tables(tmp_path / "results/tiny").surface.empty
+    page = write_report(tmp_path / "results").read_text(encoding="utf-8")
+    assert "−8." in page or "−9" in page
 
 
 def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):

@@ -71,5 +71,7 @@ def loss_around(
         return nothing
     x, y = (grid_around(paths[axis].to_numpy()) for axis in ("x", "y"))
     heights = losses_on_plane(problem, plane, x, y)
+    if not np.isfinite(heights).any() or np.nanmin(heights) < 0:  # it is drawn by its logarithm
+        return nothing
     across, up = np.meshgrid(x, y)
     return pd.DataFrame({"x": across.ravel(), "y": up.ravel(), "train_loss": heights.ravel()})

@@ -34,7 +34,7 @@ from optimlab.data.named import File, is_own
 from optimlab.errors import Interrupted, UserError, printable
 from optimlab.experiment import identity
 from optimlab.experiment.mixing import ADVICE, mixes_runs
-from optimlab.experiment.own import Own, OwnProblem, wrong_rows
+from optimlab.experiment.own import Own, OwnProblem, wrong_problem
 from optimlab.experiment.registry import hyperparameters, load_object, load_rule
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
@@ -492,7 +492,7 @@ def _conflicts(problem: Problem) -> dict[str, str]:
     try:
         wrong = problem.check()
         has_own = any(map(is_own, identity.files_of(problem)))
-        if not wrong and has_own and (mixed := wrong_rows(problem)):
+        if not wrong and has_own and (mixed := wrong_problem(problem)):
             return {"": mixed}
         return wrong
     except Interrupted:

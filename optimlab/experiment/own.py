@@ -16,10 +16,14 @@ import numpy as np
 from optimlab.data.named import File
 from optimlab.errors import Interrupted
 from optimlab.experiment.registry import load_object
+from optimlab.training import METRICS, PROBLEM_METRICS
 
 METHODS = ("init", "batches", "loss_and_gradient", "evaluate")
 SEEDS = (0, 1, 1000)
-STEPS = 3  # that rows are watched for
+STEPS = 3  # that a problem is watched for
+COLUMNS = ("run", "run_id", "problem", "optimizer", "candidate", "learning_rate", "seed", "role", "step")
+TAKEN = {*METRICS, *COLUMNS, "epoch", "params"}  # which no metric of a problem's own may be called
+SAME_SLOPE = 0.01  # how far, relatively, a gradient may be from the loss's differences
 
 # What a problem need not say of itself.
 USUAL: dict[str, Any] = {
@@ -95,7 +99,9 @@ class OwnProblem(Own):
 
     def cautions(self) -> dict[str, str]:
         """Return what the settings allow and is seldom wanted: key → message."""
-        return self.problem.cautions() if hasattr(self.problem, "cautions") else {}
+        found = self.problem.cautions() if hasattr(self.problem, "cautions") else {}
+        other = other_slope(self)
+        return {"name": f"{self.name}: {other}", **found} if other else found
 
     def check(self) -> dict[str, str]:
         """Return what is wrong: key → message; "name" for the problem itself."""
@@ -105,7 +111,9 @@ class OwnProblem(Own):
             if missing:
                 return {"name": f"{self.name} lacks the method {missing[0]}"}
             found = problem.check() if hasattr(problem, "check") else {}
-            return found or ({"name": wrong} if (wrong := wrong_rows(problem)) else {})
+            if not isinstance(found or {}, dict):
+                return {"name": f"{self.name}: check must return key → message, got {_kind(found)}"}
+            return found or ({"name": wrong} if (wrong := wrong_problem(self)) else {})
         except Interrupted:
             raise
         except ValueError as error:
@@ -114,29 +122,142 @@ class OwnProblem(Own):
             return {"name": f"{self.name}: {type(error).__name__}: {error}"}
 
 
-def wrong_rows(problem: Any) -> str:
-    """Return what is wrong with how a problem treats a stack of runs; "" if nothing is."""
-    with np.errstate(all="ignore"):
-        together = _walk(problem, SEEDS)
-        for row, seed in enumerate(SEEDS):
-            for one, several in zip(_walk(problem, (seed,)), together, strict=True):
-                if several.shape[:1] != (len(SEEDS),):
-                    return f"it must give a row per seed, and gives {several.shape} for {len(SEEDS)}"
-                if not np.array_equal(one[0], several[row], equal_nan=True):
-                    return "it mixes the runs of a stack: alone, a run has other numbers"
+def wrong_problem(problem: Any) -> str:
+    """Return what is wrong with how a problem trains a stack of runs; "" if nothing is.
+
+    It says what a problem has to say of itself, gives arrays of the right shapes, leaves alone what is
+    not its own, and gives a run the same numbers whatever its neighbours are.
+    """
+    try:
+        _check_attributes(problem)
+        with np.errstate(all="ignore"):
+            together = _walk(problem, SEEDS)
+            for row, seed in enumerate(SEEDS):
+                for one, several in zip(_walk(problem, (seed,)), together, strict=True):
+                    if not np.array_equal(one[0], several[row], equal_nan=True):
+                        return "it mixes the runs of a stack: alone, a run has other numbers"
+    except ValueError as error:
+        return str(error)
     return ""
 
 
+def other_slope(problem: Any) -> str:
+    """Return how a gradient differs from the slope of its loss along a direction; "" if it does not.
+
+    Where the loss itself differs from call to call, nothing can be said.
+    """
+    step = 1e-6 if problem.dtype == "float64" else 1e-2
+    seeds = SEEDS[:1]
+    params, _ = problem.init(seeds)
+    way = np.random.default_rng(0).normal(size=params.shape)
+    way /= np.linalg.norm(way)
+
+    def at(distance: float) -> tuple[float, np.ndarray]:
+        batch = next(iter(problem.batches(seeds)))
+        point = (params + distance * way).astype(params.dtype)
+        loss, gradient = problem.loss_and_gradient(point, batch, problem.init(seeds)[1])
+        return float(loss[0]), np.array(gradient)
+
+    with np.errstate(all="ignore"):
+        (loss, gradient), (again, _) = at(0), at(0)
+        slope = (at(step)[0] - at(-step)[0]) / (2 * step)
+        said = float(np.sum(gradient * way))
+    if loss != again or not np.isfinite([slope, said]).all():
+        return ""
+    usual = float(np.linalg.norm(gradient)) / np.sqrt(way.size)
+    rounding = 10 * float(np.finfo(params.dtype).eps) * abs(loss) / step
+    if abs(slope - said) <= SAME_SLOPE * max(abs(slope), abs(said), usual) + rounding:
+        return ""
+    text = f"along a direction it gives {said:.3g}, and the loss changes by {slope:.3g}"
+    return f"its gradient is not that of its loss: {text}"
+
+
+def _check_attributes(problem: Any) -> None:
+    """Raise where what a problem says of itself is not what it has to be."""
+    dtype, steps, names = problem.dtype, problem.steps_per_epoch, problem.extra_metrics
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
+    if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps_per_epoch must be a whole number, 1 or more, got {steps!r}")
+    if not isinstance(problem.stuck_loss, float | int | np.number) or math.isnan(problem.stuck_loss):
+        raise ValueError(f"stuck_loss must be a number, got {problem.stuck_loss!r}")
+    for name in ("loss_unit", "baseline"):
+        if not isinstance(getattr(problem, name), str):
+            raise ValueError(f"{name} must be a text, got {getattr(problem, name)!r}")
+    if not isinstance(names, tuple | list) or len(set(names)) < len(names):
+        raise ValueError(f"extra_metrics must be a list of different names, got {names!r}")
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"a name in extra_metrics must be letters, digits and _, got {name!r}")
+        if name in TAKEN:
+            raise ValueError(f"extra_metrics names {name}, which is a column of its own")
+
+
 def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
-    """Return all numbers, one row per run, of a few steps of gradient descent."""
+    """Return all numbers, one row per run, of a few steps of gradient descent.
+
+    Raises
+    ------
+    ValueError
+        Where a method gives something else than it has to.
+    """
     seen: list[np.ndarray] = []
-    params, model = problem.init(seeds)
+    begun = problem.init(seeds)
+    if not isinstance(begun, tuple) or len(begun) != 2:
+        raise ValueError(f"init must return params and model, and returns {_kind(begun)}")
+    params, model = begun
+    right = (len(seeds), *np.shape(params)[1:2])
+    if np.ndim(params) != 2 or not np.size(params):
+        raise ValueError(f"init must return params (R, P), a row per seed, got {_kind(params)}")
+    _check_array("params of init", params, right, problem.dtype)
+    if not np.isfinite(params).all():
+        raise ValueError("init must return finite params")
     params = params.copy()
-    for _, batch in zip(range(STEPS), problem.batches(seeds), strict=False):
+    batches = iter(problem.batches(seeds))
+    for step in range(1, STEPS + 1):
+        kept = params.copy()
         metrics = problem.evaluate(params, model)
-        if "train_loss" not in metrics:
-            raise ValueError("evaluate must return a train_loss")
-        loss, gradient = problem.loss_and_gradient(params, batch, model)
-        seen += [params.copy(), np.array(loss), np.array(gradient), *map(np.array, metrics.values())]
-        params -= 0.01 * gradient
+        seen += [kept, *_checked_metrics(problem, metrics, len(seeds))]
+        try:
+            batch = next(batches)
+        except StopIteration:
+            raise ValueError(f"batches must go on without end, and ends before step {step}") from None
+        found = problem.loss_and_gradient(params, batch, model)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise ValueError(f"loss_and_gradient must return both, and returns {_kind(found)}")
+        loss, gradient = found
+        _check_array("the loss", loss, right[:1])
+        _check_array("the gradient", gradient, right)
+        if not np.array_equal(params, kept):
+            raise ValueError("loss_and_gradient and evaluate must leave params as they are")
+        seen += [np.array(loss), np.array(gradient)]
+        params -= (0.01 * gradient).astype(params.dtype)
     return seen
+
+
+def _checked_metrics(problem: Any, metrics: Any, runs: int) -> list[np.ndarray]:
+    """Return the values of the metrics, by name, if they are those that a problem may have."""
+    if not isinstance(metrics, dict) or "train_loss" not in metrics:
+        raise ValueError("evaluate must return a dictionary with a train_loss")
+    own = set(metrics) - set(PROBLEM_METRICS)
+    if own != set(problem.extra_metrics):
+        text = "evaluate returns more or fewer metrics than extra_metrics names"
+        raise ValueError(f"{text}: {', '.join(sorted(map(str, own ^ set(problem.extra_metrics))))}")
+    for name, values in metrics.items():
+        _check_array(name, values, (runs,))
+    return [np.array(metrics[name]) for name in sorted(metrics)]
+
+
+def _check_array(name: str, found: Any, shape: tuple[int, ...], dtype: str | None = None) -> None:
+    """Raise where something is no array of numbers of this shape, and of this dtype if it is given."""
+    kind = "f" if dtype else "iufb"
+    is_array = isinstance(found, np.ndarray) and found.dtype.kind in kind and found.shape == shape
+    if not is_array or (dtype and found.dtype != dtype):
+        raise ValueError(f"{name} must be an array {shape} of {dtype or 'numbers'}, got {_kind(found)}")
+
+
+def _kind(found: Any) -> str:
+    """Return what something is, in words."""
+    if isinstance(found, np.ndarray):
+        return f"{found.dtype} {found.shape}"
+    return f"a {type(found).__name__}"

@@ -96,12 +96,10 @@ def traces_chart(
 def _is_linear(name: str, values: pd.Series) -> bool:
     """Return whether a metric has no logarithmic axis.
 
-    Accuracies and R² crowd at 1, where logarithms are flat; a metric of the user's own may be negative.
+    Accuracies and R² crowd at 1, where logarithms are flat; a loss of the user's own may be negative.
     """
     metric = metrics.metric_of(name)
-    if metric:
-        return metric.is_higher_better
-    return name not in METRICS and bool(values.min() <= 0)
+    return bool(metric and metric.is_higher_better) or bool(values.min() < -vega.ROUNDING)
 
 
 def _smoothed(is_shown: str) -> Any:
