@@ -216,6 +216,7 @@ def test_data_that_never_end_are_a_mistake(tmp_path):
         ("2 * params", "2 * params[:, :1]", "the gradient must be an array (3, 2) of numbers"),
         ("2 * params", "(2 * params).tolist()", "the gradient must be an array (3, 2) of numbers"),
         ("return (params**2).sum(axis=1), 2 * params", "return 2 * params", "must return both, and returns"),
+        ("2 * params", "params / 0", "the loss and the gradient must be finite at the start"),
         ("return (params**2)", "params /= 2\n        return (params**2)", "must leave params as they are"),
         ('return {"train', 'params /= 2\n        return {"train', "must leave params as they are"),
         ("(params**2).sum(axis=1)}", "1.0}", "train_loss must be an array (3,) of numbers, got a float"),

@@ -228,7 +228,9 @@ def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
         loss, gradient = found
         _check_array("the loss", loss, right[:1])
         _check_array("the gradient", gradient, right)
-        if not np.array_equal(params, kept):
+        if step == 1 and not (np.isfinite(loss).all() and np.isfinite(gradient).all()):
+            raise ValueError("the loss and the gradient must be finite at the start")
+        if not np.array_equal(params, kept, equal_nan=True):
             raise ValueError("loss_and_gradient and evaluate must leave params as they are")
         seen += [np.array(loss), np.array(gradient)]
         params -= (0.01 * gradient).astype(params.dtype)
