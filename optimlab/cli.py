@@ -12,6 +12,7 @@ import optimlab
 from optimlab.commands import common
 from optimlab.commands.begin import init
 from optimlab.commands.look import check, list_all, show
+from optimlab.commands.merge import merge
 from optimlab.commands.plots import plots
 from optimlab.commands.sweep import sweep
 from optimlab.commands.tidy import clean, prune
@@ -58,6 +59,6 @@ def _settle_environment() -> None:
         os.environ["HOME"] = "/nonexistent"
 
 
-for command in (sweep, plots, init, check, show, verify, prune, clean):
+for command in (sweep, plots, init, check, show, verify, merge, prune, clean):
     app.command()(command)
 app.command("list")(list_all)

@@ -4,7 +4,8 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from joblib import parallel_config
+from joblib import parallel_config, register_parallel_backend
+from joblib._parallel_backends import ThreadingBackend
 from joblib.externals.loky import get_reusable_executor
 from sweeping import OWN, document, plugin, run, tiny, write
 from test_cli import call
@@ -57,6 +58,21 @@ def test_joblibs_workers_give_the_same_bits_in_any_backend(tmp_path, monkeypatch
         cut, smaller = swept(tmp_path / "cut", workers=workers.Joblib())
     assert cut == whole
     assert max(smaller) < max(sizes)
+
+
+class AllTogether(ThreadingBackend):
+    """A backend without generators, as Ray's is."""
+
+    supports_return_generator = False
+
+
+def test_a_backend_that_gives_results_all_together_works_in_rounds(tmp_path, monkeypatch):
+    whole, _ = swept(tmp_path / "whole")
+    register_parallel_backend("all together", AllTogether)
+    monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 1)  # twelve stacks: two rounds
+    with parallel_config(backend="all together", n_jobs=2):
+        rounds, _ = swept(tmp_path / "rounds", workers=workers.Joblib())
+    assert rounds == whole
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ JOBS_A_CORE = 4
 WITHOUT_END = 10**6  # letters, more than any line has
 
 
-def _results_folder(text: str | Path) -> Path:
+def results_folder(text: str | Path) -> Path:
     """Refuse a path that is empty, that Parquet's files cannot have, or that is a file."""
     path = Path(text)
     if not str(text):
@@ -62,7 +62,7 @@ ExperimentName = Annotated[
 ResultsFolder = Annotated[
     Path,
     typer.Option(
-        "--results", metavar="FOLDER", parser=_results_folder, help="The folder of all results."
+        "--results", metavar="FOLDER", parser=results_folder, help="The folder of all results."
     ),
 ]
 Jobs = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 
 from optimlab.errors import UserError
 from optimlab.execution.compilation import compile_once
@@ -28,6 +30,7 @@ from optimlab.storage.environment import computing
 DIED = "its worker process died whenever it ran: out of memory, or the optimizer crashed it"
 SECONDS_BETWEEN_MESSAGES = 0.5
 SECONDS_TO_MEASURE = 1.0
+ROUND = 4  # stacks to a worker, where joblib gives results all together
 _ONE_AT_A_TIME = threading.Lock()
 
 NextStack = Callable[[], Stack | None]
@@ -123,6 +126,8 @@ class Joblib:
     ) -> Generator[Event]:
         """Train stacks, so many at once, in rounds: joblib takes no more once there was nothing to do.
 
+        A backend that gives all results together, as Ray's does, has a few stacks a worker in each.
+
         Raises
         ------
         UserError
@@ -137,9 +142,12 @@ class Joblib:
                 stack = next_stack()
 
         try:
+            as_they_finish = get_active_backend()[0].supports_return_generator
+            return_as = "generator_unordered" if as_they_finish else "list"
             while (first := next_stack()) is not None:
-                parallel = Parallel(at_once, return_as="generator_unordered", batch_size=1)
-                for finished in parallel(calls(first)):
+                parallel = Parallel(at_once, return_as=return_as, batch_size=1)
+                most = None if as_they_finish else ROUND * at_once
+                for finished in parallel(itertools.islice(calls(first), most)):
                     yield Event(in_hand.pop(finished.runs[0].run_id), "done", finished)
         except BrokenExecutor as error:
             raise UserError(

@@ -78,6 +78,7 @@ class Manifest(BaseModel):
     name, title, description, toml, toml_sha256 : of the experiment's file.
     file : the experiment's file, relative to the folder of its results, with which it may have moved.
     command : what makes these results.
+    changes : how the experiment differs from its file, as ``--set`` has it.
     problem, network, steps, steps_per_epoch, stuck_loss : of the problem, where there is only one.
     problems, optimizers : label → what it is.
     seeds : role → its seeds.
@@ -100,6 +101,7 @@ class Manifest(BaseModel):
     description: str | None = None
     file: str | None = None
     command: str | None = None
+    changes: list[str] = []
     problem: dict[str, JsonValue] | None = None
     network: str | None = None
     steps: Count | None = None
@@ -210,7 +212,8 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
         name=experiment.name,
         title=experiment.title,
         description=experiment.description,
-        file=_relative(experiment.file, folder),
+        file=relative(experiment.file, folder),
+        changes=list(experiment.changes),
         command=hints.command("sweep", experiment.argument, folder.parent, experiment.changes),
         problem=only.problem or None,
         network=only.network,
@@ -249,7 +252,7 @@ def _about(setting: ProblemSetting) -> AboutProblem:
     )
 
 
-def _relative(file: Path, folder: Path) -> str:
+def relative(file: Path, folder: Path) -> str:
     """Return a file relative to a folder; as it is where that cannot be, on another drive."""
     try:
         return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()

@@ -174,6 +174,29 @@ class Store:
             if other != name:
                 self._parts.delete(other, even_link=True)
 
+    def take(self, other: Store) -> tuple[int, list[Path]]:
+        """Copy the parts of other results, but for those whose runs have all finished here.
+
+        Returns
+        -------
+        How many were copied, and those that are not what was written, which were not.
+        """
+        copied, damaged = 0, []
+        finished = set(self.finished())
+        self._parts.create()
+        for name in other._part_names():
+            try:
+                content = other._sound_part(name)
+                runs = {run.run_id for run in _notes(content).runs}
+            except ValueError:
+                damaged.append(other.parts / name)
+                continue
+            if not runs <= finished:
+                content.seek(0)
+                self._parts.write(name, content.read())
+                copied += 1
+        return copied, damaged
+
     def set_aside_damaged(self, experiment: Experiment) -> None:
         """Move what is no sound part to parts/damaged/, with a warning; its runs count as not done.
 
