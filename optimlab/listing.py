@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,10 @@ class State:
                 }
                 for each in experiment.problems
             ],
-            "optimizers": [asdict(each) for each in experiment.optimizers],
+            "optimizers": [
+                {key: value for key, value in asdict(each).items() if key != "curves"}
+                for each in experiment.optimizers
+            ],
             "stale": {"parts": len(self.stale), "bytes": self.stale_bytes},
         }
 
@@ -141,9 +144,8 @@ def print_state(console: Console, state: State) -> None:
             console.print(f"  and {len(stale) - LISTED:,} more")
     table = _table("optimizer", "rule", "hyper-parameters", "learning rates")
     for setting in experiment.optimizers:
-        others = ", ".join(
-            f"{key} = {toml_value(value)}" for key, value in setting.hyperparameters.items()
-        )
+        values = {**setting.hyperparameters, **named_schedules(setting.schedules)}
+        others = ", ".join(f"{key} = {toml_value(value)}" for key, value in values.items())
         rates = " ".join(f"{rate:g}" for rate in setting.learning_rates)
         table.add_row(*map(escape, (setting.label, setting.rule, others or "none", rates)))
     console.print(table)
@@ -161,6 +163,13 @@ def _loaded() -> Iterator[tuple[Path, Experiment | ExperimentError]]:
                 yield file, load(file, pool)
             except ExperimentError as error:
                 yield file, error
+
+
+def named_schedules(schedules: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return schedules as an optimizer's table has them: the learning rate's has a key of its own."""
+    others = {name: each for name, each in schedules.items() if name != "learning_rate"}
+    rate = schedules.get("learning_rate")
+    return ({"schedule": rate} if rate else {}) | ({"schedules": others} if others else {})
 
 
 def _experiments() -> Table:

@@ -16,6 +16,7 @@ from optimlab.nn.parameters import Layout
 from optimlab.optimizers import Optimizer, Task, begin, eval_params
 from optimlab.problems.base import Problem
 from optimlab.problems.seeds import generator
+from optimlab.schedules import Scheduled
 
 Array = np.ndarray
 
@@ -61,7 +62,7 @@ class Recording:
 
 def train(
     problem: Problem,
-    optimizer: Optimizer,
+    optimizer: Optimizer | Scheduled,
     seeds: Sequence[int],
     record_at: Sequence[int],
     params_of: Sequence[int] = (),
@@ -72,7 +73,8 @@ def train(
     Parameters
     ----------
     problem : what is optimized.
-    optimizer : the rule; hyper-parameters that differ between runs are columns (R, 1).
+    optimizer : the rule; hyper-parameters that differ between runs are columns (R, 1). Where some change
+        during a run, the rule is made anew at each step, and its state goes on.
     seeds : the seed of each run.
     record_at : the steps to record, ascending; the last one ends the training.
     params_of : the places of the runs whose parameters are recorded, too.
@@ -97,30 +99,34 @@ def train(
         params, model = problem.init(seeds)
         start = params.copy()
         task = task_of(problem, params, seeds, steps=max(record_at, default=0))
-        state = begin(optimizer, params, task)
+        scheduled = optimizer if isinstance(optimizer, Scheduled) else None
+        rule: Any = scheduled.at(1, task.steps) if scheduled else optimizer
+        state = begin(rule, params, task)
         recorder = Recorder(record_at, params, problem.extra_metrics, params_of)
         recorder.record(0, params, problem.evaluate(params, model))
         step = 0
         for step, batch in enumerate(problem.batches(seeds), start=1):
             if step > recorder.last:
                 break
-            point = optimizer.gradient_point(params, state)
+            if scheduled:
+                rule = scheduled.at(step, task.steps)
+            point = rule.gradient_point(params, state)
             if point is not params:
                 _check_point(point, params, "gradient_point")
             loss, gradient = problem.loss_and_gradient(point, batch, model)
             recorder.before(step, params, gradient)
-            optimizer.step(params, gradient, state)
+            rule.step(params, gradient, state)
             recorder.after(step, params, loss)
             if recorder.wants(step):
-                result = eval_params(optimizer, params, state)
+                result = eval_params(rule, params, state)
                 _check_point(result, params, "eval_params")
                 recorder.record(step, result, problem.evaluate(result, model))
             follow(step)
         if step < recorder.last:
             raise ValueError(f"batches must go on without end, and ends after {step} steps")
         if np.array_equal(params, start):
-            _check_in_place(optimizer, params, task)
-    return recorder.recording(eval_params(optimizer, params, state), model)
+            _check_in_place(rule, params, task)
+    return recorder.recording(eval_params(rule, params, state), model)
 
 
 def task_of(problem: Problem, params: Array, seeds: Sequence[int], steps: int) -> Task:

@@ -20,7 +20,7 @@ FLOORS = [
     ["experiment"],
     ["training"],
     ["problems"],
-    ["nn", "data", "optimizers"],
+    ["nn", "data", "optimizers", "schedules"],
     ["files", "pool", "messages", "progress", "hints"],
     ["errors", "formatting", "metrics", "statuses"],
 ]

@@ -6,18 +6,19 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import chdir
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from optimlab.experiment.registry import load_rule
+from optimlab.experiment.registry import load_rule, load_schedule, names_of
 from optimlab.experiment.runs import FinishedRun, FinishedStack
 from optimlab.metrics import metric_of
 from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
+from optimlab.schedules import Scheduled
 from optimlab.training import METRICS, PROBLEM_METRICS, Recording, train
 
 LONGEST = 20.0  # seconds that a stack should take: a sweep that is killed loses what is in progress
@@ -38,6 +39,7 @@ class Stack:
     code : the digest of the code that the runs are identified by.
     time_limit : seconds that a run may take, and a stack in proportion; None: as long as it takes.
     witness : the place of the run that is trained alone, too; see `optimlab.experiment.mixing`.
+    schedules : hyper-parameter → what `optimlab.experiment.registry.load_schedule` takes.
     """
 
     problem: Problem
@@ -52,11 +54,17 @@ class Stack:
     params_of: frozenset[str] = frozenset()
     time_limit: float | None = None
     witness: int | None = None
+    schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def kind(self) -> tuple[str, ...]:
         """What its runs share with those of other stacks: the problem and the optimizer."""
-        return repr(self.problem), self.rule, repr(self.hyperparameters)
+        return repr(self.problem), self.rule, repr(self.hyperparameters), repr(self.schedules)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of code in it: of the rule, and of schedules of the user's own."""
+        return names_of(self.rule, self.schedules)
 
     @property
     def places_of_params(self) -> list[int]:
@@ -144,7 +152,9 @@ def _train(stack: Stack, follow: Follow) -> Recording:
         train(problem, RULES["SGD"](learning_rate=column[:1]), seeds[:1], (1,))
     follow(stack, 0)
     try:
-        optimizer = rule(learning_rate=column, **stack.hyperparameters)
+        values = {"learning_rate": column, **stack.hyperparameters}
+        schedules = {name: load_schedule(each, stack.folder) for name, each in stack.schedules.items()}
+        optimizer = Scheduled(rule, values, schedules) if schedules else rule(**values)
         return train(
             problem,
             optimizer,

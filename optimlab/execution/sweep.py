@@ -196,6 +196,7 @@ def stacks(
                 learning_rates=tuple(run.learning_rate for run in batch),
                 seeds=tuple(run.seed for run in batch),
                 params_of=frozenset(run.run_id for run in batch if run.keeps_params),
-                code=experiment.codes[problem_label, optimizers[label].rule],
+                code=experiment.codes[problem_label, label],
                 time_limit=time_limit,
+                schedules=optimizers[label].schedules,
             )

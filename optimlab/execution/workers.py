@@ -215,7 +215,7 @@ def work(stack: Stack, tell: Tell, failures: type[BaseException] = BaseException
     compile_once([stack.problem])
     with _ONE_AT_A_TIME:  # a process of several threads has one count of BLAS threads
         finished = train_with_witness(stack, _Follower(tell), failures)
-    if code_digest(stack.problem, stack.rule, stack.folder) != stack.code:  # by now it has been loaded
+    if code_digest(stack.problem, stack.names, stack.folder) != stack.code:  # by now it has been loaded
         raise UserError(
             "the code changed while the sweep ran, or a worker has another version of it or of a "
             "library; sweep again to use the new one"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from uuid import uuid4
 from optimlab.data.named import File, is_own
 from optimlab.errors import UserError
 from optimlab.experiment.imports import PACKAGE, Code, Module, follow, module_file
-from optimlab.experiment.registry import plugin_code
+from optimlab.experiment.registry import code_of, plugin_code
 
 LOOP = "optimlab.execution.stack"  # where the code that trains begins
 
@@ -79,8 +79,10 @@ def script_digest(problem: Any) -> str:
     return follow(Module("", file)).digest() if name == "__main__" else ""
 
 
-def code_digest(problem: Any, rule: str, folder: Path) -> str:
-    """Return a digest of the code that computes the runs of a problem and a rule of `plugins.load_rule`.
+def code_digest(problem: Any, names: Sequence[str], folder: Path) -> str:
+    """Return a digest of the code that computes the runs of a problem, and of what is named beside it.
+
+    The names are those of `registry.names_of`: of the rule, and of schedules of the user's own.
 
     What is not in it decides no number.
 
@@ -90,9 +92,9 @@ def code_digest(problem: Any, rule: str, folder: Path) -> str:
         When a module is not where it is imported from.
     """
     try:
-        return joint_digest(problem_code(problem), plugin_code(rule, folder))
+        return joint_digest(problem_code(problem), code_of(names, folder))
     except (ImportError, OSError, SyntaxError) as error:
-        raise UserError(f"the code of {rule} cannot be followed: {error}") from error
+        raise UserError(f"the code of {names[0]} cannot be followed: {error}") from error
 
 
 def joint_digest(problem: Code, rule: Code) -> str:

@@ -35,9 +35,9 @@ from optimlab.errors import Interrupted, UserError, printable
 from optimlab.experiment import identity
 from optimlab.experiment.mixing import ADVICE, mixes_runs
 from optimlab.experiment.own import Own, OwnProblem, wrong_problem
-from optimlab.experiment.registry import hyperparameters, load_object, load_rule
+from optimlab.experiment.registry import hyperparameters, load_object, load_rule, load_schedule
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
-from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
+from optimlab.experiment.spec import CURVE, FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
 from optimlab.files import read_regular
 from optimlab.formatting import join_words
@@ -49,6 +49,7 @@ from optimlab.optimizers import BY_KEY, RANGES, RULES
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import PROBLEMS
 from optimlab.problems.base import Problem
+from optimlab.schedules import SCHEDULES, Schedule, settings_of
 
 # What no computer should be asked for by mistake. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.
@@ -63,6 +64,8 @@ MOST_ROWS = 10_000_000
 MOST_RUN_BYTES = 1_000_000_000
 MOST_MISTAKES_TOLD = 100
 MOST_SPLITS_TRIED = 1000
+OF_TABLE = ("rule", "learning_rates", "schedule", "schedules")  # keys that are no hyper-parameter's
+AT_START = ("initial_distance",)  # hyper-parameters that the first step alone knows, or must not change
 SECONDS_TO_CHECK = 60.0  # a plug-in
 
 LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
@@ -130,6 +133,8 @@ class Document(BaseModel):
         str, StringConstraints(max_length=5000, pattern=f"^([^{INVISIBLE}]|[\\n\\t])*$")
     ] = ""
     learning_rates: LearningRates | None = None
+    schedule: Any = None
+    schedules: dict[str, Any] = {}
     final: str = "mean:5"
     equal_within: Annotated[float, Ge(0), Le(1)] = 0.05
     report: tuple[str, ...] = ()
@@ -301,7 +306,8 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
         mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
     problems = _check_problems(raw, path.parent, pool, seconds, mistakes)
     problems = _check_training(raw, problems, mistakes)
-    optimizers = _check_optimizers(raw, path.parent, pool, seconds, mistakes)
+    lengths = tuple({setting.steps for setting in problems if setting.record_at})
+    optimizers = _check_optimizers(raw, path.parent, lengths, pool, seconds, mistakes)
     mistakes += _wrong_splits(raw, problems, seeds) if seeds else []
     for problem, setting in itertools.product(problems, optimizers):
         mistakes += _lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
@@ -657,19 +663,24 @@ def _wrong_params(
 
 
 def _check_optimizers(
-    raw: dict[str, Any], folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
+    raw: dict[str, Any],
+    folder: Path,
+    lengths: tuple[int, ...],
+    pool: Pool,
+    seconds: float,
+    mistakes: list[Mistake],
 ) -> list[OptimizerSetting]:
     """Return the sound optimizers."""
     tables = raw.get("optimizers")
     entries = list(tables.items())[:MOST_OPTIMIZERS] if isinstance(tables, dict) else []
     todo = {
-        label: OptimizerTable(label, table, raw.get("learning_rates"), folder)
+        label: OptimizerTable(label, table, raw, folder, lengths)
         for label, table in entries
         if LEGAL_NAME.fullmatch(label) and isinstance(table, dict)
     }
     checked = {label: _check_optimizer(each) for label, each in todo.items() if not each.is_plugin}
     trials = {
-        label: Trial(partial(_check_optimizer, each), each.rule_key, each.rule)
+        label: Trial(partial(_check_optimizer, each), each.rule_key, each.own_names)
         for label, each in todo.items()
         if each.is_plugin
     }
@@ -681,11 +692,15 @@ def _check_optimizers(
             mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
         elif label in checked:
             setting, found = checked[label]
-            mistakes += found
+            mistakes += [each for each in found if each not in mistakes]  # of what they share
             if setting:
                 twins = [f"optimizers.{s.label}" for s in settings if _share_runs(s, setting)]
                 mistakes += [Mistake(key, f"has runs that {twin} has already") for twin in twins]
                 settings.append(setting)
+    shared = raw.get("schedules")
+    for name in shared if isinstance(shared, dict) and len(settings) == len(entries) else ():
+        if name != "learning_rate" and not any(name in s.hyperparameters for s in settings):
+            mistakes.append(Mistake(f"schedules.{name}", "no optimizer has this hyper-parameter"))
     return settings
 
 
@@ -695,14 +710,16 @@ class OptimizerTable(NamedTuple):
     Attributes
     ----------
     label, table : as in the file.
-    shared_rates : the file's learning rates; None where it has none.
+    shared : the whole file, whose learning_rates and schedules all optimizers share.
     folder : of the file.
+    lengths : the numbers of steps that the problems train for.
     """
 
     label: str
     table: dict[str, Any]
-    shared_rates: Any
+    shared: dict[str, Any]
     folder: Path
+    lengths: tuple[int, ...]
 
     @property
     def rule(self) -> str:
@@ -717,7 +734,27 @@ class OptimizerTable(NamedTuple):
     @property
     def is_plugin(self) -> bool:
         """Whether code of the user's own is run to check it."""
-        return self.rule not in RULES and ":" in self.rule
+        return ":" in self.own_names
+
+    @property
+    def own_names(self) -> str:
+        """The names of code of the user's own, or else of the rule."""
+        schedules = [value for _, value in self.schedules.values()]
+        named = [each.get("name") if isinstance(each, dict) else each for each in schedules]
+        names = [*([] if self.rule in RULES else [self.rule]), *filter(is_own, named)]
+        return ", ".join(dict.fromkeys(names)) or self.rule
+
+    @property
+    def schedules(self) -> dict[str, tuple[str, Any]]:
+        """Hyper-parameter → the key and the value of its schedule, of its table or the file's."""
+        found: dict[str, tuple[str, Any]] = {}
+        for table, key in ((self.shared, ""), (self.table, f"optimizers.{self.label}.")):
+            others = table.get("schedules", {})
+            for name, value in others.items() if isinstance(others, dict) else ():
+                found[name] = f"{key}schedules.{name}", value
+            if "schedule" in table:
+                found["learning_rate"] = f"{key}schedule", table["schedule"]
+        return found
 
 
 class Trial(NamedTuple):
@@ -772,13 +809,13 @@ def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, lis
         split = _split_labels(key, table, {"rule"})
         return None, split or [*found, Mistake(rule_key, str(error))]
     defaults = hyperparameters(rule)
-    split = _split_labels(key, table, {*defaults, "rule", "learning_rates"})
+    split = _split_labels(key, table, {*defaults, *OF_TABLE})
     if split:
         return None, split
     own_rate = defaults.pop("learning_rate")
     if isinstance(own_rate, float) and not math.isfinite(own_rate):
         found.append(Mistake(rule_key, f"the default of learning_rate must be finite, got {own_rate}"))
-    given = {key: value for key, value in table.items() if key not in ("rule", "learning_rates")}
+    given = {key: value for key, value in table.items() if key not in OF_TABLE}
     told = [(rule_key, _wrong_default(name_, default)) for name_, default in defaults.items()]
     told += [(f"{key}.{name_}", _wrong_value(rule, defaults, name_, v)) for name_, v in given.items()]
     found += [Mistake(where, message) for where, message in told if message]
@@ -786,18 +823,125 @@ def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, lis
         message = _wrong_together(rule, given) or _wrong_stacked(rule, given, rates)
         if message:
             found.append(Mistake(key, message))
+    schedules = _check_schedules(each, {**defaults, **given}, found)
+    for name, schedule in schedules.items() if not found else ():
+        ends = [{**given, "learning_rate": rate} for rate in {min(rates), max(rates)}]
+        values = {**defaults, **given, "learning_rate": rates[0]}
+        message = _wrong_schedule(rule, ends, values, name, schedule, each)
+        if message:
+            found.append(Mistake(each.schedules[name][0], message))
     if found:
         return None, found
     is_rate = isinstance(own_rate, int | float) and not isinstance(own_rate, bool) and own_rate > 0
     default_rate = float(own_rate) if is_rate else None
     plain = json.loads(json.dumps({**defaults, **given}))  # of no class of the plug-in's own
-    return OptimizerSetting(label, each.rule, plain, rates, default_rate), []
+    curves = {
+        name: tuple(load_schedule(schedule, each.folder).factor(k, CURVE) for k in range(1, CURVE + 1))
+        for name, schedule in schedules.items()
+    }
+    return OptimizerSetting(label, each.rule, plain, rates, default_rate, schedules, curves), []
+
+
+def _check_schedules(
+    each: OptimizerTable, legal: Mapping[str, Any], mistakes: list[Mistake]
+) -> dict[str, dict[str, Any]]:
+    """Return the optimizer's schedules, hyper-parameter → settings, without those that change nothing.
+
+    A shared one that is for a hyper-parameter of others is none.
+    """
+    schedules = {}
+    others = each.table.get("schedules", {})
+    for table, key in ((others, f"optimizers.{each.label}."), (each.shared.get("schedules", {}), "")):
+        if not isinstance(table, dict):
+            mistakes.append(Mistake(f"{key}schedules", f"must be a table, got {show(table)}"))
+        elif "learning_rate" in table:
+            text = "the key for the learning rate is `schedule`"
+            mistakes.append(Mistake(f"{key}schedules.learning_rate", text))
+    for name, (key, value) in each.schedules.items():
+        if name != "learning_rate" and name not in legal:
+            if isinstance(others, dict) and name in others:
+                mistakes.append(Mistake(key, unknown(name, list(legal))))
+            continue
+        schedule = _read_schedule(value, key, mistakes)
+        if schedule and schedule != {"name": "constant", "warmup": 0.0}:
+            schedules[name] = schedule
+    return schedules
+
+
+def _read_schedule(value: Any, key: str, mistakes: list[Mistake]) -> dict[str, Any] | None:
+    """Return a schedule's settings, as a table; None for "none", and for a wrong one, with a mistake."""
+    table = {"name": value} if isinstance(value, str) else value
+    name = table.get("name") if isinstance(table, dict) else None
+    if is_own(name) or value == "none":
+        return None if value == "none" else dict(table)
+    if isinstance(table, dict) and name is None:
+        names = ", ".join(f'"{each}"' for each in SCHEDULES)
+        mistakes.append(Mistake(f"{key}.name", f"is missing: it is one of {names}"))
+        return None
+    schedule = resolve(value, "name", SCHEDULES, key, mistakes)
+    if schedule is None:
+        return None
+    wrong = schedule.wrong()
+    mistakes += [Mistake(key, wrong)] if wrong else []
+    return settings_of(schedule)
+
+
+def _wrong_schedule(
+    rule: Callable[..., Any],
+    ends: list[dict[str, Any]],
+    values: Mapping[str, Any],
+    name: str,
+    settings: dict[str, Any],
+    each: OptimizerTable,
+) -> str | None:
+    """Return what is wrong with a schedule somewhere in a run; None if nothing is.
+
+    Parameters
+    ----------
+    rule : what makes the optimizer.
+    ends : its hyper-parameters, with the lowest and the highest learning rate.
+    values : all hyper-parameters, defaults included.
+    name, settings : the hyper-parameter, and its schedule.
+    each : whose schedule it is.
+    """
+    value = values[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{name} must be a number to have a schedule, got {show(value)}"
+    if name in AT_START:
+        return f"{name} counts at the start alone"
+    try:
+        schedule = load_schedule(settings, each.folder)
+        factors = {
+            (step, steps): schedule.factor(step, steps)
+            for steps in each.lengths or (CURVE,)
+            for step in _steps_to_look_at(steps, schedule)
+        }
+    except Interrupted:
+        raise
+    except Exception as error:  # the user's own may raise anything
+        return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+    for (step, steps), factor in factors.items():
+        where = f"at step {step:,} of {steps:,}"
+        if not math.isfinite(factor):
+            return f"{where}, its factor must be finite, got {factor}"
+        for given in ends:
+            wrong = _wrong_together(rule, {**given, name: given.get(name, value) * factor})
+            if wrong:
+                return f"{where}, {wrong}"
+    return None
+
+
+def _steps_to_look_at(steps: int, schedule: Schedule) -> list[int]:
+    """Return the steps that a schedule is checked at: the first, the last, and many between."""
+    warm = round(getattr(schedule, "warmup", 0) * steps)
+    between = np.linspace(1, steps, min(steps, CURVE), dtype=int).tolist()
+    return sorted({*between, *(step for step in (warm, warm + 1) if 1 <= step <= steps)})
 
 
 def _wrong_default(name: str, default: Any) -> str | None:
     """Return why a table cannot hold a hyper-parameter of a plug-in; None if it can."""
-    if name == "learning_rates":
-        return "its hyper-parameter learning_rates has the name of a key of the optimizer's table"
+    if name in OF_TABLE:
+        return f"its hyper-parameter {name} has the name of a key of the optimizer's table"
     if name in RUN_COLUMNS or is_final(name):
         return f"its hyper-parameter {name} has the name of a column of runs.csv"
     if default is inspect.Parameter.empty or _can_be_kept(default):
@@ -823,7 +967,7 @@ def _wrong_value(
     if name == "learning_rate":
         return "unknown key; did you mean learning_rates, a list?"
     if name not in legal:
-        return unknown(name, list(dict.fromkeys([*legal, *BY_KEY, "rule", "learning_rates"])))
+        return unknown(name, list(dict.fromkeys([*legal, *BY_KEY, *OF_TABLE])))
     if not isinstance(value, bool | int | float | str):
         return f"must be a number, a text, true or false, got {show(value)}"
     is_endless = isinstance(value, float) and not math.isfinite(value)
@@ -842,7 +986,7 @@ def _wrong_value(
 def _wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str | None:
     """Return why the rule refuses all hyper-parameters together; None if it does not."""
     try:
-        rule(learning_rate=0.01, **given)
+        rule(**{"learning_rate": 0.01, **given})
     except ValueError as error:
         return str(error)
     except Interrupted:
@@ -866,8 +1010,8 @@ def _check_rates(key: str, each: OptimizerTable, mistakes: list[Mistake]) -> tup
     rates = None
     if "learning_rates" in each.table:
         rates = validate(LearningRates, each.table["learning_rates"], f"{key}.learning_rates", mistakes)
-    elif each.shared_rates is not None:
-        rates = _sound(LearningRates, each.shared_rates)
+    elif each.shared.get("learning_rates") is not None:
+        rates = _sound(LearningRates, each.shared["learning_rates"])
     else:
         mistakes.append(Mistake(key, "needs learning_rates, here or at the top of the file"))
     return tuple(sorted(set(rates or ())))
@@ -899,5 +1043,9 @@ def _lost_in_dtype(
 
 
 def _share_runs(one: OptimizerSetting, other: OptimizerSetting) -> bool:
-    same_rule = (one.rule, one.hyperparameters) == (other.rule, other.hyperparameters)
+    same_rule = _without_rates(one) == _without_rates(other)
     return same_rule and bool(set(one.learning_rates) & set(other.learning_rates))
+
+
+def _without_rates(setting: OptimizerSetting) -> tuple[Any, ...]:
+    return setting.rule, setting.hyperparameters, setting.schedules

@@ -6,7 +6,7 @@ import builtins
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -20,6 +20,7 @@ from typing import Any
 from optimlab.errors import Interrupted
 from optimlab.experiment.imports import Code, Module, follow, module_file
 from optimlab.optimizers import BY_KEY, RULES, WRAPPERS
+from optimlab.schedules import SCHEDULES, OfFunction, Schedule
 
 PREFIX = "optimlab_plugin_"
 TORCH = "optimlab.optimizers.torch"
@@ -100,6 +101,19 @@ def _load(name: str, folder: Path) -> Callable[..., Any]:
     return rule
 
 
+def load_schedule(settings: Mapping[str, Any], folder: Path) -> Schedule:
+    """Return the schedule of a table: its name is a key of `SCHEDULES`, or a function of the user's own.
+
+    Raises
+    ------
+    ValueError
+        As `load_object` does.
+    """
+    own = {key: value for key, value in settings.items() if key != "name"}
+    kind = SCHEDULES.get(settings["name"])
+    return kind(**own) if kind else OfFunction(load_object(settings["name"], folder), own)
+
+
 def load_object(name: str, folder: Path) -> Callable[..., Any]:
     """Return a class or function of a user's own file, ``"file.py:Name"``.
 
@@ -129,6 +143,24 @@ def _wrapped(wrapper: str, rule: Callable[..., Any], name: str) -> Wrapped:
     if both:
         raise ValueError(f"{wrapper} and {name} have a hyper-parameter of the same name, {min(both)}")
     return wrapped
+
+
+def names_of(rule: str, schedules: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the names of code that a rule and its schedules consist of, beside the package's own."""
+    own = {each["name"] for each in schedules.values()} - SCHEDULES.keys()
+    return (rule, *sorted(own))
+
+
+def code_of(names: Iterable[str], folder: Path) -> Code:
+    """Return what several names of `names_of` consist of; see `plugin_code`."""
+    first, *others = names
+    code = plugin_code(first, folder)
+    for name in others:
+        own = plugin_code(name, folder)
+        code.sources |= {f"{name} {module}": source for module, source in own.sources.items()}
+        code.packages |= own.packages
+        code.absent |= own.absent
+    return code
 
 
 def plugin_code(name: str, folder: Path) -> Code:

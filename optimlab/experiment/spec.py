@@ -9,17 +9,18 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from optimlab.experiment.identity import digest, joint_digest, problem_code, script_digest
 from optimlab.experiment.imports import Code
-from optimlab.experiment.registry import plugin_code
+from optimlab.experiment.registry import code_of, names_of
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, Cell, Role, Run, runs_of
 from optimlab.problems.base import Problem
 
+CURVE = 200  # steps
 FOLDER = Path("experiments")  # of the user's own
 PACKAGED = Path(__file__).parents[1] / "shipped"  # those that are installed with the package
 SHIPPED = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "experiments"
@@ -36,6 +37,8 @@ class OptimizerSetting:
     hyperparameters : all but the learning rate, defaults included.
     learning_rates : ascending.
     default_learning_rate : the rule's own, None where it has none.
+    schedules : hyper-parameter → what `optimlab.experiment.registry.load_schedule` takes.
+    curves : hyper-parameter → the factors of its schedule, in a run of `CURVE` steps.
     """
 
     label: str
@@ -43,6 +46,13 @@ class OptimizerSetting:
     hyperparameters: dict[str, Any]
     learning_rates: tuple[float, ...]
     default_learning_rate: float | None = None
+    schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curves: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of code in it: of the rule, and of schedules of the user's own."""
+        return names_of(self.rule, self.schedules)
 
 
 @dataclass(frozen=True)
@@ -145,34 +155,38 @@ class Experiment:
             "hyperparameters": setting.hyperparameters,
             "learning_rate": rate,
             "record_at": digest(repr(problem.record_at)),
-            "code": self.codes[problem.label, setting.rule],
+            "code": self.codes[problem.label, setting.label],
         }
+        if setting.schedules:
+            parts["schedules"] = setting.schedules
         return digest(json.dumps(parts, sort_keys=True))
 
     @cached_property
     def codes(self) -> dict[tuple[str, str], str]:
-        """Problem's label and rule → the digest of the code that computes their runs.
+        """Labels of a problem and an optimizer → the digest of the code that computes their runs.
 
         It is of the code as it was when the first run was identified.
         """
-        problems, rules = self._code
+        problems, others = self._code
         return {
-            (label, rule): joint_digest(problems[label], rules[rule])
-            for label, rule in itertools.product(problems, rules)
+            (problem, setting.label): joint_digest(problems[problem], others[setting.names])
+            for problem, setting in itertools.product(problems, self.optimizers)
         }
 
     @property
     def packages(self) -> dict[str, str]:
         """Name → version of the installed packages that decide numbers, by name."""
-        codes = [code for kind in self._code for code in kind.values()]
+        problems, others = self._code
+        codes = [*problems.values(), *others.values()]
         return dict(sorted(item for code in codes for item in code.packages.items()))
 
     @cached_property
-    def _code(self) -> tuple[dict[str, Code], dict[str, Code]]:
-        """The code of the problems by label, and that of the rules."""
+    def _code(self) -> tuple[dict[str, Code], dict[tuple[str, ...], Code]]:
+        """The code of the problems by label, and that of the optimizers by what they name."""
+        names = {setting.names for setting in self.optimizers}
         return (
             {setting.label: problem_code(setting.problem) for setting in self.problems},
-            {setting.rule: plugin_code(setting.rule, self.file.parent) for setting in self.optimizers},
+            {each: code_of(each, self.file.parent) for each in names},
         )
 
     @cached_property

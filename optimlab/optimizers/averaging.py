@@ -173,7 +173,7 @@ class EMA(Wrapper):
     ::
 
         w ← what the rule makes of w
-        a ← β a + (1 − β) w          â = a / (1 − βᵗ)
+        a ← β a + (1 − β) w          â = a / (1 − βᵗ), or 1 − Π β where β changes
 
     The metrics are those of â. Differs from `Lookahead` in that the rule never hears of the average.
     It is freed from its bias, as the moments of `Adam` are, so that it is no average with the start.
@@ -200,7 +200,7 @@ class EMA(Wrapper):
     decay: Hyperparameter = 0.99
 
     def init(self, params: Array, task: Task | None = None) -> State:
-        state = fresh_state(params, "average")
+        state = {**fresh_state(params, "average"), "share_of_zero": 1.0}
         return {**state, "around": begin(self.around, params, task)}
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
@@ -208,12 +208,13 @@ class EMA(Wrapper):
         self.around.step(params, gradient, state["around"])
         inner = eval_params(self.around, params, state["around"])
         average(state["average"], inner, self.decay, state["scratch"])
+        state["share_of_zero"] = state["share_of_zero"] * self.decay
 
     def eval_params(self, params: Array, state: State) -> Array:
         """Return â."""
         if state["steps"] == 0:
             return params
-        return state["average"] / bias(self.decay, state["steps"])
+        return state["average"] / (1 - state["share_of_zero"])
 
 
 @dataclass(frozen=True)

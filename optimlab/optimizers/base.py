@@ -118,10 +118,13 @@ class Range(NamedTuple):
     is_whole: bool = False
 
     def __contains__(self, value: object) -> bool:
-        values = np.asarray(value)
-        above = values >= self.low if self.low_is_legal else values > self.low
-        below = values <= self.high if self.high_is_legal else values < self.high
-        return bool(np.all(above & below & (not self.is_whole or values == np.floor(values))))
+        if isinstance(value, np.ndarray) and value.size:  # of all its numbers, and none is NaN
+            is_legal = value.min() in self and value.max() in self
+            return is_legal and (not self.is_whole or bool(np.all(value == np.floor(value))))
+        number: Any = value
+        above = number >= self.low if self.low_is_legal else number > self.low
+        below = number <= self.high if self.high_is_legal else number < self.high
+        return bool(above and below and (not self.is_whole or number == np.floor(number)))
 
     def __str__(self) -> str:
         ends = "[" if self.low_is_legal else "(", "]" if self.high_is_legal else ")"
@@ -162,11 +165,18 @@ def check_hyperparameters(optimizer: Any) -> None:
         if not hasattr(optimizer, name):
             continue
         value = getattr(optimizer, name)
-        is_number = isinstance(value, int | float | np.number | np.ndarray) and np.size(value) > 0
-        if not is_number or np.asarray(value).dtype.kind not in "iuf":
+        if not _is_number(value):
             raise ValueError(f"{name} must be a number in {legal}, got {value!r}")
         if value not in legal:
             raise ValueError(f"{name} must be in {legal}, got {value}")
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a real number, or an array of some; a truth value is none."""
+    if type(value) in (int, float):
+        return True
+    is_number = isinstance(value, int | float | np.number | np.ndarray) and np.size(value) > 0
+    return is_number and np.asarray(value).dtype.kind in "iuf"
 
 
 class Rule:

@@ -47,13 +47,15 @@ class AboutProblem(BaseModel):
 
 
 class AboutOptimizer(BaseModel):
-    """A rule, its hyper-parameters, and the learning rates that were tried."""
+    """A rule, its hyper-parameters and their schedules, and the learning rates that were tried."""
 
     label: str | None = None
     rule: str | None = None
     hyperparameters: dict[str, JsonValue] = {}
     learning_rates: list[Positive] = []
     default_learning_rate: Finite | None = None
+    schedules: dict[str, dict[str, JsonValue]] = {}
+    curves: dict[str, list[Finite]] = {}
 
 
 class LastSweep(BaseModel):
@@ -90,7 +92,7 @@ class Manifest(BaseModel):
     runs_expected, runs_finished, statuses : numbers of runs.
     last_sweep, environment : how long it took, and on what.
     computed : what computed the finished runs.
-    code : problem and rule → the digest of their code.
+    code : problem and optimizer → the digest of their code.
     parts : a digest of the names of all parts, which are those of their contents: the moment that the
         tables belong to.
     tables : table → the SHA-256 of its bytes.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab.formatting import duration, join_words, number
+from optimlab.formatting import duration, join_words, number, toml_value
 
 
 def unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
@@ -49,16 +49,25 @@ def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
 
 
 def hyperparameters_of(experiment: dict[str, Any]) -> dict[str, str]:
-    """Return label → its rule and the hyper-parameters held fixed."""
+    """Return label → its rule, the hyper-parameters held fixed, and the schedules."""
     described = {}
     for label, optimizer in (experiment.get("optimizers") or {}).items():
         values = [
             f"{name} {number(value) if isinstance(value, float) else value}"
             for name, value in (optimizer.get("hyperparameters") or {}).items()
         ]
+        schedules = (optimizer.get("schedules") or {}).items()
+        values += [f"{name} by {words_of(schedule)}" for name, schedule in schedules]
         rule = optimizer.get("rule") or label
         described[label] = ", ".join(([rule] if rule != label else []) + values) or "none"
     return described
+
+
+def words_of(schedule: dict[str, Any]) -> str:
+    """Return a schedule in words: its name, and those of its settings that are not 0."""
+    told = {key: value for key, value in schedule.items() if key != "name" and value != 0}
+    settings = ", ".join(f"{key} {toml_value(value)}" for key, value in told.items())
+    return f"{schedule['name']}{f' ({settings})' if settings else ''}"
 
 
 def reasons_of(runs: pd.DataFrame) -> list[str]:
