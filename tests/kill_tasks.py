@@ -28,7 +28,7 @@ class Drawing:
 class Report:
     """A report whose numbers and pictures take no time: writing them is what is disturbed."""
 
-    own_blocks = ()
+    blocks = ()
 
     def __init__(self, tables, drawings):
         self.tables, self.drawings = tables, drawings

@@ -75,7 +75,7 @@ def unseen(monkeypatch):
 class Numbers:
     """A report without numbers, and of one drawing."""
 
-    own_blocks = ()
+    blocks = ()
 
     def __init__(self, tables):
         self.tables = tables

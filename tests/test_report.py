@@ -468,3 +468,13 @@ def test_a_broken_description_is_named(tmp_path):
     (tmp_path / "digits" / "experiment.json").write_text("{")
     with pytest.raises(NothingToReport, match=r"cannot read .*experiment\.json"):
         write_report(tmp_path)
+
+
+def test_schedules_have_a_figure_of_their_own(tmp_path):
+    schedule = {"schedules": {"learning_rate": {"name": "linear", "warmup": 0.0, "final": 0.25}}}
+    about = {"SGD": {"rule": "SGD", **schedule, "curves": {"learning_rate": [1, 0.7, 0.4]}}, "Adam": {}}
+    write_tables(tmp_path / "one", rates=(0.1,), optimizers=about)
+    page = report(tmp_path)
+    assert "learning_rate by linear (final 0.25)" in page.text
+    assert "linear (final 0.25) begins at 1, ends at 0.4" in " ".join(page.values("alt"))
+    assert (tmp_path / "one/figures/schedules.png").is_file()

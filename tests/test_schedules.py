@@ -13,7 +13,10 @@ from optimlab.execution.sweep import stacks
 from optimlab.execution.workers import train_elsewhere
 from optimlab.optimizers import EMA, RULES, SGD, Adam, Prodigy
 from optimlab.problems import Digits
+from optimlab.report.blocks.facts import hyperparameters_of
+from optimlab.report.blocks.schedules import schedules_block
 from optimlab.schedules import SCHEDULES, Constant, Cosine, Linear, Scheduled, settings_of
+from optimlab.storage.results import read_tables
 from optimlab.training import train
 
 RAMP = "def ramp(progress, power=1):\n    return 1 - progress**power / 2\n"
@@ -269,3 +272,20 @@ def test_factors_never_waste_a_step():
             assert warm.factor(peak, steps) == 1 or (name, steps) == ("step", 2)  # drops at once
             assert 0 < warm.factor(1, steps) <= 1
     assert Cosine(final=0.2).factor(10**6, 10**6) == pytest.approx(0.2, abs=1e-5)
+
+
+def test_the_page_draws_and_names_them(swept):
+    experiment = read_tables(swept[0] / "results/tiny").experiment
+    block = schedules_block(experiment)
+    warm, linear = "cosine (warmup 0.3)", "linear (final 0.5)"
+    assert block.rows == [
+        (warm, "learning_rate", "SGD"),
+        (linear, "momentum", "SGD"),
+        ("ramps.py:ramp", "learning_rate", "Own"),
+    ]
+    assert f"{warm} begins at 0.0164, ends at 0.000126" in block.figures[0].alt
+    assert "ramps.py:ramp begins at 1, ends at 0.502" in block.figures[0].alt
+    words = f"momentum 0.9, learning_rate by {warm}, momentum by {linear}"
+    assert hyperparameters_of(experiment)["SGD"] == words
+    plain = {"optimizers": {"SGD": {"hyperparameters": {}}, "Old": {}}}
+    assert schedules_block(plain) is None

@@ -857,7 +857,9 @@ def _check_schedules(
         elif "learning_rate" in table:
             text = "the key for the learning rate is `schedule`"
             mistakes.append(Mistake(f"{key}schedules.learning_rate", text))
-    for name, (key, value) in each.schedules.items():
+    for name, (key, value) in sorted(
+        each.schedules.items(), key=lambda each: each[0] != "learning_rate"
+    ):
         if name != "learning_rate" and name not in legal:
             if isinstance(others, dict) and name in others:
                 mistakes.append(Mistake(key, unknown(name, list(legal))))

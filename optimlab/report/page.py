@@ -34,6 +34,7 @@ from optimlab.report.block import Block
 from optimlab.report.blocks import Chart, draw_charts
 from optimlab.report.blocks.own import own_blocks
 from optimlab.report.blocks.paths import PathsReport, report_paths
+from optimlab.report.blocks.schedules import schedules_block
 from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.section import Section, write_section
@@ -214,6 +215,12 @@ class Report:
     contests: dict[str, ProblemResult]
     paths: PathsReport
     own_blocks: list[Block]
+    schedules: Block | None
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks of words and figures."""
+        return [*self.own_blocks, *([self.schedules] if self.schedules else [])]
 
     @cached_property
     def numbers(self) -> dict[str, pd.DataFrame]:
@@ -257,6 +264,7 @@ def _count(
             {problem: ProblemResult(runs, *next(done)) for problem, (runs, _) in found.items()},
             moved,
             own_blocks(each),
+            schedules_block(each.experiment),
         )
         for each, labels, found, moved in zip(tables, own, problems, paths, strict=True)
     ]
@@ -285,7 +293,7 @@ def _draw(
     written = []
     for report, own in zip(reports, drawings, strict=True):
         pictures = {name: content for _ in own for name, content in next(drawn).items()}
-        for block in report.own_blocks:
+        for block in report.blocks:
             for figure in block.figures:
                 pictures = figure.files() | pictures
         folder = results.folder(report.tables.folder.name)
@@ -308,6 +316,7 @@ def _section(report: Report, pictures: dict[str, Picture]) -> Section:
         report.contests,
         ["runs.csv", "traces.parquet", *report.numbers, "figures"],
         report.own_blocks,
+        report.schedules,
         report.paths,
         report.styles,
         pictures,

@@ -74,7 +74,7 @@ def traces_figure(
                 axes.set_xlabel(CLOCKS[clock])
         _legend(figure, [_handle(label, styles[label]) for label in shown])
         sns.despine(fig=figure)
-        return _settled(figure)
+        return settled(figure)
 
 
 def rates_figure(
@@ -170,7 +170,7 @@ def sensitivity_figure(
         handles.append(Line2D([], [], linestyle="", marker="o", label="chosen", color="white", **RING))
         _legend(figure, handles)
         sns.despine(fig=figure)
-        return _settled(figure)
+        return settled(figure)
 
 
 def accuracy_figure(
@@ -216,7 +216,7 @@ def accuracy_figure(
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.grid(visible=False, axis="y")
         sns.despine(fig=figure, left=True)
-        return _settled(figure)
+        return settled(figure)
 
 
 def pixels(figure: Figure) -> Image.Image:
@@ -255,7 +255,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DOTS_AN_INCH, layout="constrained", facecolor="white")
 
 
-def _settled(figure: Figure) -> Figure:
+def settled(figure: Figure) -> Figure:
     """Lay a figure out once and for all, instead of again for every format."""
     engine = figure.get_layout_engine()
     assert engine is not None
@@ -276,6 +276,15 @@ def clock_of(traces: pd.DataFrame) -> str:
 def _handle(label: str, look: Look) -> Line2D:
     return Line2D([], [], color=look.colour, marker=look.marker, markersize=5, linewidth=1.6,
                   label=label, linestyle=look.line_style)  # fmt: skip
+
+
+def add_legend(figure: Figure, styles: dict[str, Look]) -> None:
+    """Add a legend of labels and their looks above a figure."""
+    _legend(figure, [_line(look, label=label) for label, look in styles.items()])
+
+
+def _line(look: Look, label: str) -> Line2D:
+    return Line2D([], [], color=look.colour, linewidth=1.8, label=label, linestyle=look.line_style)
 
 
 def _legend(figure: Figure, handles: list[Line2D]) -> None:

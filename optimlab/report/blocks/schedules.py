@@ -1,0 +1,71 @@
+"""What changed during the runs: the factor of each schedule against the progress of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from optimlab.formatting import join_words
+from optimlab.report.block import Block
+from optimlab.report.blocks.facts import words_of
+from optimlab.report.figures.plots import add_legend, new_figure, settled
+from optimlab.report.figures.static import static_figure
+from optimlab.report.style import looks, style
+
+
+def schedules_block(experiment: dict[str, Any]) -> Block | None:
+    """Return the figure of the schedules and the table of who has which; None where there are none."""
+    curves: dict[str, list[float]] = {}
+    having: dict[tuple[str, str], list[str]] = {}
+    for label, optimizer in (experiment.get("optimizers") or {}).items():
+        for name, schedule in (optimizer.get("schedules") or {}).items():
+            words = words_of(schedule)
+            curves[words] = (optimizer.get("curves") or {}).get(name) or []
+            having.setdefault((words, name), []).append(label)
+    curves = {words: curve for words, curve in curves.items() if curve}
+    if not curves:
+        return None
+    alt = "; ".join(
+        f"{words} begins at {curve[0]:.3g}, ends at {curve[-1]:.3g}" for words, curve in curves.items()
+    )
+    return Block(
+        heading="Schedules",
+        figures=[
+            static_figure(
+                "schedules",
+                "The factor that multiplies a hyper-parameter, against the share of the run that is "
+                "done. Learning rates in tables and charts are those where it is 1.",
+                f"Line chart of the factor during a run: {alt}.",
+                schedules_figure,
+                curves,
+            )
+        ],
+        caption="Which hyper-parameters change, and how; all others are constant",
+        columns=["schedule", "hyper-parameter", "optimizers"],
+        rows=[(words, name, join_words(labels)) for (words, name), labels in having.items()],
+    )
+
+
+def schedules_figure(curves: dict[str, list[float]], *, narrow: bool = False) -> Figure:
+    """Draw the factor against the share of the run that is done.
+
+    Parameters
+    ----------
+    curves : words for a schedule → its factors, at equal distances through the run.
+    narrow : whether to draw for a phone.
+    """
+    with style(curves):
+        figure = new_figure(3.7 if narrow else 6, 2.8)
+        axes = figure.subplots()
+        drawn = looks(list(curves))
+        for words, curve in curves.items():
+            look, done = drawn[words], np.arange(len(curve)) / len(curve)
+            axes.plot(done, curve, color=look.colour, linestyle=look.line_style, linewidth=1.8)
+        axes.set(xlabel="share of the run", ylabel="factor", xlim=(0, 1))
+        axes.set_ylim(bottom=min(0, *map(min, curves.values())))
+        add_legend(figure, drawn)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        return settled(figure)
