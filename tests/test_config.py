@@ -153,7 +153,7 @@ ONE_MISTAKE = [
     ({"top": 'learning_rates = [0.1, "0.2"]\n'}, 'learning_rates[2]: must be a number, got "0.2"'),
     ({"top": "description = 3\nlearning_rates = [1]\n"}, "description: must be text, got 3"),
     ({"optimizers": SGD + "learning_rates = 0.1"}, "optimizers.SGD.learning_rates: must be a list, got 0.1"),
-    ({"optimizers": SGD + "momentum = [0.1]"}, "optimizers.SGD.momentum: must be a number, a text, true or false, got [0.1]"),
+    ({"optimizers": SGD + "momentum = [[0.1]]"}, "optimizers.SGD.momentum[1]: must be a number, a text, true or false, got [0.1]"),
     ({"optimizers": SGD + "momentum = 1979-05-27"}, 'optimizers.SGD.momentum: must be a number, a text, true or false, got "1979-05-27"'),
     ({"optimizers": SGD + "momentum = true"}, "optimizers.SGD.momentum: momentum must be a number in [0, 1), got True"),
     ({"optimizers": SGD + 'momentum = "0.9"'}, "optimizers.SGD.momentum: momentum must be a number in [0, 1), got '0.9'"),

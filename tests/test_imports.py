@@ -11,6 +11,7 @@ import pytest
 from sweeping import OWN, document, optimlab, plugin, run, tiny, write
 
 from optimlab.experiment import load as config
+from optimlab.experiment.candidates import Axis, Candidate
 from optimlab.experiment.identity import problem_code, script_digest
 from optimlab.experiment.imports import Module, follow
 from optimlab.experiment.load import ExperimentError
@@ -324,7 +325,10 @@ def given(problem, folder):
     return Experiment(
         name="given", file=folder / "given.toml", toml="", title="", description="",
         problems=(ProblemSetting("bowl", "bowl", problem, (2,)),), tuning_seeds=1, reporting_seeds=1,
-        optimizers=(OptimizerSetting("SGD", "SGD", {"momentum": 0.0}, (0.1,)),),
+        optimizers=(OptimizerSetting(
+            "SGD", "SGD", {"momentum": 0.0}, (Axis("learning_rate", (0.1,)),),
+            (Candidate(1, 0.1, {"momentum": 0.0}),),
+        ),),
     )  # fmt: skip
 
 

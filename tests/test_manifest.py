@@ -184,10 +184,15 @@ def test_what_is_written_is_read_back(swept):
         (b'{"steps": "many"}', 'steps: must be a whole number, got "many"'),
         (b'{"stuck_loss": NaN}', "stuck_loss: must be finite"),
         (
-            b'{"optimizers": {"A": {"learning_rates": [0]}}}',
-            r"optimizers.A.learning_rates\[1\]: must be above 0",
+            b'{"optimizers": {"A": {"candidates": [{"number": -1}]}}}',
+            r"optimizers.A.candidates\[1\].number: must be at least 0",
         ),
-        (b'{"cells": [["p", "o", 1, "x"]]}', "cells: there is no problem or optimizer 'o'"),
+        (b'{"cells": [["p", "o", 1, 0.1, "x"]]}', "cells: there is no problem or optimizer 'o'"),
+        (
+            b'{"problems": {"p": {}}, "optimizers": {"o": {}}, "cells": [["p", "o", 1, 0.1, "x"]]}',
+            "cells: o has no candidate 1",
+        ),
+        (b'{"cells": [["p", "o", 0.1, "x"]]}', r"cells\[1\]"),  # of a version without candidates
     ],
 )
 def test_what_is_garbled_is_named(content, says):

@@ -163,13 +163,13 @@ def forge_loss(results):
     path = results / "tiny/runs.csv"
     lines = path.read_text().splitlines(keepends=True)
     row = next(csv.reader([lines[2]]))
-    lines[2] = lines[2].replace(row[12], "0.01")
+    lines[2] = lines[2].replace(row[13], "0.01")
     path.write_text("".join(lines))
 
 
 def forge_label(results):
     path = results / "tiny/runs.csv"
-    path.write_text(path.read_text().replace(",SGD,SGD,0.1,", ",SGD,SGD,0.3,", 1))
+    path.write_text(path.read_text().replace(",SGD,SGD,1,0.1,", ",SGD,SGD,1,0.3,", 1))
 
 
 def drop_row(results):

@@ -150,7 +150,7 @@ def test_hyperparameters_of_a_plugin_are_columns(tmp_path):
 
 INTERNAL = [
     "setting",
-    "candidate",
+    "trials",
     "step",
     "epoch",
     "loss",

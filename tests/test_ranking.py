@@ -79,7 +79,12 @@ def test_choice_of_the_learning_rate(losses, rate, edge):
     fresh = [("A", rate, 100, "ok", 0.001 * rate) for rate in losses]  # must have no say
     choice = statistics.choose_candidates(table(*tuning, *fresh))
     assert choice.to_dict("records") == [
-        {"optimizer": "A", "learning_rate": rate, "learning_rate_edge": edge}
+        {
+            "optimizer": "A",
+            "candidate": 1 + sorted(losses).index(rate),
+            "learning_rate": rate,
+            "learning_rate_edge": edge,
+        }
     ]
 
 
@@ -112,10 +117,7 @@ def test_tuning_order_goes_from_best_to_worst_for_each_optimizer():
         ("C", 0.1, 100, "ok", 1.0),  # its tuning runs are still to come
     )
     order = ranking.tuning_order(runs)
-    assert {name: list(each["learning_rate"]) for name, each in order.items()} == {
-        "A": [1.0, 10.0, 0.1],
-        "B": [0.1],
-    }
+    assert {name: list(each["candidate"]) for name, each in order.items()} == {"A": [2, 3, 1], "B": [1]}
 
 
 @pytest.mark.parametrize(

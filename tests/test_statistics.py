@@ -285,7 +285,9 @@ def test_trace_bands_of_runs_that_left_no_trace_are_infinite_whoever_comes_next(
         ("B", 0.1, 100, "ok", 7.0), ("B", 0.1, 101, "ok", 8.0), ("B", 0.1, 102, "failed", NAN),
     )  # fmt: skip
     bands = statistics.trace_bands(runs, traces_of(runs, (0.1,)), "train_loss")
-    assert list(bands) == ["optimizer", "learning_rate", "step", "epoch", "low", "median", "high"]
+    assert list(bands) == [
+        *("optimizer", "candidate", "learning_rate", "step", "epoch", "low", "median", "high"),
+    ]
     assert bands[["low", "median", "high"]].to_numpy().tolist() == [[1, 2, INF], [7.5, 8, INF]]
 
 

@@ -27,12 +27,24 @@ from optimlab.training import METRICS, PROBLEM_METRICS
 FINALS = [
     f"final_{role}_{what}" for role in ("train", "validation", "test") for what in ("loss", "accuracy")
 ]
-RUNS = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role", "status", "steps", *FINALS]
+RUNS = [
+    "run_id",
+    "problem",
+    "optimizer",
+    "candidate",
+    "learning_rate",
+    "seed",
+    "role",
+    "status",
+    "steps",
+    *FINALS,
+]
 TRACES = [
     *(
         "run_id",
         "problem",
         "optimizer",
+        "candidate",
         "learning_rate",
         "seed",
         "role",
@@ -206,6 +218,7 @@ def test_tables_have_the_fixed_columns(store, experiment):
         "problem": "string",
         "optimizer": "string",
         "role": "string",
+        "candidate": "int64",
         "seed": "int64",
         "step": "int64",
     }

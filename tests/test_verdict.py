@@ -321,7 +321,7 @@ def test_nothing_is_said_of_speed_or_defaults_with_too_few_seeds(seeds):
 def untuned(**losses):
     """Return runs at rate 1, all alike but for a shuffle, and at the default, 0.1."""
     tuned = contest(range(12), **{name: lambda s: 1.0 + s % 5 for name in losses})
-    tuned = tuned.assign(learning_rate=1.0, run_id=tuned["run_id"] + " tuned")
+    tuned = tuned.assign(learning_rate=1.0, candidate=2, run_id=tuned["run_id"] + " tuned")
     own = contest(range(12), **losses)
     tuning = table(*((name, rate, 0, "ok", 1 / rate) for name in losses for rate in (0.1, 1.0)))
     return pd.concat([tuning, tuned, own], ignore_index=True)

@@ -7,7 +7,6 @@ from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from joblib import delayed
 
@@ -71,9 +70,9 @@ def plan(
     missing = [run for run in wanted if run.run_id not in finished]
     kept = len(wanted) - len(missing)
     all_stacks = list(stacks(experiment, missing, workers.cores))
-    alike: dict[tuple[Any, ...], list[Stack]] = defaultdict(list)
+    alike: dict[tuple[str, ...], list[Stack]] = defaultdict(list)
     for stack in all_stacks:
-        alike[*stack.kind, id(stack.problem)].append(stack)
+        alike[stack.kind].append(stack)
     timings = [delayed(_seconds)(members[0]) for members in alike.values()]
     with nullcontext() if isinstance(workers, ThisProcess) else Pool(numbered_call, 1) as pool:
         timed = list(in_order(timings, pool))

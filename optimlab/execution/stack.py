@@ -26,7 +26,7 @@ LONGEST = 20.0  # seconds that a stack should take: a sweep that is killed loses
 
 @dataclass(frozen=True)
 class Stack:
-    """Runs of one problem and one optimizer setting, which differ by learning rate and seed.
+    """Runs of one problem and one optimizer, which differ by learning rate and seed.
 
     Attributes
     ----------
@@ -58,8 +58,12 @@ class Stack:
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """What its runs share with those of other stacks: the problem and the optimizer."""
-        return repr(self.problem), self.rule, repr(self.hyperparameters), repr(self.schedules)
+        """What its runs share with those of other stacks: the problem and the optimizer.
+
+        The rules of the package are one optimizer whatever their hyper-parameters.
+        """
+        own = repr(self.hyperparameters) if any(":" in name for name in self.names) else ""
+        return repr(self.problem), self.rule, own, repr(self.schedules)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -173,13 +173,21 @@ def _look_at_the_clock(deadline: float | None) -> None:
 def stacks(
     experiment: Experiment, runs: list[Run], cores: int, time_limit: float | None = None
 ) -> Iterator[Stack]:
-    """Yield the runs in stacks: of one problem and optimizer each, and enough for all cores."""
+    """Yield the runs in stacks, enough for all cores; in each they share all but rate and seed."""
     optimizers = {setting.label: setting for setting in experiment.optimizers}
+    candidates = {
+        (setting.label, each.number): each
+        for setting in experiment.optimizers
+        for each in setting.candidates
+    }
+
+    def shared(run: Run) -> tuple[str, str, str]:
+        others = candidates[run.optimizer, run.candidate].hyperparameters
+        return run.problem, run.optimizer, repr(others)  # in which True and 1 differ
+
     problems = {setting.label: setting for setting in experiment.problems}
     by_workers = -(-len(runs) // (4 * cores))
-    for (problem_label, label), group in itertools.groupby(
-        runs, lambda run: (run.problem, run.optimizer)
-    ):
+    for (problem_label, label, _), group in itertools.groupby(runs, shared):
         members, setting = list(group), problems[problem_label]
         problem = replace(setting.problem)  # type: ignore[type-var]  # a copy without cached arrays
         by_cache = STACK_BYTES // setting.problem.run_bytes
@@ -190,7 +198,7 @@ def stacks(
                 problem=problem,
                 rule=optimizers[label].rule,
                 folder=experiment.file.parent.resolve(),
-                hyperparameters=optimizers[label].hyperparameters,
+                hyperparameters=candidates[label, batch[0].candidate].hyperparameters,
                 record_at=setting.record_at,
                 run_ids=tuple(run.run_id for run in batch),
                 learning_rates=tuple(run.learning_rate for run in batch),

@@ -33,9 +33,16 @@ from optimlab.data.files import SUFFIXES
 from optimlab.data.named import File, is_own
 from optimlab.errors import Interrupted, UserError, printable
 from optimlab.experiment import identity
+from optimlab.experiment.candidates import DEFAULT, RATE, Axis, candidates, combinations
 from optimlab.experiment.mixing import ADVICE, mixes_runs
 from optimlab.experiment.own import Own, OwnProblem, wrong_problem
-from optimlab.experiment.registry import hyperparameters, load_object, load_rule, load_schedule
+from optimlab.experiment.registry import (
+    hyperparameters,
+    load_object,
+    load_rule,
+    load_schedule,
+    with_keys,
+)
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
 from optimlab.experiment.spec import CURVE, FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
@@ -56,6 +63,7 @@ from optimlab.schedules import SCHEDULES, Schedule, settings_of
 LARGEST_FILE = 100_000
 MOST_DOTS = 1000  # in a line: tomllib keeps every start of a key a.b.c…, so many parts take gigabytes
 MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
+MOST_CANDIDATES = 10_000  # of an optimizer
 MOST_RUNS = 1_000_000
 MOST_STEPS = 100_000_000
 MOST_RECORDS = 100_000
@@ -67,6 +75,7 @@ MOST_SPLITS_TRIED = 1000
 OF_TABLE = ("rule", "learning_rates", "schedule", "schedules")  # keys that are no hyper-parameter's
 AT_START = ("initial_distance",)  # hyper-parameters that the first step alone knows, or must not change
 SECONDS_TO_CHECK = 60.0  # a plug-in
+MOST_TRIED_OUT = 30  # of a plug-in's candidates, when it is checked
 
 LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
 LEGAL_NAME = re.compile(r"[^\W_]([\w .+=()-]{0,58}[\w+=()-])?")
@@ -651,9 +660,9 @@ def _wrong_params(
     """Return why the parameters of so many seeds cannot be recorded; None if they can."""
     if seeds > reporting:
         return f"must be at most {reporting:,}, the number of reporting seeds, got {seeds:,}"
-    rates = sum(len(setting.learning_rates) for setting in optimizers)
+    candidates = sum(len(setting.candidates) for setting in optimizers)
     size = sum(
-        seeds * rates * (len(s.record_at) + 1) * s.problem.size * np.dtype(s.problem.dtype).itemsize
+        seeds * candidates * (len(s.record_at) + 1) * s.problem.size * np.dtype(s.problem.dtype).itemsize
         for s in problems
     )
     if size > MOST_PARAMS_BYTES:
@@ -694,13 +703,19 @@ def _check_optimizers(
             setting, found = checked[label]
             mistakes += [each for each in found if each not in mistakes]  # of what they share
             if setting:
-                twins = [f"optimizers.{s.label}" for s in settings if _share_runs(s, setting)]
-                mistakes += [Mistake(key, f"has runs that {twin} has already") for twin in twins]
                 settings.append(setting)
     shared = raw.get("schedules")
     for name in shared if isinstance(shared, dict) and len(settings) == len(entries) else ():
-        if name != "learning_rate" and not any(name in s.hyperparameters for s in settings):
+        if name != "learning_rate" and not any(
+            name in each.settings for s in settings for each in s.candidates
+        ):
             mistakes.append(Mistake(f"schedules.{name}", "no optimizer has this hyper-parameter"))
+    settings = _without_twins(settings)
+    for place, setting in enumerate(settings):
+        for other in settings[:place]:
+            if _shared_runs(other, setting):
+                text = f"has runs that optimizers.{other.label} has already"
+                mistakes.append(Mistake(f"optimizers.{setting.label}", text))
     return settings
 
 
@@ -804,10 +819,11 @@ def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, lis
     found: list[Mistake] = []
     rates = _check_rates(key, each, found)
     try:
-        rule = load_rule(each.rule, each.folder, table)
+        bare = load_rule(each.rule, each.folder)
     except (ValueError, OSError) as error:
         split = _split_labels(key, table, {"rule"})
         return None, split or [*found, Mistake(rule_key, str(error))]
+    rule = with_keys(bare, table)
     defaults = hyperparameters(rule)
     split = _split_labels(key, table, {*defaults, *OF_TABLE})
     if split:
@@ -815,31 +831,84 @@ def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, lis
     own_rate = defaults.pop("learning_rate")
     if isinstance(own_rate, float) and not math.isfinite(own_rate):
         found.append(Mistake(rule_key, f"the default of learning_rate must be finite, got {own_rate}"))
-    given = {key: value for key, value in table.items() if key not in OF_TABLE}
-    told = [(rule_key, _wrong_default(name_, default)) for name_, default in defaults.items()]
-    told += [(f"{key}.{name_}", _wrong_value(rule, defaults, name_, v)) for name_, v in given.items()]
+    given = {name: value for name, value in table.items() if name not in OF_TABLE}
+    told = [(rule_key, _wrong_default(name, default)) for name, default in defaults.items()]
+    told += [
+        (where, _wrong_value(rule, defaults, name, value))
+        for name, values in given.items()
+        for where, value in _with_keys(f"{key}.{name}", values)
+    ]
+    axes = [Axis(RATE, rates), *_grid(given)]
+    count = math.prod(len(axis.values) for axis in axes)
+    if count > MOST_CANDIDATES:
+        told.append((key, f"gives {count:,} candidates; must give at most {MOST_CANDIDATES:,}"))
     found += [Mistake(where, message) for where, message in told if message]
-    if not found:
-        message = _wrong_together(rule, given) or _wrong_stacked(rule, given, rates)
-        if message:
-            found.append(Mistake(key, message))
     schedules = _check_schedules(each, {**defaults, **given}, found)
-    for name, schedule in schedules.items() if not found else ():
-        ends = [{**given, "learning_rate": rate} for rate in {min(rates), max(rates)}]
-        values = {**defaults, **given, "learning_rate": rates[0]}
-        message = _wrong_schedule(rule, ends, values, name, schedule, each)
-        if message:
-            found.append(Mistake(each.schedules[name][0], message))
+    if found or not rates:  # those of the whole file may be wrong
+        return None, found
+    tried = list(combinations(axes))
+    fixed = {name: _first(values) for name, values in given.items() if name not in tried[0]}
+    fixed = {**_known(defaults, axes), **fixed}
+    found += _wrong_candidates(rule, fixed, tried, schedules, each)
     if found:
         return None, found
     is_rate = isinstance(own_rate, int | float) and not isinstance(own_rate, bool) and own_rate > 0
     default_rate = float(own_rate) if is_rate else None
-    plain = json.loads(json.dumps({**defaults, **given}))  # of no class of the plug-in's own
+    default = _textbook(bare, default_rate, fixed)
+    if default and not schedules.keys() <= default.keys():
+        default = None  # it lacks what is scheduled
     curves = {
         name: tuple(load_schedule(schedule, each.folder).factor(k, CURVE) for k in range(1, CURVE + 1))
         for name, schedule in schedules.items()
     }
-    return OptimizerSetting(label, each.rule, plain, rates, default_rate, schedules, curves), []
+    return _plain(
+        OptimizerSetting(
+            label=label,
+            rule=each.rule,
+            hyperparameters=fixed,
+            axes=tuple(axes),
+            candidates=candidates(tried, fixed, default if len(axes) > 1 else None),
+            default_learning_rate=default_rate,
+            schedules=schedules,
+            curves=curves,
+        )
+    ), []
+
+
+def _wrong_candidates(
+    rule: Callable[..., Any],
+    fixed: Mapping[str, Any],
+    tried: Sequence[Mapping[str, Any]],
+    schedules: Mapping[str, Any],
+    each: OptimizerTable,
+) -> list[Mistake]:
+    """Return what is wrong with the candidates of an optimizer, each value of which is right."""
+    message = _wrong_candidate(rule, fixed, tried) or _wrong_stacked(rule, fixed, tried)
+    if message:
+        return [Mistake(f"optimizers.{each.label}", message)]
+    some = _spread(_by_others(tried))
+    ends = [{**fixed, **others, RATE: rate} for others, own in some for rate in {min(own), max(own)}]
+    told = [
+        (each.schedules[name][0], _wrong_schedule(rule, ends, ends[0], name, schedule, each))
+        for name, schedule in schedules.items()
+    ]
+    return [Mistake(where, message) for where, message in told if message]
+
+
+def _textbook(
+    rule: Callable[..., Any], rate: float | None, fixed: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return a rule's own values of all hyper-parameters; None where it has no learning rate of its own.
+
+    What it has no value of is as the file has it; where that is tuned, there is no default.
+    """
+    own = {name: value for name, value in hyperparameters(rule).items() if name != RATE}
+    values = {name: fixed.get(name) if value is inspect.Parameter.empty else value
+              for name, value in own.items()}  # fmt: skip
+    if rate is None or any(name not in fixed for name in own.keys() - _known(own).keys()):
+        return None
+    default = {RATE: rate, **values}
+    return None if _wrong_together(rule, default) else default
 
 
 def _check_schedules(
@@ -970,6 +1039,8 @@ def _wrong_value(
         return "unknown key; did you mean learning_rates, a list?"
     if name not in legal:
         return unknown(name, list(dict.fromkeys([*legal, *BY_KEY, *OF_TABLE])))
+    if value == []:
+        return "must not be empty"
     if not isinstance(value, bool | int | float | str):
         return f"must be a number, a text, true or false, got {show(value)}"
     is_endless = isinstance(value, float) and not math.isfinite(value)
@@ -983,6 +1054,17 @@ def _wrong_value(
     except BaseException:  # a plug-in may raise anything, and may need what is not given here
         return message
     return message
+
+
+def _wrong_candidate(
+    rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Return why the rule refuses a candidate, the first that it does, by name; None if it does not."""
+    for values, _ in _by_others(tried):
+        message = _wrong_together(rule, {**fixed, **values})
+        if message:
+            return f"{_named(values)}{message}"
+    return None
 
 
 def _wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str | None:
@@ -999,12 +1081,89 @@ def _wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str |
 
 
 def _wrong_stacked(
-    rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequence[float]
+    rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
 ) -> str | None:
-    """Return what is wrong with how a plug-in treats a stack of runs; None if nothing is."""
-    if rule in RULES.values() or not rates or not mixes_runs(rule, given, rates):
+    """Return what is wrong with how a plug-in treats a stack of runs; None if nothing is.
+
+    Of many candidates some are tried out, spread over all: each of the sweep's stacks is checked again.
+    """
+    if rule in RULES.values():
         return None
-    return f"its step mixes the runs of a stack: {ADVICE}"
+    rates = [values[RATE] for values in tried]
+    for values, own in _spread(_by_others(tried)):
+        if rates and mixes_runs(rule, {**fixed, **values}, own if len(own) > 1 else rates):
+            return f"{_named(values)}its step mixes the runs of a stack: {ADVICE}"
+    return None
+
+
+def _by_others(
+    tried: Sequence[Mapping[str, Any]],
+) -> list[tuple[dict[str, Any], list[float]]]:
+    """Return the different values of all tuned hyper-parameters but the rate, and the rates of each."""
+    groups: dict[str, tuple[dict[str, Any], list[float]]] = {}
+    for values in tried:
+        others = {name: value for name, value in values.items() if name != RATE}
+        groups.setdefault(repr(others), (others, []))[1].append(values[RATE])
+    return list(groups.values())
+
+
+def _spread(groups: list[Any]) -> list[Any]:
+    """Return some of many, spread over all."""
+    return groups[:: -(-len(groups) // MOST_TRIED_OUT) or 1]
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    """Return a candidate for a message: "with momentum = 0.9: "; "" where the rate alone varies."""
+    words = ", ".join(f"{name} = {show(value)}" for name, value in values.items())
+    return f"with {words}: " if words else ""
+
+
+def _with_keys(key: str, values: Any) -> list[tuple[str, Any]]:
+    """Return the values of a hyper-parameter, one or a list, each with its key."""
+    if not isinstance(values, list) or not values:
+        return [(key, values)]
+    return [(f"{key}[{place}]", value) for place, value in enumerate(values, start=1)]
+
+
+def _first(values: Any) -> Any:
+    return values[0] if isinstance(values, list) and values else values
+
+
+def _grid(given: Mapping[str, Any]) -> list[Axis]:
+    """Return the axes of the hyper-parameters of which several values are given."""
+    axes = []
+    for name, values in given.items():
+        if isinstance(values, list):
+            different = tuple(dict.fromkeys(values)) if all(map(_can_be_kept, values)) else ()
+            is_number = all(isinstance(value, int | float) for value in different)
+            if len(different) > 1:
+                axes.append(Axis(name, tuple(sorted(different)) if is_number else different))
+    return axes
+
+
+def _known(defaults: Mapping[str, Any], axes: Sequence[Axis] = ()) -> dict[str, Any]:
+    """Return the defaults of those hyper-parameters that have one and are not tuned."""
+    tuned = {axis.name for axis in axes}
+    return {
+        name: value
+        for name, value in defaults.items()
+        if name not in tuned and value is not inspect.Parameter.empty
+    }
+
+
+def _plain(setting: OptimizerSetting) -> OptimizerSetting:
+    """Return a setting whose values are of no class of a plug-in's own."""
+
+    def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(json.loads(json.dumps(values)))
+
+    return replace(
+        setting,
+        hyperparameters=plain(setting.hyperparameters),
+        candidates=tuple(
+            replace(each, hyperparameters=plain(each.hyperparameters)) for each in setting.candidates
+        ),
+    )
 
 
 def _check_rates(key: str, each: OptimizerTable, mistakes: list[Mistake]) -> tuple[float, ...]:
@@ -1025,9 +1184,15 @@ def _lost_in_dtype(
     """Return which legal hyper-parameters are legal no more in the dtype of the problem."""
     mistakes = []
     dtype = np.dtype(problem.problem.dtype).type
-    for name, legal in RANGES.items():
-        value = setting.hyperparameters.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value not in legal:
+    tried = dict.fromkeys(
+        (name, value)
+        for each in setting.candidates
+        for name, value in each.hyperparameters.items()
+        if name in RANGES and isinstance(value, int | float) and not isinstance(value, bool)
+    )
+    for name, value in tried:
+        legal = RANGES[name]
+        if value not in legal:
             continue
         with np.errstate(all="ignore"):
             held = dtype(value)
@@ -1044,10 +1209,26 @@ def _lost_in_dtype(
     return mistakes
 
 
-def _share_runs(one: OptimizerSetting, other: OptimizerSetting) -> bool:
-    same_rule = _without_rates(one) == _without_rates(other)
-    return same_rule and bool(set(one.learning_rates) & set(other.learning_rates))
+def _shared_runs(one: OptimizerSetting, other: OptimizerSetting) -> set[str]:
+    """Return the values of the candidates that two optimizers both have."""
+    is_alike = (one.rule, one.schedules) == (other.rule, other.schedules)
+    return _values(one) & _values(other) if is_alike else set()
 
 
-def _without_rates(setting: OptimizerSetting) -> tuple[Any, ...]:
-    return setting.rule, setting.hyperparameters, setting.schedules
+def _values(setting: OptimizerSetting) -> set[str]:
+    return {repr(sorted(each.settings.items())) for each in setting.candidates}
+
+
+def _without_twins(settings: Sequence[OptimizerSetting]) -> list[OptimizerSetting]:
+    """Return the optimizers without the default of one where another has the same candidate already."""
+    left = list(settings)
+    for place in reversed(range(len(left))):
+        setting = left[place]
+        others = [other for other in left if other is not setting]
+        tuned = tuple(each for each in setting.candidates if each.number != DEFAULT)
+        alone = replace(setting, candidates=tuned)
+        if sum(len(_shared_runs(setting, other)) for other in others) > sum(
+            len(_shared_runs(alone, other)) for other in others
+        ):
+            left[place] = alone
+    return left

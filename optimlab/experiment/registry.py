@@ -59,8 +59,7 @@ def load_rule(name: str, folder: Path, keys: Iterable[str] = ()) -> Callable[...
         ``"torch:ClassName"`` of torch.optim, or a key of `WRAPPERS` around one of these, as in
         ``"Lookahead(Adam)"``.
     folder : where a file is looked for, and nowhere above it. Loading a file runs it.
-    keys : the hyper-parameters that are given. One of `BY_KEY` that the rule lacks, such as weight
-        decay, puts its wrapper around the rule.
+    keys : the hyper-parameters that are given; see `with_keys`.
 
     Raises
     ------
@@ -68,7 +67,11 @@ def load_rule(name: str, folder: Path, keys: Iterable[str] = ()) -> Callable[...
         When there is no such rule, file or class, when the file cannot be run, or when the class
         is no optimizer. The message says what would be right.
     """
-    rule = _load(name, folder)
+    return with_keys(_load(name, folder), keys)
+
+
+def with_keys(rule: Callable[..., Any], keys: Iterable[str]) -> Callable[..., Any]:
+    """Return a rule with the wrappers that keys ask for: each of `BY_KEY` that the rule itself lacks."""
     for key, wrapper in BY_KEY.items():
         if key in keys and key not in hyperparameters(rule):
             rule = Wrapped(wrapper, rule)

@@ -19,6 +19,7 @@ RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
     "problem": str,
     "optimizer": str,
     "rule": str,
+    "candidate": int,
     "learning_rate": float,
     "seed": int,
     "role": str,
@@ -31,7 +32,7 @@ RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training: of a problem, by an optimizer, with a learning rate and a seed.
+    """One training: of a problem, by a candidate of an optimizer, with a seed.
 
     `run_id` stands for all it computes.
     """
@@ -39,6 +40,7 @@ class Run:
     run_id: str
     problem: str
     optimizer: str
+    candidate: int
     learning_rate: float
     seed: int
     role: Role
@@ -50,6 +52,7 @@ class Cell(NamedTuple):
 
     problem: str
     optimizer: str
+    candidate: int
     learning_rate: float
     identity: str
 
@@ -65,11 +68,11 @@ def runs_of(
     roles : every seed with its role.
     record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
     """
-    for problem, optimizer, rate, identity in cells:
+    for problem, optimizer, candidate, rate, identity in cells:
         for seed, role in roles:
             keeps = 0 <= seed - FIRST_REPORTING_SEED < record_params
             run_id = digest(f"{identity} seed {seed}{' params' if keeps else ''}")
-            yield Run(run_id, problem, optimizer, rate, seed, role, keeps)
+            yield Run(run_id, problem, optimizer, candidate, rate, seed, role, keeps)
 
 
 class Shard(NamedTuple):

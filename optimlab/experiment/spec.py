@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from optimlab.experiment.candidates import Axis, Candidate
 from optimlab.experiment.identity import digest, joint_digest, problem_code, script_digest
 from optimlab.experiment.imports import Code
 from optimlab.experiment.registry import code_of, names_of
@@ -28,14 +29,15 @@ SHIPPED = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "experi
 
 @dataclass(frozen=True)
 class OptimizerSetting:
-    """One row of the comparison: a rule, its hyper-parameters, and the learning rates to try.
+    """One row of the comparison: a rule, and the candidates to try.
 
     Attributes
     ----------
     label : its name in tables and figures.
     rule : the name that `optimlab.experiment.registry.load_rule` takes.
-    hyperparameters : all but the learning rate, defaults included.
-    learning_rates : ascending.
+    hyperparameters : those that are held fixed, defaults included.
+    axes : those that are tuned, the learning rate first.
+    candidates : in order; those that differ in the learning rate alone follow each other.
     default_learning_rate : the rule's own, None where it has none.
     schedules : hyper-parameter → what `optimlab.experiment.registry.load_schedule` takes.
     curves : hyper-parameter → the factors of its schedule, in a run of `CURVE` steps.
@@ -44,7 +46,8 @@ class OptimizerSetting:
     label: str
     rule: str
     hyperparameters: dict[str, Any]
-    learning_rates: tuple[float, ...]
+    axes: tuple[Axis, ...]
+    candidates: tuple[Candidate, ...]
     default_learning_rate: float | None = None
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
     curves: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -53,6 +56,11 @@ class OptimizerSetting:
     def names(self) -> tuple[str, ...]:
         """The names of code in it: of the rule, and of schedules of the user's own."""
         return names_of(self.rule, self.schedules)
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """All that are tried, ascending."""
+        return tuple(sorted({candidate.learning_rate for candidate in self.candidates}))
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class Experiment:
     toml : its text.
     title, description : for people.
     problems : what is optimized, in the file's order; each is a comparison of its own.
-    tuning_seeds, reporting_seeds : how many choose the learning rate, and how many others are shown.
+    tuning_seeds, reporting_seeds : how many choose the candidate, and how many others are shown.
     optimizers : in the file's order.
     record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
     looks : of a sweep in rounds, the reporting seeds at each look at its results.
@@ -133,10 +141,11 @@ class Experiment:
             yield seed, "reporting"
 
     def cells(self) -> Iterator[Cell]:
-        """Yield every cell, by problem, optimizer and learning rate."""
+        """Yield every cell, by problem, optimizer and candidate."""
         for problem, setting in itertools.product(self.problems, self.optimizers):
-            for rate in setting.learning_rates:
-                yield Cell(problem.label, setting.label, rate, self._identity(problem, setting, rate))
+            for each in setting.candidates:
+                identity = self._identity(problem, setting, each)
+                yield Cell(problem.label, setting.label, each.number, each.learning_rate, identity)
 
     def runs(self) -> Iterator[Run]:
         """Yield every run, by cell and seed."""
@@ -144,16 +153,16 @@ class Experiment:
 
     def count(self) -> int:
         """Return the number of runs."""
-        rates = sum(len(setting.learning_rates) for setting in self.optimizers)
-        return len(self.problems) * rates * (self.tuning_seeds + self.reporting_seeds)
+        candidates = sum(len(setting.candidates) for setting in self.optimizers)
+        return len(self.problems) * candidates * (self.tuning_seeds + self.reporting_seeds)
 
-    def _identity(self, problem: ProblemSetting, setting: OptimizerSetting, rate: float) -> str:
+    def _identity(self, problem: ProblemSetting, setting: OptimizerSetting, candidate: Candidate) -> str:
         """Return a digest of everything but the seed that decides a run's numbers."""
         parts = {
             "problem": [problem.name, problem.settings, self._scripts[problem.label]],
             "rule": setting.rule,
-            "hyperparameters": setting.hyperparameters,
-            "learning_rate": rate,
+            "hyperparameters": candidate.hyperparameters,
+            "learning_rate": candidate.learning_rate,
             "record_at": digest(repr(problem.record_at)),
             "code": self.codes[problem.label, setting.label],
         }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.ranking import GRID_KEYS, final_losses, quantile
+from optimlab.experiment.candidates import RATE
+from optimlab.statistics.ranking import CANDIDATE, GRID_KEYS, final_losses, quantile, with_candidates
 from optimlab.statuses import STATUSES
 
 QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
@@ -19,11 +20,14 @@ def trace_bands(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Dat
 
     Returns
     -------
-    One row per optimizer, learning rate and step: GRID_KEYS, step, epoch, low, median, high.
+    One row per candidate and step: optimizer, candidate, learning_rate, step, epoch, low, median, high.
     """
+    runs = with_candidates(runs)
     sizes = runs.groupby(GRID_KEYS).size().rename("size")
-    keys = [*GRID_KEYS, "step", "epoch"]
-    table = traces[traces["run_id"].isin(runs["run_id"])][[*keys, metric]].fillna({metric: np.inf})
+    keys = [*GRID_KEYS, RATE, "step", "epoch"]
+    numbers = traces["run_id"].map(runs.drop_duplicates("run_id").set_index("run_id")[CANDIDATE])
+    table = traces.assign(**{CANDIDATE: numbers})[numbers.notna()]
+    table = table[[*keys, metric]].fillna({metric: np.inf}).astype({CANDIDATE: int})
     table = table.sort_values([*keys, metric], ignore_index=True)
     groups = table.groupby(keys, sort=True).size().rename("rows").reset_index()
     groups = groups.merge(sizes, on=GRID_KEYS)
@@ -48,14 +52,15 @@ def final_bands(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row per optimizer and learning rate: GRID_KEYS, low, median, high, and a column per status,
-    in [0, 1].
+    One row per candidate: optimizer, candidate, learning_rate, low, median, high, and a column per
+    status, in [0, 1].
     """
-    rows = []
-    for cell, losses in final_losses(runs).groupby([runs[key] for key in GRID_KEYS], sort=False):
+    rows, runs = [], with_candidates(runs)
+    keys = [*GRID_KEYS, RATE]
+    for cell, losses in final_losses(runs).groupby([runs[key] for key in keys], sort=False):
         statuses = runs.loc[losses.index, "status"]
         rows.append(
-            dict(zip(GRID_KEYS, cell, strict=True))
+            dict(zip(keys, cell, strict=True))
             | {name: quantile(losses, level) for name, level in QUARTILES.items()}
             | {status: float((statuses == status).mean()) for status in STATUSES}
         )

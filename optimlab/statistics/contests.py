@@ -9,7 +9,9 @@ import pandas as pd
 
 from optimlab.statistics.finals import FINAL, LEGAL_FINAL, with_finals
 from optimlab.statistics.pairs import EQUAL_WITHIN
+from optimlab.statistics.ranking import with_candidates
 from optimlab.statistics.sequential import level_of_look
+from optimlab.statistics.spaces import spaces_of
 from optimlab.statistics.summary import Comparison, compare_optimizers
 
 
@@ -34,10 +36,12 @@ def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str
         `with_finals_of`.
     experiment : what experiment.json says.
     """
+    runs = with_candidates(runs)
     return compare_optimizers(
         runs,
         traces,
         _defaults(experiment),
+        spaces_of(runs, experiment),
         final="last",  # as the table of runs has it
         equal_within=experiment.get("equal_within", EQUAL_WITHIN),
         resolution=_resolution(experiment, runs),
@@ -46,8 +50,8 @@ def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str
 
 
 def with_finals_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]) -> pd.DataFrame:
-    """Return the runs with each one's final metrics as the experiment's file wants them."""
-    return with_finals(runs, traces, _final(experiment))
+    """Return the runs with their candidates, and final metrics as the experiment's file wants them."""
+    return with_finals(with_candidates(runs), traces, _final(experiment))
 
 
 def _defaults(experiment: dict[str, Any]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What a run is worth, which candidate is chosen by that, and which runs are then reported.
 
-A candidate is an optimizer with all its hyper-parameters. Here they differ in the learning rate alone.
+A candidate is an optimizer with all its hyper-parameters; whatever groups runs, groups by it.
 
 A run that diverged or failed counts as infinitely bad instead of being dropped, so every quantile
 is an order statistic of all the runs, and may be infinite.
@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.experiment.candidates import DEFAULT, RATE
 from optimlab.metrics import REPORTED, Metric
+from optimlab.optimizers import RANGES
 from optimlab.statuses import WITH_LOSS
 
 Array = np.ndarray
 
-RATE = "learning_rate"
-CANDIDATE = RATE  # what tells the candidates of an optimizer apart: whatever groups runs, groups by it
+CANDIDATE = "candidate"  # its number among those of its optimizer
 GRID_KEYS = ["optimizer", CANDIDATE]
 SETTINGS = ("tuned", "default")  # how the candidate was chosen
 
@@ -68,6 +69,24 @@ def basis(runs: pd.DataFrame) -> SelectionCriteria:
         tuning="tuning" if "tuning" in roles else "reporting",
         reporting="reporting" if "reporting" in roles else "tuning",
     )
+
+
+def with_candidates(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs whose candidates have numbers.
+
+    Where the table has no such column, they are counted by optimizer from 1, in the order of their
+    learning rates and of what other hyper-parameters the table has.
+    """
+    if CANDIDATE in runs:
+        return runs
+    names = [RATE, *(name for name in RANGES if name != RATE and name in runs)]
+    ranks = np.stack([pd.factorize(runs[name], sort=True)[0] for name in names], axis=1)
+    labels = runs["optimizer"].to_numpy()
+    numbers = np.zeros(len(runs), dtype=int)
+    for label in pd.unique(labels):
+        own = labels == label
+        numbers[own] = 1 + np.unique(ranks[own], axis=0, return_inverse=True)[1].reshape(-1)
+    return runs.assign(**{CANDIDATE: numbers})
 
 
 def quantile(values: Any, level: float) -> float:
@@ -126,15 +145,17 @@ def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row per optimizer, in the order of the table: optimizer, CANDIDATE, learning_rate,
+    One row per optimizer, in the order of the table: optimizer, candidate, learning_rate,
     learning_rate_edge ("only": it has no other candidate).
     """
+    runs = with_candidates(runs)
     cells = runs.drop_duplicates(GRID_KEYS)
     rates = dict(zip(zip(*(cells[key] for key in GRID_KEYS), strict=True), cells[RATE], strict=True))
     choices = []
     for optimizer, judged in tuning_order(runs).items():
         grid = [rates[optimizer, candidate] for candidate in judged[CANDIDATE]]
-        ends = {max(grid): "highest", min(grid): "lowest"} if len(set(grid)) > 1 else {}
+        tried = {rates[optimizer, each] for each in judged[CANDIDATE] if each != DEFAULT}
+        ends = {max(tried): "highest", min(tried): "lowest"} if len(tried) > 1 else {}
         finite = np.isfinite(judged["score"].iloc[0])
         edge = "only" if len(judged) == 1 else ends.get(grid[0], "") if finite else ""
         choices.append(
@@ -145,8 +166,7 @@ def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:
                 "learning_rate_edge": edge,
             }
         )
-    columns = ["optimizer", *dict.fromkeys([CANDIDATE, RATE]), "learning_rate_edge"]
-    return pd.DataFrame(choices, columns=columns)
+    return pd.DataFrame(choices, columns=["optimizer", CANDIDATE, RATE, "learning_rate_edge"])
 
 
 def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -154,7 +174,7 @@ def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     Returns
     -------
-    optimizer → score (the median over the tuning seeds), bad (the share that is not ok), CANDIDATE.
+    optimizer → score (the median over the tuning seeds), bad (the share that is not ok), candidate.
     """
     tuning = runs[runs["role"] == basis(runs).tuning]
     score = scores(runs).loc[tuning.index].to_numpy()
@@ -203,9 +223,10 @@ def reported_runs(
     Parameters
     ----------
     runs : of all candidates.
-    setting : "tuned" for the chosen candidates, "default" for the rules' own learning rates.
+    setting : "tuned" for the chosen candidates, "default" for the textbook ones.
     defaults : optimizer → its rule's default learning rate; one that is not on the grid has no runs.
     """
+    runs = with_candidates(runs)
     fresh = runs[runs["role"] == basis(runs).reporting]
     if setting == "tuned":
         return fresh.merge(choose_candidates(runs)[GRID_KEYS], on=GRID_KEYS)
@@ -213,9 +234,18 @@ def reported_runs(
 
 
 def at_default(runs: pd.DataFrame, defaults: Mapping[str, float]) -> Array:
-    """Return which runs have their rule's default learning rate, but for rounding."""
+    """Return which runs are of the textbook candidate: it has the number 0.
+
+    Where an optimizer has none such, it is the only one with the rule's default learning rate, but for
+    rounding.
+    """
     own = runs["optimizer"].map(dict(defaults)).astype(float)
-    return np.isclose(runs[RATE].to_numpy(dtype=float), own.to_numpy(), rtol=1e-9, atol=0)
+    is_near = np.isclose(runs[RATE].to_numpy(dtype=float), own.to_numpy(), rtol=1e-9, atol=0)
+    near = runs[is_near]
+    is_only = runs["optimizer"].map(near.groupby("optimizer")[CANDIDATE].nunique()).eq(1)
+    is_default = runs[CANDIDATE].eq(DEFAULT)
+    has_default = runs["optimizer"].isin(runs.loc[is_default, "optimizer"])
+    return np.asarray(is_default | (is_near & is_only & ~has_default))
 
 
 def by_seed(runs: pd.DataFrame, values: str) -> pd.DataFrame:

@@ -32,9 +32,11 @@ from optimlab.statistics.ranking import (
     quantile,
     reported_runs,
     scores,
+    with_candidates,
 )
 from optimlab.statistics.resampling import LEVEL, SPLITS
 from optimlab.statistics.retuning import Retuning, grid
+from optimlab.statistics.spaces import Space, spaces_of
 from optimlab.statistics.targets import (
     TARGET_ACCURACY,
     median_time,
@@ -83,6 +85,7 @@ def compare_optimizers(
     runs: pd.DataFrame,
     traces: pd.DataFrame,
     defaults: Mapping[str, float] | None = None,
+    spaces: Mapping[str, Space] | None = None,
     *,
     final: str = FINAL,
     equal_within: float = EQUAL_WITHIN,
@@ -97,6 +100,7 @@ def compare_optimizers(
     ----------
     runs, traces : its tables.
     defaults : optimizer → its rule's default learning rate, where it has one.
+    spaces : optimizer → what is tuned of it; None: what the columns of the runs say.
     final : what a run ends with, as `optimlab.statistics.with_finals` has it.
     equal_within : the share of the better one's loss that a difference must exceed to matter.
     resolution : of the losses' arithmetic: a difference of that share of the starting loss is noise.
@@ -105,7 +109,8 @@ def compare_optimizers(
     splits : of the seeds, into tuning and reporting ones: each tunes all optimizers again.
     draws : of the bootstrap, for the intervals of one optimizer's numbers.
     """
-    runs = judged(with_finals(runs, traces, final), traces)
+    runs = judged(with_finals(with_candidates(runs), traces, final), traces)
+    spaces = spaces_of(runs) if spaces is None else spaces
     defaults = defaults or {}
     reported = {setting: reported_runs(runs, setting, defaults) for setting in SETTINGS}
     retunings = {setting: _retuning(runs, setting, defaults, splits) for setting in SETTINGS}
@@ -136,7 +141,7 @@ def compare_optimizers(
         profiles.append(_of(setting, profile(times)))
     return Comparison(
         basis=basis(runs),
-        summary=_against_best(_with_retuned(summary, retunings["tuned"]), pairs),
+        summary=_against_best(_with_retuned(summary, retunings["tuned"], spaces), pairs),
         reported=_join([_of(setting, mine) for setting, mine in reported.items()]),
         pairs=pairs,
         differences=_join(gaps),
@@ -333,7 +338,9 @@ def _epochs(mine: pd.DataFrame, end: float) -> dict[str, Any]:
     }
 
 
-def _with_retuned(summary: pd.DataFrame, retuning: Retuning) -> pd.DataFrame:
+def _with_retuned(
+    summary: pd.DataFrame, retuning: Retuning, spaces: Mapping[str, Space]
+) -> pd.DataFrame:
     """Add how often each optimizer's candidate is chosen, which others are, and the loss to expect."""
     rows = []
     for label, chosen in zip(summary["optimizer"], summary[CANDIDATE], strict=True):
@@ -344,7 +351,7 @@ def _with_retuned(summary: pd.DataFrame, retuning: Retuning) -> pd.DataFrame:
             names = retuning.grids[label].candidates
             shares = {names[place]: share for place, share in again.shares().items()}
             others = [
-                f"{other if isinstance(other, str) else f'{other:g}'} ({_percent(share)})"
+                f"{spaces[label].name(other)} ({_percent(share)})"
                 for other, share in shares.items()
                 if other != chosen
             ]

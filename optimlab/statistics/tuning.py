@@ -8,10 +8,10 @@ from math import comb
 import numpy as np
 import pandas as pd
 
+from optimlab.experiment.candidates import DEFAULT, RATE
 from optimlab.statistics.intervals import DRAWS, SEED, median
 from optimlab.statistics.ranking import (
     CANDIDATE,
-    RATE,
     at_default,
     basis,
     cross_table,
@@ -82,12 +82,13 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
 def budget(
     runs: pd.DataFrame, traces: pd.DataFrame, defaults: Mapping[str, float], draws: int = DRAWS
 ) -> pd.DataFrame:
-    """Return the loss to be expected after k random trials of the grid, k = 1 … N; k = 0: the default.
+    """Return the loss to be expected after k random trials, k = 1 … N; k = 0: the default.
 
-    A trial is a candidate of the grid, tried on the tuning seeds; candidates are drawn without
-    replacement. After k trials the best of them is taken, and its median final loss over the reported
-    seeds is what it gives. A candidate that ends above its initial loss counts as the initial loss. The
-    interval is the percentile bootstrap over the reported seeds, the same ones for every candidate.
+    A trial is a candidate, tried on the tuning seeds; candidates are drawn without replacement. After k
+    trials the best of them is taken, and its median final loss over the reported seeds is what it gives.
+    Where the default is a candidate of its own, beside the grid or the search, it is tried before all
+    others. A candidate that ends above its initial loss counts as the initial loss. The interval is the
+    percentile bootstrap over the reported seeds, the same ones for every candidate.
 
     Parameters
     ----------
@@ -116,7 +117,9 @@ def budget(
         own = mine.loc[at_default(mine, defaults), CANDIDATE]
         is_default = order[CANDIDATE].isin(own).to_numpy(dtype=float)
         chances = {0: is_default / is_default.sum()} if is_default.any() else {}
-        chances |= {trials: chances_of_best(len(order), trials) for trials in range(1, len(order) + 1)}
+        first = order[CANDIDATE].eq(DEFAULT).to_numpy()  # tried before all others
+        most = len(order) - int(first.any())
+        chances |= {trials: chances_of_best(most, trials, first) for trials in range(1, most + 1)}
         losses = np.minimum(table.to_numpy(), start)
         seeds = losses.shape[1]
         sample = np.random.default_rng(SEED).integers(seeds, size=(draws, seeds))
@@ -133,14 +136,23 @@ def budget(
     return table
 
 
-def chances_of_best(size: int, trials: int) -> Array:
-    """Return the chance of each of `size` things, best first, to be the best of so many drawn ones.
+def chances_of_best(size: int, trials: int, first: Array | None = None) -> Array:
+    """Return the chance of each thing, best first, to be the best of so many drawn ones.
 
     Drawn without replacement: the others must all come from those behind it.
+
+    Parameters
+    ----------
+    size : how many things can be drawn.
+    trials : how many are drawn.
+    first : marks the one beside these, if any, that is there whatever is drawn.
     """
-    return np.array(
-        [comb(size - place, trials - 1) / comb(size, trials) for place in range(1, size + 1)]
-    )
+    drawn = [comb(size - place, trials - 1) / comb(size, trials) for place in range(1, size + 1)]
+    if first is None or not first.any():
+        return np.array(drawn)
+    before = int(first.argmax())
+    behind = [0.0] * (size - before)
+    return np.array([*drawn[:before], comb(size - before, trials) / comb(size, trials), *behind])
 
 
 def start_loss(runs: pd.DataFrame, traces: pd.DataFrame) -> float:

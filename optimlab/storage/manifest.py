@@ -10,7 +10,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +21,7 @@ from pydantic_core import to_jsonable_python
 
 from optimlab import hints
 from optimlab.experiment.runs import Cell, Role, Run, runs_of
-from optimlab.experiment.spec import Experiment, ProblemSetting
+from optimlab.experiment.spec import Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, validate
 
 MANIFEST = "experiment.json"
@@ -46,16 +45,38 @@ class AboutProblem(BaseModel):
     dtype: Literal["float32", "float64"] = "float64"
 
 
+class AboutAxis(BaseModel):
+    """A hyper-parameter that was tuned, and the values that it could take."""
+
+    name: str
+    values: list[JsonValue] = []
+
+
+class AboutCandidate(BaseModel):
+    """A candidate of an optimizer, and its hyper-parameters that are not those of all."""
+
+    number: Count
+    values: dict[str, JsonValue] = {}
+
+
 class AboutOptimizer(BaseModel):
-    """A rule, its hyper-parameters and their schedules, and the learning rates that were tried."""
+    """A rule, its hyper-parameters that were held fixed, those that were tuned, and its candidates.
+
+    Beside them are the schedules.
+    """
 
     label: str | None = None
     rule: str | None = None
     hyperparameters: dict[str, JsonValue] = {}
-    learning_rates: list[Positive] = []
+    axes: list[AboutAxis] = []
+    candidates: list[AboutCandidate] = []
     default_learning_rate: Finite | None = None
     schedules: dict[str, dict[str, JsonValue]] = {}
     curves: dict[str, list[Finite]] = {}
+
+    def values(self) -> dict[int, dict[str, JsonValue]]:
+        """Return the number of each candidate → its hyper-parameters."""
+        return {each.number: {**self.hyperparameters, **each.values} for each in self.candidates}
 
 
 class LastSweep(BaseModel):
@@ -88,7 +109,8 @@ class Manifest(BaseModel):
     looks : of a sweep in rounds, the reporting seeds at each look at its results.
     final, equal_within : what the statistics take for a run's end, and for practically equal.
     report : functions that add blocks to the page.
-    cells : the problem, optimizer and learning rate of each cell, and the identity of its runs.
+    cells : the problem, optimizer, candidate and learning rate of each cell, and the identity of its
+        runs.
     runs_expected, runs_finished, statuses : numbers of runs.
     last_sweep, environment : how long it took, and on what.
     computed : what computed the finished runs.
@@ -139,12 +161,14 @@ class Manifest(BaseModel):
         """Return the hyper-parameters that are numbers, wherever an optimizer has them."""
         values: dict[str, list[JsonValue]] = {}
         for optimizer in self.optimizers.values():
-            for name, value in optimizer.hyperparameters.items():
-                values.setdefault(name, []).append(value)
+            given = [optimizer.hyperparameters, *(each.values for each in optimizer.candidates)]
+            for name, value in (item for each in given for item in each.items()):
+                values.setdefault(name, []).extend([] if value is None else [value])
         return {
             name
             for name, found in values.items()
-            if all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+            if found
+            and all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
         }
 
     def is_whole(self) -> bool:
@@ -185,6 +209,12 @@ def read_manifest(content: bytes) -> Manifest:
     strangers |= {cell.optimizer for cell in manifest.cells} - manifest.optimizers.keys()
     if strangers:
         raise ValueError(f"cells: there is no problem or optimizer {min(strangers)!r}")
+    known_to = {
+        label: {each.number for each in about.candidates} for label, about in manifest.optimizers.items()
+    }
+    for cell in manifest.cells:
+        if cell.candidate not in known_to[cell.optimizer]:
+            raise ValueError(f"cells: {cell.optimizer} has no candidate {cell.candidate}")
     return manifest
 
 
@@ -223,7 +253,7 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
         steps_per_epoch=only.steps_per_epoch,
         stuck_loss=only.stuck_loss,
         problems=problems,
-        optimizers={s.label: AboutOptimizer(**asdict(s)) for s in experiment.optimizers},
+        optimizers={setting.label: _about_optimizer(setting) for setting in experiment.optimizers},
         seeds=seeds,
         record_params=experiment.record_params,
         looks=list(experiment.looks),
@@ -251,6 +281,31 @@ def _about(setting: ProblemSetting) -> AboutProblem:
         extra_metrics=list(problem.extra_metrics),
         loss_unit=problem.loss_unit,
         dtype=np.dtype(problem.dtype).name,  # type: ignore[arg-type]  # one of the two
+    )
+
+
+def _about_optimizer(setting: OptimizerSetting) -> AboutOptimizer:
+    """Return what is to be known of an optimizer."""
+    fixed = setting.hyperparameters
+    return AboutOptimizer(
+        label=setting.label,
+        rule=setting.rule,
+        hyperparameters=fixed,
+        axes=[AboutAxis(name=axis.name, values=list(axis.values)) for axis in setting.axes],
+        candidates=[
+            AboutCandidate(
+                number=each.number,
+                values={
+                    name: each.settings.get(name)  # None: it has none such
+                    for name in {**each.settings, **fixed}
+                    if name not in fixed or fixed[name] != each.settings.get(name)
+                },
+            )
+            for each in setting.candidates
+        ],
+        default_learning_rate=setting.default_learning_rate,
+        schedules=setting.schedules,
+        curves={name: list(curve) for name, curve in setting.curves.items()},
     )
 
 

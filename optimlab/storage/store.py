@@ -492,7 +492,8 @@ class Group:
 def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
     """Write runs.csv."""
     optimizers = manifest.optimizers
-    others = {name for each in optimizers.values() for name in each.hyperparameters}
+    known = {label: about.values() for label, about in optimizers.items()}
+    others = {name for each in known.values() for values in each.values() for name in values}
     names = sorted(others - RUN_COLUMNS.keys())
     text = codecs.getwriter("utf-8")(file, "backslashreplace")
     writer = csv.writer(text, lineterminator="\n")
@@ -503,7 +504,7 @@ def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> 
         for run, end in group.ends:
             about = optimizers[run.optimizer]
             values = {
-                **about.hyperparameters,
+                **known[run.optimizer][run.candidate],
                 **{name: getattr(run, name) for name in RUN_KEYS},
                 "rule": about.rule,
                 **{name: getattr(end, name) for name in ("status", "reason", "steps")},

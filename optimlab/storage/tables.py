@@ -20,12 +20,13 @@ from optimlab.training import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN_KEYS = ["run_id", "problem", "optimizer", "learning_rate", "seed", "role"]
+RUN_KEYS = ["run_id", "problem", "optimizer", "candidate", "learning_rate", "seed", "role"]
 TRACE_SCHEMA = pa.schema(
     [
         ("run_id", pa.string()),
         ("problem", pa.string()),
         ("optimizer", pa.string()),
+        ("candidate", pa.int64()),
         ("learning_rate", pa.float64()),
         ("seed", pa.int64()),
         ("role", pa.string()),
@@ -100,5 +101,5 @@ def read_records(content: bytes) -> pd.DataFrame:
     texts = dict.fromkeys(table.columns.intersection(TEXTS), str)
     known = [name for name in table if name in TRACE_SCHEMA.names or metric_of(str(name))]
     numbers = dict.fromkeys(known, float)
-    integers = dict.fromkeys(table.columns.intersection(["seed"]), int)
+    integers = dict.fromkeys(table.columns.intersection(["candidate", "seed"]), int)
     return table.astype(numbers | integers | texts)

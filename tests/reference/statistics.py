@@ -14,12 +14,19 @@ TRACE = ["run_id", "optimizer", "learning_rate", "seed", "role", "step", "epoch"
 
 
 def table(*runs):
-    """Return runs given as (optimizer, learning rate, seed, status, loss); seeds ≥ 100 are fresh."""
+    """Return runs given as (optimizer, learning rate, seed, status, loss); seeds ≥ 100 are fresh.
+
+    The candidates of an optimizer are its learning rates, counted from 1 in order.
+    """
+    rates = {}
+    for optimizer, rate, *_ in runs:
+        rates.setdefault(optimizer, set()).add(rate)
     rows = [
         {
             "run_id": f"{optimizer} {rate} {seed}",
             "optimizer": optimizer,
             "rule": optimizer,
+            "candidate": 1 + sorted(rates[optimizer]).index(rate),
             "learning_rate": rate,
             "seed": seed,
             "role": "reporting" if seed >= 100 else "tuning",
