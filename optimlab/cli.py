@@ -11,6 +11,7 @@ import typer
 import optimlab
 from optimlab.commands import common
 from optimlab.commands.begin import init
+from optimlab.commands.export import animate, bundle, export
 from optimlab.commands.look import check, list_all, show
 from optimlab.commands.merge import merge
 from optimlab.commands.plots import plots
@@ -59,6 +60,9 @@ def _settle_environment() -> None:
         os.environ["HOME"] = "/nonexistent"
 
 
-for command in (sweep, plots, init, check, show, verify, merge, prune, clean):
+for command in (
+    *(sweep, plots, init, check, show, verify),
+    *(export, bundle, animate, merge, prune, clean),
+):
     app.command()(command)
 app.command("list")(list_all)

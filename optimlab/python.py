@@ -31,6 +31,7 @@ from optimlab.formatting import join_words, toml_document
 from optimlab.optimizers import RULES
 from optimlab.problems import PROBLEMS
 from optimlab.progress import Progress
+from optimlab.report.figures.static import FONT_SIZE
 from optimlab.report.page import Report, report_of, write_report
 from optimlab.report.vega import Chart
 from optimlab.storage.results import Tables, read_tables
@@ -43,7 +44,6 @@ SHOWN = (  # of the summary, in a notebook
     *("rank", "optimizer", "learning_rate", "final_loss_median", "final_loss_interval_low"),
     *("final_loss_interval_high", "worse_than_best", "final_accuracy_median", "final_r2_median"),
 )
-NARROW = 5.0  # inches: narrower figures have their panels in a column
 TRAINING = ("epochs", "steps", "record_every", "record_params")
 Optimizers = Mapping[str, "Mapping[str, Any] | type | None"] | Sequence["str | type"]
 
@@ -294,13 +294,16 @@ class Result:
         charts = {chart.name: chart for chart in [*contest.charts, *self._report.paths.charts]}
         return ChartView(charts[_one_of(charts, name, "chart")])
 
-    def figure(self, name: str = "traces", width: float | None = None) -> Figure:
+    def figure(
+        self, name: str = "traces", width: float | None = None, font_size: float = FONT_SIZE
+    ) -> Figure:
         """Draw a static figure, for a paper.
 
         Parameters
         ----------
         name : "traces", "learning-rates", …; a wrong one is answered with all that there are.
-        width : in inches; its letters keep their size.
+        width : in inches; None for that of the page.
+        font_size : of its letters, in points, where a width is given.
 
         Raises
         ------
@@ -311,13 +314,7 @@ class Result:
             name: each for name, each in self._report.drawings.items() if not isinstance(each, Chart)
         }
         drawing = drawings[_one_of(drawings, name, "figure")]
-        if width is None:
-            return drawing.figure()
-        figure = drawing.figure(narrow=width < NARROW)
-        before, height = figure.get_size_inches()
-        figure.set_size_inches(width, height * max(width / before, 0.8))
-        figure.set_layout_engine("constrained")  # all letters have their room again
-        return figure
+        return drawing.figure() if width is None else drawing.sized(width, font_size)
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the page of this experiment as one file, and return its path."""

@@ -287,4 +287,4 @@ def test_the_page_names_the_metrics_of_each_problem(both, problem, heads, unit):
     assert [head for head in named if head.startswith("Final")] == heads
     first = comparison.summary.to_dict("records")[0]
     assert all(column.cell(first).text for column in columns)
-    assert page._unit(tables.experiment, runs) == unit
+    assert page.unit_of(tables.experiment, runs) == unit

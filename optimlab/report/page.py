@@ -234,7 +234,7 @@ class Report:
             return dict(self.paths.figures)
         (contest,) = self.contests.values()
         tables, summary = self.tables, contest.comparison.summary
-        unit = _unit(tables.experiment, tables.runs)
+        unit = unit_of(tables.experiment, tables.runs)
         drawn = static_figures(tables.runs, tables.traces, summary, self.styles, unit)
         charts = {chart.name: chart for chart in contest.charts if chart.name not in drawn}
         return {**drawn, **charts, **self.paths.figures}
@@ -275,7 +275,7 @@ def _compare(
 ) -> tuple[statistics.Comparison, list[Chart]]:
     """Return what the optimizers are worth on one problem, and the charts of it."""
     comparison = comparison_of(runs, traces, experiment)
-    return comparison, draw_charts(comparison, runs, traces, styles, _unit(experiment, runs))
+    return comparison, draw_charts(comparison, runs, traces, styles, unit_of(experiment, runs))
 
 
 def _draw(
@@ -372,7 +372,7 @@ def _with_finals(tables: Tables) -> Tables:
     return replace(tables, runs=runs)
 
 
-def _unit(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
+def unit_of(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
     """Return the unit of the loss of the runs' problem, "" if it has none."""
     problems = experiment.get("problems") or {}
     labels = set(runs["problem"]) if "problem" in runs else set(problems)

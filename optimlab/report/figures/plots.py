@@ -7,17 +7,20 @@ the same in all of them, by colour, dashes and marker, so that a grey print can 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
@@ -242,10 +245,10 @@ def webp(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def svg(figure: Figure) -> bytes:
-    """Return the figure as SVG, the same bytes every time."""
+def svg(figure: Figure, **options: Any) -> bytes:
+    """Return the figure as SVG, the same bytes every time; `options` are those of `style`."""
     buffer, nothing = io.BytesIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with style():
+    with style((), **options):
         figure.savefig(buffer, format="svg", metadata=nothing)
     return buffer.getvalue()
 
@@ -287,11 +290,60 @@ def _line(look: Look, label: str) -> Line2D:
     return Line2D([], [], color=look.colour, linewidth=1.8, label=label, linestyle=look.line_style)
 
 
-def _legend(figure: Figure, handles: list[Line2D]) -> None:
+def _legend(figure: Figure, handles: Sequence[Artist], scale: float = 1, title: str = "") -> None:
+    """Put a legend on top of a figure; `scale` is the size of its letters over the usual one."""
     longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, min(len(handles), int(14 * figure.get_figwidth() / (longest + 9))))
+    columns = max(1, min(len(handles), int(14 * figure.get_figwidth() / scale / (longest + 9))))
     figure.legend(handles=handles, ncols=columns, loc="outside upper center", handlelength=3.2,
-                  columnspacing=1.4, borderaxespad=0.2)  # fmt: skip
+                  columnspacing=1.4, borderaxespad=0.2, fontsize=8.5 * scale, title=title or None,
+                  title_fontsize=9 * scale)  # fmt: skip
+
+
+def resized(figure: Figure, width: float, scale: float, title: str = "") -> Figure:
+    """Give a figure another width and a title, its letters so many times as large; return it.
+
+    Parameters
+    ----------
+    figure : one that has been drawn.
+    width : in inches; the height is in proportion, but not much lower.
+    scale : of its letters.
+    title : above all.
+    """
+    before, height = figure.get_size_inches()
+    figure.set_size_inches(width, height * max(width / before, 0.8))
+    with style([title]):
+        for text in figure.findobj(Text):
+            text.set_fontsize(float(text.get_fontsize()) * scale)
+        if figure.legends:
+            (legend,) = figure.legends
+            handles = legend.legend_handles
+            for handle, text in zip(handles, legend.get_texts(), strict=True):
+                handle.set_label(text.get_text())  # type: ignore[union-attr]
+            legend.remove()
+            _legend(figure, [handle for handle in handles if handle], scale, title)
+        elif title:
+            figure.suptitle(title, fontsize=9 * scale)
+        if figure.get_supxlabel():  # they have places in inches, which are others now
+            figure.supxlabel(figure.get_supxlabel(), fontsize=9 * scale)
+            figure.supylabel(figure.get_supylabel(), fontsize=9 * scale)
+    figure.set_layout_engine("constrained")  # all letters have their room again
+    return figure
+
+
+def png_of(figure: Figure, dots_an_inch: float) -> bytes:
+    """Return the figure as PNG, with so many dots an inch."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=dots_an_inch, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def pdf(figure: Figure) -> bytes:
+    """Return the figure as PDF with real text, the same bytes every time."""
+    buffer, nothing = io.BytesIO(), dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    with style((), **{"pdf.fonttype": 42}):
+        figure.savefig(buffer, format="pdf", metadata=nothing)
+    return buffer.getvalue()
 
 
 def _grid(rows: int, columns: int, width: float, panel_height: float) -> tuple[Figure, Array]:

@@ -17,6 +17,8 @@ from optimlab import statistics
 from optimlab.report.figures import plots
 from optimlab.report.style import Look
 
+NARROW = 5.0  # inches: narrower figures have their panels in a column
+FONT_SIZE = 9.0  # points, of a figure's labels as they are drawn
 Files = dict[str, bytes]  # name with ending → content
 
 
@@ -32,6 +34,11 @@ class Drawing:
     def figure(self, **options: Any) -> Figure:
         """Draw it, perhaps with other options."""
         return self.draw(*self.tables, **self.options | options)
+
+    def sized(self, width: float, font_size: float = FONT_SIZE, title: str = "") -> Figure:
+        """Draw it so many inches wide, its letters as large as given in points; see `plots.resized`."""
+        figure = self.figure(narrow=width < NARROW)
+        return plots.resized(figure, width, font_size / FONT_SIZE, title)
 
     def files(self) -> Files:
         """Return it as PNG and SVG."""

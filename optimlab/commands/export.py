@@ -1,0 +1,141 @@
+"""`optimlab export`, `bundle` and `animate`: results for a paper, to hand in, and for slides."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optimlab.commands import common
+from optimlab.errors import UserError
+from optimlab.hints import RESULTS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Name = Annotated[str, typer.Argument(help="An experiment that has results.")]
+Into = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER", help="Where to write; results/NAME/export if left out."),
+]
+
+
+def export(
+    name: Name = "digits",
+    table: Annotated[
+        str | None, typer.Option(metavar="FORMATS", help="The ranked table as latex, markdown or csv.")
+    ] = None,
+    figures: Annotated[
+        str | None, typer.Option(metavar="FORMATS", help="The figures as pdf, svg or png.")
+    ] = None,
+    width: Annotated[
+        str, typer.Option(metavar="LENGTH", help="Of figures, such as 3.3in, 84mm or 240pt.")
+    ] = "3.3in",
+    font_size: Annotated[
+        float, typer.Option(min=3, max=40, help="Of the letters in figures, in points.")
+    ] = 8,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds are faint lines; all if left out.")
+    ] = None,
+    into: Into = None,
+    quiet: common.Quiet = False,
+    results: common.ResultsFolder = RESULTS,
+) -> None:
+    """Write the ranked table and the figures for a paper: as LaTeX and PDF, unless you say otherwise."""
+    from optimlab.report import paper
+    from optimlab.report.page import report_of
+    from optimlab.storage.results import read_tables
+
+    console = common.console(quiet=quiet)
+    with common.user_errors():
+        neither = table is None and figures is None
+        of_table = _chosen("--table", table or "latex" * neither, list(paper.TABLES))
+        of_figures = _chosen("--figures", figures or "pdf" * neither, list(paper.FORMATS))
+        try:
+            inches = paper.read_length(width)
+        except ValueError as error:
+            raise UserError(f"--width {error}") from None
+        (name,) = common.result_names([name], results)
+        report = report_of(read_tables(results / name))
+        files: dict[str, bytes] = {}
+        for each in of_table:
+            file, written_as = paper.TABLES[each]
+            files[file] = written_as(paper.paper_table(report)).encode()
+        if of_figures:
+            for figure, (title, drawing) in paper.paper_figures(report, seeds).items():
+                files |= paper.printed(figure, title, drawing, of_figures, inches, font_size)
+        _write(console, files, results / name, into)
+
+
+def bundle(
+    name: Name = "digits",
+    into: Annotated[str, typer.Option(metavar="FOLDER", help="Where to write NAME.zip.")] = ".",
+    quiet: common.Quiet = False,
+    results: common.ResultsFolder = RESULTS,
+) -> None:
+    """Write one zip of an experiment: page, tables, figures, its file, its code, and the versions."""
+    from optimlab.report.bundle import bundle as make_bundle
+    from optimlab.report.bundle import code_and_data
+    from optimlab.report.page import write_report
+    from optimlab.storage.results import read_tables
+
+    console = common.console(quiet=quiet)
+    with common.user_errors():
+        (name,) = common.result_names([name], results)
+        named = code_and_data(read_tables(results / name))
+        with tempfile.TemporaryDirectory() as folder:
+            page = write_report(results, [name], page=Path(folder) / "page.html").read_bytes()
+        content = make_bundle(read_tables(results / name), named, page)
+        _write(console, {f"{name}.zip": content}, results / name, into)
+
+
+def animate(
+    name: Annotated[
+        str, typer.Argument(help="An experiment that has results with paths.")
+    ] = "landscapes",
+    problem: Annotated[str | None, typer.Argument(help="Its problem; the first if left out.")] = None,
+    into: Into = None,
+    quiet: common.Quiet = False,
+    results: common.ResultsFolder = RESULTS,
+) -> None:
+    """Write the paths of the optimizers as an animated GIF, and as MP4 where ffmpeg is installed."""
+    from optimlab.report.figures.animation import gif, mp4
+    from optimlab.report.moving import moving_paths
+    from optimlab.report.page import report_of
+    from optimlab.storage.results import read_tables
+
+    console = common.console(quiet=quiet)
+    with common.user_errors():
+        (name,) = common.result_names([name], results)
+        shown, images = moving_paths(report_of(read_tables(results / name)), problem)
+        files = {f"{shown}.gif": gif(images)}
+        video = mp4(images)
+        if video is not None:
+            files[f"{shown}.mp4"] = video
+        _write(console, files, results / name, into)
+
+
+def _chosen(option: str, text: str, known: list[str]) -> list[str]:
+    """Return the formats that an option names, with commas between them."""
+    formats = [each.strip() for each in text.split(",") if each.strip()]
+    for each in formats:
+        if each not in known:
+            raise UserError(f"{option} must be of {', '.join(known)}, got {each!r}")
+    return list(dict.fromkeys(formats))
+
+
+def _write(console: Console, files: dict[str, bytes], folder: Path, into: str | None) -> None:
+    """Write files, whole or not at all, and print their paths."""
+    from optimlab.files import Folder
+
+    target = (
+        Folder(folder.parent).folder(folder.name).folder("export")
+        if into is None
+        else Folder(Path(into))
+    )
+    target.create()
+    for name, content in files.items():
+        target.write(name, content)
+        console.print(f"wrote {target.path / name}", soft_wrap=True)

@@ -1,0 +1,116 @@
+"""A bundle: one zip with all that belongs to an experiment, to hand in or to publish."""
+
+from __future__ import annotations
+
+import io
+import os
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from optimlab.data.files import SUFFIXES
+from optimlab.errors import UserError
+from optimlab.experiment.registry import plugin_code
+from optimlab.files import Folder, read_regular
+from optimlab.storage.manifest import MANIFEST
+from optimlab.storage.results import Tables
+
+TABLES = (MANIFEST, "runs.csv", "traces.parquet", "params.parquet", "surface.parquet")
+LARGEST_FILE = 100_000_000  # bytes, of data beside the experiment
+NO_PACKAGES = {"optimlab", "commit", "python", "blas", "simd", "cpu", "cores", "system", "date"}
+WHEN = (1980, 1, 1, 0, 0, 0)  # of the files in the zip: so it is the same bytes every time
+README = """{title}
+
+report.html             the page: open it in a browser, it needs no network
+results/                tables and figures
+experiments/{name}.toml what was run, with the code and data that it names
+requirements.txt        the versions that computed it
+
+To run it again, where optimlab {version} is installed:
+
+    pip install -r requirements.txt
+    optimlab sweep experiments/{name}.toml
+    optimlab plots
+"""
+
+
+def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes) -> bytes:
+    """Return the zip of an experiment's results.
+
+    Parameters
+    ----------
+    tables : its results, from `plots`: what lies beside the tables is in it, too.
+    named : from `code_and_data`.
+    page : the page that holds its pictures.
+    """
+    name, about = tables.folder.name, tables.experiment
+    files = {"report.html": page}
+    folder = Folder(tables.folder.parent).folder(name)
+    for each in [*TABLES, *folder.names("*.csv")]:
+        if folder.exists(each):
+            files[f"results/{name}/{each}"] = folder.read(each)
+    figures = folder.folder("figures")
+    files |= {f"results/{name}/figures/{each}": figures.read(each) for each in figures.names("*.*")}
+    files[f"experiments/{name}.toml"] = str(about.get("toml") or "").encode()
+    files |= {f"experiments/{path}": content for path, content in named.items()}
+    where = about.get("environment") or {}
+    lines = [f"{key}=={version}\n" for key, version in where.items() if key not in NO_PACKAGES]
+    files["requirements.txt"] = "".join(lines).encode()
+    title, version = str(about.get("title") or name), where.get("optimlab") or ""
+    files["README.txt"] = README.format(title=title, name=name, version=version).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, content in sorted(files.items()):
+            info = zipfile.ZipInfo(f"{name}/{path}", WHEN)
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def code_and_data(tables: Tables) -> dict[str, bytes]:
+    """Return the code and data that an experiment names, from beside its file: path → content.
+
+    Raises
+    ------
+    UserError
+        When they are not there any more.
+    """
+    about = tables.experiment
+    texts = set(_texts(tomllib.loads(str(about.get("toml") or ""))))
+    named = sorted(text for text in texts if ".py:" in text or text.endswith(SUFFIXES))
+    if not named:
+        return {}
+    file = Path(os.path.normpath(tables.folder.resolve() / str(about.get("file") or "")))
+    results = tables.folder.resolve().parent
+    if not file.is_file() or file.is_relative_to(results):
+        raise UserError(
+            f"{tables.folder}: its experiment's file, with {named[0]} beside it, is not there"
+        )
+    found: dict[Path, bytes] = {}
+    for text in named:
+        try:
+            found |= _files_of(text, file.parent)
+        except (ImportError, SyntaxError) as error:
+            raise UserError(f"{file.parent / text} cannot be followed: {error}") from error
+    folder = file.parent
+    own = {path: content for path, content in found.items() if path.is_relative_to(folder)}
+    return {path.relative_to(folder).as_posix(): content for path, content in own.items()}
+
+
+def _files_of(text: str, folder: Path) -> dict[Path, bytes]:
+    """Return the files of code, with what it imports, or of data."""
+    if ".py:" not in text:
+        return {(folder / text).resolve(): read_regular(folder / text, LARGEST_FILE)}
+    code = plugin_code(text, folder)
+    files = {name: module.file for name, module in code.modules.items()}
+    return {file: code.sources[name] for name, file in files.items() if file}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)

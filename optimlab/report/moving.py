@@ -1,0 +1,52 @@
+"""Which paths of an experiment an animation shows, and what it says above them."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from optimlab.errors import UserError
+from optimlab.formatting import number
+from optimlab.report.blocks.landscapes import PathsPart
+from optimlab.report.figures.animation import draw_frames
+from optimlab.report.figures.landscapes import landscape_surface
+from optimlab.report.figures.static import slug
+from optimlab.report.page import Report
+
+
+def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.Image]]:
+    """Return a name for files, and the images of the paths on a problem, or on a network's plane.
+
+    Parameters
+    ----------
+    report : of an experiment.
+    problem : its label; None for the first that has paths.
+
+    Raises
+    ------
+    UserError
+        When there are no such paths.
+    """
+    only = next(iter(report.contests))
+    parts = {}
+    for drawing in report.paths.figures.values():
+        part, styles = drawing.tables
+        parts[part.problem if isinstance(part, PathsPart) else only] = part, styles
+    if not parts:
+        raise UserError(
+            f"{report.tables.folder} holds no paths: they are those of landscapes, and of networks "
+            "with record_params"
+        )
+    problem = next(iter(parts)) if problem is None else problem
+    if problem not in parts:
+        raise UserError(f"there are no paths on {problem!r}; there are: {', '.join(parts)}")
+    part, styles = parts[problem]
+    title, name = f"{problem}, tuned learning rates, seed {part.seed}", slug(problem, "paths")
+    labels = [label for label in styles if label in set(part.paths["optimizer"])]
+    if isinstance(part, PathsPart):
+        assert part.landscape is not None
+        surface = landscape_surface(part.landscape, part.paths)
+        names = {label: f"{label}, {number(part.rates[label])}" for label in labels}
+        return name, draw_frames(surface, part.paths, names, styles, title)
+    axes = ("first principal component", "second principal component")
+    names = {label: label for label in labels}
+    return name, draw_frames(part.surface, part.paths, names, styles, title, axes)

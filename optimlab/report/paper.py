@@ -1,0 +1,301 @@
+"""For a paper or slides: the ranked table as LaTeX, Markdown or CSV, and figures at a given size."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optimlab.formatting import SUPERSCRIPTS, number, rounded_up, short, split_name
+from optimlab.metrics import REPORTED
+from optimlab.report.figures import plots
+from optimlab.report.figures.static import Drawing, slug, static_figures
+from optimlab.report.page import Report, unit_of
+from optimlab.report.problem_result import ProblemResult
+from optimlab.statistics.contests import problems_of
+from optimlab.statuses import BAD
+
+PRINT_DOTS_AN_INCH = 300
+MOST_DECIMALS = 5
+LAST_OF_PDFLATEX = 0x17F  # of Unicode's letters: the Latin ones
+ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "–": "--",
+    "×": r"$\times$",
+    "∞": r"$\infty$",
+    "²": "$^2$",
+    "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
+    **{letter: rf"\{letter}" for letter in "&%$#_{}"},
+}
+GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
+NOT_IN_LATEX = {"omicron", "Alpha", "Beta", "Epsilon", "Zeta", "Eta", "Iota", "Kappa", "Mu", "Nu"}
+POWER = re.compile(r"(×?)10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+FROM_SUPERSCRIPTS = str.maketrans({chr(to): chr(letter) for letter, to in SUPERSCRIPTS.items()})
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of results.
+
+    Attributes
+    ----------
+    name, caption : the experiment's name; what the numbers are.
+    columns : their heads, that of the optimizer first.
+    rows : problem → a row of cells for each optimizer, the best first.
+    """
+
+    name: str
+    caption: str
+    columns: list[str]
+    rows: dict[str, list[list[str]]]
+
+    @property
+    def flat(self) -> list[list[str]]:
+        """All rows with their head; of several problems, the problem comes first."""
+        head = ["Problem"] if len(self.rows) > 1 else []
+        body = [[problem] * len(head) + row for problem, rows in self.rows.items() for row in rows]
+        return [head + self.columns, *body]
+
+
+def paper_table(report: Report) -> PaperTable:
+    """Return the ranked table of an experiment, with intervals."""
+    columns: list[str] = []
+    cells: dict[str, list[dict[str, str]]] = {}
+    for problem, contest in report.contests.items():
+        rows = [_cells(row, contest) for row in contest.comparison.summary.to_dict("records")]
+        for row in rows:
+            columns += [head for head in row if head not in columns]
+        cells[problem] = rows
+    rows_of = {
+        problem: [[row.get(head, "–") for head in columns] for row in rows]
+        for problem, rows in cells.items()
+    }
+    title = str(report.tables.experiment.get("title") or report.tables.folder.name)
+    return PaperTable(report.tables.folder.name, f"{title}. {_caption(report)}", columns, rows_of)
+
+
+def _cells(row: dict[Any, Any], contest: ProblemResult) -> dict[str, str]:
+    """Return head → cell of an optimizer, for what there is to say."""
+    summary = contest.comparison.summary
+    basis = contest.comparison.basis
+    cells = {"Optimizer": str(row["optimizer"]), "Learning rate": number(row["learning_rate"])}
+    cells[f"{split_name(basis.loss).capitalize()} loss"] = _interval(row, "final_loss")
+    if summary["default_loss_median"].notna().any():
+        cells["Untuned"] = short(row["default_loss_median"])
+    for metric in REPORTED:
+        median = f"final_{metric.name}_median"
+        if median in summary and summary[median].notna().any():
+            split = split_name(str(row.get(metric.name) or basis.loss)).capitalize()
+            unit = " (%)" if metric.is_share else ""
+            times = 100 if metric.is_share else 1
+            cells[f"{split} {metric.label}{unit}"] = _interval(row, f"final_{metric.name}", times)
+    wrong = summary[[f"runs_{status.name}" for status in BAD]]
+    if wrong.to_numpy().any():
+        bad = sum(int(row[name]) for name in wrong)
+        cells["Went wrong"] = f"{bad} of {int(row['runs_ok']) + bad}"
+    if len(summary) > 1:
+        cells["p"] = _p_value(float(row["p_value_to_best"]))
+    return cells
+
+
+def _interval(row: dict[Any, Any], name: str, times: float = 1) -> str:
+    """Return a median and its interval, with as many decimals as tell the interval's ends apart."""
+    parts = ("median", "interval_low", "interval_high")
+    middle, low, high = (times * float(row.get(f"{name}_{part}", math.nan)) for part in parts)
+    half = (high - low) / 2
+    decimals = math.ceil(-math.log10(half / 2)) if 0 < half < math.inf else MOST_DECIMALS + 1
+
+    def wording(value: float) -> str:
+        return f"{value:.{max(decimals, 0)}f}".replace("-", "−")
+
+    if decimals > MOST_DECIMALS or not math.isfinite(middle):
+        wording = short
+    if math.isnan(low) or math.isnan(high):
+        return short(middle)
+    return f"{wording(middle)} [{wording(low)}, {wording(high)}]"
+
+
+def _p_value(value: float) -> str:
+    return "–" if math.isnan(value) else "<0.001" if value < 0.001 else rounded_up(value)
+
+
+def _caption(report: Report) -> str:
+    summary = next(iter(report.contests.values())).comparison.summary
+    seeds = int(summary["seeds"].iloc[0])
+    is_tuned = bool((summary["learning_rate_edge"] != "only").any())
+    chosen = ", learning rates chosen on other seeds" if is_tuned else ""
+    on_same = is_tuned and summary["reported_on"].iloc[0] != "reporting"
+    chosen = ", learning rates chosen on the same seeds" if on_same else chosen
+    text = f"Final values, medians over {seeds} seeds with 95 % intervals{chosen}."
+    return text + " p: of the difference to the first, adjusted for all claims." * (len(summary) > 1)
+
+
+def latex(table: PaperTable) -> str:
+    """Return a table as LaTeX, for a document to input; it needs the package booktabs."""
+    head, *rows = table.flat
+    several = len(table.rows) > 1
+    lines = ["% \\usepackage{booktabs}"]
+    letters = {letter for row in [*table.flat, [table.caption]] for text in row for letter in text}
+    strange = "".join(sorted(c for c in latex_text("".join(letters)) if ord(c) > LAST_OF_PDFLATEX))
+    if strange:
+        lines.append(f"% pdfLaTeX lacks {strange} and LuaLaTeX or XeLaTeX need a font that has them")
+    lines += [
+        r"\begin{table}",
+        r"\centering\small\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{latex_text(table.caption)}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.+-]+', '-', table.name)}}}",
+        rf"\begin{{tabular}}{{@{{}}{'l' * (1 + several)}{'r' * (len(head) - 1 - several)}@{{}}}}",
+        r"\toprule",
+        f"{' & '.join(map(latex_text, head))} \\\\",
+    ]
+    before = None
+    for row in rows:
+        if not several or row[0] != before:
+            lines += [r"\midrule"] if several or before is None else []
+            shown = row
+        else:
+            shown = ["", *row[1:]]
+        before = row[0]
+        lines.append(f"{' & '.join(map(latex_text, shown))} \\\\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+def latex_text(text: str) -> str:
+    """Return a text as LaTeX writes it."""
+    parts, end = [], 0
+    for found in POWER.finditer(text):
+        times = r"\times" if found[1] else ""
+        parts.append(_escaped(text[end : found.start()]))
+        parts.append(f"${times}10^{{{found[2].translate(FROM_SUPERSCRIPTS)}}}$")
+        end = found.end()
+    return "".join([*parts, _escaped(text[end:])])
+
+
+def _escaped(text: str) -> str:
+    return "".join(ESCAPES.get(letter) or _greek(letter) or letter for letter in text)
+
+
+def _greek(letter: str) -> str:
+    """Return a Greek letter as a command; "" for another, or for one that looks like a Latin one."""
+    found = GREEK.fullmatch(unicodedata.name(letter, ""))
+    if not found:
+        return ""
+    name = found[2].lower() if found[1] == "SMALL" else found[2].title()
+    return "" if name in NOT_IN_LATEX else rf"$\{name}$"
+
+
+def markdown(table: PaperTable) -> str:
+    """Return a table as Markdown has it, its caption below."""
+    head, *rows = [[re.sub(r"([\\|`*_<>])", r"\\\1", cell) for cell in row] for row in table.flat]
+    texts = 1 + (len(table.rows) > 1)
+    rule = ["---"] * texts + ["---:"] * (len(head) - texts)
+    lines = [f"| {' | '.join(row)} |" for row in [head, rule, *rows]]
+    return "\n".join([*lines, "", table.caption, ""])
+
+
+def as_csv(table: PaperTable) -> str:
+    """Return a table as CSV, its cells as they are printed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table.flat)
+    return text.getvalue()
+
+
+TABLES: dict[str, tuple[str, Callable[[PaperTable], str]]] = {
+    "latex": ("table.tex", latex),
+    "markdown": ("table.md", markdown),
+    "csv": ("table.csv", as_csv),
+}
+FORMATS = ("pdf", "svg", "png")
+
+
+def paper_figures(report: Report, seeds: int | None = None) -> dict[str, tuple[str, Drawing]]:
+    """Return name → title and figure of an experiment, or of each of its problems.
+
+    Parameters
+    ----------
+    report : of the experiment.
+    seeds : how many seeds are drawn as faint lines; None for all.
+    """
+    tables = report.tables
+    several = len(report.contests) > 1
+    found: dict[str, tuple[str, Drawing]] = {}
+    parts = problems_of(tables.runs, tables.traces)
+    for place, (problem, contest) in enumerate(report.contests.items(), start=1):
+        summary = contest.comparison.summary
+        unit = unit_of(tables.experiment, contest.runs)
+        drawings = static_figures(contest.runs, parts[problem][1], summary, report.styles, unit)
+        is_tuned = bool((summary["learning_rate_edge"] != "only").any())
+        setting = "tuned learning rates" if is_tuned else "given learning rates"
+        for name, drawing in drawings.items():
+            prefix = f"{place}-{slug(problem, 'problem')}-" if several else ""
+            where = f"{problem}: " if several else ""
+            title = where + _title(name, list(report.styles), setting)
+            found[prefix + name] = title, _with_fewer_seeds(drawing, seeds)
+    for name, drawing in report.paths.figures.items():
+        found[name] = "Paths at the tuned learning rates", drawing
+    return found
+
+
+def _title(name: str, labels: list[str], setting: str) -> str:
+    if name.startswith("rates-"):
+        return f"{labels[int(name.split('-')[1]) - 1]} at every learning rate"
+    titles = {"traces": "Loss", "accuracy": "Final accuracy"}
+    return f"{titles[name]}, {setting}" if name in titles else "Final loss by learning rate"
+
+
+def _with_fewer_seeds(drawing: Drawing, seeds: int | None) -> Drawing:
+    """Return a figure whose faint lines are those of the first so many seeds."""
+    if seeds is None or drawing.draw not in (plots.traces_figure, plots.rates_figure):
+        return drawing
+    bands, traces, *others = drawing.tables
+    kept = sorted(traces["seed"].unique())[:seeds]
+    return replace(drawing, tables=(bands, traces[traces["seed"].isin(kept)], *others))
+
+
+def printed(
+    name: str, title: str, drawing: Drawing, formats: list[str], width: float, font_size: float
+) -> dict[str, bytes]:
+    """Return a figure as files, its text as text: name with ending → content.
+
+    Parameters
+    ----------
+    name, title, drawing : of the figure.
+    formats : of `FORMATS`.
+    width : in inches.
+    font_size : of its labels, in points.
+    """
+    figure = drawing.sized(width, font_size, title)
+    ways: dict[str, Callable[[], bytes]] = {
+        "pdf": lambda: plots.pdf(figure),
+        "svg": lambda: plots.svg(figure, **{"svg.fonttype": "none"}),
+        "png": lambda: plots.png_of(figure, PRINT_DOTS_AN_INCH),
+    }
+    return {f"{name}.{each}": ways[each]() for each in formats}
+
+
+def read_length(text: str) -> float:
+    """Return the inches of a length such as 3.3in, 8.4cm, 84mm or 240pt.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or no width of a figure.
+    """
+    inches = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(in|cm|mm|pt)", text)
+    length = float(found[1]) * inches[found[2]] if found else math.nan
+    if not 1 <= length <= 40:
+        right = "a length of 1 to 40 inches, such as 3.3in, 84mm or 240pt"
+        raise ValueError(f"must be {right}, got {text!r}")
+    return length

@@ -1,0 +1,268 @@
+"""For a paper: the table as LaTeX, Markdown and CSV, figures at a given size, bundles and animations."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+import zipfile
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+from sweeping import OWN, document, plugin, run, tiny
+from test_charts import blank_pictures
+from test_cli import call
+
+from optimlab.report import paper
+from optimlab.report.figures import animation
+from optimlab.report.page import report_of
+from optimlab.storage.results import read_tables
+
+LANDSCAPES = """title = "Two landscapes"
+learning_rates = [0.01, 0.1]
+[problems.a_b]
+name = "landscape"
+function = "saddle"
+[problems."50+"]
+name = "landscape"
+function = "ravine"
+[training]
+steps = 12
+record_every = 2
+[seeds]
+tuning = 1
+reporting = 3
+[optimizers.SGD]
+[optimizers."Adam_β"]
+rule = "Adam"
+"""
+ONE = document(
+    top="learning_rates = [0.1]",
+    seeds="tuning = 0\nreporting = 3",
+    optimizers=f"[optimizers.SGD]\n{OWN}",
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paper")
+    run(tiny(folder, ONE, "one", own="import helper\n" + plugin(), helper="X = 1"), folder / "results")
+    run(tiny(folder, LANDSCAPES, "several"), folder / "results")
+    return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def reports(results):
+    return {name: report_of(read_tables(results / name)) for name in ("one", "several")}
+
+
+def test_the_table_has_the_numbers_of_the_summary(reports):
+    table = paper.paper_table(reports["one"])
+    summary = reports["one"].numbers["summary.csv"]
+    head, *rows = list(csv.reader(io.StringIO(paper.as_csv(table))))
+    assert head == [
+        *("Optimizer", "Learning rate", "Validation loss", "Untuned", "Test accuracy (%)", "p")
+    ]
+    assert [row[0] for row in rows] == list(summary["optimizer"])
+    for row, of in zip(rows, summary.to_dict("records"), strict=True):
+        numbers = [float(text) for text in re.findall(r"[0-9.]+", row[2])]
+        expected = [of[f"final_loss_{part}"] for part in ("median", "interval_low", "interval_high")]
+        assert numbers == pytest.approx(expected, abs=(expected[2] - expected[1]) / 2)
+        assert float(row[4].split()[0]) == pytest.approx(100 * of["final_accuracy_median"], abs=0.5)
+
+
+def test_of_several_problems_each_has_its_rows(reports):
+    table = paper.paper_table(reports["several"])
+    text = paper.latex(table)
+    assert text.count(r"\midrule") == 2
+    assert re.findall(r"^(a\\_b|50\+) & (?:SGD|Adam)", text, flags=re.M) == [r"a\_b", "50+"]
+    assert text.count("Adam\\_$\\beta$ & ") == 2
+    assert paper.markdown(table).count(r"| a\_b |") == 2
+
+
+TEXTS = {
+    "a_b & 50 % #1 {x} $y$ \\ ~ ^ |": r"a\_b \& 50 \% \#1 \{x\} \$y\$ "
+    r"\textbackslash{} \textasciitilde{} \textasciicircum{} \textbar{}",
+    "2×10⁻⁵ and 10³": r"2$\times10^{-5}$ and $10^{3}$",
+    "−1 <2 ∞ – β Σ R²": r"$-$1 $<$2 $\infty$ -- $\beta$ $\Sigma$ R$^2$",
+    "Größe 优": "Größe 优",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_latex_is_escaped(text):
+    assert paper.latex_text(text) == TEXTS[text]
+
+
+def test_letters_that_pdflatex_lacks_are_named():
+    table = paper.PaperTable("x", "Title 优.", ["Optimizer", "p"], {"": [["é β", "0.1"]]})
+    assert paper.latex(table).splitlines()[1].startswith("% pdfLaTeX lacks 优 and")
+    table = paper.PaperTable("x", "Title.", ["Optimizer", "p"], {"": [["é β", "0.1"]]})
+    assert "lacks" not in paper.latex(table)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no LaTeX")
+@pytest.mark.parametrize("name", ["one", "several"])
+def test_latex_compiles_the_table(reports, tmp_path, name):
+    (tmp_path / "table.tex").write_text(paper.latex(paper.paper_table(reports[name])))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}"
+    )
+    words = ["pdflatex", "-halt-on-error", "-interaction=batchmode", "paper.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    log = (tmp_path / "paper.log").read_text(errors="replace")
+    assert (done.returncode, "Overfull" in log) == (0, False), log
+
+
+INTERVALS = {
+    (0.0687, 0.0653, 0.0719): "0.069 [0.065, 0.072]",
+    (0.0938, 0.0789, 0.108): "0.094 [0.079, 0.108]",
+    (1234.5, 1200.0, 1300.0): "1234 [1200, 1300]",
+    (-1.5, -2.0, -1.0): "−1.5 [−2.0, −1.0]",
+    (2e-9, 1e-9, 3e-9): "2×10⁻⁹ [10⁻⁹, 3×10⁻⁹]",
+    (0.5, 0.5, 0.5): "0.5 [0.5, 0.5]",
+    (float("inf"), 1.0, float("inf")): "∞ [1, ∞]",
+    (0.5, float("nan"), float("nan")): "0.5",
+    (float("nan"), float("nan"), float("nan")): "–",
+}
+
+
+@pytest.mark.parametrize("numbers", INTERVALS)
+def test_as_many_digits_as_the_interval_bears(numbers):
+    names = ("x_median", "x_interval_low", "x_interval_high")
+    assert paper._interval(dict(zip(names, numbers, strict=True)), "x") == INTERVALS[numbers]
+
+
+def test_figures_have_the_width_the_letters_and_a_title(reports):
+    for name, count in (("one", 2), ("several", 2 * 4 + 2)):
+        figures = paper.paper_figures(reports[name])
+        assert len(figures) == count, list(figures)
+    title, drawing = paper.paper_figures(reports["one"])["traces"]
+    assert title == "Loss, given learning rates"
+    titles = {title for title, _ in paper.paper_figures(reports["several"]).values()}
+    assert {"a_b: Loss, tuned learning rates", "50+: Adam_β at every learning rate"} <= titles
+    for width, size in ((3.3, 8), (7, 12)):
+        figure = drawing.sized(width, size, title)
+        assert figure.get_size_inches()[0] == pytest.approx(width)
+        figure.draw_without_rendering()
+        assert figure.axes[0].yaxis.label.get_fontsize() == pytest.approx(size)
+        axes = figure.axes[0]
+        for text in [*figure.legends[0].findobj(Text), axes.xaxis.label, axes.yaxis.label]:
+            box = text.get_window_extent()
+            assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
+
+
+def test_rates_figures_have_no_label_over_another(reports):
+    _, drawing = paper.paper_figures(reports["several"])["1-a-b-rates-1-sgd"]
+    figure = drawing.sized(3.3, 8, "A title")
+    figure.draw_without_rendering()
+    label = figure._supxlabel.get_window_extent()
+    ticks = [tick for axes in figure.axes for tick in axes.get_xticklabels() if axes.get_visible()]
+    assert not any(label.overlaps(tick.get_window_extent()) for tick in ticks if tick.get_text())
+
+
+def test_fewer_seeds_are_drawn(reports):
+    counts = []
+    for seeds in (None, 2):
+        _, drawing = paper.paper_figures(reports["one"], seeds)["traces"]
+        lines = drawing.figure().axes[0].collections
+        counts.append(max(len(each.get_paths()) for each in lines))
+    assert counts == [3, 2]
+
+
+def test_files_have_real_text_and_the_same_bytes(reports):
+    title, drawing = paper.paper_figures(reports["one"])["accuracy"]
+    first, again = (paper.printed("x", title, drawing, ["pdf", "svg", "png"], 3.3, 8) for _ in range(2))
+    assert first == again
+    texts = [each.text for each in ElementTree.fromstring(first["x.svg"]).iter() if "text" in each.tag]
+    assert "final test accuracy (percent of the samples)" in texts
+    assert b"/CIDFontType2" in first["x.pdf"]
+    assert Image.open(io.BytesIO(first["x.png"])).width == 990
+
+
+def test_export_writes_what_is_asked_for(results, tmp_path):
+    words = ["one", "--results", results, "--into", tmp_path / "tex"]
+    done = call("export", *words, "--table", "latex,csv", "--figures", "svg", "--width", "84mm")
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in (tmp_path / "tex").iterdir()}
+    assert names == {"table.tex", "table.csv", "traces.svg", "accuracy.svg"}
+    assert done.output.count("wrote ") == 4
+    done = call("export", "one", "--results", results, "--table", "markdown", "-q")
+    assert (done.exit_code, done.output) == (0, "")
+    assert [path.name for path in (results / "one/export").iterdir()] == ["table.md"]
+    shutil.rmtree(results / "one/export")
+
+
+WRONG = {
+    ("--table", "tex"): "--table must be of latex, markdown, csv, got 'tex'",
+    ("--figures", "pdf,gif"): "--figures must be of pdf, svg, png, got 'gif'",
+    ("--width", "3.3"): "--width must be a length of 1 to 40 inches, such as 3.3in, 84mm or 240pt",
+    ("--width", "0in"): "--width must be a length",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_formats_and_widths_are_told(results, words):
+    done = call("export", "one", "--results", results, *words)
+    assert (done.exit_code, WRONG[words] in done.stderr) == (2, True), done.stderr
+    assert "has no results of 'two'" in call("export", "two", "--results", results).stderr
+
+
+def test_a_bundle_has_all_and_its_experiment_runs(results, tmp_path, monkeypatch):
+    blank_pictures(monkeypatch)
+    words = ["bundle", "one", "--results", results, "--into", tmp_path]
+    assert call(*words).exit_code == 0
+    content = (tmp_path / "one.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        archive.extractall(tmp_path)
+    assert call(*words).exit_code == 0
+    assert (tmp_path / "one.zip").read_bytes() == content
+    names = {str(path.relative_to(tmp_path / "one")) for path in (tmp_path / "one").rglob("*.*")}
+    tables = {"experiment.json", "runs.csv", "traces.parquet", "summary.csv", "comparisons.csv"}
+    assert {f"results/one/{name}" for name in tables} <= names
+    assert {"experiments/one.toml", "experiments/own.py", "experiments/helper.py"} <= names
+    assert {"report.html", "README.txt", "results/one/figures/traces.svg"} <= names
+    assert "experiments/several.toml" not in names
+    assert "numpy==" in (tmp_path / "one/requirements.txt").read_text()
+    runs = pd.read_csv(tmp_path / "one/results/one/runs.csv")
+    shown = call("show", tmp_path / "one/experiments/one.toml", "--results", tmp_path / "none")
+    assert f"{len(runs)} runs, 0 of them finished" in shown.output
+
+
+def test_a_bundle_without_its_code_is_refused(results, tmp_path, monkeypatch):
+    blank_pictures(monkeypatch)
+    shutil.copytree(results, tmp_path / "away/results")
+    done = call("bundle", "one", "--results", tmp_path / "away/results", "--into", tmp_path)
+    told = "its experiment's file, with own.py:Own beside it, is not there"
+    assert (done.exit_code, told in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "one.zip").exists()
+
+
+def test_an_animation_moves(results, tmp_path, monkeypatch):
+    monkeypatch.setattr("optimlab.report.figures.landscapes.GRID", 11)
+    monkeypatch.setattr(animation.shutil, "which", lambda name: None)
+    words = ["--results", results, "--into", tmp_path]
+    assert call("animate", "several", "a_b", *words).output == f"wrote {tmp_path}/a-b.gif\n"
+    with Image.open(tmp_path / "a-b.gif") as moving:
+        assert moving.n_frames == 7  # the start and six records
+        frames = []
+        for number in range(moving.n_frames):
+            moving.seek(number)
+            frames.append(moving.convert("RGB").tobytes())
+    assert len(set(frames)) == 7
+    refused = call("animate", "several", "b", *words)
+    assert "there are no paths on 'b'; there are: a_b, 50+" in refused.stderr
+    assert "holds no paths" in call("animate", "one", *words).stderr
+
+
+def test_a_video_is_made_where_there_is_ffmpeg(tmp_path, monkeypatch):
+    images = [Image.new("RGB", (5, 3), colour) for colour in ("red", "blue")]
+    for script, expected in (('cat > "${@: -1}"', 2 * 4 * (2 + 30) * 3), ("exit 1", None)):
+        (tmp_path / "ffmpeg").write_text(f"#!/bin/bash\n{script}\n")
+        (tmp_path / "ffmpeg").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        video = animation.mp4(images)
+        assert (video and len(video)) == expected
