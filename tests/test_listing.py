@@ -2,13 +2,14 @@
 
 import io
 import tomllib
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from rich import filesize
 from rich.console import Console
-from sweeping import OWN, document, plugin, run, tiny, write
+from sweeping import OWN, POOL, document, plugin, run, tiny, write
 from test_cli import call
 
 from optimlab.experiment.changes import load_changed
@@ -24,6 +25,7 @@ def here(tmp_path, monkeypatch):
     """A folder with an empty folder experiments/ in it, the current one."""
     (tmp_path / "experiments").mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("optimlab.listing.plugin_pool", lambda: nullcontext(POOL))
     return tmp_path
 
 

@@ -2,14 +2,17 @@
 # ruff: noqa: E501 - a case stands on one line
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cloudpickle
 import pandas as pd
 import pytest
 from sweeping import EXPERIMENTS, load, mistakes_of, run, write
+from test_charts import without_pictures
 
 from optimlab.execution.sweep import stacks
+from optimlab.report.blocks.own import own_blocks
 from optimlab.report.page import report_of, write_report
 from optimlab.storage.results import read_tables
 
@@ -26,8 +29,16 @@ def written(folder, text=None, **files):
     return write(folder, text or blocks("toml")[0], **(sources | files))
 
 
-def test_the_page_works_as_it_is_written(tmp_path):
-    experiment = load(written(tmp_path))
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    run(load(written(folder)), folder / "results")
+    return folder
+
+
+def test_the_page_works_as_it_is_written(swept, monkeypatch):
+    without_pictures(monkeypatch)
+    experiment = load(written(swept))
     (setting,) = experiment.problems
     assert setting.label == "spiral"
     assert setting.settings["loss"] == {"name": "focal.py:Focused", "settings": {}}
@@ -35,17 +46,16 @@ def test_the_page_works_as_it_is_written(tmp_path):
     assert names == ["layer2.gamma"]
     stack = next(stacks(experiment, list(experiment.runs()), 1))
     assert b"optimlab_plugin" not in cloudpickle.dumps(stack)  # it travels by name
-    run(experiment, tmp_path / "results")
-    runs = pd.read_csv(tmp_path / "results/tiny/runs.csv")
+    runs = pd.read_csv(swept / "results/tiny/runs.csv")
     assert set(runs["status"]) <= {"ok", "stuck"}
     assert runs["final_test_accuracy"].notna().all()
-    traces = pd.read_parquet(tmp_path / "results/tiny/traces.parquet")
+    traces = pd.read_parquet(swept / "results/tiny/traces.parquet")
     for part in ("train", "validation", "test"):
         assert traces[f"{part}_confidence"].between(0.5, 1).all()
-    page = write_report(tmp_path / "results").read_text(encoding="utf-8")
+    page = write_report(swept / "results").read_text(encoding="utf-8")
     assert "<h3>Luckiest and unluckiest run</h3>" in page
     assert f'<td role="cell" data-label="Lowest">{runs["final_train_loss"].min():.3g}</td>' in page
-    assert "training confidence" in str(report_of(read_tables(tmp_path / "results/tiny")))
+    assert "training confidence" in str(report_of(read_tables(swept / "results/tiny")))
 
 
 @pytest.mark.parametrize("file", ["spiral", "focal", "scale", "sure"])
@@ -146,24 +156,25 @@ def test_a_change_of_a_block_of_the_page_means_no_new_run(tmp_path):
         ("def extremes(runs): ...", "TypeError: extremes() takes 1 positional argument"),
     ],
 )
-def test_the_page_is_without_a_block_that_cannot_be_made(tmp_path, capsys, words, message):
-    swept = written(tmp_path)
-    run(load(swept), tmp_path / "results")
-    written(tmp_path, words=words)
-    page = write_report(tmp_path / "results").read_text(encoding="utf-8")
-    assert "Luckiest" not in page
+def test_the_page_is_without_a_block_that_cannot_be_made(swept, capsys, words, message):
+    tables = read_tables(swept / "results/tiny")
+    written(swept)
+    assert [block.heading for block in own_blocks(tables)] == ["Luckiest and unluckiest run"]
+    written(swept, words=words)
+    assert own_blocks(tables) == []
     assert f"tiny: the page is without words.py:extremes: {message}" in capsys.readouterr().err
-    swept.unlink()
-    assert "Luckiest" not in write_report(tmp_path / "results").read_text(encoding="utf-8")
-    assert "the experiment's file is not where it was" in capsys.readouterr().err
 
 
-def test_code_among_results_is_not_run(tmp_path, capsys):
-    folder = tmp_path / "results"
-    folder.mkdir()
-    run(load(written(folder)), folder)
-    assert "Luckiest" not in write_report(folder).read_text(encoding="utf-8")
-    assert "code among results is not run" in capsys.readouterr().err
+def test_a_block_whose_file_is_gone_or_among_the_results_is_not_run(swept, tmp_path, capsys):
+    written(swept)
+    tables = read_tables(swept / "results/tiny")
+    for file, message in (
+        ("../../nowhere.toml", "the experiment's file is not where it was"),
+        ("tiny.toml", "code among results is not run"),
+    ):
+        written(swept / "results/tiny")
+        assert own_blocks(replace(tables, experiment=tables.experiment | {"file": file})) == []
+        assert message in capsys.readouterr().err
 
 
 LOST = {
