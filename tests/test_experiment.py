@@ -91,7 +91,7 @@ def test_learning_rate_and_seed_are_in_the_run_id(tmp_path):
 
 CHANGES_NO_NUMBERS = {
     "title": {"top": 'description = "another"\nlearning_rates = [0.1, 0.3]\n'},
-    "defaults spelled out": {"problem": BASE["problem"] + 'bias = true\nsplit = "default"'},
+    "defaults spelled out": {"problem": BASE["problem"] + 'bias = true\nevaluate_with = "running"'},
     "steps for epochs": {"training": 'steps = 4\nrecord_every = "epoch"'},
     "more seeds": {"seeds": "tuning = 5\nreporting = 3"},
     "fewer seeds": {"seeds": "tuning = 1\nreporting = 1"},
