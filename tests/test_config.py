@@ -119,13 +119,13 @@ HIDDEN_OK = '{ units = 3, activation = "relu" }'
 ONE_MISTAKE = [
     # unknown keys, at every level
     ({"top": "learning_rate = 3\nlearning_rates = [1]\n"}, "learning_rate: unknown key; did you mean learning_rates?"),
-    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, schedule, schedules, final, equal_within, report, problem, problems, training, seeds, optimizers"),
+    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, search, schedule, schedules, final, equal_within, report, problem, problems, training, seeds, optimizers"),
     ({"problem": "batch_sizes = 3"}, "problem.batch_sizes: unknown key; did you mean batch_size?"),
     ({"training": "epochs = 1\nrecord_evry = 3"}, "training.record_evry: unknown key; did you mean record_every?"),
     ({"seeds": "tunning = 3"}, "seeds.tunning: unknown key; did you mean tuning?"),
     ({"problem": f'hidden = [{HIDDEN_OK}, {{ units = 3, activation = "relu", activaton = "elu" }}]'}, "problem.hidden[2].activaton: unknown key; did you mean activation?"),
     ({"optimizers": SGD + "momentun = 0.9"}, "optimizers.SGD.momentun: unknown key; did you mean momentum?"),
-    ({"optimizers": "[optimizers.AdaGrad]\nmomentum = 0.9"}, "optimizers.AdaGrad.momentum: unknown key; known are eps, clip_norm, clip_value, weight_decay, rule, learning_rates, schedule, schedules"),
+    ({"optimizers": "[optimizers.AdaGrad]\nmomentum = 0.9"}, "optimizers.AdaGrad.momentum: unknown key; known are eps, clip_norm, clip_value, weight_decay, rule, learning_rates, search, schedule, schedules"),
     ({"optimizers": SGD + "learning_rate = 0.9"}, "optimizers.SGD.learning_rate: unknown key; did you mean learning_rates, a list?"),
     ({"top": 'learning_rates = [1]\nfinal = "mean:0"\n'}, 'final: must be "last", "best_validation", or "mean:5" with any number of records, got "mean:0"'),
     ({"top": "learning_rates = [1]\nequal_within = -1\n"}, "equal_within: must be at least 0, got -1"),

@@ -1,14 +1,19 @@
-"""Candidates: an optimizer with all its hyper-parameters; a grid of them, one for each combination."""
+"""Candidates: an optimizer with all its hyper-parameters. They differ in some of them, the axes."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 RATE = "learning_rate"
 DEFAULT = 0  # the number of the candidate with the rule's own values
+DIGITS = 4  # of values that are drawn
+TINY = 1e-300
+
+Scaling = Literal["log", "linear", "one_minus_log"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,76 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Axis:
-    """A hyper-parameter that is tuned, and the values that it may take, in order."""
+    """A hyper-parameter that is tuned, and the values that it may take.
+
+    Attributes
+    ----------
+    name : of the hyper-parameter.
+    values : those of a grid or of choices, in order; () of a span of numbers.
+    low, high : the ends of a span; NaN where there is none.
+    scaling : of a span: "log", "linear" or "one_minus_log", which draws log(1 − x) evenly.
+    is_whole : whether a span holds whole numbers alone.
+    """
 
     name: str
     values: tuple[Any, ...]
+    low: float = math.nan
+    high: float = math.nan
+    scaling: Scaling = "linear"
+    is_whole: bool = False
+
+    @property
+    def is_span(self) -> bool:
+        """Whether it holds all numbers between two ends."""
+        return not self.values
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """What its values are decided by."""
+        return (self.low, self.high, self.scaling, self.is_whole) if self.is_span else self.values
+
+    @property
+    def size(self) -> float:
+        """How many values it has."""
+        whole = self.high - self.low + 1 if self.is_whole else math.inf
+        return whole if self.is_span else len(self.values)
+
+    def at(self, share: float) -> Any:
+        """Return the value at a share of the way through it, in [0, 1).
+
+        Examples
+        --------
+        >>> Axis("learning_rate", (), 0.001, 1.0, "log").at(0.5)
+        0.03162
+        >>> Axis("beta2", (), 0.9, 0.9999, "one_minus_log").at(0.5)
+        0.9968
+        """
+        if not self.is_span:
+            return self.values[int(share * len(self.values))]
+        low, high = (self._scaled(end) for end in (self.low, self.high + self.is_whole))
+        value = self._unscaled(low + share * (high - low))
+        if self.is_whole:
+            return int(min(max(math.floor(value), self.low), self.high))
+        if self.scaling == "one_minus_log":  # digits that people can read
+            value = round(1 - float(f"{1 - value:.{DIGITS}g}"), 15)
+        else:
+            value = float(f"{value:.{DIGITS}g}")
+        return min(max(value, self.low), self.high)
+
+    def share(self, value: float) -> float:
+        """Return which share of the way through a span a value is."""
+        low, high, place = (self._scaled(each) for each in (self.low, self.high, value))
+        return (place - low) / (high - low)
+
+    def _scaled(self, value: float) -> float:
+        if self.scaling == "one_minus_log":
+            return -math.log(max(1 - value, TINY))
+        return math.log(max(value, TINY)) if self.scaling == "log" else value
+
+    def _unscaled(self, place: float) -> float:
+        if self.scaling == "one_minus_log":
+            return 1 - math.exp(-place)
+        return math.exp(place) if self.scaling == "log" else place
 
 
 def combinations(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:

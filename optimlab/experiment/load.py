@@ -44,6 +44,7 @@ from optimlab.experiment.registry import (
     with_keys,
 )
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, RUN_COLUMNS
+from optimlab.experiment.search import Shared, draw, read_axes
 from optimlab.experiment.spec import CURVE, FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, resolve, show, unknown, validate
 from optimlab.files import read_regular
@@ -72,7 +73,13 @@ MOST_ROWS = 10_000_000
 MOST_RUN_BYTES = 1_000_000_000
 MOST_MISTAKES_TOLD = 100
 MOST_SPLITS_TRIED = 1000
-OF_TABLE = ("rule", "learning_rates", "schedule", "schedules")  # keys that are no hyper-parameter's
+OF_TABLE = (
+    "rule",
+    "learning_rates",
+    "search",
+    "schedule",
+    "schedules",
+)  # keys that are no hyper-parameter's
 AT_START = ("initial_distance",)  # hyper-parameters that the first step alone knows, or must not change
 SECONDS_TO_CHECK = 60.0  # a plug-in
 MOST_TRIED_OUT = 30  # of a plug-in's candidates, when it is checked
@@ -142,6 +149,7 @@ class Document(BaseModel):
         str, StringConstraints(max_length=5000, pattern=f"^([^{INVISIBLE}]|[\\n\\t])*$")
     ] = ""
     learning_rates: LearningRates | None = None
+    search: Shared | None = None
     schedule: Any = None
     schedules: dict[str, Any] = {}
     final: str = "mean:5"
@@ -752,6 +760,38 @@ class OptimizerTable(NamedTuple):
         return ":" in self.own_names
 
     @property
+    def trials(self) -> int | None:
+        """How many candidates a search draws, by its own table or the file's; None if neither says."""
+        shared = _sound(Shared, self.shared.get("search")) or Shared()
+        own = self.table.get("search", {}).get("trials")
+        return shared.trials if own is None else own
+
+    def search(self, mistakes: list[Mistake]) -> dict[str, Any]:
+        """Return the axes of its search as the file has them, {} where it has none."""
+        if "search" not in self.table:
+            return {}
+        key, given = f"optimizers.{self.label}", self.table["search"]
+        if not isinstance(given, dict):
+            mistakes.append(Mistake(f"{key}.search", f"must be a table, got {show(given)}"))
+            return {}
+        if "trials" in given:
+            validate(Shared, {"trials": given["trials"]}, f"{key}.search", mistakes)
+        axes = {name: value for name, value in given.items() if name != "trials"}
+        if not axes:
+            mistakes.append(Mistake(f"{key}.search", "must have an axis, such as learning_rate"))
+        if RATE in axes and "learning_rates" in self.table:
+            text = "is in search, too: give learning_rates or search.learning_rate"
+            mistakes.append(Mistake(f"{key}.learning_rates", text))
+        for name, value in self.table.items():
+            if name in axes and name not in OF_TABLE:
+                text = "is in search, too: give it a value or an axis"
+                mistakes.append(Mistake(f"{key}.{name}", text))
+            elif name not in OF_TABLE and isinstance(value, list):
+                text = f"is a list beside a search: write search.{name} = {{ choices = {show(value)} }}"
+                mistakes.append(Mistake(f"{key}.{name}", text))
+        return axes
+
+    @property
     def own_names(self) -> str:
         """The names of code of the user's own, or else of the rule."""
         schedules = [value for _, value in self.schedules.values()]
@@ -817,13 +857,14 @@ def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, lis
     label, table = each.label, each.table
     key, rule_key = f"optimizers.{label}", each.rule_key
     found: list[Mistake] = []
+    search = each.search(found)
     rates = _check_rates(key, each, found)
     try:
         bare = load_rule(each.rule, each.folder)
     except (ValueError, OSError) as error:
         split = _split_labels(key, table, {"rule"})
         return None, split or [*found, Mistake(rule_key, str(error))]
-    rule = with_keys(bare, table)
+    rule = with_keys(bare, {**table, **search})
     defaults = hyperparameters(rule)
     split = _split_labels(key, table, {*defaults, *OF_TABLE})
     if split:
@@ -838,25 +879,26 @@ def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, lis
         for name, values in given.items()
         for where, value in _with_keys(f"{key}.{name}", values)
     ]
-    axes = [Axis(RATE, rates), *_grid(given)]
-    count = math.prod(len(axis.values) for axis in axes)
-    if count > MOST_CANDIDATES:
-        told.append((key, f"gives {count:,} candidates; must give at most {MOST_CANDIDATES:,}"))
     found += [Mistake(where, message) for where, message in told if message]
+    legal = partial(_wrong_rate_or_value, rule, defaults)
+    searched = read_axes(search, f"{key}.search", defaults, legal, found)
+    axes = searched if RATE in search else [Axis(RATE, rates), *searched]
+    axes = sorted([*axes, *_grid(given)], key=lambda axis: axis.name != RATE)
     schedules = _check_schedules(each, {**defaults, **given}, found)
-    if found or not rates:  # those of the whole file may be wrong
+    if found or not (rates or RATE in search):  # those of the whole file may be wrong
         return None, found
-    tried = list(combinations(axes))
-    fixed = {name: _first(values) for name, values in given.items() if name not in tried[0]}
+    tuned = {axis.name for axis in axes}
+    fixed = {name: _first(values) for name, values in given.items() if name not in tuned}
     fixed = {**_known(defaults, axes), **fixed}
-    found += _wrong_candidates(rule, fixed, tried, schedules, each)
-    if found:
-        return None, found
     is_rate = isinstance(own_rate, int | float) and not isinstance(own_rate, bool) and own_rate > 0
     default_rate = float(own_rate) if is_rate else None
-    default = _textbook(bare, default_rate, fixed)
+    default = _textbook(bare, default_rate, fixed) if len(axes) > 1 else None
     if default and not schedules.keys() <= default.keys():
         default = None  # it lacks what is scheduled
+    tried = _tried(each, axes, fixed, default, found)
+    found += _wrong_candidates(rule, fixed, tried, schedules, each) if not found else []
+    if found:
+        return None, found
     curves = {
         name: tuple(load_schedule(schedule, each.folder).factor(k, CURVE) for k in range(1, CURVE + 1))
         for name, schedule in schedules.items()
@@ -867,12 +909,39 @@ def _check_optimizer(each: OptimizerTable) -> tuple[OptimizerSetting | None, lis
             rule=each.rule,
             hyperparameters=fixed,
             axes=tuple(axes),
-            candidates=candidates(tried, fixed, default if len(axes) > 1 else None),
+            candidates=candidates(tried, fixed, default),
             default_learning_rate=default_rate,
             schedules=schedules,
             curves=curves,
         )
     ), []
+
+
+def _tried(
+    each: OptimizerTable,
+    axes: Sequence[Axis],
+    fixed: Mapping[str, Any],
+    default: Mapping[str, Any] | None,
+    mistakes: list[Mistake],
+) -> list[dict[str, Any]]:
+    """Return the values that are tried, of a grid or drawn; or add why that cannot be."""
+    if "search" not in each.table:
+        count = math.prod(len(axis.values) for axis in axes)
+        if count > MOST_CANDIDATES:
+            text = f"gives {count:,} candidates; must give at most {MOST_CANDIDATES:,}"
+            mistakes.append(Mistake(f"optimizers.{each.label}", text))
+            return []
+        return list(combinations(axes))
+    key = f"optimizers.{each.label}.search"
+    trials = each.trials
+    if trials is None:
+        mistakes.append(Mistake(key, "needs trials, here or as search.trials at the top of the file"))
+        return []
+    tried = draw(axes, trials, lambda values: {**fixed, **values} == default)
+    if len(tried) < trials:
+        text = f"must be at most {len(tried)}, since there are no more candidates, got {trials}"
+        mistakes.append(Mistake(f"{key}.trials", text))
+    return tried
 
 
 def _wrong_candidates(
@@ -1067,6 +1136,17 @@ def _wrong_candidate(
     return None
 
 
+def _wrong_rate_or_value(
+    rule: Callable[..., Any], legal: Mapping[str, Any], name: str, value: Any
+) -> str | None:
+    """Return what is wrong with a value of an axis; None if nothing is."""
+    if name != RATE:
+        return _wrong_value(rule, legal, name, value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"must be a number, got {show(value)}"
+    return None if 1e-30 <= value <= 1e30 else f"must be in [1e-30, 1e30], got {show(value)}"
+
+
 def _wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str | None:
     """Return why the rule refuses all hyper-parameters together; None if it does not."""
     try:
@@ -1169,6 +1249,9 @@ def _plain(setting: OptimizerSetting) -> OptimizerSetting:
 def _check_rates(key: str, each: OptimizerTable, mistakes: list[Mistake]) -> tuple[float, ...]:
     """Return the optimizer's learning rates, its own or the file's, ascending and once each."""
     rates = None
+    search = each.table.get("search")
+    if isinstance(search, dict) and RATE in search:
+        return ()
     if "learning_rates" in each.table:
         rates = validate(LearningRates, each.table["learning_rates"], f"{key}.learning_rates", mistakes)
     elif each.shared.get("learning_rates") is not None:

@@ -67,9 +67,14 @@ def spaces_of(runs: pd.DataFrame, experiment: Mapping[str, Any] | None = None) -
 def _told(about: Mapping[str, Any]) -> Space:
     fixed = about.get("hyperparameters") or {}
     return Space(
-        tuple(Axis(axis["name"], tuple(axis["values"])) for axis in about.get("axes", [])),
+        tuple(map(_axis, about.get("axes", []))),
         {each["number"]: {**fixed, **each.get("values", {})} for each in about["candidates"]},
     )
+
+
+def _axis(about: Mapping[str, Any]) -> Axis:
+    given = {key: value for key, value in about.items() if value is not None and key != "values"}
+    return Axis(**given, values=tuple(about.get("values", ())))
 
 
 def _read_off(runs: pd.DataFrame) -> Space:

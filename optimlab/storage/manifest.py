@@ -20,6 +20,7 @@ from pydantic import AllowInfNan, BaseModel, JsonValue
 from pydantic_core import to_jsonable_python
 
 from optimlab import hints
+from optimlab.experiment.candidates import Axis, Scaling
 from optimlab.experiment.runs import Cell, Role, Run, runs_of
 from optimlab.experiment.spec import Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, validate
@@ -46,10 +47,14 @@ class AboutProblem(BaseModel):
 
 
 class AboutAxis(BaseModel):
-    """A hyper-parameter that was tuned, and the values that it could take."""
+    """A hyper-parameter that was tuned, and the values that it could take: a list, or a span."""
 
     name: str
     values: list[JsonValue] = []
+    low: Finite | None = None
+    high: Finite | None = None
+    scaling: Scaling = "linear"
+    is_whole: bool = False
 
 
 class AboutCandidate(BaseModel):
@@ -284,6 +289,14 @@ def _about(setting: ProblemSetting) -> AboutProblem:
     )
 
 
+def _about_axis(axis: Axis) -> AboutAxis:
+    if not axis.is_span:
+        return AboutAxis(name=axis.name, values=list(axis.values))
+    return AboutAxis(
+        name=axis.name, low=axis.low, high=axis.high, scaling=axis.scaling, is_whole=axis.is_whole
+    )
+
+
 def _about_optimizer(setting: OptimizerSetting) -> AboutOptimizer:
     """Return what is to be known of an optimizer."""
     fixed = setting.hyperparameters
@@ -291,7 +304,7 @@ def _about_optimizer(setting: OptimizerSetting) -> AboutOptimizer:
         label=setting.label,
         rule=setting.rule,
         hyperparameters=fixed,
-        axes=[AboutAxis(name=axis.name, values=list(axis.values)) for axis in setting.axes],
+        axes=[_about_axis(axis) for axis in setting.axes],
         candidates=[
             AboutCandidate(
                 number=each.number,
