@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -18,52 +19,61 @@ from filelock import FileLock, Timeout
 from optimlab.experiment.identity import digest
 from optimlab.messages import warn
 from optimlab.nn.compiled import cache_folder, usable_folder
+from optimlab.optimizers import RULES
 from optimlab.problems.supervised import Supervised
 from optimlab.storage.environment import cpu
+from optimlab.training import train
 
 SECONDS_TO_WAIT = 60  # for another process, which may have been stopped
 DAYS_TO_KEEP = 60
 
 
-def compile_once(problems: Iterable[Any], say: Callable[..., None] | None = None) -> None:
-    """Compile the loops that problems need, unless that has been done; other processes wait.
+def compile_once(
+    problems: Iterable[Any], rules: Iterable[str], say: Callable[..., None] | None = None
+) -> None:
+    """Compile the loops that problems and rules need, unless that has been done; other processes wait.
 
     Parameters
     ----------
-    problems : those of optimlab's own kind; others compile what they need by themselves.
+    problems : what will be trained on.
+    rules : by what; those that are not built in compile what they need by themselves.
     say : prints, as `print` does, that it takes a while; None to say nothing.
     """
-    for problem in problems:
-        if not isinstance(problem, Supervised) or os.environ.get("NUMBA_DISABLE_JIT") == "1":
-            continue
-        folder = usable_folder()
-        if folder is None:
-            if say:
-                where = cache_folder()
-                warn(f"{where} cannot be written to: every process compiles anew, which takes seconds")
-            return
-        done = folder / f"{_kind(problem)}.compiled"
-        if done.exists():
-            continue
-        with suppress(Timeout), FileLock(folder / ".lock", timeout=SECONDS_TO_WAIT):
-            if not done.exists():
-                _compile(problem, say)
-                done.touch()
-                _clean(folder)
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        return
+    folder = usable_folder()
+    if folder is None:
+        if say:
+            where = cache_folder()
+            warn(f"{where} cannot be written to: every process compiles anew, which takes seconds")
+        return
+    built_in = sorted(RULES.keys() & set(rules)) or ["SGD"]
+    needed = {
+        folder / f"{_kind(problem, rule)}.compiled": (problem, RULES[rule])
+        for problem, rule in itertools.product(problems, built_in)
+    }
+    if all(done.exists() for done in needed):
+        return
+    with suppress(Timeout), FileLock(folder / ".lock", timeout=SECONDS_TO_WAIT):
+        _compile([both for done, both in needed.items() if not done.exists()], say)
+        for done in needed:
+            done.touch()
+        _clean(folder)
 
 
-def _kind(problem: Supervised) -> str:
-    """Return a digest of what decides which loops a problem needs, for which types and processor."""
-    network, loss = problem.network, type(problem.objective).__name__
-    names = [name for layer in network.layers for name in (layer.name, *layer.shapes)]
-    layers = sorted({re.sub(r"\d", "", name) for name in names})
-    return digest(
-        f"{cpu()} {problem.dtype} {layers} {network.evaluate_with} {loss} {problem.is_resampled}"
-    )
+def _kind(problem: Any, rule: str) -> str:
+    """Return a digest of what decides which loops a training needs, for which types and processor."""
+    about = [cpu(), rule, problem.dtype, type(problem).__name__]
+    if isinstance(problem, Supervised):
+        network = problem.network
+        names = [name for layer in network.layers for name in (layer.name, *layer.shapes)]
+        about += sorted({re.sub(r"\d", "", name) for name in names})
+        about += [network.evaluate_with, type(problem.objective).__name__, str(problem.is_resampled)]
+    return digest(repr(about))
 
 
-def _compile(problem: Any, say: Callable[..., None] | None) -> None:
-    """Take a step and evaluate, by one run: that compiles all that training calls."""
+def _compile(trainings: list[tuple[Any, Any]], say: Callable[..., None] | None) -> None:
+    """Take a step of each problem and rule, by one run: that compiles all that training calls."""
     from numba.core import event
 
     class Compiling(event.Listener):
@@ -80,15 +90,11 @@ def _compile(problem: Any, say: Callable[..., None] | None) -> None:
             pass
 
     listener = Compiling()
-    with (
-        event.install_listener("numba:compile", listener),
-        np.errstate(all="ignore"),
-        suppress(Exception),  # the runs will say so
-    ):
-        own = copy(problem)  # whose data no worker is sent
-        params, model = own.init([0])
-        own.loss_and_gradient(params, next(iter(own.batches([0]))), model)
-        own.evaluate(params, model)
+    with event.install_listener("numba:compile", listener):
+        for problem, rule in trainings:
+            with suppress(Exception):  # the run will say so
+                rate = np.ones((1, 1), problem.dtype)
+                train(copy(problem), rule(learning_rate=rate), [0], [1])  # a copy: workers get no data
     if say and listener.since is not None:
         say(f"{time.monotonic() - listener.since:.0f} s")
 

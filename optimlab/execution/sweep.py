@@ -122,7 +122,8 @@ def sweep(
             if missing:
                 problems = [setting.problem for setting in experiment.problems]
                 here = [each for each in problems if not any(map(is_own, files_of(each)))]
-                compile_once(here, progress.console.print)  # the user's own code runs in workers alone
+                rules = [setting.rule for setting in experiment.optimizers]
+                compile_once(here, rules, progress.console.print)  # the user's own runs in workers alone
             todo = with_witnesses(stacks(experiment, missing, workers.cores, time_limit))
             with (
                 progress.over(len(missing), kept),

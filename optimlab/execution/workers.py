@@ -212,7 +212,7 @@ def train_elsewhere(stack: Stack) -> FinishedStack:
 
 def work(stack: Stack, tell: Tell, failures: type[BaseException] = BaseException) -> FinishedStack:
     """Train a stack, unless the code here is not the code that its runs are identified by."""
-    compile_once([stack.problem])
+    compile_once([stack.problem], [stack.rule])
     with _ONE_AT_A_TIME:  # a process of several threads has one count of BLAS threads
         finished = train_with_witness(stack, _Follower(tell), failures)
     if code_digest(stack.problem, stack.names, stack.folder) != stack.code:  # by now it has been loaded

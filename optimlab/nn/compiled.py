@@ -27,7 +27,8 @@ import numpy as np
 OF_LOOPS = frozenset({"reassoc", "contract", "nsz", "arcp"})
 AS_WRITTEN = frozenset({"contract"})
 
-SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+ROOMS = [Path(__file__).parents[1] / room for room in ("nn", "optimizers")]  # of all that is compiled
+SOURCES = sha256(b"".join(path.read_bytes() for room in ROOMS for path in sorted(room.glob("*.py"))))
 
 
 class Compiled:

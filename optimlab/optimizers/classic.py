@@ -1,17 +1,37 @@
 """The five classic optimizers: all the maths on one page.
 
-Every in-place operation writes to memory that exists already, because fresh arrays cost more than
-the arithmetic. Where a factor can move from an array to a number, it does: the docstrings give the
-textbook's formula, the code the same one with the constants folded.
+Each step is a plain loop over runs and parameters, as the formula above it has it; numba compiles it.
+What depends on no parameter is taken in float64, before the inner loop.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from optimlab.nn.compiled import Compiled, as_written
 from optimlab.optimizers.base import Array, Hyperparameter, State, check_hyperparameters
+
+
+def _over_all(loop: Compiled, hyperparameters: tuple[Any, ...], *arrays: Array) -> None:
+    """Call a loop with arrays (R, P), or of a run alone (P,), and each run's hyper-parameters (R,)."""
+    rows = [np.atleast_2d(array) for array in arrays]
+    columns = np.empty((len(hyperparameters), len(rows[0])))
+    for column, value in zip(columns, hyperparameters, strict=True):
+        column[:] = np.ravel(value)
+    loop(*rows, *columns)
+
+
+@as_written
+def step_with_momentum(w: Array, g: Array, v: Array, learning_rate: Array, momentum: Array) -> None:
+    """v ← μ v + η g, w ← w − v."""
+    for run in range(w.shape[0]):
+        rate, keep = w.dtype.type(learning_rate[run]), w.dtype.type(momentum[run])
+        for i in range(w.shape[1]):
+            v[run, i] = keep * v[run, i] + rate * g[run, i]
+            w[run, i] -= v[run, i]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +69,14 @@ class SGD:
         check_hyperparameters(self)
 
     def init(self, params: Array) -> State:
-        return {"velocity": np.zeros_like(params), "scratch": np.empty_like(params)}
+        return {"velocity": np.zeros_like(params)}
 
     def gradient_point(self, params: Array, state: State) -> Array:
         return params
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
-        velocity, scratch = state["velocity"], state["scratch"]
-        velocity *= self.momentum
-        velocity += np.multiply(gradient, self.learning_rate, out=scratch)
-        params -= velocity
+        hyperparameters = self.learning_rate, self.momentum
+        _over_all(step_with_momentum, hyperparameters, params, gradient, state["velocity"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +115,24 @@ class Nesterov:
         check_hyperparameters(self)
 
     def init(self, params: Array) -> State:
-        return {"velocity": np.zeros_like(params), "scratch": np.empty_like(params)}
+        return {"velocity": np.zeros_like(params)}
 
     def gradient_point(self, params: Array, state: State) -> Array:
-        look_ahead = np.multiply(state["velocity"], self.momentum, out=state["scratch"])
-        return np.subtract(params, look_ahead, out=look_ahead)
+        return params - self.momentum * state["velocity"]
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
-        velocity, scratch = state["velocity"], state["scratch"]
-        velocity *= self.momentum
-        velocity += np.multiply(gradient, self.learning_rate, out=scratch)
-        params -= velocity
+        hyperparameters = self.learning_rate, self.momentum
+        _over_all(step_with_momentum, hyperparameters, params, gradient, state["velocity"])
+
+
+@as_written
+def step_of_adagrad(w: Array, g: Array, G: Array, learning_rate: Array, eps: Array) -> None:
+    """G ← G + g², w ← w − η g / √(G + ε)."""
+    for run in range(w.shape[0]):
+        rate, small = w.dtype.type(learning_rate[run]), w.dtype.type(eps[run])
+        for i in range(w.shape[1]):
+            G[run, i] += g[run, i] * g[run, i]
+            w[run, i] -= rate * g[run, i] / np.sqrt(G[run, i] + small)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,17 +169,32 @@ class AdaGrad:
         check_hyperparameters(self)
 
     def init(self, params: Array) -> State:
-        return {"sum_of_squares": np.zeros_like(params), "scratch": np.empty_like(params)}
+        return {"sum_of_squares": np.zeros_like(params)}
 
     def gradient_point(self, params: Array, state: State) -> Array:
         return params
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
-        sum_of_squares, scratch = state["sum_of_squares"], state["scratch"]
-        sum_of_squares += np.multiply(gradient, gradient, out=scratch)
-        np.sqrt(np.add(sum_of_squares, self.eps, out=scratch), out=scratch)
-        np.divide(gradient, scratch, out=scratch)
-        params -= np.multiply(scratch, self.learning_rate, out=scratch)
+        hyperparameters = self.learning_rate, self.eps
+        _over_all(step_of_adagrad, hyperparameters, params, gradient, state["sum_of_squares"])
+
+
+@as_written
+def step_of_rmsprop(
+    w: Array,
+    g: Array,
+    E: Array,
+    learning_rate: Array,
+    rho: Array,
+    eps: Array,
+) -> None:
+    """E ← ρ E + (1 − ρ) g², w ← w − η g / √(E + ε)."""
+    for run in range(w.shape[0]):
+        rate, small = w.dtype.type(learning_rate[run]), w.dtype.type(eps[run])
+        keep, new = w.dtype.type(rho[run]), w.dtype.type(1 - rho[run])
+        for i in range(w.shape[1]):
+            E[run, i] = keep * E[run, i] + new * (g[run, i] * g[run, i])
+            w[run, i] -= rate * g[run, i] / np.sqrt(E[run, i] + small)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +207,7 @@ class RMSprop:
         w ← w − η g / √(E + ε)
 
     ε is inside the root and E starts at zero, as in Keras and optax; PyTorch adds ε outside and
-    calls ρ alpha. The state holds E / (1 − ρ), which saves a pass over the array.
+    calls ρ alpha.
 
     Parameters
     ----------
@@ -193,18 +233,41 @@ class RMSprop:
         check_hyperparameters(self)
 
     def init(self, params: Array) -> State:
-        return {"mean_square": np.zeros_like(params), "scratch": np.empty_like(params)}
+        return {"mean_square": np.zeros_like(params)}
 
     def gradient_point(self, params: Array, state: State) -> Array:
         return params
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
-        mean_square, scratch = state["mean_square"], state["scratch"]
-        mean_square *= self.rho
-        mean_square += np.multiply(gradient, gradient, out=scratch)
-        np.sqrt(np.add(mean_square, self.eps / (1 - self.rho), out=scratch), out=scratch)
-        np.divide(gradient, scratch, out=scratch)
-        params -= np.multiply(scratch, self.learning_rate / (1 - self.rho) ** 0.5, out=scratch)
+        hyperparameters = self.learning_rate, self.rho, self.eps
+        _over_all(step_of_rmsprop, hyperparameters, params, gradient, state["mean_square"])
+
+
+@as_written
+def step_of_adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    learning_rate: Array,
+    beta1: Array,
+    beta2: Array,
+    eps: Array,
+    t: Array,
+) -> None:
+    """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², w ← w − η m̂ / (√v̂ + ε)."""
+    real = w.dtype.type
+    for run in range(w.shape[0]):
+        rate, small = real(learning_rate[run]), real(eps[run])
+        keep_m, new_m = real(beta1[run]), real(1 - beta1[run])
+        keep_v, new_v = real(beta2[run]), real(1 - beta2[run])
+        m_scale = real(1 / (1 - beta1[run] ** t[run]))
+        v_scale = real(1 / (1 - beta2[run] ** t[run]))
+        for i in range(w.shape[1]):
+            m[run, i] = keep_m * m[run, i] + new_m * g[run, i]
+            v[run, i] = keep_v * v[run, i] + new_v * (g[run, i] * g[run, i])
+            m_hat, v_hat = m[run, i] * m_scale, v[run, i] * v_scale
+            w[run, i] -= rate * m_hat / (np.sqrt(v_hat) + small)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +281,7 @@ class Adam:
         w ← w − η m̂ / (√v̂ + ε)
 
     ε is outside the root, as in the paper's algorithm 1, PyTorch and optax; in Keras and scikit-learn
-    it acts as ε / √(1 − β₂ᵗ). The state holds m / (1 − β₁) and v / (1 − β₂), which saves three passes
-    over the array.
+    it acts as ε / √(1 − β₂ᵗ).
 
     Parameters
     ----------
@@ -250,7 +312,6 @@ class Adam:
             "steps": 0,
             "first_moment": np.zeros_like(params),
             "second_moment": np.zeros_like(params),
-            "scratch": np.empty_like(params),
         }
 
     def gradient_point(self, params: Array, state: State) -> Array:
@@ -258,15 +319,6 @@ class Adam:
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
         state["steps"] += 1
-        first, second, scratch = state["first_moment"], state["second_moment"], state["scratch"]
-        first *= self.beta1
-        first += gradient
-        second *= self.beta2
-        second += np.multiply(gradient, gradient, out=scratch)
-
-        first_scale = (1 - self.beta1) / (1 - self.beta1 ** state["steps"])
-        second_scale = ((1 - self.beta2) / (1 - self.beta2 ** state["steps"])) ** 0.5
-        np.add(np.sqrt(second, out=scratch), self.eps / second_scale, out=scratch)
-        np.divide(first, scratch, out=scratch)
-        scratch *= self.learning_rate * (first_scale / second_scale)
-        params -= scratch
+        hyperparameters = self.learning_rate, self.beta1, self.beta2, self.eps, state["steps"]
+        moments = state["first_moment"], state["second_moment"]
+        _over_all(step_of_adam, hyperparameters, params, gradient, *moments)
