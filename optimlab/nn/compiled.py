@@ -109,7 +109,7 @@ def usable_folder() -> Path | None:
 
 @as_written
 def exp(x: Any) -> Any:
-    """Return e^x, within 1 unit in the last place; 0 or ∞ where that is too small or large."""
+    """Return e^x for x ≤ 0, within 1 unit in the last place; 0 where that is too small for x's type."""
     power, again, r, rest = _parts(x)
     one = type(x)(1)
     near = one + r
@@ -128,8 +128,8 @@ def expm1(x: Any) -> Any:
 def _parts(x: Any) -> Any:
     """Return x = k log 2 + r, with whole k and |r| ≤ log(2) / 2, as what e^x = 2^k e^r is made of.
 
-    These are two factors of 2^k, which may be too large or small for one; r; and e^r − 1 − r, by its
-    series r²/2! + r³/3! + …, with what the rounding of r has lost.
+    These are two factors of 2^k, which may be too small for one; r; and e^r − 1 − r, by its series
+    r²/2! + r³/3! + …, with what the rounding of r has lost.
     """
     if isinstance(x, np.float32):
         return _in_single(x)
@@ -139,8 +139,7 @@ def _parts(x: Any) -> Any:
 @as_written
 def _in_single(x: Any) -> Any:
     x = np.float32(-104) if x < np.float32(-104) else x  # and a NaN stays one
-    x = np.float32(89) if x > np.float32(89) else x
-    large = np.float32(1.5 * 2**23)  # what is added to it is rounded to a whole number
+    large = np.float32(1.5 * 2**23)  # what is added to it is rounded to a whole number, its last bits
     shifted = x * np.float32(1 / np.log(2)) + large
     k = shifted - large
     high = x - k * np.float32(0.693359375)  # log 2 to few digits, whose product with k is exact,
@@ -154,16 +153,13 @@ def _in_single(x: Any) -> Any:
     series = series * r + np.float32(1 / 6)
     series = series * r + np.float32(1 / 2)
     whole = np.float32(shifted).view(np.int32) - np.float32(large).view(np.int32)
-    half = whole >> 1
-    power = np.int32((half + 127) << 23).view(np.float32)
-    again = np.int32((whole - half + 127) << 23).view(np.float32)
-    return power, again, r, series * (r * r) + (low - (r - high))
+    power = np.int32((whole + (64 + 127)) << 23).view(np.float32)  # 2^(k + 64), by its exponent's bits
+    return power, np.float32(2.0**-64), r, series * (r * r) + (low - (r - high))
 
 
 @as_written
 def _in_double(x: Any) -> Any:
     x = -746.0 if x < -746.0 else x
-    x = 710.0 if x > 710.0 else x
     large = np.float64(1.5 * 2**52)
     shifted = x * (1 / np.log(2)) + large
     k = shifted - large
@@ -184,7 +180,5 @@ def _in_double(x: Any) -> Any:
     series = series * r + 1 / 6
     series = series * r + 1 / 2
     whole = np.float64(shifted).view(np.int64) - np.float64(large).view(np.int64)
-    half = whole >> 1
-    power = np.int64((half + 1023) << 52).view(np.float64)
-    again = np.int64((whole - half + 1023) << 52).view(np.float64)
-    return power, again, r, series * (r * r) + (low - (r - high))
+    power = np.int64((whole + (512 + 1023)) << 52).view(np.float64)
+    return power, 2.0**-512, r, series * (r * r) + (low - (r - high))

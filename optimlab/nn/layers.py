@@ -159,6 +159,17 @@ class Dense:
             gradients[self.bias][...] = by_bias
 
 
+@compiled
+def count_in(sums: Array, statistics: Array, momentum: float) -> None:
+    """Σ ← momentum · Σ + (1 − momentum) · statistics."""
+    keep, new = sums.dtype.type(momentum), sums.dtype.type(1 - momentum)
+    for which in range(sums.shape[0]):
+        for run in range(sums.shape[1]):
+            for feature in range(sums.shape[2]):
+                added = new * statistics[which, run, feature]
+                sums[which, run, feature] = keep * sums[which, run, feature] + added
+
+
 @dataclass
 class RunningAverages:
     """What batch norm keeps of the batches that a stack of runs has seen.
@@ -180,8 +191,7 @@ class RunningAverages:
     def add(self, statistics: Array) -> None:
         """Count in the mean and variance (2, R, features) of one more batch."""
         self.steps += 1
-        self.sums *= self.momentum
-        self.sums += (1 - self.momentum) * statistics
+        count_in(self.sums, statistics, self.momentum)
 
     def statistics(self) -> Array:
         """Return the running mean and variance (2, R, features); 0 and 1 before the first step."""
@@ -270,7 +280,7 @@ class BatchNorm:
         eps: float = 0.01,
         momentum: float = 0.99,
     ) -> None:
-        self.name, self.outputs, self.eps, self.momentum = name, features, eps, momentum
+        self.name, self.outputs, self.eps, self.momentum = name, features, dtype.type(eps), momentum
         self.gamma, self.beta = f"{name}.gamma", f"{name}.beta"
         self.shapes: dict[str, tuple[int, ...]] = {self.gamma: (features,), self.beta: (features,)}
         self.workspace = Workspace(dtype)
@@ -288,7 +298,7 @@ class BatchNorm:
         y = self.workspace.array("y", x.shape)
         self.statistics = self.workspace.array("statistics", (2, *x.shape[:2]))
         gamma, beta = (np.ascontiguousarray(params[name]) for name in (self.gamma, self.beta))
-        batch_normalized(x, gamma, beta, self.dtype.type(self.eps), y, *self.statistics)
+        batch_normalized(x, gamma, beta, self.eps, y, *self.statistics)
         if state is not None:
             state.add(self.statistics)
         return y
@@ -308,8 +318,7 @@ class BatchNorm:
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         d, gamma = np.ascontiguousarray(gradient), np.ascontiguousarray(params[self.gamma])
         by_gamma, by_beta = self.workspace.array("gradients", self.statistics.shape)
-        eps = self.dtype.type(self.eps)
-        batch_norm_gradients(d, self.x, gamma, eps, *self.statistics, by_gamma, by_beta)
+        batch_norm_gradients(d, self.x, gamma, self.eps, *self.statistics, by_gamma, by_beta)
         gradients[self.gamma][...], gradients[self.beta][...] = by_gamma, by_beta
         return d
 
@@ -391,7 +400,7 @@ class LayerNorm:
     """
 
     def __init__(self, name: str, features: int, dtype: np.dtype, eps: float = 1e-5) -> None:
-        self.name, self.outputs, self.eps = name, features, eps
+        self.name, self.outputs, self.eps = name, features, dtype.type(eps)
         self.gamma, self.beta = f"{name}.gamma", f"{name}.beta"
         self.shapes: dict[str, tuple[int, ...]] = {self.gamma: (features,), self.beta: (features,)}
         self.workspace = Workspace(dtype)
@@ -407,7 +416,7 @@ class LayerNorm:
         y, self.normal = self.workspace.array("y", (2, *x.shape))
         mean, self.deviation = self.workspace.array("statistics", (2, len(x), x.shape[-1]))
         gamma, beta = (np.ascontiguousarray(params[name]) for name in (self.gamma, self.beta))
-        layer_normalized(x, gamma, beta, x.dtype.type(self.eps), y, self.normal, mean, self.deviation)
+        layer_normalized(x, gamma, beta, self.eps, y, self.normal, mean, self.deviation)
         return y
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:

@@ -284,6 +284,17 @@ def softmax_total(z: Array, labels: Array, top: Array, total: Array, loss: Array
             loss[run, sample] = top[run, sample] - loss[run, sample]
 
 
+@compiled
+def summed(log_total: Array, loss: Array, rivals: Array, losses: Array, correct: Array) -> None:
+    """Σ (log Σ e^z − z[label]) of each run, and how many of its samples have the label on top."""
+    for run in range(loss.shape[0]):
+        total, count = 0.0, 0
+        for sample in range(loss.shape[1]):
+            total += log_total[run, sample] + loss[run, sample]
+            count += rivals[run, sample] == 1
+        losses[run], correct[run] = total, count
+
+
 def cross_entropy_and_gradient(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Return the mean cross-entropy (R,) and its gradient by the logits (R, C, B).
 
@@ -307,5 +318,6 @@ def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Arra
     z = np.ascontiguousarray(logits)
     top, total, loss, rivals = np.empty((4, len(z), z.shape[-1]), z.dtype)
     softmax_total(z, np.atleast_2d(labels), top, total, loss, rivals)
-    loss += np.log(total, out=total)
-    return np.add.reduce(loss, axis=1, dtype=np.float64), np.count_nonzero(rivals == 1, axis=1)
+    losses, correct = np.empty((2, len(z)))
+    summed(np.log(total, out=total), loss, rivals, losses, correct)
+    return losses, correct

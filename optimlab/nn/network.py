@@ -19,6 +19,8 @@ from optimlab.nn.parameters import Layout, Workspace
 
 Array = np.ndarray
 
+CACHE_BYTES = 400_000  # of a layer's outputs, in evaluation: less than a core's own cache
+
 Build = Callable[[str, int, np.dtype], Layer]  # of a name and the number of features before it
 
 
@@ -158,7 +160,7 @@ class Network:
         return None
 
     def evaluated(
-        self, params: Array, x: Array, model: Model | None, block: int = 256
+        self, params: Array, x: Array, model: Model | None, block: int = 300
     ) -> Iterator[tuple[slice, Array]]:
         """Yield, in evaluation mode, which samples, and their outputs (R, outputs, B): block by block.
 
@@ -181,7 +183,19 @@ class Network:
         layers, views = self._for_evaluation(params, model)
         for start in range(0, samples, block):
             part = slice(start, min(start + block, samples))
-            yield part, _through(layers, views, x[..., part], {})
+            yield part, self._in_cache(layers, views, x[..., part], len(params))
+
+    def _in_cache(self, layers: list[Layer], views: Views, x: Array, runs: int) -> Array:
+        """Return the outputs, evaluated for so many runs at once as stay within the cache."""
+        samples = x.shape[-1]
+        outputs = self.workspace.array("outputs", (runs, self.outputs, samples))
+        widest = max(layer.outputs for layer in layers)
+        size = max(1, CACHE_BYTES // (widest * samples * self.dtype.itemsize))
+        for start in range(0, runs, size):
+            some = slice(start, start + size)
+            own = {name: view[some] for name, view in views.items()}
+            outputs[some] = _through(layers, own, x[some] if x.ndim == 3 else x, {})
+        return outputs
 
     def summary(self, link: str = "softmax") -> str:
         """Return a table of the layers: name, output features and number of parameters.

@@ -16,11 +16,11 @@ from optimlab.optimizers.base import Array, Hyperparameter, State, check_hyperpa
 
 
 def _over_all(loop: Compiled, hyperparameters: tuple[Any, ...], *arrays: Array) -> None:
-    """Call a loop with arrays (R, P), or of a run alone (P,), and each run's hyper-parameters (R,)."""
-    rows = [np.atleast_2d(array) for array in arrays]
-    columns = np.empty((len(hyperparameters), len(rows[0])))
-    for column, value in zip(columns, hyperparameters, strict=True):
-        column[:] = np.ravel(value)
+    """Call a loop with arrays (R, P), or of a run alone (P,), and hyper-parameters as columns (R, 1)."""
+    rows = [array.reshape(-1, array.shape[-1]) for array in arrays]
+    columns = np.empty((len(hyperparameters), len(rows[0]), 1))
+    for place, value in enumerate(hyperparameters):
+        columns[place] = value
     loop(*rows, *columns)
 
 
@@ -28,7 +28,7 @@ def _over_all(loop: Compiled, hyperparameters: tuple[Any, ...], *arrays: Array) 
 def step_with_momentum(w: Array, g: Array, v: Array, learning_rate: Array, momentum: Array) -> None:
     """v ← μ v + η g, w ← w − v."""
     for run in range(w.shape[0]):
-        rate, keep = w.dtype.type(learning_rate[run]), w.dtype.type(momentum[run])
+        rate, keep = w.dtype.type(learning_rate[run, 0]), w.dtype.type(momentum[run, 0])
         for i in range(w.shape[1]):
             v[run, i] = keep * v[run, i] + rate * g[run, i]
             w[run, i] -= v[run, i]
@@ -129,7 +129,7 @@ class Nesterov:
 def step_of_adagrad(w: Array, g: Array, G: Array, learning_rate: Array, eps: Array) -> None:
     """G ← G + g², w ← w − η g / √(G + ε)."""
     for run in range(w.shape[0]):
-        rate, small = w.dtype.type(learning_rate[run]), w.dtype.type(eps[run])
+        rate, small = w.dtype.type(learning_rate[run, 0]), w.dtype.type(eps[run, 0])
         for i in range(w.shape[1]):
             G[run, i] += g[run, i] * g[run, i]
             w[run, i] -= rate * g[run, i] / np.sqrt(G[run, i] + small)
@@ -190,8 +190,8 @@ def step_of_rmsprop(
 ) -> None:
     """E ← ρ E + (1 − ρ) g², w ← w − η g / √(E + ε)."""
     for run in range(w.shape[0]):
-        rate, small = w.dtype.type(learning_rate[run]), w.dtype.type(eps[run])
-        keep, new = w.dtype.type(rho[run]), w.dtype.type(1 - rho[run])
+        rate, small = w.dtype.type(learning_rate[run, 0]), w.dtype.type(eps[run, 0])
+        keep, new = w.dtype.type(rho[run, 0]), w.dtype.type(1 - rho[run, 0])
         for i in range(w.shape[1]):
             E[run, i] = keep * E[run, i] + new * (g[run, i] * g[run, i])
             w[run, i] -= rate * g[run, i] / np.sqrt(E[run, i] + small)
@@ -258,11 +258,11 @@ def step_of_adam(
     """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², w ← w − η m̂ / (√v̂ + ε)."""
     real = w.dtype.type
     for run in range(w.shape[0]):
-        rate, small = real(learning_rate[run]), real(eps[run])
-        keep_m, new_m = real(beta1[run]), real(1 - beta1[run])
-        keep_v, new_v = real(beta2[run]), real(1 - beta2[run])
-        m_scale = real(1 / (1 - beta1[run] ** t[run]))
-        v_scale = real(1 / (1 - beta2[run] ** t[run]))
+        rate, small = real(learning_rate[run, 0]), real(eps[run, 0])
+        keep_m, new_m = real(beta1[run, 0]), real(1 - beta1[run, 0])
+        keep_v, new_v = real(beta2[run, 0]), real(1 - beta2[run, 0])
+        m_scale = real(1 / (1 - beta1[run, 0] ** t[run, 0]))
+        v_scale = real(1 / (1 - beta2[run, 0] ** t[run, 0]))
         for i in range(w.shape[1]):
             m[run, i] = keep_m * m[run, i] + new_m * g[run, i]
             v[run, i] = keep_v * v[run, i] + new_v * (g[run, i] * g[run, i])
