@@ -22,7 +22,7 @@ FLOORS = [
     ["problems"],
     ["nn", "data", "optimizers", "schedules"],
     ["files", "pool", "messages", "progress", "hints"],
-    ["errors", "formatting", "metrics", "statuses"],
+    ["compiled_code", "errors", "formatting", "metrics", "statuses"],
 ]
 LEVEL = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -53,7 +53,7 @@ def imported(file):
 
 
 EDGES = {name: set(imported(file)) - {name, ""} for name, file in MODULES.items()}
-LOOPS = "nn.compiled"  # which makes a function a compiled loop, for optimizers, too, and imports nothing
+LOOPS = "nn.compiled"  # which makes a function a compiled loop, for optimizers, too
 
 
 def wrong_ways(edges):

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from optimlab.compiled_code import cache_folder, usable_folder
 from optimlab.experiment.identity import digest
 from optimlab.messages import warn
-from optimlab.nn.compiled import cache_folder, usable_folder
 from optimlab.optimizers import RULES
 from optimlab.problems.supervised import Supervised
 from optimlab.storage.environment import cpu

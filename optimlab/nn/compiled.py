@@ -9,26 +9,19 @@ In a loop a whole number or a Python float makes float64 of a float32, which tak
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from collections.abc import Callable
-from functools import cache, cached_property
-from hashlib import sha256
-from importlib.metadata import version
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
+from optimlab.compiled_code import usable_folder
+
 # Sums may be taken in another order, and a − b c rounded once. That there is no NaN and no infinity
 # must not be assumed: runs diverge.
 OF_LOOPS = frozenset({"reassoc", "contract", "nsz", "arcp"})
 AS_WRITTEN = frozenset({"contract"})
-
-ROOMS = [Path(__file__).parents[1] / room for room in ("nn", "optimizers")]  # of all that is compiled
-SOURCES = sha256(b"".join(path.read_bytes() for room in ROOMS for path in sorted(room.glob("*.py"))))
 
 
 class Compiled:
@@ -78,35 +71,6 @@ def as_written(function: Callable[..., Any]) -> Compiled:
     return Compiled(function, AS_WRITTEN)
 
 
-@cache
-def cache_folder() -> Path:
-    """Return where compiled code is kept: in the user's cache, by what it was compiled from and with.
-
-    numba itself notices no change of a function that another one calls.
-
-    Raises
-    ------
-    RuntimeError
-        When there is no home directory.
-    """
-    by_system = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
-    given = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or ""
-    users = Path(given) if Path(given).is_absolute() else Path.home() / by_system
-    return users / "optimlab" / f"{SOURCES.hexdigest()[:16]}-numba-{version('numba')}"
-
-
-@cache
-def usable_folder() -> Path | None:
-    """Return `cache_folder`, made if need be; None where nothing can be written there."""
-    try:
-        folder = cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except (OSError, RuntimeError):
-        return None
-    return folder
-
-
 @as_written
 def exp(x: Any) -> Any:
     """Return e^x for x ≤ 0, within 1 unit in the last place; 0 where that is too small for x's type."""
@@ -146,12 +110,8 @@ def _in_single(x: Any) -> Any:
     low = k * np.float32(2.12194440e-4)  # and what that lacks
     r = high + low
     series = np.float32(1 / 40320)
-    series = series * r + np.float32(1 / 5040)
-    series = series * r + np.float32(1 / 720)
-    series = series * r + np.float32(1 / 120)
-    series = series * r + np.float32(1 / 24)
-    series = series * r + np.float32(1 / 6)
-    series = series * r + np.float32(1 / 2)
+    for factorial in (5040, 720, 120, 24, 6, 2):
+        series = series * r + np.float32(1 / factorial)
     whole = np.float32(shifted).view(np.int32) - np.float32(large).view(np.int32)
     power = np.int32((whole + (64 + 127)) << 23).view(np.float32)  # 2^(k + 64), by its exponent's bits
     return power, np.float32(2.0**-64), r, series * (r * r) + (low - (r - high))
@@ -167,18 +127,8 @@ def _in_double(x: Any) -> Any:
     low = k * -1.90821492927058770002e-10
     r = high + low
     series = 1 / 87178291200
-    series = series * r + 1 / 6227020800
-    series = series * r + 1 / 479001600
-    series = series * r + 1 / 39916800
-    series = series * r + 1 / 3628800
-    series = series * r + 1 / 362880
-    series = series * r + 1 / 40320
-    series = series * r + 1 / 5040
-    series = series * r + 1 / 720
-    series = series * r + 1 / 120
-    series = series * r + 1 / 24
-    series = series * r + 1 / 6
-    series = series * r + 1 / 2
+    for factorial in (6227020800, 479001600, 39916800, 3628800, 362880, 40320, 5040, 720, 120, 24, 6, 2):
+        series = series * r + 1 / factorial
     whole = np.float64(shifted).view(np.int64) - np.float64(large).view(np.int64)
     power = np.int64((whole + (512 + 1023)) << 52).view(np.float64)
     return power, 2.0**-512, r, series * (r * r) + (low - (r - high))

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from annotated_types import Gt, Le, Lt
 
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.compiled import compiled
@@ -28,21 +27,21 @@ Views = dict[str, Array]
 
 
 class Layer(Protocol):
-    """What a network asks of a layer.
-
-    An activation keeps what it returns, so what comes after one must leave it alone: Dense, dropout and
-    layer normalization do, and batch normalization and activations come after a Dense.
-    """
+    """What a network asks of a layer."""
 
     name: str
     shapes: dict[str, tuple[int, ...]]
     outputs: int
+    workspace: Workspace
 
     def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
         """Write the start parameters over zeros, those of run r drawn by generator r alone."""
+        return
 
     def begin(self, generators: Sequence[np.random.Generator]) -> Any:
         """Return the state of a new stack, one generator per run; None where nothing is kept."""
+        self.workspace.clear()
+        return None
 
     def forward(self, params: Views, x: Array, state: Any = None) -> Array:
         """Return y (R, outputs, B) for x (R, inputs, B).
@@ -97,7 +96,7 @@ def sum_over_batch(d: Array, by_bias: Array) -> None:
             by_bias[run, feature] = total
 
 
-class Dense:
+class Dense(Layer):
     """Fully connected: y = Wᵀ x + b, with W (inputs, outputs) and b (outputs,).
 
     Gradients: dW = x dyᵀ, db = Σ dy, dx = W dy.
@@ -132,9 +131,6 @@ class Dense:
         draw = INITIALIZATIONS[self.initialization]
         for row, rng in enumerate(generators):
             params[self.weight][row] = draw(rng, self.outputs, self.inputs).T
-
-    def begin(self, generators: Sequence[np.random.Generator]) -> None:
-        self.workspace.clear()
 
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
         self.x, weight = x, params[self.weight]
@@ -250,7 +246,7 @@ def batch_norm_gradients(
                 d[run, feature, sample] = scale * (d[run, feature, sample] - shift - slope * from_centre)
 
 
-class BatchNorm:
+class BatchNorm(Layer):
     """Batch normalization: y = γ (x − μ) / √(σ² + ε) + β, feature by feature.
 
     `forward` takes the batch's mean and (biased) variance for μ and σ², and in training keeps
@@ -290,7 +286,7 @@ class BatchNorm:
         params[self.gamma][...] = 1
 
     def begin(self, generators: Sequence[np.random.Generator]) -> RunningAverages:
-        self.workspace.clear()
+        super().begin(generators)
         return RunningAverages(np.zeros((2, len(generators), self.outputs), self.dtype), self.momentum)
 
     def forward(self, params: Views, x: Array, state: RunningAverages | None = None) -> Array:
@@ -323,67 +319,10 @@ class BatchNorm:
         return d
 
 
-@compiled
-def layer_normalized(
-    x: Array, gamma: Array, beta: Array, eps: Any, y: Array, normal: Array, mean: Array, deviation: Array
-) -> None:
-    """y ← γ x̂ + β, with x̂ = (x − μ) / √(σ² + ε); x̂ and √(σ² + ε) are kept."""
-    zero, count = x.dtype.type(0), x.dtype.type(x.shape[1])
-    for run in range(x.shape[0]):
-        for sample in range(x.shape[2]):
-            mean[run, sample], deviation[run, sample] = zero, zero
-        for feature in range(x.shape[1]):
-            for sample in range(x.shape[2]):
-                mean[run, sample] += x[run, feature, sample] / count
-        for feature in range(x.shape[1]):
-            for sample in range(x.shape[2]):
-                from_mean = x[run, feature, sample] - mean[run, sample]
-                normal[run, feature, sample] = from_mean
-                deviation[run, sample] += from_mean * from_mean
-        for sample in range(x.shape[2]):
-            deviation[run, sample] = np.sqrt(deviation[run, sample] / count + eps)
-        for feature in range(x.shape[1]):
-            scale, shift = gamma[run, feature], beta[run, feature]
-            for sample in range(x.shape[2]):
-                normal[run, feature, sample] /= deviation[run, sample]
-                y[run, feature, sample] = scale * normal[run, feature, sample] + shift
-
-
-@compiled
-def layer_norm_gradients(
-    d: Array,
-    gamma: Array,
-    normal: Array,
-    mean: Array,
-    along: Array,
-    deviation: Array,
-    by_gamma: Array,
-    by_beta: Array,
-) -> None:
-    """d ← (γ d − mean γ d − x̂ · mean(γ d x̂)) / √(σ² + ε); and dγ, dβ."""
-    zero, count = d.dtype.type(0), d.dtype.type(d.shape[1])
-    for run in range(d.shape[0]):
-        for sample in range(d.shape[2]):
-            mean[run, sample], along[run, sample] = zero, zero
-        for feature in range(d.shape[1]):
-            total, product, scale = zero, zero, gamma[run, feature]
-            for sample in range(d.shape[2]):
-                total += d[run, feature, sample]
-                product += d[run, feature, sample] * normal[run, feature, sample]
-            by_beta[run, feature], by_gamma[run, feature] = total, product
-            for sample in range(d.shape[2]):
-                d[run, feature, sample] *= scale
-                mean[run, sample] += d[run, feature, sample] / count
-                along[run, sample] += d[run, feature, sample] * normal[run, feature, sample] / count
-        for feature in range(d.shape[1]):
-            for sample in range(d.shape[2]):
-                shift = mean[run, sample] + normal[run, feature, sample] * along[run, sample]
-                d[run, feature, sample] = (d[run, feature, sample] - shift) / deviation[run, sample]
-
-
-class LayerNorm:
+class LayerNorm(Layer):
     """Layer normalization: y = γ (x − μ) / √(σ² + ε) + β, with μ and σ² of each sample's features.
 
+    It is batch norm with features and samples exchanged, but for γ and β, which are the features' still.
     With d = γ · dL/dy and F features: dβ = Σ dL/dy, dγ = Σ dL/dy x̂, both over the batch, and
     dx = (d − mean d − x̂ · mean(d x̂)) / √(σ² + ε), with means over the features.
 
@@ -408,27 +347,27 @@ class LayerNorm:
     def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
         params[self.gamma][...] = 1
 
-    def begin(self, generators: Sequence[np.random.Generator]) -> None:
-        self.workspace.clear()
-
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
-        x = np.ascontiguousarray(x)
-        y, self.normal = self.workspace.array("y", (2, *x.shape))
-        mean, self.deviation = self.workspace.array("statistics", (2, len(x), x.shape[-1]))
-        gamma, beta = (np.ascontiguousarray(params[name]) for name in (self.gamma, self.beta))
-        layer_normalized(x, gamma, beta, self.eps, y, self.normal, mean, self.deviation)
-        return y
+        self.x = np.ascontiguousarray(x.mT)
+        normal = self.workspace.array("normal", self.x.shape)
+        self.statistics = self.workspace.array("statistics", (4, *self.x.shape[:2]))
+        self.statistics[:] = np.array([1, 0, 0, 0])[:, None, None]  # γ and β of every sample
+        batch_normalized(self.x, *self.statistics[:2], self.eps, normal, *self.statistics[2:])
+        self.normal = np.ascontiguousarray(normal.mT)
+        return self.normal * params[self.gamma][..., None] + params[self.beta][..., None]
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
-        d, gamma = np.ascontiguousarray(gradient), np.ascontiguousarray(params[self.gamma])
-        mean, along = self.workspace.array("means", (2, *self.deviation.shape))
-        by_gamma, by_beta = self.workspace.array("gradients", (2, *gamma.shape))
-        layer_norm_gradients(d, gamma, self.normal, mean, along, self.deviation, by_gamma, by_beta)
-        gradients[self.gamma][...], gradients[self.beta][...] = by_gamma, by_beta
-        return d
+        gradients[self.beta][...] = gradient.sum(axis=-1)
+        gradients[self.gamma][...] = np.vecdot(gradient, self.normal)
+        d = np.ascontiguousarray((gradient * params[self.gamma][..., None]).mT)
+        ones, _, *statistics = self.statistics
+        batch_norm_gradients(
+            d, self.x, ones, self.eps, *statistics, *np.empty((2, *ones.shape), d.dtype)
+        )
+        return np.ascontiguousarray(d.mT)
 
 
-class Dropout:
+class Dropout(Layer):
     """Dropout: y = x / (1 − rate) with probability 1 − rate, and else 0; in evaluation, y = x.
 
     Parameters
@@ -448,11 +387,8 @@ class Dropout:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.workspace = Workspace(dtype)
 
-    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
-        pass
-
     def begin(self, generators: Sequence[np.random.Generator]) -> list[np.random.Generator]:
-        self.workspace.clear()
+        super().begin(generators)
         return list(generators)
 
     def forward(
@@ -479,7 +415,7 @@ def multiply(d: Array, slope: Array) -> None:
             d[run, i] *= slope[run, i]
 
 
-class ActivationLayer:
+class ActivationLayer(Layer):
     """An activation, named as in `optimlab.nn.activations.ACTIVATIONS`, at its place in a network."""
 
     def __init__(self, name: str, features: int, dtype: np.dtype) -> None:
@@ -487,12 +423,6 @@ class ActivationLayer:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.activation = ACTIVATIONS[name]
         self.workspace = Workspace(dtype)
-
-    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
-        pass
-
-    def begin(self, generators: Sequence[np.random.Generator]) -> None:
-        self.workspace.clear()
 
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
         y = np.ascontiguousarray(x)
@@ -504,37 +434,3 @@ class ActivationLayer:
         d = np.ascontiguousarray(gradient)
         multiply(d.reshape(self.slope.shape), self.slope)
         return d
-
-
-# What a file may put between blocks of Dense and activation: settings, which build the layer.
-
-
-@dataclass(frozen=True, kw_only=True)
-class DropoutSettings:
-    """See `Dropout`."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-
-    layer: Literal["dropout"] = "dropout"
-    rate: Annotated[float, Gt(0), Lt(1)] = 0.5
-
-    def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
-        """Return the layer after so many features."""
-        return Dropout(name, features, dtype, self.rate)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerNormSettings:
-    """See `LayerNorm`."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-
-    layer: Literal["layer_norm"] = "layer_norm"
-    eps: Annotated[float, Gt(0), Le(1)] = 1e-5
-
-    def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
-        """Return the layer after so many features."""
-        return LayerNorm(name, features, dtype, self.eps)
-
-
-LAYERS: dict[str, type] = {"dropout": DropoutSettings, "layer_norm": LayerNormSettings}

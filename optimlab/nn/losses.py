@@ -240,23 +240,33 @@ def softmax(logits: Array) -> Array:
 
 
 @compiled
-def softmax_minus_one_hot(z: Array, labels: Array, top: Array, total: Array, loss: Array) -> None:
-    """z ← (softmax(z) − one_hot(label)) / N, with Σ e^(z − top) in `total`, top − z[label] in `loss`."""
-    zero, one, count = z.dtype.type(0), z.dtype.type(1), z.dtype.type(z.shape[2])
+def powers(z: Array, labels: Array, top: Array, total: Array, loss: Array, reach: Array) -> None:
+    """z ← e^(z − max z), total = Σ e^(z − max z), loss = max z − z[label], reach = #{z ≥ z[label]}."""
+    zero, one = z.dtype.type(0), z.dtype.type(1)
     for run in range(z.shape[0]):
         own = run if len(labels) > 1 else 0  # or all runs share the labels
         for sample in range(z.shape[2]):
             top[run, sample], total[run, sample] = z[run, 0, sample], zero
+            loss[run, sample], reach[run, sample] = z[run, labels[own, sample], sample], zero
         for each in range(1, z.shape[1]):
             for sample in range(z.shape[2]):
                 top[run, sample] = max(top[run, sample], z[run, each, sample])
-        for sample in range(z.shape[2]):
-            loss[run, sample] = top[run, sample] - z[run, labels[own, sample], sample]
         for each in range(z.shape[1]):
             for sample in range(z.shape[2]):
+                reach[run, sample] += one if z[run, each, sample] >= loss[run, sample] else zero
                 power = exp(z[run, each, sample] - top[run, sample])
                 z[run, each, sample] = power
                 total[run, sample] += power
+        for sample in range(z.shape[2]):
+            loss[run, sample] = top[run, sample] - loss[run, sample]
+
+
+@compiled
+def softmax_minus_one_hot(z: Array, labels: Array, total: Array) -> None:
+    """z ← (z / Σ z − one_hot(label)) / N, of powers z and their Σ."""
+    one, count = z.dtype.type(1), z.dtype.type(z.shape[2])
+    for run in range(z.shape[0]):
+        own = run if len(labels) > 1 else 0
         for each in range(z.shape[1]):
             for sample in range(z.shape[2]):
                 z[run, each, sample] /= total[run, sample] * count
@@ -265,33 +275,13 @@ def softmax_minus_one_hot(z: Array, labels: Array, top: Array, total: Array, los
 
 
 @compiled
-def softmax_total(z: Array, labels: Array, top: Array, total: Array, loss: Array, rivals: Array) -> None:
-    """As `softmax_minus_one_hot`, with z left alone; `rivals` are the classes that reach z[label]."""
-    zero, one = z.dtype.type(0), z.dtype.type(1)
-    for run in range(z.shape[0]):
-        own = run if len(labels) > 1 else 0
-        for sample in range(z.shape[2]):
-            top[run, sample], total[run, sample] = z[run, 0, sample], zero
-            loss[run, sample], rivals[run, sample] = z[run, labels[own, sample], sample], zero
-        for each in range(1, z.shape[1]):
-            for sample in range(z.shape[2]):
-                top[run, sample] = max(top[run, sample], z[run, each, sample])
-        for each in range(z.shape[1]):
-            for sample in range(z.shape[2]):
-                total[run, sample] += exp(z[run, each, sample] - top[run, sample])
-                rivals[run, sample] += one if z[run, each, sample] >= loss[run, sample] else zero
-        for sample in range(z.shape[2]):
-            loss[run, sample] = top[run, sample] - loss[run, sample]
-
-
-@compiled
-def summed(log_total: Array, loss: Array, rivals: Array, losses: Array, correct: Array) -> None:
+def summed(log_total: Array, loss: Array, reach: Array, losses: Array, correct: Array) -> None:
     """Σ (log Σ e^z − z[label]) of each run, and how many of its samples have the label on top."""
     for run in range(loss.shape[0]):
         total, count = 0.0, 0
         for sample in range(loss.shape[1]):
             total += log_total[run, sample] + loss[run, sample]
-            count += rivals[run, sample] == 1
+            count += reach[run, sample] == 1
         losses[run], correct[run] = total, count
 
 
@@ -302,9 +292,10 @@ def cross_entropy_and_gradient(logits: Array, labels: Array) -> tuple[Array, Arr
     two pieces of the article, ``−1/p`` and ``p (1 − p)``, whose product this is, are never formed.
     The logits are overwritten by the gradient.
     """
-    z = np.ascontiguousarray(logits)
-    top, total, loss = np.empty((3, len(z), z.shape[-1]), z.dtype)
-    softmax_minus_one_hot(z, np.atleast_2d(labels), top, total, loss)
+    z, labels = np.ascontiguousarray(logits), np.atleast_2d(labels)
+    top, total, loss, reach = np.empty((4, len(z), z.shape[-1]), z.dtype)
+    powers(z, labels, top, total, loss, reach)
+    softmax_minus_one_hot(z, labels, total)
     loss += np.log(total, out=total)
     return np.add.reduce(loss, axis=1) / z.dtype.type(z.shape[-1]), z
 
@@ -313,11 +304,11 @@ def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Arra
     """Return each run's summed cross-entropy (R,) and its number of correct samples (R,), as float64.
 
     A sample is correct when its label's logit is above all others: a tie, as in a network that gives
-    every class the same, is not.
+    every class the same, is not. The logits are overwritten.
     """
     z = np.ascontiguousarray(logits)
-    top, total, loss, rivals = np.empty((4, len(z), z.shape[-1]), z.dtype)
-    softmax_total(z, np.atleast_2d(labels), top, total, loss, rivals)
+    top, total, loss, reach = np.empty((4, len(z), z.shape[-1]), z.dtype)
+    powers(z, np.atleast_2d(labels), top, total, loss, reach)
     losses, correct = np.empty((2, len(z)))
-    summed(np.log(total, out=total), loss, rivals, losses, correct)
+    summed(np.log(total, out=total), loss, reach, losses, correct)
     return losses, correct
