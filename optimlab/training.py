@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -60,6 +61,47 @@ class Recording:
     kept_params: Array
 
 
+@dataclass
+class Moment:
+    """What a training has come to: all that decides how it goes on, but for the batches.
+
+    Attributes
+    ----------
+    step : how many steps have been taken.
+    params, model, state : of the problem and of the rule.
+    recorder : what has been recorded.
+    """
+
+    step: int
+    params: Array
+    model: Any
+    state: Any
+    recorder: dict[str, Any]
+
+
+class Keeper(Protocol):
+    """Keeps what a training has come to."""
+
+    def found(self) -> Moment | None:
+        """Return where the training begins; None for its start."""
+
+    def keep(self, moment: Moment) -> None:
+        """Look at what the training has come to, after each step."""
+
+
+class NoKeeper:
+    """Keeps nothing."""
+
+    def found(self) -> None:
+        """Return None: the training begins at its start."""
+
+    def keep(self, moment: Moment) -> None:
+        """Do nothing."""
+
+
+NO_KEEPER = NoKeeper()
+
+
 def train(
     problem: Problem,
     optimizer: Optimizer | Scheduled,
@@ -67,6 +109,7 @@ def train(
     record_at: Sequence[int],
     params_of: Sequence[int] = (),
     follow: Callable[[int], None] = lambda step: None,
+    keeper: Keeper = NO_KEEPER,
 ) -> Recording:
     """Train one run a seed and return what was recorded.
 
@@ -79,6 +122,7 @@ def train(
     record_at : the steps to record, ascending; the last one ends the training.
     params_of : the places of the runs whose parameters are recorded, too.
     follow : called with the number of steps taken, after each; what it raises ends the training.
+    keeper : knows where the training begins, and keeps what it comes to.
 
     Raises
     ------
@@ -104,8 +148,11 @@ def train(
         state = begin(rule, params, task)
         recorder = Recorder(record_at, params, problem.extra_metrics, params_of)
         recorder.record(0, params, problem.evaluate(params, model))
-        step = 0
-        for step, batch in enumerate(problem.batches(seeds), start=1):
+        moment = keeper.found() or Moment(0, params, model, state, vars(recorder))
+        step, params, model, state = moment.step, moment.params, moment.model, moment.state
+        vars(recorder).update(moment.recorder)
+        batches = islice(problem.batches(seeds), step, None)
+        for step, batch in enumerate(batches, start=step + 1):  # noqa: B020 - it goes on from there
             if step > recorder.last:
                 break
             if scheduled:
@@ -121,6 +168,7 @@ def train(
                 result = eval_params(rule, params, state)
                 _check_point(result, params, "eval_params")
                 recorder.record(step, result, problem.evaluate(result, model))
+            keeper.keep(Moment(step, params, model, state, vars(recorder)))
             follow(step)
         if step < recorder.last:
             raise ValueError(f"batches must go on without end, and ends after {step} steps")

@@ -20,17 +20,23 @@ def prune(
 
     They are of earlier versions of its file or of the code, or were damaged.
     """
+    from optimlab.execution.checkpoint import Checkpoints
     from optimlab.experiment.changes import load_changed
     from optimlab.storage.store import Store
 
     with common.user_errors():
         checked = load_changed(experiment, changes or [])
-        store, gone = Store(results / checked.name), []
+        store, gone, checkpoints = Store(results / checked.name), [], 0
         store.refuse_other(checked)
         if store.parts.is_dir():
             with store.held():
-                gone = store.prune(store.with_rounds(checked))
+                whole = store.with_rounds(checked)
+                gone = store.prune(whole)
+                runs = {run.run_id for run in whole.runs()}
+                checkpoints = Checkpoints(store.folder).delete(lambda run_id: run_id not in runs)
     typer.echo(f"Deleted {len(gone):,} files from {store.parts}.")
+    if checkpoints:
+        typer.echo(f"Deleted {checkpoints:,} checkpoints.")
 
 
 def clean(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -19,9 +19,16 @@ from optimlab.metrics import metric_of
 from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
 from optimlab.schedules import Scheduled
-from optimlab.training import METRICS, PROBLEM_METRICS, Recording, train
+from optimlab.training import METRICS, NO_KEEPER, PROBLEM_METRICS, Keeper, Recording, train
 
 LONGEST = 20.0  # seconds that a stack should take: a sweep that is killed loses what is in progress
+
+
+class Keepers(Protocol):
+    """Keepers of runs, such as `optimlab.execution.checkpoint.Checkpoints`."""
+
+    def of(self, run_id: str, rule: Any) -> Keeper:
+        """Return that of a run, which is trained by this rule from its start on."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Stack:
     time_limit : seconds that a run may take, and a stack in proportion; None: as long as it takes.
     witness : the place of the run that is trained alone, too; see `optimlab.experiment.mixing`.
     schedules : hyper-parameter → what `optimlab.experiment.registry.load_schedule` takes.
+    keepers : of what a run that is trained alone has come to; None where it is not kept.
     """
 
     problem: Problem
@@ -55,6 +63,7 @@ class Stack:
     time_limit: float | None = None
     witness: int | None = None
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    keepers: Keepers | None = None
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -149,7 +158,7 @@ def _train_stack(stack: Stack, follow: Follow, failures: type[BaseException]) ->
 
 
 def _train(stack: Stack, follow: Follow) -> Recording:
-    problem, seeds = stack.problem, stack.seeds
+    problem, seeds, alone = stack.problem, stack.seeds, len(stack.run_ids) == 1
     rule = load_rule(stack.rule, stack.folder, stack.hyperparameters)
     column = np.array(stack.learning_rates, problem.dtype)[:, None]
     if stack.time_limit:  # what the problem imports and loads is no run's time
@@ -159,6 +168,7 @@ def _train(stack: Stack, follow: Follow) -> Recording:
         values = {"learning_rate": column, **stack.hyperparameters}
         schedules = {name: load_schedule(each, stack.folder) for name, each in stack.schedules.items()}
         optimizer = Scheduled(rule, values, schedules) if schedules else rule(**values)
+        keeper = stack.keepers.of(stack.run_ids[0], optimizer) if alone and stack.keepers else NO_KEEPER
         return train(
             problem,
             optimizer,
@@ -166,6 +176,7 @@ def _train(stack: Stack, follow: Follow) -> Recording:
             stack.record_at,
             stack.places_of_params,
             lambda step: follow(stack, step),
+            keeper,
         )
     finally:
         follow(stack, None)

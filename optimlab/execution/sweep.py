@@ -11,8 +11,9 @@ from pathlib import Path
 
 from optimlab.data.named import is_own
 from optimlab.errors import OutOfTime
+from optimlab.execution.checkpoint import Checkpoints
 from optimlab.execution.compilation import compile_once
-from optimlab.execution.stack import Stack
+from optimlab.execution.stack import Keepers, Stack
 from optimlab.execution.surface import keep_surface
 from optimlab.execution.witness import believed, with_witnesses
 from optimlab.execution.workers import Workers, local_workers, trained
@@ -91,6 +92,8 @@ def sweep(
     """
     start = time.monotonic()
     store = Store(results / experiment.name)
+    checkpoints = Checkpoints(results.resolve() / experiment.name)
+    keepers = None if workers else checkpoints  # those on other machines may not see the results
     workers = workers or local_workers(experiment, jobs, time_limit)
     ran = 0
 
@@ -113,6 +116,7 @@ def sweep(
         if before is None or not before.tables or differing(before, store.tables()):
             write_tables()  # of one moment, and with a word on whose they are, whatever comes
         finished = store.finished()
+        checkpoints.delete(finished.__contains__)
         wanted = [run for run in experiment.runs() if shard is None or shard.has(run)]
         missing = [run for run in wanted if run.run_id not in finished]
         kept = len(wanted) - len(missing)
@@ -124,13 +128,14 @@ def sweep(
                 here = [each for each in problems if not any(map(is_own, files_of(each)))]
                 rules = [setting.rule for setting in experiment.optimizers]
                 compile_once(here, rules, progress.console.print)  # the user's own runs in workers alone
-            todo = with_witnesses(stacks(experiment, missing, workers.cores, time_limit))
+            todo = with_witnesses(stacks(experiment, missing, workers.cores, time_limit, keepers))
             with (
                 progress.over(len(missing), kept),
                 closing(trained(todo, workers, follow)) as finished_stacks,
             ):
                 for stack in believed(finished_stacks, todo):
                     store.write_part(stack)
+                    checkpoints.delete({run.run_id for run in stack.runs}.__contains__)
                     ran += len(stack.runs)
                     progress.advance(len(stack.runs))
                     _look_at_the_clock(deadline if ran < len(missing) else None)
@@ -172,7 +177,11 @@ def _look_at_the_clock(deadline: float | None) -> None:
 
 
 def stacks(
-    experiment: Experiment, runs: list[Run], cores: int, time_limit: float | None = None
+    experiment: Experiment,
+    runs: list[Run],
+    cores: int,
+    time_limit: float | None = None,
+    keepers: Keepers | None = None,
 ) -> Iterator[Stack]:
     """Yield the runs in stacks, enough for all cores; in each they share all but rate and seed."""
     optimizers = {setting.label: setting for setting in experiment.optimizers}
@@ -208,4 +217,5 @@ def stacks(
                 code=experiment.codes[problem_label, label],
                 time_limit=time_limit,
                 schedules=optimizers[label].schedules,
+                keepers=keepers,
             )

@@ -60,7 +60,7 @@ def train_with_witness(
         return together
     witness = min(stack.witness, len(together.runs) - 1)
     run = together.runs[witness]
-    alone = train_stack(stack.only(witness), follow, failures)
+    alone = train_stack(replace(stack.only(witness), keepers=None), follow, failures)
     if "failed" in (run.status, alone.runs[0].status) or _bits(together, witness) == _bits(alone, 0):
         return together
     return failed(stack.part(slice(len(together.runs))), DIFFERS)

@@ -1,0 +1,229 @@
+"""Checkpoints: what a long run has come to, on disk, so that a kill loses minutes and not the run.
+
+A run that is trained alone writes one now and then, and begins there when it is trained again: its bits
+are those of a run that nobody disturbed. Batches are not in it: they are drawn again up to its step.
+
+It belongs to the run's identity, and to the libraries and kernels that computed it: code or a machine
+that would compute other bits never goes on from it. It is a pickle, and results may come from a
+stranger: only arrays, generators, plain values and optimlab's own dataclasses are read from it.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, is_dataclass
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optimlab.experiment.identity import digest
+from optimlab.files import EntryError, Folder, experiment_folder
+from optimlab.messages import warn
+from optimlab.storage.environment import computing
+from optimlab.training import Moment
+
+FOLDER = "checkpoints"  # in the folder of an experiment's results
+SECONDS_BETWEEN = 60.0
+LARGEST = 4_000_000_000  # bytes
+SHARE = 0.02  # of a run's time, that writing may take
+ROOMS = ("optimlab.nn.", "optimlab.optimizers.", "optimlab.problems.")
+KNOWN = {
+    ("builtins", "slice"),
+    ("builtins", "set"),
+    ("builtins", "frozenset"),
+    ("builtins", "complex"),
+    ("builtins", "range"),
+    ("collections", "OrderedDict"),
+    ("collections", "deque"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("numpy.random._pickle", "__generator_ctor"),
+    ("numpy.random._pickle", "__bit_generator_ctor"),
+    ("numpy.random._pcg64", "PCG64"),
+    ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
+    ("numpy.random.bit_generator", "SeedSequence"),
+}
+_told: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where checkpoints are, and how often there is one.
+
+    Attributes
+    ----------
+    folder : of the experiment's results.
+    seconds : of training, between one and the next.
+    """
+
+    folder: Path
+    seconds: float = SECONDS_BETWEEN
+
+    @property
+    def _files(self) -> Folder:
+        return experiment_folder(self.folder).folder(FOLDER)
+
+    def of(self, run_id: str, rule: Any) -> Checkpoint:
+        """Return the checkpoint of a run, which is trained by this rule from its start on."""
+        return Checkpoint(self._files, run_id, rule, self.seconds)
+
+    def delete(self, is_over: Callable[[str], bool]) -> int:
+        """Delete those of the runs that are over, by their run_ids; return how many.
+
+        What a killed process left of files goes, too, and the folder if nothing is in it any more.
+        """
+        folder = self._files
+        names = [name for name in folder.names("*.checkpoint") if is_over(name.partition("-")[0])]
+        for name in names:
+            folder.delete(name, even_link=True)
+        folder.remove_temporaries()
+        if folder.path.is_dir() and not folder.names():
+            folder.remove_if_empty()
+        return len(names)
+
+
+class Checkpoint:
+    """The checkpoint of one run.
+
+    Parameters
+    ----------
+    folder : of the files.
+    run_id : of the run.
+    rule : before its first step; one that changes itself later, and not its state, has no checkpoint.
+    seconds : of training, between one and the next.
+    """
+
+    def __init__(self, folder: Folder, run_id: str, rule: Any, seconds: float) -> None:
+        self.folder, self.rule, self.seconds = folder, rule, seconds
+        self.stem = f"{run_id}-{digest(repr(sorted(computing().items())))}"
+        self.run_id = run_id
+        self.fresh_rule = _content_of_rule(rule)
+        self.due = time.monotonic() + seconds
+
+    def found(self) -> Moment | None:
+        """Return what the run has come to; None where there is no sound checkpoint."""
+        with suppress(OSError, EntryError, ValueError):
+            for name in self.folder.names(f"{self.stem}-*.checkpoint"):
+                content = self.folder.read(name, LARGEST)
+                if name == self._name(content):
+                    return read(content)
+        return None
+
+    def keep(self, moment: Moment) -> None:
+        """Write what the run has come to, if it is time for that; what cannot be kept is said once."""
+        start = time.monotonic()
+        if start < self.due:
+            return
+        wrong = ""
+        try:
+            if self.fresh_rule is None or _content_of_rule(self.rule) != self.fresh_rule:
+                raise ValueError("the rule changes itself, and not its state alone")
+            self._write(written(moment))
+        except OSError as error:
+            wrong = error.strerror or str(error)
+        except (ValueError, EntryError) as error:
+            wrong = str(error)
+        seconds = max(self.seconds, (time.monotonic() - start) / SHARE)
+        self.due = time.monotonic() + (float("inf") if wrong else seconds)
+        if wrong and wrong not in _told:
+            _told.add(wrong)
+            warn(f"long runs have no checkpoint, and begin anew after a kill: {wrong}")
+
+    def _write(self, content: bytes) -> None:
+        self.folder.create()
+        name = self._name(content)
+        self.folder.write(name, content)
+        for other in self.folder.names(f"{self.run_id}-*.checkpoint"):  # earlier ones
+            if other != name:
+                self.folder.delete(other, even_link=True)
+
+    def _name(self, content: bytes) -> str:
+        return f"{self.stem}-{sha256(content).hexdigest()[:24]}.checkpoint"
+
+
+def written(moment: Moment) -> bytes:
+    """Return a moment as bytes.
+
+    Raises
+    ------
+    ValueError
+        When it would come back as another: a part cannot be pickled, is of a class that `read` refuses,
+        or shares its memory with another part.
+    """
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer, protocol=5)
+    try:
+        pickler.dump(vars(moment))
+    except Exception as error:  # an object of a plug-in may raise anything
+        raise ValueError(f"the state cannot be pickled: {type(error).__name__}: {error}") from error
+    if any(_sharing(pickler.arrays)):
+        raise ValueError("two arrays of the state share their memory")
+    content = buffer.getvalue()
+    read(content)
+    return content
+
+
+def read(content: bytes) -> Moment:
+    """Return the moment of what `written` returned.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or holds what is not read.
+    """
+    try:
+        return Moment(**_Unpickler(io.BytesIO(content)).load())
+    except Exception as error:  # pickle raises anything
+        raise ValueError(str(error)) from error
+
+
+class _Pickler(pickle.Pickler):
+    """Notes the arrays."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.arrays: list[np.ndarray] = []
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            self.arrays.append(value)
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    """Refuses all but arrays, generators, plain values and optimlab's own dataclasses."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in KNOWN:
+            return super().find_class(module, name)
+        if module.startswith(ROOMS) and "." not in name:
+            found = getattr(import_module(module), name, None)
+            if isinstance(found, type) and is_dataclass(found) and found.__module__ == module:
+                return found
+        raise pickle.UnpicklingError(f"the state holds a {module}.{name}, which is not read again")
+
+
+def _sharing(arrays: list[np.ndarray]) -> Iterator[bool]:
+    """Yield whether an array shares its memory with one that follows it."""
+    ends = sorted(np.lib.array_utils.byte_bounds(array) for array in arrays if array.size)
+    for (_, end), (start, _) in itertools.pairwise(ends):
+        yield start < end
+
+
+def _content_of_rule(rule: Any) -> bytes | None:
+    """Return what a rule consists of; None where that is not known."""
+    try:
+        return pickle.dumps(getattr(rule, "__dict__", {}))
+    except Exception:  # an object of a plug-in may raise anything
+        return None
