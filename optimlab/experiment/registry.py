@@ -23,7 +23,7 @@ from optimlab.optimizers import BY_KEY, RULES, WRAPPERS
 from optimlab.schedules import SCHEDULES, OfFunction, Schedule
 
 PREFIX = "optimlab_plugin_"
-TORCH = "optimlab.optimizers.torch"
+LIBRARIES = {"torch": "PyTorch", "optax": "optax"}  # whose optimizers `optimlab.optimizers` has by name
 AROUND = re.compile(r"(?P<wrapper>\w+)\((?P<rule>.+)\)")
 
 
@@ -56,8 +56,8 @@ def load_rule(name: str, folder: Path, keys: Iterable[str] = ()) -> Callable[...
     Parameters
     ----------
     name : a key of `RULES`, ``"file.py:ClassName"`` with a file in `folder` and a class in it,
-        ``"torch:ClassName"`` of torch.optim, or a key of `WRAPPERS` around one of these, as in
-        ``"Lookahead(Adam)"``.
+        ``"torch:ClassName"`` of torch.optim, ``"optax:function"`` of optax, or a key of `WRAPPERS`
+        around one of these, as in ``"Lookahead(Adam)"``.
     folder : where a file is looked for, and nowhere above it. Loading a file runs it.
     keys : the hyper-parameters that are given; see `with_keys`.
 
@@ -91,8 +91,8 @@ def _load(name: str, folder: Path) -> Callable[..., Any]:
         nearest = get_close_matches(name, [*RULES, *WRAPPERS], n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else "`optimlab list` shows all"
         raise ValueError(f'unknown optimizer "{name}"; {hint} (your own is "file.py:ClassName")')
-    if file == "torch":
-        return _of_torch(class_name)
+    if file in LIBRARIES:
+        return _of_library(file, class_name)
     rule = getattr(_load_plugin(file, folder), class_name, None)
     if not isinstance(rule, type):
         raise ValueError(f'there is no class "{class_name}" in {file}')
@@ -132,10 +132,12 @@ def load_object(name: str, folder: Path) -> Callable[..., Any]:
     return found
 
 
-def _of_torch(name: str) -> Callable[..., Any]:
-    if find_spec("torch") is None:
-        raise ValueError(f"torch:{name} needs PyTorch: pip install 'optimlab[torch]'")
-    return import_module(TORCH).find(name)  # not by a statement: it is no part of other rules' runs
+def _of_library(library: str, name: str) -> Callable[..., Any]:
+    if find_spec(library) is None:
+        needs = f"{LIBRARIES[library]}: pip install 'optimlab[{library}]'"
+        raise ValueError(f"{library}:{name} needs {needs}")
+    # Not by a statement: it is no part of other rules' runs.
+    return import_module(f"optimlab.optimizers.{library}").find(name)
 
 
 def _wrapped(wrapper: str, rule: Callable[..., Any], name: str) -> Wrapped:
@@ -180,8 +182,10 @@ def plugin_code(name: str, folder: Path) -> Code:
         name = around["rule"]
     if name in RULES:
         return Code()
-    if name.startswith("torch:"):
-        return follow(Module(TORCH, module_file(TORCH)))
+    library = name.partition(":")[0]
+    if library in LIBRARIES:
+        adapter = f"optimlab.optimizers.{library}"
+        return follow(Module(adapter, module_file(adapter)))
     file = (folder / name.partition(":")[0]).resolve()
     beside = tuple(dict.fromkeys((file.parent, folder.resolve())))
     return follow(Module("", file), beside=beside)
