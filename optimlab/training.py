@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from optimlab.nn.compiled import dots
 from optimlab.nn.parameters import Layout
 from optimlab.optimizers import Optimizer, Task, begin, eval_params
 from optimlab.problems.base import Problem
@@ -289,11 +290,15 @@ class Recorder:
 
 def norms(rows: Array) -> Array:
     """Return the Euclidean norm (R,) of each row, in float64."""
-    rows = rows.astype(np.float64)
-    return np.sqrt(np.vecdot(rows, rows))
+    return np.sqrt(_dots(rows, rows))
 
 
 def cosines(first: Array, second: Array) -> Array:
     """Return the cosine (R,) between the rows of two arrays; NaN where one of them is zero."""
-    first, second = first.astype(np.float64), second.astype(np.float64)
-    return np.vecdot(first, second) / (norms(first) * norms(second))
+    return _dots(first, second) / (norms(first) * norms(second))
+
+
+def _dots(first: Array, second: Array) -> Array:
+    sums = np.empty(len(first))
+    dots(np.ascontiguousarray(first), np.ascontiguousarray(second), sums)
+    return sums
