@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from reference.bits import bits
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
@@ -48,6 +49,19 @@ def test_the_split_parts_the_images(digits):
 
 def test_the_last_297_are_never_trained_on(digits):
     assert places_of(digits.parts["test"].features) == list(range(1500, 1797))
+
+
+def test_the_images_and_their_split_are_scikit_learn_s(digits):
+    bunch, data = load_digits(), digits.dataset
+    known = np.arange(1500)
+    train, validation = train_test_split(
+        known, train_size=1200, stratify=bunch.target[known], random_state=0
+    )
+    assert np.array_equal(data.features, bunch.data / 16)
+    assert np.array_equal(data.targets, bunch.target)
+    assert data.feature_names == tuple(bunch.feature_names)
+    assert np.array_equal(data.splits["train"], np.sort(train))
+    assert np.array_equal(data.splits["validation"], np.sort(validation))
 
 
 def test_train_and_validation_have_the_same_shares_of_classes(digits):

@@ -7,6 +7,8 @@ never saw, hence harder than a random split. The first 1,500 are split once, the
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -18,23 +20,53 @@ TRAIN_IMAGES = 1200
 
 @cache
 def load_digits() -> Dataset:
-    """Return the digits with their split."""
-    from sklearn import datasets  # slow to import, and not needed to check a TOML file
-    from sklearn.model_selection import train_test_split
+    """Return the digits with their split.
 
-    bunch = datasets.load_digits()
-    labels = bunch.target.astype(np.intp)
+    They are read from scikit-learn's file, and split as its `train_test_split` does, without importing
+    it, which takes a worker longer than fifty trainings.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When scikit-learn is not installed.
+    """
+    package = find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("the digits are scikit-learn's, which is not installed")
+    file = Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
+    rows = np.loadtxt(file, delimiter=",")
+    labels = rows[:, -1].astype(np.intp)
     known = np.arange(len(labels) - TEST_IMAGES)
-    train, validation = train_test_split(
-        known, train_size=TRAIN_IMAGES, stratify=labels[known], random_state=0
-    )
-    test = np.arange(len(known), len(labels))
-    splits = {"train": np.sort(train), "validation": np.sort(validation), "test": test}
+    train = _stratified(labels[known], TRAIN_IMAGES)
+    splits = {
+        "train": train,
+        "validation": np.setdiff1d(known, train),
+        "test": np.arange(len(known), len(labels)),
+    }
     return Dataset(
         task="classification",
-        features=bunch.data / 16,
+        features=rows[:, :-1] / 16,
         targets=labels,
         class_names=tuple(map(str, range(10))),
-        feature_names=tuple(map(str, bunch.feature_names)),
+        feature_names=tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8)),
         splits=splits,
     )
+
+
+def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the places of so many, drawn from each class in proportion, in ascending order."""
+    rng = np.random.RandomState(0)
+    sizes = np.bincount(labels)
+    shares = sizes / sizes.sum() * count
+    counts = np.floor(shares).astype(int)
+    rest = shares - counts
+    for value in np.unique(rest)[::-1]:  # the largest remainders are rounded up, ties by lot
+        tied = np.flatnonzero(rest == value)
+        lucky = min(len(tied), count - counts.sum())
+        if lucky:
+            counts[rng.choice(tied, lucky, replace=False)] += 1
+    drawn = [
+        np.flatnonzero(labels == label)[rng.permutation(size)[: counts[label]]]
+        for label, size in enumerate(sizes)
+    ]
+    return np.sort(np.concatenate(drawn))

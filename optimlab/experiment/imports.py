@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 PACKAGE = Path(__file__).parents[1]
 READ_FIRST: dict[Path, bytes] = {}  # of modules that this process has imported
+CALLS = ("import_module", "__import__", "find_spec")  # whose literal name is that of a module
 CATCHES_IT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -155,7 +156,7 @@ def _statements(node: ast.AST, *, is_optional: bool) -> Iterator[_Import]:
     elif isinstance(node, ast.ImportFrom):
         names = tuple(alias.name for alias in node.names)
         yield _Import(node.module or "", names, node.level, node.lineno, is_optional)
-    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(CALLS):
         if node.args and isinstance(node.args[0], ast.Constant):
             yield _Import(str(node.args[0].value), (), 0, node.lineno, is_optional=True)
     elif isinstance(node, ast.If) and "TYPE_CHECKING" in (
