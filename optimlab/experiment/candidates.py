@@ -44,14 +44,14 @@ class Axis:
     Attributes
     ----------
     name : of the hyper-parameter.
-    values : those of a grid or of choices, in order; () of a span of numbers.
+    levels : those of a grid or of choices, in order; () of a span of numbers.
     low, high : the ends of a span; NaN where there is none.
     scaling : of a span: "log", "linear" or "one_minus_log", which draws log(1 − x) evenly.
     is_whole : whether a span holds whole numbers alone.
     """
 
     name: str
-    values: tuple[Any, ...]
+    levels: tuple[Any, ...]
     low: float = math.nan
     high: float = math.nan
     scaling: Scaling = "linear"
@@ -60,18 +60,18 @@ class Axis:
     @property
     def is_span(self) -> bool:
         """Whether it holds all numbers between two ends."""
-        return not self.values
+        return not self.levels
 
     @property
     def ends(self) -> tuple[Any, ...]:
         """What its values are decided by."""
-        return (self.low, self.high, self.scaling, self.is_whole) if self.is_span else self.values
+        return (self.low, self.high, self.scaling, self.is_whole) if self.is_span else self.levels
 
     @property
     def size(self) -> float:
         """How many values it has."""
         whole = self.high - self.low + 1 if self.is_whole else math.inf
-        return whole if self.is_span else len(self.values)
+        return whole if self.is_span else len(self.levels)
 
     def at(self, share: float) -> Any:
         """Return the value at a share of the way through it, in [0, 1).
@@ -84,7 +84,7 @@ class Axis:
         0.9968
         """
         if not self.is_span:
-            return self.values[int(share * len(self.values))]
+            return self.levels[int(share * len(self.levels))]
         low, high = (self._scaled(end) for end in (self.low, self.high + self.is_whole))
         value = self._unscaled(low + share * (high - low))
         if self.is_whole:
@@ -121,7 +121,7 @@ def combinations(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
     [(0.1, 0), (1.0, 0), (0.1, 0.9), (1.0, 0.9)]
     """
     names = [axis.name for axis in axes]
-    for values in itertools.product(*(axis.values for axis in reversed(axes))):
+    for values in itertools.product(*(axis.levels for axis in reversed(axes))):
         yield dict(zip(names, reversed(values), strict=True))
 
 

@@ -926,7 +926,7 @@ def _tried(
 ) -> list[dict[str, Any]]:
     """Return the values that are tried, of a grid or drawn; or add why that cannot be."""
     if "search" not in each.table:
-        count = math.prod(len(axis.values) for axis in axes)
+        count = math.prod(len(axis.levels) for axis in axes)
         if count > MOST_CANDIDATES:
             text = f"gives {count:,} candidates; must give at most {MOST_CANDIDATES:,}"
             mistakes.append(Mistake(f"optimizers.{each.label}", text))

@@ -71,7 +71,7 @@ def read_axes(
             continue
         if "choices" in given:
             axis = _choices(name, given, where, mistakes)
-            tried = {f"choices[{place}]": value for place, value in enumerate(axis.values, start=1)}
+            tried = {f"choices[{place}]": value for place, value in enumerate(axis.levels, start=1)}
         else:
             axis = _span(name, given, where, defaults.get(name), mistakes)
             tried = {"min": given.get("min"), "max": given.get("max")}

@@ -323,9 +323,11 @@ def _section(report: Report, pictures: dict[str, Picture]) -> Section:
     )
     if section.warnings:
         at_edge = [end.optimizer for end in section.warnings]
+        what = "a learning rate at the end of the grid"
+        what = what if section.is_only_rate else "an end of what was tried"
         warn(
-            f"{tables.folder.name}: {join_words(at_edge)} chose a learning rate at the end "
-            "of the grid; the page has the lines that widen it"
+            f"{tables.folder.name}: {join_words(at_edge)} chose {what}; the page has the lines that "
+            "widen it"
         )
     return section
 
@@ -339,16 +341,21 @@ def _labels(tables: Tables) -> list[str]:
 
 def _joined(contests: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
     """Return the tables of the comparisons; those of several problems joined, with a column for it."""
-    parts = {
-        problem: {
-            "summary.csv": contest.comparison.summary,
-            "comparisons.csv": contest.comparison.pairs,
-            "targets.csv": contest.comparison.targets,
-            "profiles.csv": contest.comparison.profiles,
-            "budget.csv": contest.comparison.budget,
+    parts = {}
+    for problem, contest in contests.items():
+        comparison = contest.comparison
+        parts[problem] = {
+            "summary.csv": comparison.summary,
+            "comparisons.csv": comparison.pairs,
+            "targets.csv": comparison.targets,
+            "profiles.csv": comparison.profiles,
+            "budget.csv": comparison.budget,
         }
-        for problem, contest in contests.items()
-    }
+        if not comparison.is_only_rate:
+            parts[problem] |= {
+                "candidates.csv": comparison.candidates,
+                "importance.csv": comparison.importance,
+            }
     first = next(iter(parts.values()))
     if len(parts) == 1:
         return first

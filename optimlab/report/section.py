@@ -14,7 +14,13 @@ from optimlab.report.block import Block
 from optimlab.report.blocks.caveats import caveats
 from optimlab.report.blocks.facts import facts_of, hyperparameters_of, reasons_of, unfinished
 from optimlab.report.blocks.paths import PathsReport
-from optimlab.report.blocks.ranking import GridEnd, Ranking, edge_warnings, rank
+from optimlab.report.blocks.ranking import (
+    GridEnd,
+    Ranking,
+    edge_warnings,
+    rank,
+    unequal_budgets,
+)
 from optimlab.report.figures.static import Picture
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import Look
@@ -29,7 +35,9 @@ class Section:
     description: str
     verdict: list[str]
     unfinished: str
+    notes: list[str]
     warnings: list[GridEnd]
+    is_only_rate: bool
     rankings: list[Ranking]
     files: list[str]
     own_blocks: list[Block]
@@ -86,7 +94,9 @@ def write_section(
         description=str(experiment.get("description") or ""),
         verdict=rankings[0].verdict if len(rankings) == 1 else _overview(contests),
         unfinished=unfinished(experiment, runs),
+        notes=[text for text in [unequal_budgets(contests)] if text],
         warnings=edge_warnings(contests),
+        is_only_rate=all(each.comparison.is_only_rate for each in contests.values()),
         rankings=rankings,
         files=files,
         own_blocks=own_blocks,

@@ -98,8 +98,9 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     names = [_named(row) for row in groups["better"].to_dict("records")]
     if names:
         p_value = _at_most(groups["better"]["p_value_to_best"])
+        what = "learning rate" if comparison.is_only_rate else "candidate"
         text += (
-            f" Yet {join_words(names)} {_are(names)} shown to be better, if the learning rate is chosen "
+            f" Yet {join_words(names)} {_are(names)} shown to be better, if the {what} is chosen "
             f"again and again (adjusted {p_value}): {best['optimizer']} was lucky here."
         )
     return text
@@ -174,7 +175,8 @@ def _on_defaults(comparison: Comparison) -> str:
     of = "" if len(tried) == len(summary) else f", of the {len(tried)} whose rate is on the grid,"
     bad = {status: best[f"default_{status}"] for status in STATUSES[1:]}
     failures = f" ({_bad_runs(bad, best['default_seeds'])})" if any(bad.values()) else ""
-    text = f"Untuned, at textbook learning rates, {best['optimizer']}{failures}{of} ends lowest "
+    at = "at textbook learning rates" if comparison.is_only_rate else "with textbook hyper-parameters"
+    text = f"Untuned, {at}, {best['optimizer']}{failures}{of} ends lowest "
     text += f"({_loss(best['default_loss_median'])})"
     if beaten.empty:
         return f"{text}, but none is shown to be worse."

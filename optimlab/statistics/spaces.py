@@ -32,9 +32,9 @@ class Space:
         """Whether nothing but the learning rate is tuned."""
         return len(self.axes) == 1
 
-    def name(self, candidate: int) -> str:
+    def name(self, candidate: int, *, is_default_named: bool = True) -> str:
         """Return a candidate in words: its learning rate, and what else is tuned."""
-        if candidate == DEFAULT:
+        if candidate == DEFAULT and is_default_named:
             return "textbook default"
         values = self.candidates[candidate]
         others = [f"{axis.name} {written(values.get(axis.name))}" for axis in self.axes[1:]]
@@ -73,8 +73,8 @@ def _told(about: Mapping[str, Any]) -> Space:
 
 
 def _axis(about: Mapping[str, Any]) -> Axis:
-    given = {key: value for key, value in about.items() if value is not None and key != "values"}
-    return Axis(**given, values=tuple(about.get("values", ())))
+    given = {key: value for key, value in about.items() if value is not None and key != "levels"}
+    return Axis(**given, levels=tuple(about.get("levels", ())))
 
 
 def _read_off(runs: pd.DataFrame) -> Space:
@@ -83,4 +83,4 @@ def _read_off(runs: pd.DataFrame) -> Space:
     names = [RATE, *(name for name in RANGES if name != RATE and name in cells)]
     tried = [Axis(name, tuple(sorted(cells[name].dropna().unique()))) for name in names]
     candidates: dict[Any, Any] = cells[names].to_dict("index")
-    return Space(tuple(axis for axis in tried if axis.name == RATE or len(axis.values) > 1), candidates)
+    return Space(tuple(axis for axis in tried if axis.name == RATE or len(axis.levels) > 1), candidates)

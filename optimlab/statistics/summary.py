@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab.metrics import REPORTED
+from optimlab.statistics.axes import candidate_losses, edges, importance
 from optimlab.statistics.failures import share_interval
 from optimlab.statistics.finals import FINAL, with_finals
 from optimlab.statistics.intervals import (
@@ -22,6 +23,7 @@ from optimlab.statistics.intervals import (
 from optimlab.statistics.pairs import EQUAL_WITHIN, compare, seed_differences
 from optimlab.statistics.ranking import (
     CANDIDATE,
+    GRID_KEYS,
     SETTINGS,
     SelectionCriteria,
     at_default,
@@ -51,6 +53,7 @@ from optimlab.statistics.tuning import budget, robustness
 from optimlab.statuses import STATUSES
 
 STANDINGS = ("worse", "better", "practically equal", "undecided")  # of an optimizer beside the first
+MOST_CHOICES = 2  # of the other ones, that are named of a search
 RETUNED = ("retuned_loss", "retuned_loss_low", "retuned_loss_high")
 
 
@@ -69,6 +72,8 @@ class Comparison:
     targets : one row a setting, target and optimizer.
     profiles : one row a setting, metric, optimizer and ratio to the fastest.
     budget : one row per optimizer and number of trials.
+    spaces : optimizer → what is tuned of it.
+    candidates, importance : of `optimlab.statistics.axes`; empty where the learning rate alone is tuned.
     """
 
     basis: SelectionCriteria
@@ -79,6 +84,14 @@ class Comparison:
     targets: pd.DataFrame
     profiles: pd.DataFrame
     budget: pd.DataFrame
+    spaces: Mapping[str, Space]
+    candidates: pd.DataFrame
+    importance: pd.DataFrame
+
+    @property
+    def is_only_rate(self) -> bool:
+        """Whether nothing but learning rates is tuned."""
+        return all(space.is_only_rate for space in self.spaces.values())
 
 
 def compare_optimizers(
@@ -139,6 +152,9 @@ def compare_optimizers(
             _of(setting, summarize_times(times, _steps_per_epoch(traces), traces["step"].max()))
         )
         profiles.append(_of(setting, profile(times)))
+    summary = _with_values(summary, spaces)
+    has_axes = not all(space.is_only_rate for space in spaces.values())
+    worth = candidate_losses(runs if has_axes else runs[:0], spaces)
     return Comparison(
         basis=basis(runs),
         summary=_against_best(_with_retuned(summary, retunings["tuned"], spaces), pairs),
@@ -148,6 +164,9 @@ def compare_optimizers(
         targets=_join(targets),
         profiles=_join(profiles),
         budget=budget(runs, traces, defaults, draws),
+        spaces=spaces,
+        candidates=worth,
+        importance=importance(worth, spaces),
     )
 
 
@@ -355,7 +374,11 @@ def _with_retuned(
                 for other, share in shares.items()
                 if other != chosen
             ]
-            row |= {"chosen_share": shares.get(chosen, 0.0), "other_choices": ", ".join(others)}
+            separator = ", "
+            if not spaces[label].is_only_rate:
+                separator, more = "; ", len(others) - MOST_CHOICES
+                others = [*others[:MOST_CHOICES], *([f"{more} others"] if more > 0 else [])]
+            row |= {"chosen_share": shares.get(chosen, 0.0), "other_choices": separator.join(others)}
             value, low, high = again.typical("worth").interval(LEVEL)
             if (again.values("worth") >= 0).all():
                 low = max(low, 0.0)  # a loss that never is negative
@@ -363,6 +386,18 @@ def _with_retuned(
         rows.append(row)
     columns = ["optimizer", "chosen_share", "other_choices", *RETUNED]
     return summary.merge(pd.DataFrame(rows, columns=columns), on="optimizer", how="left")
+
+
+def _with_values(summary: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFrame:
+    """Add what is chosen of all that is tuned, and the ends that it is at; unless only rates are."""
+    if all(space.is_only_rate for space in spaces.values()):
+        return summary
+    chosen = [(spaces[label], int(number)) for label, number in summary[GRID_KEYS].to_numpy()]
+    ends = [edges(space, number) for space, number in chosen]
+    return summary.assign(
+        hyperparameters=[space.name(number, is_default_named=False) for space, number in chosen],
+        edges=[", ".join(f"{axis} {end}" for axis, end in found.items()) for found in ends],
+    )
 
 
 def _percent(share: float) -> str:

@@ -50,7 +50,7 @@ class AboutAxis(BaseModel):
     """A hyper-parameter that was tuned, and the values that it could take: a list, or a span."""
 
     name: str
-    values: list[JsonValue] = []
+    levels: list[JsonValue] = []
     low: Finite | None = None
     high: Finite | None = None
     scaling: Scaling = "linear"
@@ -291,7 +291,7 @@ def _about(setting: ProblemSetting) -> AboutProblem:
 
 def _about_axis(axis: Axis) -> AboutAxis:
     if not axis.is_span:
-        return AboutAxis(name=axis.name, values=list(axis.values))
+        return AboutAxis(name=axis.name, levels=list(axis.levels))
     return AboutAxis(
         name=axis.name, low=axis.low, high=axis.high, scaling=axis.scaling, is_whole=axis.is_whole
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from optimlab.report.blocks.axes import axes_charts
 from optimlab.report.blocks.budget import budget_chart
 from optimlab.report.blocks.pairs import differences_chart, wins_chart
 from optimlab.report.blocks.rates import rates_chart
@@ -42,7 +43,8 @@ def draw_charts(
         *traces_chart(comparison, traces, palette, unit),
         *targets_chart(comparison, palette),
         *profiles_chart(comparison, palette),
-        *rates_chart(comparison, runs, traces, palette, unit),
+        *(rates_chart(comparison, runs, traces, palette, unit) if comparison.is_only_rate else ()),
+        *axes_charts(comparison, palette, unit),
         *budget_chart(comparison, palette, unit),
         *wins_chart(comparison),
         *differences_chart(comparison, unit),

@@ -22,12 +22,15 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         return
     table = table[np.isfinite(table["expected_loss"])]
     least, most = int(table["trials"].min()), int(table["trials"].max())
+    only = comparison.is_only_rate
+    what, tuned = ("learning rates",) * 2 if only else ("candidates", "hyper-parameters")
+    textbook = "the textbook one" if only else "the textbook one alone, which is tried before all others"
     title = f"expected final {METRICS[f'{comparison.basis.loss}_loss']}{f' ({unit})' if unit else ''}"
     scale, axis = vega.loss_scale(table[["interval_low", "expected_loss", "interval_high"]])
     tooltip = vega.tooltip(
         {
             "optimizer": "datum.optimizer",
-            "learning rates tried": vega.written("trials", "d"),
+            f"{what} tried": vega.written("trials", "d"),
             "rank": vega.written("rank", "d"),
             "expected loss": vega.written("expected_loss"),
             "95 % interval": vega.between("interval_low", "interval_high"),
@@ -49,13 +52,13 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         height=30 * len(palette.labels),
         title=vega.heading(
             alt.ExprRef(
-                "trials === 0 ? 'ranking with textbook learning rates' : "
+                f"trials === 0 ? 'ranking with textbook {tuned}' : "
                 "'ranking after ' + trials + (trials === 1 ? ' trial' : ' trials')"
             )
         ),
     )
 
-    x = alt.X("trials:Q").title("learning rates tried (0: the textbook one)")
+    x = alt.X("trials:Q").title(f"{what} tried (0: the textbook one{'' if only else ' alone'})")
     x = x.axis(format="d", tickMinStep=1, grid=False)
     y = alt.Y("expected_loss:Q").scale(scale).axis(axis).title(None)
     colour = palette.colour()
@@ -77,14 +80,15 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         title=vega.heading(title),
     )
     chart = alt.vconcat(ranking, curves, spacing=36, resolve=vega.APART)
-    trials = vega.slider("trials", most, (least, most), 1, "Learning rates tried")
+    trials = vega.slider("trials", most, (least, most), 1, f"{what.capitalize()} tried")
     wide, narrow = (30 * len(palette.labels) + 260 + 197 + rows for rows in palette.rows())
     yield Chart(
         name="budget",
         heading="What tuning buys",
-        caption="What to expect if only so many learning rates of the grid are tried, drawn at random, "
-        "and the best of them by the tuning seeds is kept. Bands and bars: 95 % bootstrap intervals "
-        "over the reported seeds. A rate that ends above its initial loss counts as the initial loss.",
+        caption=f"What to expect if only so many {what} {'of the grid ' * only}are tried, drawn at "
+        "random, and the best of them by the tuning seeds is kept. Bands and bars: 95 % bootstrap "
+        f"intervals over the reported seeds. {'A rate' if only else 'One'} that ends above its initial "
+        f"loss counts as the initial loss.{'' if only else f' 0: {textbook}.'}",
         alt=f"Ranking and line chart. Losses after all trials: {vega.medians(comparison)}.",
         **vega.finish_parts(chart, (wide, narrow), [trials]),
         tables={"budget": table[COLUMNS]},

@@ -69,13 +69,16 @@ def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
         what = "change the order" if len(summary) > 1 else "do better"
         caveats.append(f"{who} had one learning rate, so nothing was tuned: another rate may {what}.")
     is_tuned = bool((summary["learning_rate_edge"] != "only").any())
+    what = "candidates" if "hyperparameters" in summary else "learning rates"
     if is_tuned:
         caveats.append(
             "Only the learning rate was tuned, on a coarse grid; other hyper-parameters were held fixed."
+            if "hyperparameters" not in summary
+            else "Hyper-parameters without an axis were held fixed; so were the ends of the axes."
         )
     if is_tuned and rests_on.tuning == rests_on.reporting:
         caveats.append(
-            f"All seeds are {rests_on.reporting} seeds: the same ones choose the learning rates and "
+            f"All seeds are {rests_on.reporting} seeds: the same ones choose the {what} and "
             "give the numbers, which are therefore a little too good."
         )
     return caveats

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.experiment.candidates import DEFAULT
 from optimlab.formatting import duration, join_words, number, toml_value
 
 
@@ -28,7 +29,7 @@ def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
     role = runs.drop_duplicates("seed").groupby("role").size()
     facts = {
         "Runs": f"{len(runs):,}",
-        "Learning rates": ", ".join(number(rate) for rate in sorted(set(runs["learning_rate"]))),
+        **_tried(runs),
         "Seeds": ", ".join(
             f"{count} {name}" for name, count in role.sort_index(ascending=False).items()
         ),
@@ -46,6 +47,16 @@ def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
         if value not in (None, ""):
             facts[{"cpu": "CPU", "blas": "BLAS"}.get(key, key)] = str(value)
     return facts
+
+
+def _tried(runs: pd.DataFrame) -> dict[str, str]:
+    """Return the learning rates, or how many candidates there are where more than rates is tuned."""
+    tried = runs.groupby("optimizer", sort=False)[["candidate", "learning_rate"]].nunique()
+    has_default = runs["candidate"].eq(DEFAULT).any()
+    if not has_default and tried["candidate"].equals(tried["learning_rate"]):
+        return {"Learning rates": ", ".join(number(rate) for rate in sorted(set(runs["learning_rate"])))}
+    counts = [f"{label} {count}" for label, count in tried["candidate"].items()]
+    return {"Candidates": ", ".join(counts)}
 
 
 def hyperparameters_of(experiment: dict[str, Any]) -> dict[str, str]:

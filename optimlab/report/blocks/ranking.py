@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from optimlab import statistics
+from optimlab.experiment.candidates import RATE, Axis
 from optimlab.formatting import join_words, number, p_value_text, short, split_name, toml_key
 from optimlab.metrics import R2, REPORTED, Metric
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import Look
 from optimlab.report.vega import Chart
 from optimlab.statistics import Comparison
+from optimlab.statistics.axes import edges, widened
 from optimlab.statuses import STATUSES
 
 Record = Mapping[Hashable, Any]  # an optimizer's row of the summary: column → value
@@ -71,7 +73,7 @@ class Column:
 
 @dataclass(frozen=True)
 class GridEnd:
-    """An optimizer whose best learning rate is at an end of its grid, and the lines that widen it."""
+    """An optimizer whose best candidate is at an end of what was tried, and the lines that widen it."""
 
     optimizer: str
     toml: str
@@ -116,15 +118,17 @@ def _table_caption(comparison: Comparison) -> str:
     has_others = len(comparison.summary) > 1
     ranked = f" Ranked by median final {split_name(rests_on.loss)} loss." if has_others else ""
     is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
+    what = "learning rate" if comparison.is_only_rate else "candidate"
     again = (
-        " Tuned again: the loss to expect if the learning rate is chosen anew on other seeds, with a "
-        "95 % interval. Chosen in: how often this learning rate is then chosen, and which others are. "
-        "Good: over how many decades of learning rates the loss stays within twice the best."
+        f" Tuned again: the loss to expect if the {what} is chosen anew on other seeds, with a "
+        f"95 % interval. Chosen in: how often this {what} is then chosen, and which others are."
     )
+    if comparison.is_only_rate:
+        again += " Good: over how many decades of learning rates the loss stays within twice the best."
     difference = "the difference, tuned again" if is_tuned else "the difference of the IQM"
     tested = f" p-values: of {difference}, adjusted for all claims about these optimizers."
     return (
-        f"{'Each optimizer at its' if has_others else 'At the'} chosen learning rate, over {seeds} "
+        f"{'Each optimizer at its' if has_others else 'At the'} chosen {what}, over {seeds} "
         f"seeds: medians with their 95 % bootstrap intervals, and IQM, the interquartile mean.{ranked}"
         f"{again if is_tuned else ''}{tested if has_others else ''}"
     )
@@ -136,13 +140,14 @@ def columns_of(comparison: Comparison, styles: dict[str, Look]) -> list[Column]:
     columns = [
         Column("Rank", _rank_cell),
         Column("Optimizer", lambda record: _name_cell(record["optimizer"], styles)),
-        Column("Learning rate", _rate_cell),
+        Column("Learning rate" if comparison.is_only_rate else "Chosen", _rate_cell),
         Column(f"Final {split_name(loss)} loss", _loss_cell),
     ]
     if len(summary) > 1:
         columns.append(Column("Against the best", _against_best_cell))
     if (summary["default_seeds"] > 0).any():
-        columns.append(Column("Untuned, at its textbook rate", _default_cell))
+        what = "at its textbook rate" if comparison.is_only_rate else "with textbook hyper-parameters"
+        columns.append(Column(f"Untuned, {what}", _default_cell))
     if np.isfinite(summary["test_loss_median"]).any():
         columns.append(Column("Final test loss", _test_cell))
     for metric, split in _measures(comparison):
@@ -164,7 +169,12 @@ def _name_cell(label: str, styles: dict[str, Look]) -> Cell:
 
 
 def _rate_cell(record: Record) -> Cell:
-    """Return the chosen learning rate, how sure the choice is, and how wide the good rates are."""
+    """Return what was chosen, how sure the choice is, and how wide the good rates are."""
+    if "hyperparameters" in record:
+        rate, *others = record["hyperparameters"].split(", ")
+        ends = record["edges"].replace("learning_rate", "rate")
+        warning = f"{ends} of its range" if ends else ""
+        return Cell(f"rate {rate}", (*others, *_chosen(record)), record["learning_rate"], warning)
     decades = record["decades_within_2"]
     is_only: bool = pd.isna(decades) or record["learning_rate_edge"] == "only"
     least = "at least " if record["decades_end_at_grid"] else ""
@@ -331,7 +341,9 @@ def _p_value(record: Record) -> str:
 
 
 def edge_warnings(contests: dict[str, ProblemResult]) -> list[GridEnd]:
-    """Return what to write for learning rates that were chosen at an end of the grid."""
+    """Return what to write for what was chosen at an end of what was tried."""
+    if not all(each.comparison.is_only_rate for each in contests.values()):
+        return _ends_of_axes(contests)
     columns = ["optimizer", "learning_rate_edge"]
     choices = pd.concat(
         [each.comparison.summary[columns].assign(problem=problem) for problem, each in contests.items()]
@@ -347,3 +359,43 @@ def edge_warnings(contests: dict[str, ProblemResult]) -> list[GridEnd]:
         rates = ", ".join(f"{rate:g}" for rate in grid)
         found.append(GridEnd(name, f"[optimizers.{toml_key(str(label))}]\nlearning_rates = [{rates}]"))
     return found
+
+
+def _ends_of_axes(contests: dict[str, ProblemResult]) -> list[GridEnd]:
+    """Return what to write where more than the learning rate is tuned."""
+    ends: dict[str, dict[str, tuple[Axis, str, list[str]]]] = {}
+    for problem, contest in contests.items():
+        comparison = contest.comparison
+        for label, number_ in comparison.summary[["optimizer", "candidate"]].to_numpy():
+            space = comparison.spaces[label]
+            axes = {axis.name: axis for axis in space.axes}
+            for name, end in edges(space, int(number_)).items():
+                known = ends.setdefault(label, {}).setdefault(f"{name} {end}", (axes[name], end, []))
+                known[2].append(problem)
+    found = []
+    for label, own in ends.items():
+        lines = [f"[optimizers.{toml_key(label)}]"]
+        for axis, end, _ in own.values():
+            in_search = "search." if axis.is_span else ""
+            key = "learning_rates" if axis.name == RATE and not axis.is_span else axis.name
+            lines.append(f"{in_search}{toml_key(key)} = {widened(axis, end)}")
+        where = join_words(list(dict.fromkeys(problem for *_, on in own.values() for problem in on)))
+        name = f"{label} (on {where})" if len(contests) > 1 else label
+        found.append(GridEnd(name, "\n".join(lines)))
+    return found
+
+
+def unequal_budgets(contests: dict[str, ProblemResult]) -> str:
+    """Return a warning where optimizers were not tuned with the same number of trials; "" if all were.
+
+    A grid of learning rates alone is as wide as its file makes it: that is no search.
+    """
+    spaces = next(iter(contests.values())).comparison.spaces
+    counts = {label: sum(number > 0 for number in space.candidates) for label, space in spaces.items()}
+    if all(space.is_only_rate for space in spaces.values()) or len(set(counts.values())) < 2:
+        return ""
+    words = join_words([f"{label} had {count}" for label, count in counts.items()])
+    return (
+        f"Not tuned alike: {words} trials. More trials find a lower loss by luck alone, so the ranking "
+        "favours those that had more; the chart of what tuning buys compares them at equal numbers."
+    )

@@ -97,10 +97,15 @@ def static_figures(
     styles : the look of each optimizer.
     unit : of the loss, "" if it has none.
     """
-    return {
+    traces_and_accuracy = {
         **_traces_figure(runs, traces, styles, unit),
-        **_sensitivity_figure(runs, summary, styles, unit),
         **_accuracy_figure(runs, summary, styles),
+    }
+    if "hyperparameters" in summary:  # more than the learning rate is tuned, which charts show
+        return traces_and_accuracy
+    return {
+        **traces_and_accuracy,
+        **_sensitivity_figure(runs, summary, styles, unit),
         **_rates_figures(runs, traces, summary, styles, unit),
     }
 

@@ -1,0 +1,206 @@
+"""Each axis of a search: where the good values are, what it matters, and whether its end was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from optimlab.experiment.candidates import DEFAULT, Axis
+from optimlab.optimizers import RANGES
+from optimlab.statistics.ranking import CANDIDATE, basis, quantile, widened_grid
+from optimlab.statistics.spaces import Space
+
+Array = np.ndarray
+
+EDGE = 0.05  # the share of a span, at either end of it, that counts as its end
+TREES, POINTS, PLACES = 300, 256, 16  # of the forest; of the space, and of an axis, that it is asked at
+FEWEST = 8  # candidates that a forest is fitted to
+
+
+def candidate_losses(runs: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFrame:
+    """Return what each candidate is worth.
+
+    Parameters
+    ----------
+    runs : with their ``worth``, as `optimlab.statistics.summary.judged` gives it.
+    spaces : optimizer → what is tuned of it.
+
+    Returns
+    -------
+    One row per optimizer and candidate: optimizer, candidate, hyperparameters (in words), tuning_loss
+    and loss (the medians over the tuning and the reported seeds, no higher than the loss of the start),
+    seeds (that the latter rests on), ok (the share of its runs).
+    """
+    rests_on, rows = basis(runs), []
+    for key, own in runs.groupby(["optimizer", CANDIDATE], sort=False):
+        label, candidate = cast("tuple[str, int]", key)
+        tuning, fresh = (
+            own.loc[own["role"] == role, "worth"] for role in (rests_on.tuning, rests_on.reporting)
+        )
+        rows.append(
+            {
+                "optimizer": label,
+                CANDIDATE: candidate,
+                "hyperparameters": spaces[label].name(candidate),
+                "tuning_loss": quantile(tuning, 0.5),
+                "loss": quantile(fresh, 0.5),
+                "seeds": len(fresh),
+                "ok": float(own["status"].eq("ok").mean()),
+            }
+        )
+    columns = ["optimizer", CANDIDATE, "hyperparameters", "tuning_loss", "loss", "seeds", "ok"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def places(space: Space, candidate: int) -> list[float]:
+    """Return where a candidate is on each axis, as a share of the way; NaN where it is not on one.
+
+    The values of a grid or of choices are at equal distances.
+    """
+    return [_place(axis, space.candidates[candidate].get(axis.name)) for axis in space.axes]
+
+
+def _place(axis: Axis, value: Any) -> float:
+    if axis.is_span:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        share = axis.share(value) if is_number else np.nan
+        return share if -1e-9 <= share <= 1 + 1e-9 else np.nan
+    if value not in axis.levels:
+        return np.nan
+    return (axis.levels.index(value) + 0.5) / len(axis.levels)
+
+
+def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFrame:
+    """Return how much of the variation of the loss over the space is due to each axis alone.
+
+    A random forest is fitted to the logarithm of each candidate's loss over its places on the axes, and
+    its functional analysis of variance is taken over the space: the variance of what it predicts for an
+    axis, all others averaged over, as a share of the whole variance.
+
+    Parameters
+    ----------
+    losses : as `candidate_losses` gives them.
+    spaces : optimizer → what is tuned of it.
+
+    Returns
+    -------
+    One row per optimizer with two axes or more, and axis: optimizer, axis, share; the last row of each,
+    "together", has what is due to several axes together.
+
+    References
+    ----------
+    Hutter, Hoos & Leyton-Brown (2014), An efficient approach for assessing hyperparameter importance.
+    """
+    rows = []
+    for label, own in losses.groupby("optimizer", sort=False):
+        space = spaces[str(label)]
+        table = np.array([places(space, number) for number in own[CANDIDATE]])
+        worth = own["loss"].to_numpy(dtype=float)
+        known = np.isfinite(table).all(axis=1) & np.isfinite(worth)
+        if space.is_only_rate or known.sum() < FEWEST:
+            continue
+        shares = _main_effects(table[known], _heights(worth[known]))
+        names = [axis.name for axis in space.axes]
+        rows += [(label, name, share) for name, share in zip(names, shares, strict=True)]
+        rows.append((label, "together", max(0.0, 1 - sum(shares))))
+    return pd.DataFrame(rows, columns=["optimizer", "axis", "share"])
+
+
+def _heights(losses: Array) -> Array:
+    """Return losses so that their ratios count, or as they are where some are not positive."""
+    return np.log(losses) if (losses > 0).all() else losses
+
+
+def _main_effects(table: Array, heights: Array) -> list[float]:
+    """Return the share of the variance of a forest's predictions that each column alone explains."""
+    from scipy.stats import qmc
+    from sklearn.ensemble import RandomForestRegressor  # takes a second to import
+
+    forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
+    forest.fit(table, heights)
+    space = qmc.Halton(table.shape[1], seed=np.random.default_rng(0)).random(POINTS)
+    whole = float(np.var(forest.predict(space)))
+    if not whole:
+        return [0.0] * table.shape[1]
+    effects = []
+    for column in range(table.shape[1]):
+        asked = np.repeat(space[None], PLACES, axis=0)
+        asked[:, :, column] = ((np.arange(PLACES) + 0.5) / PLACES)[:, None]
+        mean = forest.predict(asked.reshape(-1, table.shape[1])).reshape(PLACES, POINTS).mean(axis=1)
+        effects.append(float(np.var(mean)) / whole)
+    return effects
+
+
+def edges(space: Space, candidate: int) -> dict[str, str]:
+    """Return the axes at an end of which a candidate is: axis → "lowest" or "highest".
+
+    An end that is the end of the legal values, such as a momentum of 0, is none, and text has none.
+    """
+    found = {}
+    for axis in space.axes if candidate != DEFAULT else ():
+        value = space.candidates[candidate].get(axis.name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        end = _end(axis, value)
+        legal = RANGES.get(axis.name)
+        is_last = legal is not None and value == (legal.low if end == "lowest" else legal.high)
+        if end and not is_last:
+            found[axis.name] = end
+    return found
+
+
+def _end(axis: Axis, value: float) -> str:
+    if axis.is_span:
+        share, near = axis.share(value), EDGE
+    elif len(axis.levels) > 1 and all(isinstance(each, int | float) for each in axis.levels):
+        share, near = axis.levels.index(value) / (len(axis.levels) - 1), 0.0
+    else:
+        return ""
+    return "lowest" if share <= near else "highest" if share >= 1 - near else ""
+
+
+def widened(axis: Axis, edge: str) -> str:
+    """Return the values of an axis and some beyond an end of it, as the file has them."""
+    if axis.is_span:
+        low, high = _further(axis, edge)
+        return f'{{ min = {low:g}, max = {high:g}, scaling = "{axis.scaling}" }}'
+    legal = RANGES.get(axis.name)
+    if legal is not None and legal.high == 1 and edge == "highest":
+        nearer = widened_grid([1 - each for each in axis.levels], "lowest")
+        wide = [round(1 - each, 12) for each in nearer]
+    else:
+        wide = widened_grid([each for each in axis.levels if each > 0], edge)
+    values = sorted({*axis.levels, *(each for each in wide if legal is None or each in legal)})
+    return f"[{', '.join(f'{each:g}' for each in values)}]"
+
+
+def _further(axis: Axis, edge: str) -> tuple[float, float]:
+    """Return the ends of a span that is half as wide again beyond one end."""
+    low, high = axis.low, axis.high
+    legal = RANGES.get(axis.name)
+    if axis.scaling == "log":
+        factor = (high / low) ** 0.5
+        low, high = (low / factor, high) if edge == "lowest" else (low, high * factor)
+    elif axis.scaling == "one_minus_log":
+        factor = ((1 - low) / (1 - high)) ** 0.5
+        low, high = (
+            (1 - (1 - low) * factor, high) if edge == "lowest" else (low, 1 - (1 - high) / factor)
+        )
+    else:
+        room = (high - low) / 2
+        low, high = (low - room, high) if edge == "lowest" else (low, high + room)
+    low, high = _readable(low), _readable(high)
+    if legal is not None and low not in legal:
+        low = legal.low if legal.low_is_legal else axis.low
+    if legal is not None and high not in legal:
+        high = legal.high if legal.high_is_legal else axis.high
+    return low, high
+
+
+def _readable(value: float) -> float:
+    """Return a number of two digits, those of its distance to one where it is next to that."""
+    near = 1 - value
+    return round(1 - float(f"{near:.2g}"), 12) if 0 < near < 0.5 else float(f"{value:.2g}")

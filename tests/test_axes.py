@@ -1,0 +1,95 @@
+"""Axes of a search: what matters, where the ends are, and how they are widened."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from optimlab.experiment.candidates import Axis
+from optimlab.statistics import axes
+from optimlab.statistics.spaces import Space
+
+RATE = Axis("learning_rate", (), 1e-4, 1.0, "log")
+MOMENTUM = Axis("momentum", (), 0.0, 0.99, "one_minus_log")
+
+
+def spread(size, *along):
+    """Return a space of candidates at random places on the axes, and those places."""
+    shares = np.random.default_rng(0).random((size, len(along)))
+    values = [{axis.name: axis.at(u) for axis, u in zip(along, row, strict=True)} for row in shares]
+    return Space(along, dict(enumerate(values, start=1))), shares
+
+
+def losses_of(heights):
+    return pd.DataFrame(
+        {"optimizer": "A", "candidate": range(1, 1 + len(heights)), "loss": np.exp(heights)}
+    )
+
+
+def shares_of(heights, space):
+    found = axes.importance(losses_of(heights), {"A": space})
+    return dict(zip(found["axis"], found["share"], strict=True))
+
+
+def test_importance_is_that_of_the_axis_which_decides_the_loss():
+    space, at = spread(60, RATE, MOMENTUM)
+    one = shares_of(3 * (at[:, 0] - 0.4) ** 2, space)
+    other = shares_of(3 * (at[:, 1] - 0.4) ** 2, space)
+    assert one["learning_rate"] > 0.8 > 0.1 > one["momentum"]
+    assert other["momentum"] > 0.8 > 0.1 > other["learning_rate"]
+
+
+def test_what_two_axes_decide_together_is_neithers_own():
+    """The loss is low where both are high or both low: on average over one, the other tells nothing."""
+    space, at = spread(200, RATE, MOMENTUM)
+    found = shares_of(np.sign(at[:, 0] - 0.5) * np.sign(at[:, 1] - 0.5), space)
+    assert found["together"] > 0.7
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_importance_is_the_same_every_time_and_needs_a_few_candidates():
+    space, at = spread(20, RATE, MOMENTUM)
+    assert shares_of(at[:, 0], space) == shares_of(at[:, 0], space)
+    few, at = spread(axes.FEWEST - 1, RATE, MOMENTUM)
+    assert shares_of(at[:, 0], few) == {}
+    assert shares_of(np.zeros(20), space) == {"learning_rate": 0, "momentum": 0, "together": 1}
+
+
+def at_end(axis, value):
+    return axes.edges(Space((axis,), {1: {axis.name: value}}), 1).get(axis.name, "")
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "edge"),
+    [
+        (RATE, 1.1e-4, "lowest"), (RATE, 1e-2, ""), (RATE, 0.9, "highest"),
+        (MOMENTUM, 0.0, ""),  # no value is lower
+        (MOMENTUM, 0.05, "lowest"), (MOMENTUM, 0.98, "" ), (MOMENTUM, 0.989, "highest"),
+        (Axis("momentum", (0, 0.5, 0.9)), 0.9, "highest"), (Axis("momentum", (0, 0.5, 0.9)), 0, ""),
+        (Axis("momentum", (0.1, 0.5, 0.9)), 0.1, "lowest"), (Axis("momentum", (0.1, 0.5, 0.9)), 0.5, ""),
+        (Axis("nesterov", (False, True)), True, ""), (Axis("kind", ("a", "b")), "b", ""),
+        (Axis("slow_step_size", (0.5, 1.0)), 1.0, ""),  # nor higher
+    ],
+)  # fmt: skip
+def test_ends_of_an_axis(axis, value, edge):
+    assert at_end(axis, value) == edge
+
+
+def test_the_default_is_at_no_end():
+    assert axes.edges(Space((RATE,), {0: {"learning_rate": 1e-4}}), 0) == {}
+
+
+@pytest.mark.parametrize(
+    ("axis", "edge", "lines"),
+    [
+        (RATE, "highest", '{ min = 0.0001, max = 100, scaling = "log" }'),
+        (RATE, "lowest", '{ min = 1e-06, max = 1, scaling = "log" }'),
+        (MOMENTUM, "highest", '{ min = 0, max = 0.999, scaling = "one_minus_log" }'),
+        (Axis("beta1", (), 0.5, 0.9), "highest", '{ min = 0.5, max = 0.9, scaling = "linear" }'),
+        (Axis("alpha", (), 1.0, 2.0), "highest", '{ min = 1, max = 2.5, scaling = "linear" }'),
+        (Axis("momentum", (0.0, 0.5, 0.9)), "highest", "[0, 0.5, 0.9, 0.98, 0.99]"),
+        (Axis("weight_decay", (0, 0.01, 0.1)), "highest", "[0, 0.01, 0.1, 1, 10]"),
+        (Axis("learning_rate", (0.01, 0.1)), "lowest", "[0.0001, 0.001, 0.01, 0.1]"),
+    ],
+)
+def test_widened_axes_go_on_beyond_the_end_and_stay_legal(axis, edge, lines):
+    assert axes.widened(axis, edge) == lines

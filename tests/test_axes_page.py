@@ -1,0 +1,93 @@
+"""The page of a search over more than learning rates: its charts, its table, its warnings."""
+
+import pytest
+from sweeping import document, run, tiny
+from test_charts import assert_compiles, charts_of, without_pictures
+
+from optimlab.report.blocks import ranking
+from optimlab.report.page import report_of, write_report
+from optimlab.storage.results import read_tables
+
+RATE = "learning_rate = { min = 1e-2, max = 1 }"
+SEARCHES = f"""
+[optimizers.SGD.search]
+{RATE}
+momentum = {{ min = 0, max = 0.9, scaling = "one_minus_log" }}
+[optimizers.Adam.search]
+{RATE}
+beta1 = {{ choices = [0.0, 0.9] }}
+eps = {{ min = 1e-8, max = 1e-2, scaling = "log" }}
+[optimizers.Nesterov.search]
+{RATE}
+trials = 9
+"""
+TOP = "search = { trials = 10 }\n"
+CHARTS = {"axes", "heat-map", "parallel", "importance", "budget"}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Return the folder of a search of three optimizers, its report and its page."""
+    folder = tmp_path_factory.mktemp("searched")
+    run(tiny(folder, document(top=TOP, optimizers=SEARCHES)), folder / "results")
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        page = write_report(folder / "results").read_text(encoding="utf-8")
+    return folder / "results/tiny", report_of(read_tables(folder / "results/tiny")), page
+
+
+def test_charts_of_axes_take_the_place_of_the_learning_rates(searched, capfd):
+    charts = charts_of(searched[2])
+    assert charts.keys() >= CHARTS
+    assert "learning-rates" not in charts
+    assert_compiles({name: charts[name] for name in CHARTS}, capfd)
+
+
+def test_every_candidate_is_on_every_axis_of_its_optimizer(searched):
+    _, tables = charts_of(searched[2])["axes"]
+    points = tables["points"].dropna(subset="place")
+    counts = points.groupby("key")["candidate"].nunique().to_dict()
+    # The defaults of SGD and Adam are candidates, too, where they are on the axis.
+    assert counts["SGD: rate"] == 11
+    assert counts["Adam: beta1"] == 11
+    assert counts["Nesterov: rate"] == 9
+    assert points["place"].between(0, 1).all()
+    best = tables["best"].groupby("key")["loss"].min()
+    assert best.to_dict() == points.groupby("key")["loss"].min().to_dict()
+
+
+def test_the_heat_map_has_the_best_of_each_part(searched):
+    _, tables = charts_of(searched[2])["heat-map"]
+    assert set(tables["areas"]["key"]) == {
+        "SGD: rate × momentum", "Adam: rate × beta1", "Adam: rate × eps", "Adam: beta1 × eps",
+    }  # fmt: skip
+    areas, dots = (tables[name].groupby("key")["loss"].min().to_dict() for name in ("areas", "dots"))
+    assert areas == dots
+
+
+def test_the_ranked_table_has_the_chosen_values(searched):
+    _, report, page = searched
+    summary = report.numbers["summary.csv"].set_index("optimizer")
+    assert "momentum" in summary.loc["SGD", "hyperparameters"]
+    rate, momentum = summary.loc["SGD", "hyperparameters"].split(", ")
+    assert f"rate {rate}" in page
+    assert momentum in page
+    assert report.numbers["candidates.csv"].groupby("optimizer").size().to_dict() == {
+        "SGD": 11, "Adam": 11, "Nesterov": 9,
+    }  # fmt: skip
+    assert set(report.numbers["importance.csv"]["optimizer"]) == {"SGD", "Adam"}
+
+
+def test_unequal_budgets_are_told_loudly(searched):
+    _, report, page = searched
+    text = ranking.unequal_budgets(report.contests)
+    assert text.startswith("Not tuned alike: SGD had 10, Adam had 10 and Nesterov had 9 trials.")
+    assert text in page
+
+
+def test_budget_begins_with_the_default_and_ends_with_all_trials(searched):
+    _, report, _ = searched
+    budget = report.numbers["budget.csv"]
+    trials = budget.groupby("optimizer")["trials"].agg(["min", "max"])
+    assert trials.loc["SGD"].tolist() == [0, 10]
+    assert trials.loc["Nesterov"].tolist() == [1, 9]
