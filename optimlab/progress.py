@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +20,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_IN_A_NOTEBOOK = 0.5
 
 
 class RateColumn(ProgressColumn):
@@ -47,11 +49,13 @@ class Progress:
 
     Parameters
     ----------
-    console : where to; its `is_terminal` decides between a bar and lines.
+    console : where to; its `is_terminal` decides between a bar and lines, of which a notebook shows
+        the last one alone.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.cell: Any = None  # of a notebook: where the line is
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -68,7 +72,7 @@ class Progress:
         self.total, self.done, self.in_progress = missing, 0, 0.0
         self.started = self.last_line = time.monotonic()
         kept_text = f", {kept:,} finished before" if kept else ""
-        self.console.print(f"{missing:,} runs to do{kept_text}")
+        self._print(f"{missing:,} runs to do{kept_text}")
         self.task = self.bar.add_task("training", total=missing or None, visible=missing > 0)
         with self.bar if self.console.is_terminal else nullcontext():
             yield
@@ -87,13 +91,27 @@ class Progress:
         done = min(self.done + self.in_progress, self.total)
         self.bar.update(self.task, completed=done)
         now = time.monotonic()
-        is_due = now - self.last_line >= SECONDS_BETWEEN_LINES or self.done == self.total
+        pause = SECONDS_IN_A_NOTEBOOK if self.console.is_jupyter else SECONDS_BETWEEN_LINES
+        is_due = now - self.last_line >= pause or self.done == self.total
         if is_due and not self.console.is_terminal:
             self.last_line = now
             rate = done / max(now - self.started, 1e-9)
             left = f", {rate_text(rate)}, {(self.total - done) / rate:,.0f} s left" if done else ""
             so_far = f"{done:,.0f}" if done == self.done else f"{done:,.1f}"
-            self.console.print(f"{so_far} of {self.total:,} runs{left}")
+            self._print(f"{so_far} of {self.total:,} runs{left}")
+
+    def _print(self, line: str) -> None:
+        """Print a line; in a notebook, in place of the one before."""
+        if not self.console.is_jupyter or self.console.quiet:
+            self.console.print(line)
+            return
+        from IPython.display import display
+
+        content = {"text/plain": line}
+        if self.cell is None:
+            self.cell = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self.cell.update(content, raw=True)
 
 
 def rate_text(rate: float) -> str:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import base64
-import inspect
 import os
 import shutil
 import tempfile
@@ -28,6 +27,7 @@ from optimlab.execution.sweep import sweep
 from optimlab.experiment.load import find, load, parse
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import join_words, toml_document
+from optimlab.notebook import file_of
 from optimlab.optimizers import RULES
 from optimlab.problems import PROBLEMS
 from optimlab.progress import Progress
@@ -44,6 +44,7 @@ SHOWN = (  # of the summary, in a notebook
     *("rank", "optimizer", "learning_rate", "final_loss_median", "final_loss_interval_low"),
     *("final_loss_interval_high", "worse_than_best", "final_accuracy_median", "final_r2_median"),
 )
+DOTS_IN_A_NOTEBOOK = 100  # an inch, of the pictures of charts, which it keeps in its file
 TRAINING = ("epochs", "steps", "record_every", "record_params")
 Optimizers = Mapping[str, "Mapping[str, Any] | type | None"] | Sequence["str | type"]
 
@@ -122,7 +123,8 @@ def build_experiment(
     Parameters
     ----------
     optimizers : labels → settings; or a list of rules, which then are their own labels. A rule may be a
-        class of a module that is a file: it is then named, and identified, by its file.
+        class: it is named, and its runs are known, by its file. A class of a notebook's cell is written
+        to a file first, ``from_notebook/Name.py`` below `folder`, with what it uses.
     problem, problems : the name of a problem or a data set, "file.py:Name", or a file of data; or
         settings; or label → settings of several.
     seeds : (tuning, reporting); a number for the reporting ones alone; or the table of the file.
@@ -188,15 +190,7 @@ def _rule_name(rule: type, folder: Path) -> str:
     """Return a class as experiments name it."""
     if rule in RULES.values():
         return rule.__name__
-    try:
-        file = Path(inspect.getfile(rule))
-    except (TypeError, OSError):
-        file = Path()
-    if not file.is_file() or "." in rule.__qualname__:
-        raise UserError(
-            f"{rule.__name__} is not in a file, from which workers could load it and by which its runs "
-            f'could be known: write it to a .py file and give "file.py:{rule.__name__}"'
-        )
+    file = file_of(rule, folder)
     try:
         place = Path(os.path.relpath(file, folder))
     except ValueError:  # on another drive
@@ -355,7 +349,7 @@ class ChartView:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         version = self.spec["$schema"].rpartition("/v")[2].partition(".")[0]
-        png = self.chart.files()[f"{self.chart.name}.png"]
+        png = self.chart.files(DOTS_IN_A_NOTEBOOK)[f"{self.chart.name}.png"]
         return {
             f"application/vnd.vegalite.v{version}+json": self.spec,
             "image/png": base64.b64encode(png).decode(),  # where charts are not drawn

@@ -21,7 +21,7 @@ FLOORS = [
     ["training"],
     ["problems"],
     ["nn", "data", "optimizers", "schedules"],
-    ["files", "pool", "messages", "progress", "hints"],
+    ["files", "pool", "messages", "notebook", "progress", "hints"],
     ["compiled_code", "errors", "formatting", "metrics", "statuses"],
 ]
 LEVEL = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}

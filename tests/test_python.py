@@ -112,7 +112,7 @@ def test_a_class_of_a_file_is_named_by_it(tmp_path, monkeypatch):
     class Local(optimlab.SGD):
         pass
 
-    with pytest.raises(UserError, match="Local is not in a file"):
+    with pytest.raises(UserError, match="Local is defined in test_a_class"):
         optimlab.build_experiment(optimizers=[Local], problem=RAVINE, **SMALL)
 
 

@@ -79,12 +79,12 @@ class Chart:
         tables = {name: encode(table) for name, table in self.tables.items()}
         return {"spec": self.spec | {"description": self.alt}, "tables": tables, "room": self.room}
 
-    def files(self) -> dict[str, bytes]:
+    def files(self, dots_an_inch: int = 200) -> dict[str, bytes]:
         """Return the chart as it is first shown, as PNG and SVG: name with ending → content."""
         import vl_convert
 
         svg = vl_convert.vegalite_to_svg(self.whole_spec())
-        png = vl_convert.svg_to_png(svg, ppi=200)
+        png = vl_convert.svg_to_png(svg, ppi=dots_an_inch)
         return {f"{self.name}.svg": svg.encode(), f"{self.name}.png": png}
 
     def whole_spec(self) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""Notebooks: classes of cells as optimizers, progress, and the notebook of the documentation."""
+
+import json
+import linecache
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import optimlab
+from optimlab.errors import UserError
+from optimlab.notebook import module_of
+from optimlab.progress import Progress
+
+DOCS = Path(__file__).parents[1] / "docs"
+SMALL = {"learning_rates": [0.1], "steps": 5, "record_every": 5, "seeds": (0, 2), "jobs": 1}
+IMPORTS = """import numpy as np
+from dataclasses import dataclass, field as f
+from optimlab import SGD
+LIMITS = {'low': (0.5, None)}
+"""
+HELPERS = "def clip(x):\n    return np.minimum(x, top())\n\ndef top():\n    return LIMITS['low'][0]\n"
+CLASS = '''
+@dataclass(frozen=True, kw_only=True)
+class Mine(SGD):
+    """Clipped."""
+
+    learning_rate: float = 0.1
+
+    def step(self, params, gradient, state):
+        params -= self.learning_rate * clip(gradient)
+'''
+
+
+class Notebook:
+    """Runs cells as IPython does: each has a name of its own, under which its lines are known."""
+
+    def __init__(self):
+        self.names = {"__name__": "__main__"}
+
+    def run(self, text):
+        name = f"<cell {len(linecache.cache)}>"
+        linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+        exec(compile(text, name, "exec"), self.names)
+        return self.names
+
+
+def test_a_class_of_a_cell_is_written_with_what_it_uses(tmp_path):
+    cells = Notebook()
+    for text in (IMPORTS, HELPERS, "unused = object()", CLASS):
+        names = cells.run(text)
+    source = module_of(names["Mine"])
+    assert "unused" not in source
+    assert source.index("def top") < source.index("def clip") < source.index("class Mine")
+    written = {}
+    exec(source, written)
+    assert written["Mine"](learning_rate=3).learning_rate == 3
+    found = optimlab.compare(
+        names["Mine"], "SGD", problem={"name": "landscape"}, folder=tmp_path, **SMALL
+    )
+    assert set(found.runs["rule"]) == {"from_notebook/Mine.py:Mine", "SGD"}
+    assert set(found.runs["status"]) <= {"ok", "stuck"}
+    assert (tmp_path / "from_notebook/Mine.py").read_text() == source
+
+
+def test_another_version_of_the_cell_has_other_runs(tmp_path):
+    cells, runs = Notebook(), []
+    for text in (IMPORTS + HELPERS, CLASS, CLASS, HELPERS.replace("[0]", "[0] / 2")):
+        names = cells.run(text)
+        if "Mine" in names:
+            built = optimlab.build_experiment(
+                optimizers=[names["Mine"]], problem={"name": "landscape"}, folder=tmp_path,
+                **{key: value for key, value in SMALL.items() if key != "jobs"},
+            )  # fmt: skip
+            runs.append([run.run_id for run in built.runs()])
+    assert runs[0] == runs[1] != runs[2]
+
+
+WRONG = {
+    "HANDLE = object()": "Mine uses HANDLE, a object of the notebook, which cannot be written",
+    "HANDLE = np.zeros(3)": "Mine uses HANDLE, a ndarray of the notebook",
+}
+
+
+@pytest.mark.parametrize("cell", WRONG)
+def test_what_cannot_be_written_is_named(cell):
+    cells = Notebook()
+    names = cells.run(IMPORTS + HELPERS + cell + "\n" + CLASS.replace("clip(gradient)", "HANDLE"))
+    with pytest.raises(UserError, match=WRONG[cell]):
+        module_of(names["Mine"])
+
+
+def test_a_class_without_source_is_told():
+    names = {"__name__": "__main__"}
+    exec("class Mine:\n    def step(self, params, gradient, state): pass", names)
+    with pytest.raises(UserError, match="the source of Mine is not known"):
+        module_of(names["Mine"])
+
+
+def test_progress_in_a_notebook_is_one_line_that_changes(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, content, raw):
+            shown[-1].append(content["text/plain"])
+
+    def display(content, raw, display_id):
+        shown.append([content["text/plain"]])
+        return Handle()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    progress = Progress(Console(force_jupyter=True))
+    with progress.over(3, 0):
+        progress.advance(3)
+    (line,) = shown
+    assert line[0] == "3 runs to do"
+    assert line[-1].startswith("3 of 3 runs")
+
+
+@pytest.mark.slow
+def test_the_notebook_of_the_documentation_runs(tmp_path):
+    """As it is stored, its cells were run in order, without an error; a kernel runs them again."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    stored = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
+    nbformat.validate(stored)
+    cells = [cell for cell in stored.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    NotebookClient(stored, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    again = [cell for cell in stored.cells if cell.cell_type == "code"]
+    text = json.dumps([cell.outputs for cell in again])
+    assert "ends with the lowest median final" in text
+    assert "image/png" in text
+    assert "Traceback" not in text
+    assert (tmp_path / "from_notebook/ClippedSGD.py").is_file()
