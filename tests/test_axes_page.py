@@ -22,14 +22,16 @@ eps = {{ min = 1e-8, max = 1e-2, scaling = "log" }}
 trials = 9
 """
 TOP = "search = { trials = 10 }\n"
-CHARTS = {"axes", "heat-map", "parallel", "importance", "budget"}
+CHARTS = {"axes", "heat-map", "parallel", "importance", "budget", "foretold"}
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     """Return the folder of a search of three optimizers, its report and its page."""
     folder = tmp_path_factory.mktemp("searched")
-    run(tiny(folder, document(top=TOP, optimizers=SEARCHES)), folder / "results")
+    run(
+        tiny(folder, document(top=TOP, training="epochs = 4\n", optimizers=SEARCHES)), folder / "results"
+    )
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
         page = write_report(folder / "results").read_text(encoding="utf-8")
@@ -91,3 +93,14 @@ def test_budget_begins_with_the_default_and_ends_with_all_trials(searched):
     trials = budget.groupby("optimizer")["trials"].agg(["min", "max"])
     assert trials.loc["SGD"].tolist() == [0, 10]
     assert trials.loc["Nesterov"].tolist() == [1, 9]
+
+
+def test_the_page_tells_what_tuning_teaches(searched):
+    _, report, page = searched
+    rates = report.numbers["rates.csv"]
+    assert len(rates) == 3
+    assert (rates["ratio_low"] <= rates["ratio"]).all()
+    assert (rates["ratio"] <= rates["ratio_high"]).all()
+    assert "What tuning teaches" in page
+    assert "SGD / Adam" in page
+    assert set(report.numbers["foretold.csv"]["share"]) == {0.25, 0.5, 0.75, 1.0}

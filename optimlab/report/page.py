@@ -32,6 +32,7 @@ from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report import style as looks
 from optimlab.report.block import Block
 from optimlab.report.blocks import Chart, draw_charts
+from optimlab.report.blocks.lessons import teaches
 from optimlab.report.blocks.own import own_blocks
 from optimlab.report.blocks.paths import PathsReport, report_paths
 from optimlab.report.blocks.schedules import schedules_block
@@ -275,7 +276,8 @@ def _compare(
 ) -> tuple[statistics.Comparison, list[Chart]]:
     """Return what the optimizers are worth on one problem, and the charts of it."""
     comparison = comparison_of(runs, traces, experiment)
-    return comparison, draw_charts(comparison, runs, traces, styles, unit_of(experiment, runs))
+    unit, learns = unit_of(experiment, runs), teaches(experiment, comparison)
+    return comparison, draw_charts(comparison, runs, traces, styles, unit, teaches=learns)
 
 
 def _draw(
@@ -350,6 +352,8 @@ def _joined(contests: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
             "targets.csv": comparison.targets,
             "profiles.csv": comparison.profiles,
             "budget.csv": comparison.budget,
+            "foretold.csv": comparison.foretold,
+            "rates.csv": comparison.carried_rates,
         }
         if not comparison.is_only_rate:
             parts[problem] |= {

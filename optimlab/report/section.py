@@ -13,6 +13,7 @@ from optimlab.formatting import join_words
 from optimlab.report.block import Block
 from optimlab.report.blocks.caveats import caveats
 from optimlab.report.blocks.facts import facts_of, hyperparameters_of, reasons_of, unfinished
+from optimlab.report.blocks.lessons import alarms, lessons_block
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.report.blocks.ranking import (
     GridEnd,
@@ -36,6 +37,7 @@ class Section:
     verdict: list[str]
     unfinished: str
     notes: list[str]
+    lessons: Block | None
     warnings: list[GridEnd]
     is_only_rate: bool
     rankings: list[Ranking]
@@ -94,7 +96,8 @@ def write_section(
         description=str(experiment.get("description") or ""),
         verdict=rankings[0].verdict if len(rankings) == 1 else _overview(contests),
         unfinished=unfinished(experiment, runs),
-        notes=[text for text in [unequal_budgets(contests)] if text],
+        notes=[text for text in [unequal_budgets(contests), *alarms(contests)] if text],
+        lessons=lessons_block(experiment, contests),
         warnings=edge_warnings(contests),
         is_only_rate=all(each.comparison.is_only_rate for each in contests.values()),
         rankings=rankings,

@@ -20,6 +20,7 @@ from optimlab.statistics.intervals import (
     median,
     percentile_intervals,
 )
+from optimlab.statistics.lessons import Alarm, carried_rates, foretold, inclusion_alarms
 from optimlab.statistics.pairs import EQUAL_WITHIN, compare, seed_differences
 from optimlab.statistics.ranking import (
     CANDIDATE,
@@ -74,6 +75,7 @@ class Comparison:
     budget : one row per optimizer and number of trials.
     spaces : optimizer → what is tuned of it.
     candidates, importance : of `optimlab.statistics.axes`; empty where the learning rate alone is tuned.
+    alarms, foretold, carried_rates : of `optimlab.statistics.lessons`.
     """
 
     basis: SelectionCriteria
@@ -87,6 +89,9 @@ class Comparison:
     spaces: Mapping[str, Space]
     candidates: pd.DataFrame
     importance: pd.DataFrame
+    alarms: list[Alarm]
+    foretold: pd.DataFrame
+    carried_rates: pd.DataFrame
 
     @property
     def is_only_rate(self) -> bool:
@@ -167,6 +172,9 @@ def compare_optimizers(
         spaces=spaces,
         candidates=worth,
         importance=importance(worth, spaces),
+        alarms=inclusion_alarms(summary, pairs, spaces),
+        foretold=foretold(reported["tuned"], traces, f"{basis(runs).loss}_loss", pairs),
+        carried_rates=carried_rates(retunings["tuned"], spaces),
     )
 
 

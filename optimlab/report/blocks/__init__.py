@@ -11,6 +11,7 @@ import pandas as pd
 
 from optimlab.report.blocks.axes import axes_charts
 from optimlab.report.blocks.budget import budget_chart
+from optimlab.report.blocks.lessons import foretold_chart
 from optimlab.report.blocks.pairs import differences_chart, wins_chart
 from optimlab.report.blocks.rates import rates_chart
 from optimlab.report.blocks.targets import profiles_chart, targets_chart
@@ -28,6 +29,8 @@ def draw_charts(
     traces: pd.DataFrame,
     styles: dict[str, Look],
     unit: str,
+    *,
+    teaches: bool = False,
 ) -> list[Chart]:
     """Return the charts that an experiment has the numbers for.
 
@@ -37,6 +40,7 @@ def draw_charts(
     runs, traces : its tables.
     styles : the look of each optimizer.
     unit : of the loss, "" if it has none.
+    teaches : whether there is something to learn of tuning; see `optimlab.report.blocks.lessons`.
     """
     palette = Palette(styles)
     return [
@@ -46,6 +50,7 @@ def draw_charts(
         *(rates_chart(comparison, runs, traces, palette, unit) if comparison.is_only_rate else ()),
         *axes_charts(comparison, palette, unit),
         *budget_chart(comparison, palette, unit),
+        *(foretold_chart(comparison) if teaches else ()),
         *wins_chart(comparison),
         *differences_chart(comparison, unit),
     ]

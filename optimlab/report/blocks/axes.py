@@ -75,7 +75,7 @@ def _ticks(axis: Axis) -> list[tuple[float, str]]:
         return [((k + 0.5) / count, written(value)) for k, value in enumerate(axis.levels)]
     values = [axis.low, *(axis.at(tick) for tick in TICKS[1:-1]), axis.high]
     return [
-        (tick, number(float(f"{value:.2g}")) if axis.scaling == "log" else f"{value:g}")
+        (tick, number(float(f"{value:.2g}")) if axis.scaling == "log" else f"{value:.4g}")
         for tick, value in zip(TICKS, values, strict=True)
     ]
 

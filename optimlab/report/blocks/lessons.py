@@ -1,0 +1,121 @@
+"""What tuning teaches: searches that were too small, when the end is foretold, rates carried over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from optimlab.formatting import number
+from optimlab.report import vega
+from optimlab.report.block import Block
+from optimlab.report.problem_result import ProblemResult
+from optimlab.report.style import INK
+from optimlab.report.vega import Chart
+from optimlab.statistics import Comparison
+from optimlab.statistics.lessons import alarm_words, foretold_words, settled_from
+
+MOST_PAIRS = 28  # of eight optimizers
+TURNED, IN_ORDER = "#D55E00", "#0072B2"
+
+
+def teaches(experiment: dict[str, Any], comparison: Comparison) -> bool:
+    """Return whether there is something to learn of tuning: more is tuned, or scheduled, than a rate."""
+    optimizers = (experiment.get("optimizers") or {}).values()
+    return not comparison.is_only_rate or any(about.get("schedules") for about in optimizers)
+
+
+def alarms(contests: dict[str, ProblemResult]) -> list[str]:
+    """Return in words where an optimizer ends higher than one that it contains."""
+    return [
+        (f"{problem}: " if len(contests) > 1 else "") + text
+        for problem, contest in contests.items()
+        for text in alarm_words(contest.comparison.alarms)
+    ]
+
+
+def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]) -> Block | None:
+    """Return since when the end is foretold, and the ratios of the best learning rates."""
+    known = {k: each.comparison for k, each in contests.items() if teaches(experiment, each.comparison)}
+    heads = {problem: f"{problem}: " if len(contests) > 1 else "" for problem in known}
+    rows = [
+        (
+            f"{heads[problem]}{row['optimizer']} / {row['other']}",
+            number(float(f"{row['ratio']:.2g}")),
+            " to ".join(number(float(f"{row[end]:.2g}")) for end in ("ratio_low", "ratio_high")),
+        )
+        for problem, comparison in known.items()
+        for row in comparison.carried_rates.to_dict("records")
+    ]
+    told = {problem: foretold_words(each.foretold) for problem, each in known.items()}
+    paragraphs = [heads[problem] + words for problem, words in told.items() if words]
+    if not rows and not paragraphs:
+        return None
+    carried = (
+        "Learning rates carried over: the ratio of the best learning rates of two optimizers, each "
+        "tuned by itself on the same random subsets of the seeds, and the middle 95 % of it."
+    )
+    return Block(
+        heading="What tuning teaches",
+        paragraphs=[*paragraphs, *([carried] if rows else [])],
+        caption="Ratios of the best learning rates",
+        columns=["optimizers", "ratio of their best rates", "middle 95 %"] if rows else [],
+        rows=rows,
+    )
+
+
+def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
+    """Yield the map of when in a run each pair is in its final order."""
+    table = comparison.foretold
+    pairs = list(dict.fromkeys(zip(table["better"], table["worse"], strict=True)))
+    if not pairs or len(pairs) > MOST_PAIRS or table["share"].nunique() < 3:
+        return
+    settled = settled_from(table)
+    shares = np.sort(table["share"].unique())
+    before = dict(zip(shares, [0.0, *shares[:-1]], strict=True))
+    table = table.assign(
+        pair=table["better"] + " < " + table["worse"],
+        start=100 * table["share"].map(before),
+        end=100 * table["share"],
+        percent=100 * table["ahead"],
+        since=[100 * settled[key] for key in zip(table["better"], table["worse"], strict=True)],
+        shown=np.where(table["different"], "shown", "not shown"),
+    )
+    order = [f"{better} < {worse}" for better, worse in pairs]
+    y = alt.Y("pair:N").sort(order).title(None).axis(labelLimit=190, ticks=False, domain=False)
+    scale = alt.Scale(domain=[0, 50, 100], range=[TURNED, "#f4f1e8", IN_ORDER])
+    legend = alt.Legend(title="% of seeds in the final order", orient="top", gradientLength=160)
+    base = alt.Chart(alt.NamedData("foretold"))
+    tooltip = vega.tooltip(
+        {
+            "pair": "datum.pair",
+            "percent of the run": vega.written("end", ".0f"),
+            "percent of the seeds in the final order": vega.written("percent", ".0f"),
+            "final difference": "datum.shown",
+        }
+    )
+    last = base.transform_aggregate(groupby=["pair", "since"])
+    chart = alt.layer(
+        base.mark_rect().encode(
+            x=alt.X("start:Q").scale(domain=[0, 100], nice=False).title("percent of the run")
+            .axis(grid=False),
+            x2="end:Q", y=y, color=alt.Color("percent:Q", scale=scale, legend=legend), tooltip=tooltip,
+        ),
+        last.mark_tick(thickness=3, color=INK, aria=False).encode(
+            x=alt.X("since:Q").scale(domain=[0, 100], nice=False), y=y
+        ),
+    )  # fmt: skip
+    words = ", ".join(f"{one} below {two} {100 * share:.0f} %" for (one, two), share in settled.items())
+    yield Chart(
+        name="foretold",
+        heading="When the ranking can be foretold",
+        caption="Each pair in its final order, the lower first, on how many seeds during the run: blue "
+        "where most are, orange where the order is turned round. The black line marks from where on it "
+        "stays the final one on most seeds.",
+        alt=f"Map of pairs over the run. In the final order from: {words}.",
+        **vega.finish(chart, [], "'Pairs in their final order'", [f"'{len(pairs)} pairs'"],
+                      24 * len(pairs) + 40),
+        tables={"foretold": table[["pair", "start", "end", "percent", "since", "shown"]]},
+    )  # fmt: skip

@@ -1,0 +1,241 @@
+"""What tuning teaches: searches that were too small, when the end is foretold, rates carried over."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from optimlab.experiment.candidates import DEFAULT, RATE, Axis
+from optimlab.formatting import join_words, number
+from optimlab.optimizers.inclusion import INCLUSIONS
+from optimlab.statistics.ranking import cross_table, quantile
+from optimlab.statistics.resampling import LEVEL
+from optimlab.statistics.retuning import Retuning
+from optimlab.statistics.spaces import Space
+
+Array = np.ndarray
+
+PLACES = 50  # of a run, at which the order of two optimizers is looked at
+LARGE = 1e-2  # an eps that is looked for here or beyond has a chance of being far above √v
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """An optimizer that contains another, and yet ends higher.
+
+    Attributes
+    ----------
+    wider, narrower : their labels.
+    words : how the one contains the other.
+    losses : the median final losses of the two.
+    is_shown : whether the difference is.
+    """
+
+    wider: str
+    narrower: str
+    words: str
+    losses: tuple[float, float]
+    is_shown: bool
+
+
+def inclusion_alarms(
+    summary: pd.DataFrame, pairs: pd.DataFrame, spaces: Mapping[str, Space]
+) -> list[Alarm]:
+    """Return where an optimizer ends higher than one that it contains: its search was too small.
+
+    An optimizer contains another of the same rule if its search covers the other's, and one of another
+    rule as `optimlab.optimizers.inclusion` declares, where its search gets there.
+
+    Parameters
+    ----------
+    summary, pairs : of `optimlab.statistics.compare_optimizers`.
+    spaces : optimizer → what is tuned of it.
+    """
+    rows = summary.set_index("optimizer")
+    found = []
+    for wider, narrower in itertools.permutations(rows.index, 2):
+        words = _contains(
+            rows.loc[wider, "rule"], spaces[wider], rows.loc[narrower, "rule"], spaces[narrower]
+        )
+        losses = rows.loc[wider, "final_loss_median"], rows.loc[narrower, "final_loss_median"]
+        if not words or not losses[0] > losses[1]:
+            continue
+        own = pairs[
+            (pairs["setting"] == "tuned") & (pairs["better"] == narrower) & (pairs["worse"] == wider)
+        ]
+        is_shown = bool((own["different"] & (own["favours"] == narrower)).any())
+        found.append(Alarm(str(wider), str(narrower), words, losses, is_shown))
+    return found
+
+
+def _contains(rule: str, space: Space, other_rule: str, other: Space) -> str:
+    """Return in words how an optimizer contains another; "" if it does not."""
+    if rule == other_rule:
+        wider = {axis.name: axis for axis in space.axes}
+        rest = {axis.name for axis in other.axes}
+        is_wider = len(space.axes) > len(other.axes) and rest <= wider.keys()
+        covered = is_wider and all(
+            _covers(wider[name], value)
+            for number_, values in other.candidates.items() if number_ != DEFAULT
+            for name, value in values.items() if name in wider
+        )  # fmt: skip
+        more = join_words([name for name in wider if name not in rest])
+        return f"it is the same rule, and {more} is tuned, too" if covered else ""
+    for each in INCLUSIONS:
+        if (each.wider, each.narrower) != (rule, other_rule):
+            continue
+        is_there = all(_reaches(space, name, value) for name, value in each.at.items())
+        is_so = all(_is_always(other, name, value) for name, value in each.narrower_at.items())
+        is_same = all(_follows(space, own, other, its) for own, its in each.same.items())
+        if is_there and is_so and is_same and not space.is_only_rate:
+            return each.words
+    return ""
+
+
+def _follows(space: Space, name: str, other: Space, its: str) -> bool:
+    """Return whether a hyper-parameter of a space can be whatever another of another space is."""
+    if any(axis.name == its for axis in other.axes):
+        return any(axis.name == name for axis in space.axes)
+    values = {each.get(its) for n, each in other.candidates.items() if n != DEFAULT}
+    return all(isinstance(each, int | float) and _reaches(space, name, each) for each in values)
+
+
+def _covers(axis: Axis, value: object) -> bool:
+    if not axis.is_span:
+        return value in axis.levels
+    return isinstance(value, int | float) and axis.low <= value <= axis.high
+
+
+def _reaches(space: Space, name: str, value: float) -> bool:
+    """Return whether a candidate may have this value of a hyper-parameter, or come near it."""
+    axis = next((axis for axis in space.axes if axis.name == name), None)
+    if axis is None:
+        return bool(space.candidates) and _is_always(space, name, value)
+    if math.isinf(value):
+        numbers = [each for each in axis.levels if isinstance(each, int | float)]
+        return (axis.high if axis.is_span else max(numbers, default=0.0)) >= LARGE
+    return _covers(axis, value)
+
+
+def _is_always(space: Space, name: str, value: float) -> bool:
+    return all(each.get(name) == value for n, each in space.candidates.items() if n != DEFAULT)
+
+
+def foretold(
+    reported: pd.DataFrame, traces: pd.DataFrame, metric: str, pairs: pd.DataFrame
+) -> pd.DataFrame:
+    """Return when in a run the final order of each pair can be foretold.
+
+    Parameters
+    ----------
+    reported : the runs at the chosen candidates.
+    traces : the traces of these and others.
+    metric : the loss that decides.
+    pairs : of `optimlab.statistics.compare_optimizers`.
+
+    Returns
+    -------
+    One row per pair and place in the run: better, worse (by the final median), share (of the run, 0 to
+    1), ahead (the share of seeds on which the better one is ahead there, ties half), different (whether
+    the final difference is shown).
+    """
+    columns = ["better", "worse", "share", "ahead", "different"]
+    known = reported.drop_duplicates("run_id").set_index("run_id")
+    mine = traces[traces["run_id"].isin(known.index) & (traces["step"] > 0)]
+    if mine.empty or metric not in mine:
+        return pd.DataFrame(columns=columns)
+    steps = np.unique(mine["step"])
+    some = steps[np.unique(np.linspace(0, len(steps) - 1, PLACES).round().astype(int))]
+    mine = mine[mine["step"].isin(some)]
+    mine = mine.assign(**{metric: mine[metric].fillna(np.inf)})
+    tables = {
+        str(label): cross_table(own, "seed", "step", metric) for label, own in mine.groupby("optimizer")
+    }
+    tuned = pairs[pairs["setting"] == "tuned"]
+    rows = []
+    for row in tuned.to_dict("records"):
+        one, other = tables.get(row["better"]), tables.get(row["worse"])
+        if one is None or other is None:
+            continue
+        one, other = one.align(other, join="inner")
+        ahead = ((one < other) + 0.5 * (one == other)).mean()
+        rows += [
+            (row["better"], row["worse"], step / steps[-1], share, bool(row["different"]))
+            for step, share in ahead.items()
+        ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def settled_from(table: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return pair → the share of the run from which on the better one is ahead on most seeds.
+
+    It is 1 where that is never so.
+    """
+    found = {}
+    for (better, worse), own in table.groupby(["better", "worse"], sort=False):
+        behind = own["ahead"].to_numpy() <= 0.5
+        last = np.flatnonzero(behind)
+        places = own["share"].to_numpy()
+        after = last[-1] + 1 if len(last) else 0
+        found[str(better), str(worse)] = float(places[after]) if after < len(places) else 1.0
+    return found
+
+
+def carried_rates(retuning: Retuning, spaces: Mapping[str, Space]) -> pd.DataFrame:
+    """Return the ratio of the best learning rates of each two optimizers, each tuned by itself.
+
+    Both are tuned again and again, on the same random subsets of the seeds; the interval holds the
+    middle 95 % of the ratios.
+
+    Returns
+    -------
+    One row per pair with more than one learning rate each: optimizer, other, ratio (of the first one's
+    best rate to the second one's: the median), ratio_low, ratio_high.
+    """
+    rates: dict[str, Array] = {}
+    labels = [label for label in retuning.grids if label in spaces]
+    several = [
+        label for label in labels if len({v[RATE] for v in spaces[label].candidates.values()}) > 1
+    ]
+    seeds = retuning.seeds(*several) if several else ()
+    for label in several if len(seeds) > 1 else ():
+        numbers = retuning.grids[label].candidates[retuning.of(label, seeds).chosen]
+        rates[label] = np.array([spaces[label].candidates[int(n)][RATE] for n in numbers])
+    rows = []
+    for one, other in itertools.combinations(rates, 2):
+        ratios = rates[one] / rates[other]
+        ends = (quantile(ratios, LEVEL / 2), quantile(ratios, 1 - LEVEL / 2))
+        rows.append((one, other, quantile(ratios, 0.5), *ends))
+    return pd.DataFrame(rows, columns=["optimizer", "other", "ratio", "ratio_low", "ratio_high"])
+
+
+def alarm_words(alarms: list[Alarm]) -> list[str]:
+    """Return what alarms say, a text each."""
+    texts = []
+    for alarm in alarms:
+        high, low = (number(loss, 3) for loss in alarm.losses)
+        shown = "is shown to end" if alarm.is_shown else "ends"
+        texts.append(
+            f"Too small a search: {alarm.wider} {shown} higher than {alarm.narrower} ({high} against "
+            f"{low}), which it contains: {alarm.words}. A search that is large enough does not end "
+            f"higher, so this is about the search, not about {alarm.wider}. Give it more trials."
+        )
+    return texts
+
+
+def foretold_words(table: pd.DataFrame) -> str:
+    """Return what the table of `foretold` says of the pairs that are shown to differ; "" without any."""
+    settled = settled_from(table[table["different"].astype(bool)])
+    if not settled:
+        return ""
+    many = f"the {len(settled)} pairs that are shown to differ"
+    pairs = many if len(settled) > 1 else "the one pair that is shown to differ"
+    since = max(settled.values())
+    if since >= 1:
+        return f"The final order of {pairs} cannot be foretold before the end."
+    return f"The final order of {pairs} can be foretold from {100 * since:.0f} % of the run on."
