@@ -16,9 +16,10 @@ from rich.table import Table
 
 from optimlab import hints
 from optimlab.errors import printable
-from optimlab.experiment.load import ExperimentError, available, load, plugin_pool
+from optimlab.experiment.load import ExperimentError, available, load
 from optimlab.experiment.registry import hyperparameters
 from optimlab.experiment.spec import Experiment
+from optimlab.experiment.trials import plugin_pool
 from optimlab.formatting import toml_value
 from optimlab.optimizers import RANGES, RULES
 from optimlab.problems import PROBLEMS

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from optimlab.errors import UserError
-from optimlab.experiment.load import LEGAL_NAME, NAME_RULE
+from optimlab.experiment.document import LEGAL_NAME, NAME_RULE
 from optimlab.experiment.spec import FOLDER
 
 

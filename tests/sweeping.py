@@ -13,11 +13,12 @@ from optimlab.execution.sweep import sweep
 from optimlab.execution.workers import ThisProcess
 from optimlab.experiment import load as config
 from optimlab.experiment.load import ExperimentError
+from optimlab.experiment.trials import plugin_pool
 from optimlab.progress import Progress
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 TINY_PROBLEM = "hidden = []\nbatch_size = 600\n"  # softmax regression, two steps an epoch
-POOL = config.plugin_pool()
+POOL = plugin_pool()
 OWN = '[optimizers.Own]\nrule = "own.py:Own"\n'
 
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from optimlab import cli
 from optimlab.experiment import load as config
+from optimlab.experiment.document import NAME_RULE
 from optimlab.experiment.load import ExperimentError
 
 MEGABYTE = 2**20
@@ -290,7 +291,7 @@ def test_thousands_of_mistakes_are_not_all_told(tmp_path):
         ('description = "a\\u0085b"', r'description: must hold no control characters, got "a\x85b"'),
         ('"a\\u001b[2Jb" = 1', r"a\x1b[2Jb: unknown key"),
         ('"a\\u2028b" = 1', r"a\u2028b: unknown key"),
-        ('[optimizers."\\u202e"]', rf"optimizers.\u202e: a label is {config.NAME_RULE}"),
+        ('[optimizers."\\u202e"]', rf"optimizers.\u202e: a label is {NAME_RULE}"),
     ],
 )
 def test_no_control_characters_reach_the_terminal(tmp_path, top, message):

@@ -13,7 +13,8 @@ from sweeping import OWN, POOL, document, plugin, run, tiny, write
 from test_cli import call
 
 from optimlab.experiment.changes import load_changed
-from optimlab.experiment.load import ExperimentError, read_problem
+from optimlab.experiment.load import ExperimentError
+from optimlab.experiment.read_problems import read_problem
 from optimlab.experiment.registry import hyperparameters
 from optimlab.listing import print_listing, print_state, state_of
 from optimlab.optimizers import RANGES, RULES

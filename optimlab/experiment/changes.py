@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from optimlab.errors import UserError, printable
+from optimlab.experiment.document import LEGAL_NAME
 from optimlab.experiment.identity import digest
-from optimlab.experiment.load import LEGAL_NAME, ExperimentError, find, load, parse, read_text
+from optimlab.experiment.load import ExperimentError, find, load, parse, read_text
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import toml_document, toml_key, toml_value
 

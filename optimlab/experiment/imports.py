@@ -115,13 +115,19 @@ def follow(*roots: Module, beside: Sequence[Path] = ()) -> Code:
                 installed.add(found)
             elif found is not None:
                 todo += found
-            elif wanted.is_optional:
+            elif wanted.is_optional or _is_extra(wanted, module):
                 code.absent.add(wanted.name)
             else:
                 where = f" ({module.file.name}, line {wanted.line})" if module.name else ""
                 raise ModuleNotFoundError(f"No module named '{wanted.name}'{where}")
     code.packages = _with_requirements(installed)
     return code
+
+
+def _is_extra(wanted: _Import, module: Module) -> bool:
+    """Return whether optimlab itself wants another's package: it does without those of its extras."""
+    inside, top = (name.partition(".")[0] for name in (module.name, wanted.name))
+    return inside == PACKAGE.name and not wanted.level and top != PACKAGE.name
 
 
 def module_file(name: str) -> Path:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from optimlab.errors import printable
+
 # What pydantic calls a kind of mistake → what would be right.
 MESSAGES = {
     "missing": "is missing",
@@ -161,3 +163,24 @@ def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
         if part is not None:
             place = place["items"] if isinstance(part, int) else place["properties"][part]
     return list(place.get("properties", {}))
+
+
+def sound(kind: Any, value: Any) -> Any:
+    """Return `value` as a `kind`, or None if it is none."""
+    return validate(kind, value, "", [])
+
+
+def split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mistake]:
+    """Return the mistakes in a label's table that is the first half of a label with a dot."""
+    mistakes = []
+    kind, _, label = key.partition(".")
+    for name, value in table.items():
+        whole = [label]
+        while isinstance(value, dict) and name not in legal:
+            whole.append(name)
+            name, value = next(((k, v) for k, v in value.items() if isinstance(v, dict)), ("", None))
+        if len(whole) > 1:
+            quoted = json.dumps(".".join(whole), ensure_ascii=False)
+            text = f"a dot splits a key in TOML; quote the label: [{kind}.{quoted}]"
+            mistakes.append(Mistake(key, printable(text)))
+    return mistakes

@@ -1,0 +1,309 @@
+"""The tables of problems: TOML in, checked problems with the steps to record out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from optimlab.data import DATASETS, DataError
+from optimlab.data.files import SUFFIXES
+from optimlab.data.named import File, is_own
+from optimlab.errors import Interrupted
+from optimlab.experiment import identity
+from optimlab.experiment.document import LEGAL_NAME, MOST_PROBLEMS, NAME_RULE, Length, Seeds, Training
+from optimlab.experiment.own import Own, OwnProblem, wrong_problem
+from optimlab.experiment.registry import (
+    load_object,
+)
+from optimlab.experiment.spec import ProblemSetting
+from optimlab.experiment.trials import Trial, try_out
+from optimlab.experiment.validation import Mistake, resolve, show, sound, split_labels, validate
+from optimlab.formatting import join_words
+from optimlab.metrics import ALL as METRICS
+from optimlab.pool import Pool
+from optimlab.problems import PROBLEMS
+from optimlab.problems.base import Problem
+
+MOST_STEPS = 100_000_000
+MOST_RECORDS = 100_000
+MOST_RUN_BYTES = 1_000_000_000
+MOST_SPLITS_TRIED = 1000
+
+
+def cautions_of(problems: list[ProblemSetting], raw: Mapping[str, Any]) -> list[str]:
+    """Return what is allowed and seldom wanted, each with its key."""
+    return [
+        f"{'problem' if 'problem' in raw else f'problems.{setting.label}'}.{key}: {text}"
+        for setting in problems
+        for key, text in setting.problem.cautions().items()
+    ]
+
+
+def check_problems(
+    raw: dict[str, Any], folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
+) -> list[ProblemSetting]:
+    """Return the sound problems, of [problem] or of [problems.<label>]; their steps are to come."""
+    if ("problem" in raw) == ("problems" in raw):
+        text = "must be given: either one [problem], or a table [problems.<label>] for each of several"
+        mistakes.append(Mistake("problem", text))
+        return []
+    if "problem" in raw:
+        todo = {"problem": partial(_check_problem, "problem", None, raw["problem"], folder)}
+    else:
+        tables = raw["problems"]
+        entries = list(tables.items())[:MOST_PROBLEMS] if isinstance(tables, dict) else ()
+        todo = {
+            f"problems.{label}": partial(_check_problem, f"problems.{label}", label, table, folder)
+            for label, table in entries
+        }
+    own = {key: list(_own_names(check.args[2])) for key, check in todo.items()}
+    trials = {
+        key: Trial(
+            partial(_without_what_it_loaded, todo[key]),
+            key,
+            names[0] if len(names) == 1 else f"one of {join_words(names)}",
+        )
+        for key, names in own.items()
+        if names
+    }
+    tried = try_out(trials, pool, seconds)
+    settings: list[ProblemSetting] = []
+    for key, check in todo.items():
+        setting, found = tried[key] if key in tried else check()
+        mistakes += found
+        if setting:
+            twins = [f"problems.{s.label}" for s in settings if s.problem == setting.problem]
+            mistakes += [Mistake(key, f"is the same problem as {twin}") for twin in twins]
+            settings.append(setting)
+    return settings
+
+
+def _without_what_it_loaded(
+    check: Callable[[], tuple[ProblemSetting | None, list[Mistake]]],
+) -> tuple[ProblemSetting | None, list[Mistake]]:
+    """Return what a check of a problem does, the problem as it came from the file: it has to travel."""
+    setting, found = check()
+    return setting and replace(setting, problem=replace(setting.problem)), found  # type: ignore[type-var]
+
+
+def _own_names(value: Any) -> Iterator[str]:
+    """Yield the names of code of the user's own in a problem's table."""
+    if is_own(value):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _own_names(each)
+
+
+def _check_problem(
+    key: str, label: str | None, table: Any, folder: Path
+) -> tuple[ProblemSetting | None, list[Mistake]]:
+    """Return a problem's setting, None unless it is sound, and the mistakes in its table."""
+    if label is not None and not LEGAL_NAME.fullmatch(label):
+        return None, [Mistake(key, f"a label is {NAME_RULE}")]
+    if not isinstance(table, dict):
+        return None, []
+    settings = dict(table)
+    settings.pop("training", None)  # `check_training` reads it
+    name = settings.pop("name", "table" if "data" in settings else None)
+    if is_own(name):
+        own = OwnProblem(File(name, folder.resolve()), settings)
+        wrong = [Mistake(f"{key}.{one}", message) for one, message in own.check().items()]
+        label = label or _stem(own.label, "own")
+        return None if wrong else ProblemSetting(label, name, own, ()), wrong
+    known_name = isinstance(name, str) and name in PROBLEMS
+    kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
+    legal = {"training", *(field.name for kind in kinds for field in fields(kind))}
+    split = split_labels(key, table, legal) if label else []
+    if split:
+        return None, split
+    if not known_name:
+        names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
+        hint = f'; did you mean data = "{name}"?' if isinstance(name, str) and name in DATASETS else ""
+        return None, [Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}{hint}")]
+    found: list[Mistake] = []
+    problem = read_problem(PROBLEMS[name], settings, key, folder, found)
+    known = settings.keys() & legal
+    sound = {
+        one: settings[one]
+        for one in known
+        if read_problem(PROBLEMS[name], {one: settings[one]}, "", folder, []) is not None
+    }
+    conflicts = read_problem(PROBLEMS[name], sound, "", folder, [])
+    told = {mistake.key for mistake in found}
+    for one, message in _conflicts(conflicts).items() if conflicts else ():
+        where = f"{key}.{one}" if one else key
+        if where not in told:
+            found.append(Mistake(where, message))
+    if problem and not found and problem.run_bytes > MOST_RUN_BYTES:
+        text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
+        found.append(Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
+    if problem is None or found:
+        return None, found
+    return ProblemSetting(label or _label(name, problem), name, problem, ()), []
+
+
+def wrong_splits(raw: Mapping[str, Any], problems: list[ProblemSetting], seeds: Seeds) -> list[Mistake]:
+    """Return where a split that a seed draws is none to learn from; further seeds fail when they run."""
+    mistakes = []
+    for setting in problems:
+        if not getattr(setting.problem, "is_resampled", False):
+            continue
+        for seed in itertools.islice(seeds.all(), MOST_SPLITS_TRIED):
+            try:
+                setting.problem.rows(seed)  # type: ignore[attr-defined]
+            except DataError as error:
+                key = "problem" if "problem" in raw else f"problems.{setting.label}"
+                mistakes.append(Mistake(f"{key}.{error.key}", f"of seed {seed}: {error}"))
+                break
+    return mistakes
+
+
+def _label(name: str, problem: Any) -> str:
+    """Return the label of an experiment's only problem: its data's name, or its own."""
+    data = getattr(problem, "data", "")
+    return _stem(Path(getattr(data, "name", data)).stem, name)
+
+
+def _stem(stem: str, otherwise: str) -> str:
+    return stem if LEGAL_NAME.fullmatch(stem) else otherwise
+
+
+def _conflicts(problem: Problem) -> dict[str, str]:
+    """Return what is wrong between keys, "" for all: parts of the user's own may raise anything."""
+    try:
+        wrong = problem.check()
+        has_own = any(map(is_own, identity.files_of(problem)))
+        if not wrong and has_own and (mixed := wrong_problem(problem)):
+            return {"": mixed}
+        return wrong
+    except Interrupted:
+        raise
+    except Exception as error:
+        return {"": f"{type(error).__name__}: {error}"}
+
+
+def read_problem(
+    kind: type, settings: Mapping[str, Any], key: str, folder: Path, mistakes: list[Mistake]
+) -> Any:
+    """Return the problem of a table, and of the tables in it; None, and the mistakes, if it is wrong."""
+    count = len(mistakes)
+    problem = validate(kind, settings, key, mistakes)
+    parts: dict[str, Any] = {}
+    for name, (tag, kinds) in getattr(kind, "PARTS", {}).items():
+        value = settings.get(name)
+        if problem is None or value is None:
+            continue
+        if isinstance(value, list):
+            parts[name] = tuple(
+                _part(each, tag, kinds, f"{key}.{name}[{place}]", folder, mistakes)
+                for place, each in enumerate(value, start=1)
+            )
+        else:
+            parts[name] = _part(value, tag, kinds, f"{key}.{name}", folder, mistakes)
+    if problem is None or len(mistakes) > count:
+        return None
+    if isinstance(settings.get("metrics"), list):
+        parts["metrics"] = _own_metrics(settings["metrics"], f"{key}.metrics", folder, mistakes)
+    data = settings.get("data")
+    if is_own(data):
+        parts["data"] = _own(data, {}, f"{key}.data", folder, mistakes)
+    elif isinstance(data, str) and data.endswith(SUFFIXES):
+        parts["data"] = File(data, folder.resolve())
+    if len(mistakes) > count:
+        return None
+    return replace(problem, **parts)
+
+
+def _part(
+    value: Any, tag: str, kinds: Mapping[str, type], key: str, folder: Path, mistakes: list[Mistake]
+) -> Any:
+    """Return a part of a problem: of a known kind, or of the user's own."""
+    table = {tag: value} if isinstance(value, str) else value
+    name = table.get(tag) if isinstance(table, dict) else None
+    if not is_own(name):
+        return resolve(value, tag, kinds, key, mistakes)
+    settings = {one: given for one, given in table.items() if one != tag}
+    return _own(name, settings, key, folder, mistakes)
+
+
+def _own_metrics(
+    names: list[Any], key: str, folder: Path, mistakes: list[Mistake]
+) -> tuple[Own | None, ...]:
+    """Return the metrics of the user's own, each of a name that no other has."""
+    metrics: dict[str, Own | None] = {}
+    for place, name in enumerate(names, start=1):
+        where = f"{key}[{place}]"
+        if not is_own(name):
+            mistakes.append(Mistake(where, f'must be "file.py:function", got {show(name)}'))
+            continue
+        label = name.partition(":")[2]
+        if label in metrics or label in METRICS:
+            mistakes.append(Mistake(where, f"there is a metric {label} already"))
+        metrics[label] = _own(name, {}, where, folder, mistakes)
+    return tuple(metrics.values())
+
+
+def _own(
+    name: str, settings: dict[str, Any], key: str, folder: Path, mistakes: list[Mistake]
+) -> Own | None:
+    """Return what a user's own file has under a name; None, and a mistake, if it has not."""
+    try:
+        load_object(name, folder.resolve())
+    except (ValueError, OSError) as error:
+        mistakes.append(Mistake(key, str(error)))
+        return None
+    return Own(File(name, folder.resolve()), settings)
+
+
+def check_training(
+    raw: Mapping[str, Any], problems: list[ProblemSetting], mistakes: list[Mistake]
+) -> list[ProblemSetting]:
+    """Return the problems with the steps to record, the last one included."""
+    shared = raw.get("training")
+    if isinstance(shared, dict) and ("epochs" in shared) == ("steps" in shared):
+        mistakes.append(Mistake("training", "must give either epochs or steps"))
+        return []
+    training = sound(Training, shared)
+    settings = []
+    for setting in problems if training else ():
+        key, length = _length(raw, setting.label, training, mistakes)
+        if length is None:
+            continue
+        epoch = setting.problem.steps_per_epoch
+        steps = length.steps or (length.epochs or 0) * epoch
+        every = epoch if length.record_every == "epoch" else length.record_every
+        if steps > MOST_STEPS:
+            text = f"gives {steps:,} steps per run; must give at most {MOST_STEPS:,}"
+            mistakes.append(Mistake(f"{key}.epochs", text))
+            break
+        if steps > MOST_RECORDS * every:
+            text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
+            mistakes.append(Mistake(f"{key}.record_every", text))
+            break
+        settings.append(replace(setting, record_at=(*range(every, steps, every), steps)))
+    return settings
+
+
+def _length(
+    raw: Mapping[str, Any], label: str, training: Training, mistakes: list[Mistake]
+) -> tuple[str, Length | None]:
+    """Return the key that says how long a problem trains, its own or the shared one, and how long."""
+    key = "problem" if "problem" in raw else f"problems.{label}"
+    own = (raw["problem"] if "problem" in raw else raw["problems"][label]).get("training")
+    if own is None:
+        return "training", training
+    key = f"{key}.training"
+    length: Length | None = validate(Length, own, key, mistakes)
+    if length and length.epochs and length.steps:
+        mistakes.append(Mistake(key, "must give either epochs or steps"))
+        return key, None
+    if length and not (length.epochs or length.steps):
+        length = length.model_copy(update={"epochs": training.epochs, "steps": training.steps})
+    if length and "record_every" not in own:
+        length = length.model_copy(update={"record_every": training.record_every})
+    return key, length

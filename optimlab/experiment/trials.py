@@ -1,0 +1,59 @@
+"""Code of the user's own is tried out in a worker: it may crash its process, or never end."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import chdir
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from optimlab.experiment.validation import Mistake
+from optimlab.pool import Clock, Pool, Tell
+
+SECONDS_TO_CHECK = 60.0  # a plug-in
+
+
+def plugin_pool() -> Pool:
+    """Return the pool for `load`: its worker starts when there is a plug-in to check."""
+    return Pool(check_in_worker, 1)
+
+
+class Trial(NamedTuple):
+    """A check that runs code of the user's own: what is checked, the key and the names of the code."""
+
+    check: Callable[[], tuple[Any, list[Mistake]]]
+    key: str
+    names: str
+
+
+def try_out(
+    trials: Mapping[str, Trial], pool: Pool, seconds: float
+) -> dict[str, tuple[Any, list[Mistake]]]:
+    """Return label → what its check returns, in a worker; None and a mistake where that is lost."""
+    tasks = ((label, trial, seconds, Path.cwd()) for label, trial in trials.items())
+    checked = {}
+    for event in pool.run(lambda: next(tasks, None)):
+        label, trial, *_ = event.task
+        if event.kind == "done":
+            checked[label] = event.value
+            continue
+        what = (
+            "ends or crashes its process when it is loaded or tried out"
+            if event.kind == "died"
+            else f"takes longer than {seconds:g} s to be loaded and tried out; perhaps it never ends"
+        )
+        checked[label] = None, [Mistake(trial.key, f"{trial.names} {what}")]
+    return checked
+
+
+def check_in_worker(task: tuple[str, Trial, float, Path], tell: Tell) -> tuple[Any, list[Mistake]]:
+    """Return what a check returns; whatever code of the user's own raises is a mistake of its own."""
+    _, trial, seconds, folder = task
+    tell(Clock(seconds))
+    try:
+        with chdir(folder):  # it may change the working directory, which relative paths start from
+            return trial.check()
+    except BaseException as error:
+        raised = traceback.format_exception_only(error)[-1].strip()
+        return None, [Mistake(trial.key, f"{trial.names} cannot be tried out: {raised}")]
