@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,16 @@ class State:
                 for each in experiment.problems
             ],
             "optimizers": [
-                {key: value for key, value in asdict(each).items() if key != "curves"}
+                {
+                    "label": each.label,
+                    "rule": each.rule,
+                    "hyperparameters": each.hyperparameters,
+                    "axes": [axis.name for axis in each.axes],
+                    "candidates": [{"number": one.number, **one.settings} for one in each.candidates],
+                    "learning_rates": each.learning_rates,
+                    "default_learning_rate": each.default_learning_rate,
+                    "schedules": each.schedules,
+                }
                 for each in experiment.optimizers
             ],
             "stale": {"parts": len(self.stale), "bytes": self.stale_bytes},
@@ -143,12 +152,15 @@ def print_state(console: Console, state: State) -> None:
             console.print(f"  {printable(str(path))}", markup=False, soft_wrap=True)
         if len(stale) > LISTED:
             console.print(f"  and {len(stale) - LISTED:,} more")
-    table = _table("optimizer", "rule", "hyper-parameters", "learning rates")
+    table = _table("optimizer", "rule", "hyper-parameters", "candidates")
     for setting in experiment.optimizers:
         values = {**setting.hyperparameters, **named_schedules(setting.schedules)}
         others = ", ".join(f"{key} = {toml_value(value)}" for key, value in values.items())
-        rates = " ".join(f"{rate:g}" for rate in setting.learning_rates)
-        table.add_row(*map(escape, (setting.label, setting.rule, others or "none", rates)))
+        tried = "learning rates " + " ".join(f"{rate:g}" for rate in setting.learning_rates)
+        if len(setting.axes) > 1 or setting.axes[0].is_span:
+            axes = ", ".join(axis.name for axis in setting.axes)
+            tried = f"{len(setting.candidates):,} of {axes}"
+        table.add_row(*map(escape, (setting.label, setting.rule, others or "none", tried)))
     console.print(table)
     for each in experiment.problems:
         summary = getattr(each.problem, "summary", None)
