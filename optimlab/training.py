@@ -6,8 +6,9 @@ hyper-parameters that are columns (R, 1). Nothing that a run computes depends on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ Array = np.ndarray
 # numpy copies what it broadcasts into its buffer, if whole rows fit in there: that is for short rows.
 BUFFER = 512
 
+TIMED = 1000  # steps of a run
 PROBES = 100  # steps of a rule that has moved nothing; it may not write at each of them
 
 PROBLEM_METRICS = (
@@ -40,6 +42,67 @@ METRICS = PROBLEM_METRICS + PATH_METRICS
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a step of a run alone takes.
+
+    Attributes
+    ----------
+    step_seconds : processor time of a step, evaluation and recording left out.
+    rule_seconds : that of the rule in it.
+    state_bytes : memory that a run's state keeps.
+    """
+
+    step_seconds: float
+    rule_seconds: float
+    state_bytes: float
+
+
+class Stopwatch:
+    """Takes the processor time of a run's first steps.
+
+    Only of a run alone: in a stack no time is a run's own, and to ask for it would take some.
+    """
+
+    def __init__(self, runs: int) -> None:
+        self.left = 1 + TIMED if runs == 1 else 0
+        self.moments: list[float] = []
+        self.steps: list[tuple[float, float]] = []
+
+    def tick(self) -> None:
+        """Note a moment: before the gradient's point, after it, before the rule's step, and after it."""
+        if self.left:
+            self.moments.append(time.process_time())
+            if len(self.moments) == 4:
+                self.add()
+
+    def add(self) -> None:
+        """Add the step whose four moments were noted: its time, and that of the rule in it."""
+        begin, point, gradient, end = self.moments
+        self.moments.clear()
+        self.left -= 1
+        self.steps.append((end - begin, end - gradient + point - begin))
+
+    def cost(self, state: Any) -> Cost | None:
+        """Return the median over the steps but the first, which loads and compiles; None without any."""
+        if len(self.steps) < 2:
+            return None
+        step, rule = np.median(self.steps[1:], axis=0)
+        return Cost(float(step), float(rule), state_bytes(state))
+
+
+def state_bytes(state: Any) -> int:
+    """Return the memory of all arrays in a state."""
+    size = getattr(state, "nbytes", None)
+    if isinstance(size, int):
+        return size
+    if isinstance(state, Mapping):
+        return sum(map(state_bytes, state.values()))
+    if isinstance(state, list | tuple):
+        return sum(map(state_bytes, state))
+    return state_bytes(getattr(state, "state", None) or ())  # of PyTorch's optimizers
+
+
+@dataclass(frozen=True)
 class Recording:
     """What a stack of R runs left behind.
 
@@ -52,6 +115,7 @@ class Recording:
     params : the final parameters (R, P).
     model : what training has changed beside them; `Problem.evaluate` takes both.
     kept_params : the parameters at the recorded steps (K, R', P), of those runs that were named.
+    cost : of a step, where there is one run alone; None for stacks.
     """
 
     steps: Array
@@ -60,6 +124,7 @@ class Recording:
     params: Array
     model: Any
     kept_params: Array
+    cost: Cost | None = None
 
 
 @dataclass
@@ -152,18 +217,23 @@ def train(
         moment = keeper.found() or Moment(0, params, model, state, vars(recorder))
         step, params, model, state = moment.step, moment.params, moment.model, moment.state
         vars(recorder).update(moment.recorder)
+        watch = Stopwatch(len(params))
         batches = islice(problem.batches(seeds), step, None)
         for step, batch in enumerate(batches, start=step + 1):  # noqa: B020 - it goes on from there
             if step > recorder.last:
                 break
+            watch.tick()
             if scheduled:
                 rule = scheduled.at(step, task.steps)
             point = rule.gradient_point(params, state)
             if point is not params:
                 _check_point(point, params, "gradient_point")
+            watch.tick()
             loss, gradient = problem.loss_and_gradient(point, batch, model)
             recorder.before(step, params, gradient)
+            watch.tick()
             rule.step(params, gradient, state)
+            watch.tick()
             recorder.after(step, params, loss)
             if recorder.wants(step):
                 result = eval_params(rule, params, state)
@@ -175,7 +245,8 @@ def train(
             raise ValueError(f"batches must go on without end, and ends after {step} steps")
         if np.array_equal(params, start):
             _check_in_place(rule, params, task)
-    return recorder.recording(eval_params(rule, params, state), model)
+    recording = recorder.recording(eval_params(rule, params, state), model)
+    return replace(recording, cost=watch.cost(state))
 
 
 def task_of(problem: Problem, params: Array, seeds: Sequence[int], steps: int) -> Task:

@@ -61,11 +61,12 @@ def test_four_shards_merged_are_one_sweep_byte_for_byte(swept, tmp_path):
         json.loads((where / "tiny/experiment.json").read_text())
         for where in (folder / "whole", tmp_path / "all")
     )
-    left_out = ("last_sweep", "parts", "file", "command", "environment", "computed")
+    left_out = ("last_sweep", "parts", "file", "command", "environment", "computed", "costs")
     assert {k: v for k, v in one.items() if k not in left_out} == {
         k: v for k, v in other.items() if k not in left_out
     }
     assert other["last_sweep"]["runs"] == 18
+    assert other["costs"]["digits"].keys() == one["costs"]["digits"].keys() == one["optimizers"].keys()
     assert (tmp_path / "all/tiny" / other["file"]).resolve() == experiment.file.resolve()
     assert run(experiment, tmp_path / "all").ran == 0
     assert merged(sources, tmp_path / "all").exit_code == 0  # again: nothing to copy

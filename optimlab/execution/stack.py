@@ -147,14 +147,15 @@ def _train_stack(stack: Stack, follow: Follow, failures: type[BaseException]) ->
     except TooLong as cut:
         return _train_stack(stack.part(slice(cut.runs)), follow, failures)
     except failures as error:
+        reason = traceback.format_exception_only(error)[-1].strip()
         if len(stack.run_ids) == 1:
-            return failed(stack, traceback.format_exception_only(error)[-1].strip())
+            return failed(stack, reason)
     parts, end = [], time.monotonic() + LONGEST
     for alone in stack.pieces(1):
         parts.append(_train_stack(alone, follow, failures))
         if time.monotonic() > end:
             break
-    return join(parts)
+    return replace(join(parts), fell_back=reason)
 
 
 def _train(stack: Stack, follow: Follow) -> Recording:
@@ -210,7 +211,7 @@ def _finish(stack: Stack, recording: Recording) -> FinishedStack:
         for kept, place in enumerate(stack.places_of_params):
             for row in range(records):
                 traces["params"][place * records + row] = recording.kept_params[row, kept]
-    return FinishedStack(runs, traces)
+    return FinishedStack(runs, traces, cost=recording.cost)
 
 
 def _finals(problem: Problem) -> list[str]:
@@ -236,4 +237,5 @@ def join(parts: list[FinishedStack]) -> FinishedStack:
     traces = {name: np.concatenate([part.traces[name] for part in parts]) for name in parts[0].traces}
     computed_by = next((part.computed_by for part in parts if part.computed_by), {})
     traces["run"] = np.concatenate(places).astype(np.int32)
-    return FinishedStack(runs, traces, computed_by)
+    cost = next((part.cost for part in parts if part.cost), None)
+    return FinishedStack(runs, traces, computed_by, cost)

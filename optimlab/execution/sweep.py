@@ -13,6 +13,7 @@ from optimlab.data.named import is_own
 from optimlab.errors import OutOfTime
 from optimlab.execution.checkpoint import Checkpoints
 from optimlab.execution.compilation import compile_once
+from optimlab.execution.costs import Costs
 from optimlab.execution.stack import Keepers, Stack
 from optimlab.execution.surface import keep_surface
 from optimlab.execution.witness import believed, with_witnesses
@@ -95,11 +96,11 @@ def sweep(
     checkpoints = Checkpoints(results.resolve() / experiment.name)
     keepers = None if workers else checkpoints  # those on other machines may not see the results
     workers = workers or local_workers(experiment, jobs, time_limit)
-    ran = 0
+    ran, costs = 0, Costs()
 
     def write_tables() -> Manifest:
         about = _described(experiment, store, ran, time.monotonic() - start)
-        return store.write_tables(about)
+        return store.write_tables(costs.added_to(about))
 
     def follow(runs: float) -> None:
         progress.follow(runs)
@@ -120,6 +121,7 @@ def sweep(
         wanted = [run for run in experiment.runs() if shard is None or shard.has(run)]
         missing = [run for run in wanted if run.run_id not in finished]
         kept = len(wanted) - len(missing)
+        whose = {run.run_id: (run.problem, run.optimizer) for run in missing}
         if missing:
             _warn_of_other_libraries(experiment, store)
         try:
@@ -135,6 +137,7 @@ def sweep(
             ):
                 for stack in believed(finished_stacks, todo):
                     store.write_part(stack)
+                    costs.look_at(stack, *whose[stack.runs[0].run_id])
                     checkpoints.delete({run.run_id for run in stack.runs}.__contains__)
                     ran += len(stack.runs)
                     progress.advance(len(stack.runs))
@@ -158,7 +161,8 @@ def _described(experiment: Experiment, store: Store, ran: int, seconds: float) -
     if ran or not where:
         where = environment(experiment.packages)
     about = describe(experiment, store.folder)
-    return about.model_copy(update={"last_sweep": last or LastSweep(), "environment": where})
+    update = {"last_sweep": last or LastSweep(), "environment": where, "costs": before.costs}
+    return about.model_copy(update=update)
 
 
 def _warn_of_other_libraries(experiment: Experiment, store: Store) -> None:

@@ -62,7 +62,7 @@ def train_with_witness(
     run = together.runs[witness]
     alone = train_stack(replace(stack.only(witness), keepers=None), follow, failures)
     if "failed" in (run.status, alone.runs[0].status) or _bits(together, witness) == _bits(alone, 0):
-        return together
+        return replace(together, cost=alone.cost)
     return failed(stack.part(slice(len(together.runs))), DIFFERS)
 
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from optimlab.experiment.identity import digest
-from optimlab.training import PROBLEM_METRICS
+from optimlab.training import PROBLEM_METRICS, Cost
 
 Role = Literal["tuning", "reporting"]
 
@@ -119,8 +119,12 @@ class FinishedStack:
     traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column. Where
         parameters are recorded, "params" has rows of them (P,), and None for the other runs.
     computed_by : the libraries and kernels that computed it, which decide the last bits.
+    cost : of a step of one of its runs, where one was trained alone.
+    fell_back : what a stack raised whose runs were then trained one by one; "" for others.
     """
 
     runs: list[FinishedRun]
     traces: dict[str, np.ndarray]
     computed_by: dict[str, str] = field(default_factory=dict)
+    cost: Cost | None = None
+    fell_back: str = ""

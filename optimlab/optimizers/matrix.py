@@ -187,6 +187,16 @@ class Muon(Rule):
         """Return the names of the hidden matrices: those between the first and the last."""
         return [name for name, shape in layout.shapes.items() if len(shape) == 2][1:-1]
 
+    @classmethod
+    def partition(cls, layout: Layout) -> str:
+        """Return in words which of a layout's parameters are trained by momentum made orthogonal."""
+        names = cls.hidden(layout)
+        if not names:
+            return "there is no hidden matrix, so AdamW trains everything"
+        own = sum(layout.slices[name].stop - layout.slices[name].start for name in names)
+        whole = sum(part.stop - part.start for part in layout.slices.values())
+        return f"{own:,} of {whole:,} parameters ({', '.join(names)}) have Muon’s step, the rest AdamW’s"
+
     def init(self, params: Array, task: Task | None = None) -> State:
         hidden = self.hidden(task.layout) if task else []
         matrices = [(task.layout.slices[name], task.layout.shapes[name]) for name in hidden if task]

@@ -93,20 +93,22 @@ class OptaxOptimizer:
 
     def init(self, params: Array, task: Task | None = None) -> State:
         rows = np.atleast_2d(params)
-        compiled = _compiled(self.name, self._fixed, _layout(rows.shape[1], task))
+        layout = _layout(rows.shape[1], task)
+        compiled = _compiled(self.name, self._fixed, layout)
         with _precision(rows.dtype):
             begun = [compiled.init(*some) for some in _by_eights(self._numbers(rows), rows)]
-        return {"optax": begun, "compiled": compiled}
+        return {"optax": begun, "layout": layout}
 
     def gradient_point(self, params: Array, state: State) -> Array:
         return params
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
         rows, slopes = np.atleast_2d(params), np.atleast_2d(gradient)  # views
+        compiled = _compiled(self.name, self._fixed, state["layout"])
         with _precision(rows.dtype):
             parts = list(_by_eights(self._numbers(rows), rows, slopes))
             for place, (numbers, before, slope) in enumerate(parts):
-                after, state["optax"][place] = state["compiled"].step(
+                after, state["optax"][place] = compiled.step(
                     numbers, slope, state["optax"][place], before
                 )
                 some = rows[EIGHT * place : EIGHT * (place + 1)]
@@ -117,9 +119,10 @@ class OptaxOptimizer:
         if not isinstance(state["optax"][0], optax.contrib.ScheduleFreeState):
             return params
         rows = np.atleast_2d(params)
+        compiled = _compiled(self.name, self._fixed, state["layout"])
         with _precision(rows.dtype):
             parts = zip(state["optax"], _by_eights({}, rows), strict=True)
-            found = [state["compiled"].average(begun, some) for begun, (_, some) in parts]
+            found = [compiled.average(begun, some) for begun, (_, some) in parts]
         return np.concatenate(found)[: len(rows)].astype(params.dtype).reshape(params.shape)
 
     @property

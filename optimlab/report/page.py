@@ -32,6 +32,7 @@ from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report import style as looks
 from optimlab.report.block import Block
 from optimlab.report.blocks import Chart, draw_charts
+from optimlab.report.blocks.costs import costs_block
 from optimlab.report.blocks.lessons import teaches
 from optimlab.report.blocks.own import own_blocks
 from optimlab.report.blocks.paths import PathsReport, report_paths
@@ -216,12 +217,18 @@ class Report:
     contests: dict[str, ProblemResult]
     paths: PathsReport
     own_blocks: list[Block]
-    schedules: Block | None
+
+    @cached_property
+    def circumstances(self) -> list[Block]:
+        """What is to be said of schedules and of costs."""
+        experiment = self.tables.experiment
+        blocks = (schedules_block(experiment), costs_block(self.tables, self.contests, self.styles))
+        return [block for block in blocks if block]
 
     @property
     def blocks(self) -> list[Block]:
         """All blocks of words and figures."""
-        return [*self.own_blocks, *([self.schedules] if self.schedules else [])]
+        return [*self.own_blocks, *self.circumstances]
 
     @cached_property
     def numbers(self) -> dict[str, pd.DataFrame]:
@@ -265,7 +272,6 @@ def _count(
             {problem: ProblemResult(runs, *next(done)) for problem, (runs, _) in found.items()},
             moved,
             own_blocks(each),
-            schedules_block(each.experiment),
         )
         for each, labels, found, moved in zip(tables, own, problems, paths, strict=True)
     ]
@@ -318,7 +324,7 @@ def _section(report: Report, pictures: dict[str, Picture]) -> Section:
         report.contests,
         ["runs.csv", "traces.parquet", *report.numbers, "figures"],
         report.own_blocks,
-        report.schedules,
+        report.circumstances,
         report.paths,
         report.styles,
         pictures,

@@ -43,7 +43,7 @@ class Section:
     rankings: list[Ranking]
     files: list[str]
     own_blocks: list[Block]
-    schedules: Block | None
+    circumstances: list[Block]
     paths: PathsReport
     pictures: dict[str, list[Picture]]
     caveats: list[str]
@@ -68,7 +68,7 @@ def write_section(
     contests: dict[str, ProblemResult],
     files: list[str],
     own_blocks: list[Block],
-    schedules: Block | None,
+    circumstances: list[Block],
     paths: PathsReport,
     styles: dict[str, Look],
     figures: dict[str, Picture],
@@ -83,7 +83,7 @@ def write_section(
     contests : problem → the optimizers on it; one problem or several.
     files : what lies in its folder, for links.
     own_blocks : that the experiment's file names.
-    schedules : what is to be said of them, if there are any.
+    circumstances : blocks on schedules and costs.
     paths : what is to be said of how the optimizers move.
     styles : the look of each optimizer.
     figures : its static figures, by name.
@@ -103,7 +103,7 @@ def write_section(
         rankings=rankings,
         files=files,
         own_blocks=own_blocks,
-        schedules=schedules,
+        circumstances=circumstances,
         paths=paths,
         pictures={chart.name: _pictures(chart.name, figures) for chart in charts},
         caveats=caveats(experiment, contests),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ from optimlab.experiment.candidates import Axis, Scaling
 from optimlab.experiment.runs import Cell, Role, Run, runs_of
 from optimlab.experiment.spec import Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.validation import Mistake, validate
+from optimlab.optimizers import RULES
 
 MANIFEST = "experiment.json"
 
@@ -67,7 +69,7 @@ class AboutCandidate(BaseModel):
 class AboutOptimizer(BaseModel):
     """A rule, its hyper-parameters that were held fixed, those that were tuned, and its candidates.
 
-    Beside them are the schedules.
+    Beside them are the schedules, and how a rule divides the parameters of each problem, if it does.
     """
 
     label: str | None = None
@@ -78,6 +80,7 @@ class AboutOptimizer(BaseModel):
     default_learning_rate: Finite | None = None
     schedules: dict[str, dict[str, JsonValue]] = {}
     curves: dict[str, list[Finite]] = {}
+    partition: dict[str, str] = {}
 
     def values(self) -> dict[int, dict[str, JsonValue]]:
         """Return the number of each candidate → its hyper-parameters."""
@@ -89,6 +92,14 @@ class LastSweep(BaseModel):
 
     runs: Count = 0
     seconds: Seconds = 0
+
+
+class StepCost(BaseModel):
+    """What a step of one run alone takes: seconds of processor time, the rule's part, bytes of state."""
+
+    step_seconds: Seconds = 0
+    rule_seconds: Seconds = 0
+    state_bytes: Annotated[float, Ge(0), Le(1e15)] = 0
 
 
 class Computed(BaseModel):
@@ -119,6 +130,7 @@ class Manifest(BaseModel):
     runs_expected, runs_finished, statuses : numbers of runs.
     last_sweep, environment : how long it took, and on what.
     computed : what computed the finished runs.
+    costs : problem → optimizer → what a step of it takes, where one run was trained alone.
     code : problem and optimizer → the digest of their code.
     parts : a digest of the names of all parts, which are those of their contents: the moment that the
         tables belong to.
@@ -151,6 +163,7 @@ class Manifest(BaseModel):
     last_sweep: LastSweep | None = None
     environment: dict[str, JsonValue] = {}
     computed: list[Computed] = []
+    costs: dict[str, dict[str, StepCost]] = {}
     code: dict[str, str] = {}
     parts: str | None = None
     tables: dict[str, str] = {}
@@ -258,7 +271,10 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
         steps_per_epoch=only.steps_per_epoch,
         stuck_loss=only.stuck_loss,
         problems=problems,
-        optimizers={setting.label: _about_optimizer(setting) for setting in experiment.optimizers},
+        optimizers={
+            setting.label: _about_optimizer(setting, experiment.problems)
+            for setting in experiment.optimizers
+        },
         seeds=seeds,
         record_params=experiment.record_params,
         looks=list(experiment.looks),
@@ -297,7 +313,7 @@ def _about_axis(axis: Axis) -> AboutAxis:
     )
 
 
-def _about_optimizer(setting: OptimizerSetting) -> AboutOptimizer:
+def _about_optimizer(setting: OptimizerSetting, problems: Sequence[ProblemSetting]) -> AboutOptimizer:
     """Return what is to be known of an optimizer."""
     fixed = setting.hyperparameters
     return AboutOptimizer(
@@ -319,7 +335,16 @@ def _about_optimizer(setting: OptimizerSetting) -> AboutOptimizer:
         default_learning_rate=setting.default_learning_rate,
         schedules=setting.schedules,
         curves={name: list(curve) for name, curve in setting.curves.items()},
+        partition=_partition(setting.rule, problems),
     )
+
+
+def _partition(rule: str, problems: Sequence[ProblemSetting]) -> dict[str, str]:
+    """Return problem → what the rule says of how it divides that problem's parameters, if it does."""
+    names = [] if ":" in rule else re.findall(r"\w+", rule)  # of wrappers, and of the rule in them
+    tell = getattr(RULES.get(names[-1]), "partition", None) if names else None
+    layouts = {each.label: getattr(each.problem, "layout", None) for each in problems if tell}
+    return {label: tell(layout) for label, layout in layouts.items() if tell and layout}
 
 
 def relative(file: Path, folder: Path) -> str:

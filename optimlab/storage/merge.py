@@ -12,7 +12,7 @@ from optimlab.errors import UserError
 from optimlab.experiment.spec import FOLDER
 from optimlab.messages import warn
 from optimlab.storage.environment import describe_computing
-from optimlab.storage.manifest import MANIFEST, LastSweep, Manifest, relative
+from optimlab.storage.manifest import MANIFEST, LastSweep, Manifest, StepCost, relative
 from optimlab.storage.store import Store
 
 
@@ -123,7 +123,11 @@ def _agreed(stores: list[Store], target: Store) -> Manifest:
                 )
     sweeps = [manifest.last_sweep for _, manifest in everything if manifest.last_sweep]
     runs, seconds = sum(each.runs for each in sweeps), max(each.seconds for each in sweeps)
-    update: dict[str, object] = {"last_sweep": LastSweep(runs=runs, seconds=seconds)}
+    costs: dict[str, dict[str, StepCost]] = {}
+    for _, manifest in reversed(everything):
+        for problem, found in manifest.costs.items():
+            costs.setdefault(problem, {}).update(found)
+    update: dict[str, object] = {"last_sweep": LastSweep(runs=runs, seconds=seconds), "costs": costs}
     if where != target.folder and first.file:
         file = Path(os.path.normpath(where.resolve() / first.file))
         is_by_name = file.parent == FOLDER.resolve()

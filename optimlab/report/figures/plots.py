@@ -68,7 +68,7 @@ def traces_figure(
         shown = [label for label in styles if any(label in set(b["optimizer"]) for b in bands.values())]
         clock = clock_of(traces)
         for axes, (split, band) in zip(panels, bands.items(), strict=True):
-            _draw_bands(axes, band, clock, {label: styles[label] for label in shown})
+            draw_bands(axes, band, clock, {label: styles[label] for label in shown})
             for label in shown:
                 runs = traces[traces["optimizer"] == label]
                 _draw_seeds(axes, runs, clock, f"{split}_loss", styles[label].colour)
@@ -160,7 +160,7 @@ def sensitivity_figure(
         low = 0.3 * len(shown) + 0.2
         figure = new_figure(3.7 if narrow else 9, 4.3 + low if narrow else 4.4 + low)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, low])
-        _draw_bands(upper, bands, "learning_rate", {label: styles[label] for label in shown})
+        draw_bands(upper, bands, "learning_rate", {label: styles[label] for label in shown})
         for label in shown:
             mine, look = bands[bands["optimizer"] == label], styles[label]
             choice = mine[mine["learning_rate"] == chosen.get(label)]
@@ -283,11 +283,7 @@ def _handle(label: str, look: Look) -> Line2D:
 
 def add_legend(figure: Figure, styles: dict[str, Look]) -> None:
     """Add a legend of labels and their looks above a figure."""
-    _legend(figure, [_line(look, label=label) for label, look in styles.items()])
-
-
-def _line(look: Look, label: str) -> Line2D:
-    return Line2D([], [], color=look.colour, linewidth=1.8, label=label, linestyle=look.line_style)
+    _legend(figure, [_handle(label, look) for label, look in styles.items()])
 
 
 def _legend(figure: Figure, handles: Sequence[Artist], scale: float = 1, title: str = "") -> None:
@@ -362,7 +358,7 @@ def _grid(rows: int, columns: int, width: float, panel_height: float) -> tuple[F
     return figure, figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
 
 
-def _draw_bands(axes: Axes, bands: pd.DataFrame, over: str, styles: dict[str, Look]) -> None:
+def draw_bands(axes: Axes, bands: pd.DataFrame, over: str, styles: dict[str, Look]) -> None:
     """Draw each optimizer's median line, in its own look, over its quartile band."""
     top = _loss_scale(axes, bands)
     for label, look in styles.items():

@@ -1,0 +1,139 @@
+"""What a step costs, of one run alone: in a stack runs share work, and no time is their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from optimlab import statistics
+from optimlab.formatting import duration, number, split_name
+from optimlab.report.block import Block
+from optimlab.report.figures.plots import add_legend, draw_bands, new_figure, settled
+from optimlab.report.figures.static import StaticFigure, static_figure
+from optimlab.report.problem_result import ProblemResult
+from optimlab.report.style import Look, style
+from optimlab.storage.results import Tables
+
+COLUMNS = ("µs per step", "of it the rule", "state", "a whole run")
+
+
+def costs_block(
+    tables: Tables, contests: dict[str, ProblemResult], styles: dict[str, Look]
+) -> Block | None:
+    """Return the table of costs and the loss against time; None where no cost was measured."""
+    experiment = tables.experiment
+    alone = contests.get("")  # of a single problem, whose name it goes without
+    costs = {
+        name: found
+        for name, found in (experiment.get("costs") or {}).items()
+        if found and (alone or name in contests)
+    }
+    if not costs:
+        return None
+    several = len(contests) > 1
+    rows = [
+        (label, *([problem] if several else []), *_cells(cost, _steps(experiment, problem)))
+        for problem, found in costs.items()
+        for label, cost in sorted(found.items(), key=lambda item: item[1]["step_seconds"])
+    ]
+    figures = [
+        _figure(place, problem, alone or contests[problem], tables, found, styles)
+        for place, (problem, found) in enumerate(costs.items(), start=1)
+    ]
+    return Block(
+        heading="What it costs",
+        paragraphs=[
+            "Runs are trained in stacks that share work, so the time of a sweep is no optimizer’s own. "
+            "This is processor time of one run of each that was trained alone, evaluation left out.",
+            *_partitions(experiment),
+        ],
+        figures=[figure for figure in figures if figure],
+        caption="A step of one run alone, the cheapest first; state is what the rule remembers of a run",
+        columns=["optimizer", *(["problem"] if several else []), *COLUMNS],
+        rows=rows,
+    )
+
+
+def _cells(cost: dict[str, float], steps: int | None) -> tuple[str, ...]:
+    seconds = cost["step_seconds"]
+    return (
+        number(1e6 * seconds, 3),
+        f"{100 * cost['rule_seconds'] / seconds:.0f} %" if seconds else "",
+        f"{number(cost['state_bytes'] / 1000, 3)} kB",
+        _span(seconds * steps) if steps else "",
+    )
+
+
+def _span(seconds: float) -> str:
+    return duration(seconds) if seconds >= 1 else f"{number(seconds, 2)} s"
+
+
+def _steps(experiment: dict[str, Any], problem: str) -> int | None:
+    about = (experiment.get("problems") or {}).get(problem) or {}
+    return about.get("steps") or experiment.get("steps")
+
+
+def _partitions(experiment: dict[str, Any]) -> list[str]:
+    """Return what rules that treat some arrays otherwise than others say of them."""
+    return [
+        f"{label} on {problem}: {text}."
+        for label, optimizer in (experiment.get("optimizers") or {}).items()
+        for problem, text in (optimizer.get("partition") or {}).items()
+    ]
+
+
+def _figure(
+    place: int,
+    problem: str,
+    contest: ProblemResult,
+    tables: Tables,
+    costs: dict[str, dict[str, float]],
+    styles: dict[str, Look],
+) -> StaticFigure | None:
+    """Return the loss against the processor time of a run alone, at the chosen candidates."""
+    reported = statistics.reported_runs(contest.runs)
+    loss = contest.comparison.basis.loss
+    traces = tables.traces[tables.traces["run_id"].isin(reported["run_id"])]
+    seconds = traces["optimizer"].map({label: cost["step_seconds"] for label, cost in costs.items()})
+    if not seconds.notna().any():
+        return None
+    bands = statistics.trace_bands(reported, traces[seconds.notna()], f"{loss}_loss")
+    bands["seconds"] = bands["step"] * bands["optimizer"].map(
+        {label: cost["step_seconds"] for label, cost in costs.items()}
+    )
+    shown = {label: look for label, look in styles.items() if label in set(bands["optimizer"])}
+    return static_figure(
+        "time" if place == 1 else f"time-{place}",
+        f"The median {split_name(loss)} loss of the chosen candidates on {problem}, and its quartiles, "
+        "against processor time as if each run were trained alone.",
+        f"Line chart of the {split_name(loss)} loss against processor time, a line for each optimizer.",
+        time_figure,
+        bands,
+        shown,
+        loss=loss,
+    )
+
+
+def time_figure(
+    bands: pd.DataFrame, styles: dict[str, Look], *, loss: str, narrow: bool = False
+) -> Figure:
+    """Draw the loss against the processor time of a run alone.
+
+    Parameters
+    ----------
+    bands : of `statistics.trace_bands`, with a column of seconds.
+    styles : the look of each optimizer.
+    loss : the split whose loss it is.
+    narrow : whether to draw for a phone.
+    """
+    with style(styles):
+        figure = new_figure(3.7 if narrow else 9, 3.2 if narrow else 4)
+        axes = figure.subplots()
+        draw_bands(axes, bands, "seconds", styles)
+        axes.set(xlabel="seconds of processor time", ylabel=f"{split_name(loss)} loss")
+        add_legend(figure, styles)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        return settled(figure)
