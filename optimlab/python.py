@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = (  # of the summary, in a notebook
-    *("rank", "optimizer", "learning_rate", "final_loss_median", "final_loss_interval_low"),
+    *("rank", "optimizer", "learning_rate", "hyperparameters"),
+    *("final_loss_median", "final_loss_interval_low"),
     *("final_loss_interval_high", "worse_than_best", "final_accuracy_median", "final_r2_median"),
 )
 DOTS_IN_A_NOTEBOOK = 100  # an inch, of the pictures of charts, which it keeps in its file

@@ -1,5 +1,6 @@
 """Candidates: grids over any hyper-parameter, the default among them, and the bits of their runs."""
 
+import json
 import math
 from itertools import combinations
 
@@ -13,7 +14,7 @@ from optimlab import statistics
 from optimlab.execution.sweep import stacks
 from optimlab.report.page import report_of
 from optimlab.statistics import ranking, tuning
-from optimlab.storage.results import read_tables
+from optimlab.storage.results import NothingToReport, read_tables
 from optimlab.storage.tables import read_runs
 
 GRID = "[optimizers.SGD]\nmomentum = [0.9, 0, 0.5]\n"
@@ -223,3 +224,30 @@ def test_the_budget_with_a_default_that_is_tried_first_is_the_mean_over_all_draw
     for trials in (1, 2, 3, 4):
         best = [min((0, *some), key=lambda k: tuned[k]) for some in combinations(range(1, 5), trials)]
         assert math.isclose(found[trials], np.mean([fresh[k] for k in best]))
+
+
+def test_results_of_a_version_without_candidates_end_in_a_sentence(tmp_path):
+    """Its experiment.json has cells of a learning rate each; a sweep makes the tables anew."""
+    experiment = tiny(tmp_path, document())
+    run(experiment, tmp_path / "results")
+    path = tmp_path / "results/tiny/experiment.json"
+    about = json.loads(path.read_text())
+    about["cells"] = [[problem, label, rate, i] for problem, label, _, rate, i in about["cells"]]
+    for each in about["optimizers"].values():
+        each.update(hyperparameters={"momentum": 0.9}, learning_rates=[0.1, 0.3])
+        del each["candidates"], each["axes"]
+    path.write_text(json.dumps(about))
+    with pytest.raises(NothingToReport, match=r"cannot read .*experiment\.json: cells\[1\]"):
+        read_tables(tmp_path / "results/tiny")
+    outcome = run(experiment, tmp_path / "results")
+    assert (outcome.ran, outcome.kept) == (0, 6)
+    assert set(read_tables(tmp_path / "results/tiny").runs["candidate"]) == {1, 2}
+
+
+def test_tables_without_the_column_are_read_and_reported(tmp_path):
+    run(tiny(tmp_path, document(optimizers=GRID)), tmp_path / "results")
+    folder = tmp_path / "results/tiny"
+    runs = read_runs((folder / "runs.csv").read_bytes(), {"momentum"}).drop(columns="candidate")
+    traces = pd.read_parquet(folder / "traces.parquet").drop(columns="candidate")
+    summary = statistics.compare_optimizers(runs, traces, splits=10, draws=10).summary
+    assert "momentum" in summary.loc[0, "hyperparameters"]

@@ -130,12 +130,13 @@ def _p_value(value: float) -> str:
 
 
 def _caption(report: Report) -> str:
-    summary = next(iter(report.contests.values())).comparison.summary
+    comparison = next(iter(report.contests.values())).comparison
+    summary = comparison.summary
     seeds = int(summary["seeds"].iloc[0])
     is_tuned = bool((summary["learning_rate_edge"] != "only").any())
-    chosen = ", learning rates chosen on other seeds" if is_tuned else ""
+    chosen = f", {comparison.tuned} chosen on other seeds" if is_tuned else ""
     on_same = is_tuned and summary["reported_on"].iloc[0] != "reporting"
-    chosen = ", learning rates chosen on the same seeds" if on_same else chosen
+    chosen = f", {comparison.tuned} chosen on the same seeds" if on_same else chosen
     text = f"Final values, medians over {seeds} seeds with 95 % intervals{chosen}."
     return text + " p: of the difference to the first, adjusted for all claims." * (len(summary) > 1)
 
@@ -236,7 +237,8 @@ def paper_figures(report: Report, seeds: int | None = None) -> dict[str, tuple[s
         unit = unit_of(tables.experiment, contest.runs)
         drawings = static_figures(contest.runs, parts[problem][1], summary, report.styles, unit)
         is_tuned = bool((summary["learning_rate_edge"] != "only").any())
-        setting = "tuned learning rates" if is_tuned else "given learning rates"
+        what = contest.comparison.tuned
+        setting = f"tuned {what}" if is_tuned else f"given {what}"
         for name, drawing in drawings.items():
             prefix = f"{place}-{slug(problem, 'problem')}-" if several else ""
             where = f"{problem}: " if several else ""

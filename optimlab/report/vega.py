@@ -408,7 +408,7 @@ def thinned(traces: pd.DataFrame, most: int = MOST_RECORDS) -> pd.DataFrame:
 def rates_words(comparison: Comparison) -> str:
     """Return an expression: at which learning rates the optimizers are shown, by the chosen setting."""
     is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
-    what = "learning rates" if comparison.is_only_rate else "hyper-parameters"
+    what = comparison.tuned
     tuned = f"tuned {what}" if is_tuned else f"the {what} of the file"
     return f"(setting === 'tuned' ? {tuned!r} : 'textbook {what}')"
 

@@ -26,7 +26,8 @@ def verdict(comparison: Comparison) -> list[str]:
     """
     finished = comparison.summary[typical_run_learnt(comparison.summary)]
     if finished.empty:
-        return ["No optimizer can be recommended: at no learning rate did the typical run learn."]
+        what = "at no learning rate" if comparison.is_only_rate else "with no candidate"
+        return [f"No optimizer can be recommended: {what} did the typical run learn."]
     texts = [_on_final_loss(comparison, finished.iloc[0].to_dict())]
     if len(comparison.summary) > 1 and _can_claim(comparison):
         texts += [_on_test_loss(comparison), _on_speed(comparison), _on_defaults(comparison)]

@@ -98,6 +98,11 @@ class Comparison:
         """Whether nothing but learning rates is tuned."""
         return all(space.is_only_rate for space in self.spaces.values())
 
+    @property
+    def tuned(self) -> str:
+        """What is tuned, in words."""
+        return "learning rates" if self.is_only_rate else "hyper-parameters"
+
 
 def compare_optimizers(
     runs: pd.DataFrame,

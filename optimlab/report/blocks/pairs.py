@@ -150,11 +150,11 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         name="pairs",
         heading="Every pair, seed by seed",
         caption="Dots: how much higher the second optimizer of the pair ends than the first, one dot "
-        f"a seed ({vega.seeds_shown(comparison.differences)}), both at their chosen learning rates. "
+        f"a seed ({vega.seeds_shown(comparison.differences)}), both at their chosen {comparison.tuned}. "
         "Diamonds: the difference between their interquartile means if both are tuned again and again, "
         "with its 95 % interval, of each pair by itself. At the right: the share of the seeds on which "
         "the first wins, and the p-value, adjusted for all claims about these optimizers."
-        f"{_what_it_takes(still_open, has_both=len(set(pairs['setting'])) > 1)}",
+        f"{_what_it_takes(still_open, comparison.tuned, has_both=len(set(pairs['setting'])) > 1)}",
         alt="Strip chart of differences, one row per pair.",
         **vega.finish(
             chart,
@@ -189,7 +189,7 @@ def _result(row: dict[Any, Any]) -> str:
     return f"{100 * row['share_won']:.0f} %, {p_value_text(row['p_value_adjusted'])}"
 
 
-def _what_it_takes(still_open: pd.DataFrame, *, has_both: bool) -> str:
+def _what_it_takes(still_open: pd.DataFrame, tuned: str, *, has_both: bool) -> str:
     """Return how many seeds the open pairs would take, where that is known to within a decade.
 
     Where a reader can choose between tuned and textbook rates, it says that it is of the tuned ones.
@@ -205,7 +205,7 @@ def _what_it_takes(still_open: pd.DataFrame, *, has_both: bool) -> str:
         f"{pair} {f'about {seeds:,.0f}' if seeds < 1e6 else 'over a million'}"
         for pair, seeds in needed.items()
     )
-    where = " At tuned learning rates: if" if has_both else " If"
+    where = f" At tuned {tuned}: if" if has_both else " If"
     return (
         f"{where} the observed differences hold, separating the open pairs would need this many seeds: "
         f"{texts}."
