@@ -1,4 +1,7 @@
-"""`make bench`: time optimlab and its peers, side by side, and write tables and a figure."""
+"""`make bench`: time optimlab and its peers, side by side, and write tables and a figure.
+
+It fails where a step is slower than `benchmarks.steps.MOST_OF_JAX` allows, so that CI notices.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,8 @@ def main() -> None:
     text = "\n\n".join(sections)
     print(text)
     folder.write("benchmarks.md", f"{text}\n".encode())
+    if slow := steps.too_slow(rows):
+        sys.exit("\n".join(slow))
 
 
 if __name__ == "__main__":  # and not in the processes that it starts

@@ -14,6 +14,7 @@ from benchmarks.limit import gemm_rate
 from benchmarks.process import Seat, seated, turns
 
 BATCHES = (32, 64, 1200)
+MOST_OF_JAX = 1.5  # it is about a half: beyond this, something is wrong, and no noise
 COLUMNS = ("batch", "rule", "contender", "stack", "microseconds", "first_seconds", "limit_microseconds")
 
 
@@ -68,6 +69,16 @@ def _round(
 def best_stacks(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with each contender's best stack size."""
     return rows.loc[rows.groupby(["batch", "rule", "contender"])["microseconds"].idxmin()]
+
+
+def too_slow(rows: pd.DataFrame) -> list[str]:
+    """Return in words at which batch sizes a step takes more than `MOST_OF_JAX` times JAX's."""
+    adam = best_stacks(rows)[lambda each: each["rule"] == "Adam"]
+    times = adam.pivot_table(index="batch", columns="contender", values="microseconds")
+    if JAX not in times:
+        return []
+    ratios = (times[OURS] / times[JAX])[lambda ratio: ratio > MOST_OF_JAX]
+    return [f"batch {batch:,}: a step takes {ratio:.1f} times JAX's" for batch, ratio in ratios.items()]
 
 
 def table(rows: pd.DataFrame, batch: int) -> str:

@@ -1,12 +1,13 @@
 """Who is timed computes what optimlab does: else the times compare nothing."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from reference.statistics import table, traces_of
 
 from benchmarks import claims, steps
 from benchmarks.case import HYPERPARAMETERS, Case
-from benchmarks.contenders import ENTRIES, OURS
+from benchmarks.contenders import ENTRIES, JAX, OURS
 from optimlab import statistics
 from optimlab.nn import Network
 from optimlab.statistics.pairs import CLAIMS
@@ -87,6 +88,25 @@ def test_the_simulated_claims_are_those_of_a_comparison():
             assert found[f"{setting} {name}"].tolist() == rows[f"{prefix}different"].tolist()
             some += rows[f"{prefix}different"].sum()
     assert 0 < some < 18
+
+
+@pytest.mark.parametrize(
+    ("ours", "slow"), [(15.0, []), (31.0, ["batch 64: a step takes 1.6 times JAX's"])]
+)
+def test_a_step_that_is_slower_than_jax_s_by_half_fails_the_benchmark(ours, slow):
+    """The best stack of each counts, whatever another one takes."""
+    times = [(OURS, ours), (OURS, 90.0), (JAX, 20.0), (JAX, 40.0)]
+    rows = pd.DataFrame(
+        [
+            (batch, "Adam", name, stack, time)
+            for batch in (32, 64)
+            for stack, (name, time) in enumerate(times)
+        ],
+        columns=["batch", "rule", "contender", "stack", "microseconds"],
+    )
+    rows.loc[(rows["batch"] == 32) & (rows["contender"] == OURS), "microseconds"] = 15.0
+    assert steps.too_slow(rows) == slow
+    assert steps.too_slow(rows[rows["contender"] == OURS]) == []
 
 
 def test_a_missing_peer_is_named(monkeypatch):
