@@ -1,4 +1,4 @@
-"""The neural network, from scratch in numpy, for stacks of runs."""
+"""The neural network, from scratch in plain loops, for stacks of runs."""
 
 from optimlab.nn.losses import one_hot, softmax
 from optimlab.nn.network import Network, perceptron
