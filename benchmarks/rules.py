@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,19 +16,10 @@ from threadpoolctl import threadpool_limits
 from optimlab.experiment.registry import load_rule
 from optimlab.optimizers import RULES, WRAPPERS, begin
 from optimlab.problems import Digits
-from optimlab.training import task_of
+from optimlab.training import state_bytes, task_of
 
 RUNS, STEPS, TURNS = 32, 20, 10
 NAMES = [*RULES, *(f"{wrapper}(Adam)" for wrapper in WRAPPERS)]
-
-
-def state_bytes(state: Any) -> int:
-    """Return the memory of all arrays in a state."""
-    if isinstance(state, np.ndarray):
-        return state.nbytes
-    if isinstance(state, dict):
-        return sum(map(state_bytes, state.values()))
-    return sum(map(state_bytes, state)) if isinstance(state, list | tuple) else 0
 
 
 def cost(name: str) -> tuple[float, float]:

@@ -201,7 +201,9 @@ class OfFunction:
 
 def settings_of(schedule: WithWarmup) -> dict[str, Any]:
     """Return a built-in schedule as the table of an experiment's file could have it."""
-    return {"name": NAMES[type(schedule)], **asdict(schedule)}
+    settings = asdict(schedule)
+    lists = {name: list(value) for name, value in settings.items() if isinstance(value, tuple)}
+    return {"name": NAMES[type(schedule)], **settings, **lists}
 
 
 @dataclass(frozen=True)

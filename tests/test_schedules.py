@@ -16,6 +16,7 @@ from optimlab.problems import Digits
 from optimlab.report.blocks.facts import hyperparameters_of
 from optimlab.report.blocks.schedules import schedules_block
 from optimlab.schedules import SCHEDULES, Constant, Cosine, Linear, Scheduled, settings_of
+from optimlab.storage.manifest import describe
 from optimlab.storage.results import read_tables
 from optimlab.training import train
 
@@ -57,7 +58,9 @@ schedule = { name = "ramps.py:ramp", power = 2 }
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_name_alone_is_the_usual_schedule(tmp_path, name):
-    (setting,) = settings(tmp_path, f'[optimizers.SGD]\nschedule = "{name}"\n')
+    experiment = tiny(tmp_path, document(optimizers=f'[optimizers.SGD]\nschedule = "{name}"\n'))
+    (setting,) = experiment.optimizers
+    assert describe(experiment, tmp_path).optimizers["SGD"].schedules == setting.schedules
     usual = settings_of(SCHEDULES[name]())
     assert setting.schedules == ({} if name == "constant" else {"learning_rate": usual})
 
