@@ -1,20 +1,30 @@
-"""Classes of a notebook's cells: written to a module, from which workers can load them.
+"""What a notebook holds, written to files, where workers find it: classes of its cells, and data.
 
-By that module their runs are known: another version of the cell is another optimizer.
+By the content of that file runs are known: another version of the cell is another optimizer.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import io
 import linecache
 import sys
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from optimlab.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "from_notebook"
+TARGET = "target"  # the column of data that are given as (features, target)
 
 
 def module_of(cls: type) -> str:
@@ -127,7 +137,7 @@ def file_of(cls: type, folder: Path) -> Path:
     if file and (not codes or any(_is_same(Path(each), Path(file)) for each in codes)):
         return Path(file)
     source = module_of(cls)
-    place = folder / "from_notebook" / f"{cls.__name__}.py"
+    place = folder / FOLDER / f"{cls.__name__}.py"
     if not place.is_file() or place.read_text(encoding="utf-8") != source:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(source, encoding="utf-8")
@@ -136,3 +146,32 @@ def file_of(cls: type, folder: Path) -> Path:
 
 def _is_same(one: Path, other: Path) -> bool:
     return one.is_file() and other.is_file() and one.samefile(other)
+
+
+def table_of(features: Any, target: Any) -> pd.DataFrame:
+    """Return features (N, M) and a target (N,) as one table, with the column `TARGET`.
+
+    Raises
+    ------
+    UserError
+        When they do not go together.
+    """
+    import pandas as pd
+
+    table = features if isinstance(features, pd.DataFrame) else pd.DataFrame(np.asarray(features))
+    target = np.asarray(target)
+    if target.shape != (len(table),):
+        raise UserError(f"features are {len(table):,} rows, and the target has the shape {target.shape}")
+    return table.rename(columns=str).assign(**{TARGET: target})
+
+
+def written_data(table: pd.DataFrame, folder: Path) -> Path:
+    """Return the Parquet file of a table, below a folder, whose name has a digest of its content."""
+    buffer = io.BytesIO()
+    table.rename(columns=str).to_parquet(buffer, index=False)
+    content = buffer.getvalue()
+    place = folder / FOLDER / f"data-{sha256(content).hexdigest()[:8]}.parquet"
+    if not place.is_file() or place.read_bytes() != content:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    return place

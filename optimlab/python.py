@@ -27,7 +27,7 @@ from optimlab.execution.sweep import sweep
 from optimlab.experiment.load import find, load, parse
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import join_words, toml_document
-from optimlab.notebook import file_of
+from optimlab.notebook import TARGET, file_of, table_of, written_data
 from optimlab.optimizers import RULES
 from optimlab.problems import PROBLEMS
 from optimlab.progress import Progress
@@ -112,7 +112,7 @@ def compare(*optimizers: str | type, **document: Any) -> Result:
 def build_experiment(
     *,
     optimizers: Optimizers,
-    problem: str | Mapping[str, Any] | None = None,
+    problem: str | Mapping[str, Any] | pd.DataFrame | tuple[Any, Any] | None = None,
     problems: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: int | tuple[int, int] | Mapping[str, int] | None = None,
     name: str = "experiment",
@@ -127,7 +127,9 @@ def build_experiment(
         class: it is named, and its runs are known, by its file. A class of a notebook's cell is written
         to a file first, ``from_notebook/Name.py`` below `folder`, with what it uses.
     problem, problems : the name of a problem or a data set, "file.py:Name", or a file of data; or
-        settings; or label → settings of several.
+        settings; or label → settings of several. Data may be a DataFrame, in settings that name its
+        target, or (features, target): they are written to a file first, below `folder`, and runs are
+        known by its content.
     seeds : (tuning, reporting); a number for the reporting ones alone; or the table of the file.
     name : of the experiment and its folder of results.
     folder : where ``"file.py:ClassName"`` is looked for.
@@ -145,9 +147,9 @@ def build_experiment(
     if training:
         document["training"] = {**document.get("training", {}), **training}
     if problem is not None:
-        document["problem"] = _problem(problem) if isinstance(problem, str) else dict(problem)
+        document["problem"] = _problem(problem, folder)
     if problems is not None:
-        document["problems"] = problems
+        document["problems"] = {label: _problem(each, folder) for label, each in problems.items()}
     if isinstance(seeds, int):
         document["seeds"] = {"reporting": seeds}
     elif isinstance(seeds, Mapping):
@@ -158,9 +160,19 @@ def build_experiment(
     return parse(to_toml(document), folder / f"{name}.toml")
 
 
-def _problem(name: str) -> dict[str, Any]:
-    """Return the settings of a problem that is a name alone."""
-    return {"name" if name in PROBLEMS or ":" in name else "data": name}
+def _problem(given: Any, folder: Path) -> dict[str, Any]:
+    """Return the settings of a problem that is a name, data, or settings."""
+    if isinstance(given, str):
+        return {"name" if given in PROBLEMS or ":" in given else "data": given}
+    settings: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"data": given}
+    data: Any = settings.get("data")
+    if isinstance(data, tuple) and len(data) == 2:
+        data = table_of(*data)
+        settings.setdefault("target", TARGET)
+    if hasattr(data, "to_parquet"):
+        file = written_data(data, folder)
+        settings["data"] = file.relative_to(folder).as_posix()
+    return settings
 
 
 def _optimizers(optimizers: Optimizers, folder: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -4,6 +4,8 @@ import json
 import linecache
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -95,6 +97,32 @@ def test_a_class_without_source_is_told():
     exec("class Mine:\n    def step(self, params, gradient, state): pass", names)
     with pytest.raises(UserError, match="the source of Mine is not known"):
         module_of(names["Mine"])
+
+
+def first_run(problem, folder):
+    """Return the identity of the first run on a problem, and the number of its parameters."""
+    keys = {"learning_rates": [0.1], "epochs": 1, "seeds": 2}
+    built = optimlab.build_experiment(optimizers=["SGD"], problem=problem, folder=folder, **keys)
+    return next(built.runs()).run_id, built.problems[0].problem.size
+
+
+def test_data_may_be_a_table_or_arrays(tmp_path):
+    features = np.random.default_rng(0).normal(size=(60, 3))
+    kind = np.where(features[:, 0] > 0, "up", "down")
+    table = pd.DataFrame(features, columns=["a", "b", "c"]).assign(kind=kind)
+    linear = {"hidden": [], "target": "kind"}
+    assert first_run({"data": table, **linear}, tmp_path)[1] == (3 + 1) * 2
+    assert first_run({"data": table[["a", "kind"]], **linear}, tmp_path)[1] == (1 + 1) * 2
+    changed = features.copy()
+    changed[0, 0] += 1e-9
+    first, again, other = (
+        first_run((each, kind), tmp_path)[0] for each in (features, features, changed)
+    )
+    assert first == again != other
+    found = optimlab.compare("SGD", problem=(features, kind), folder=tmp_path, **SMALL)
+    assert set(found.runs["status"]) == {"ok"}
+    with pytest.raises(UserError, match=r"features are 60 rows, and the target has the shape \(59,\)"):
+        first_run((features, kind[1:]), tmp_path)
 
 
 def test_progress_in_a_notebook_is_one_line_that_changes(monkeypatch):
