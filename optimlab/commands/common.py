@@ -102,8 +102,9 @@ def console(*, markup: bool = False, quiet: bool = False, as_json: bool = False)
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print a JSON object on stdout, in ASCII, which every encoding has."""
-    typer.echo(json.dumps(content, indent=2, allow_nan=False, default=str))
+    """Print a JSON object on stdout, in ASCII, which every encoding has; NaN and infinity are null."""
+    plain = json.loads(json.dumps(content, default=str), parse_constant=lambda name: None)
+    typer.echo(json.dumps(plain, indent=2))
 
 
 def result_names(names: list[str], results: Path) -> list[str]:
