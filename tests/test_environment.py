@@ -3,7 +3,7 @@
 import json
 import subprocess
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,15 @@ def test_the_kernels_of_the_blas_are_told(monkeypatch):
     monkeypatch.setattr(module, "threadpool_info", lambda: [{"user_api": "openmp"}])
     module.computing.cache_clear()
     assert "kernels" not in environment()["blas"]
+
+
+def test_numba_and_the_processor_that_it_compiles_for_are_told(monkeypatch):
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    monkeypatch.setenv("NUMBA_CPU_NAME", "znver4")
+    assert environment()["numba"] == f"{version('numba')}, compiled for znver4"
+    module.computing.cache_clear()
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert environment()["numba"].endswith(", not compiled")
 
 
 def raises(error):

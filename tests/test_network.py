@@ -253,6 +253,40 @@ def test_a_row_is_bitwise_the_run_alone(switches, dtype):
                 assert bits(mine) == bits(all_rows[one])
 
 
+@pytest.mark.parametrize("batch", [1, 3, 33])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_row_is_bitwise_the_run_alone_whatever_the_layers(activation, dtype, batch):
+    """Of odd and single units: the last numbers of a row fill no vector of the processor."""
+    hidden = [
+        (17, activation),
+        lambda name, features, dtype: LayerNorm(name, features, dtype),
+        lambda name, features, dtype: Dropout(name, features, dtype, rate=0.3),
+        (1, activation),
+    ]
+    network = perceptron(INPUTS, hidden, CLASSES, batch_norm=batch > 1, dtype=dtype)
+    rng = np.random.default_rng(0)
+    params = network.initial_params(generators(*range(RUNS)))
+    params += rng.normal(0, 0.3, params.shape).astype(dtype)
+    x = rng.normal(size=(RUNS, INPUTS, batch)).astype(dtype)
+    labels = rng.integers(0, CLASSES, (RUNS, batch))
+    x[1] = np.nan
+
+    def numbers(rows):
+        model = network.model(generators(*range(RUNS)[rows]))
+        with np.errstate(invalid="ignore"):
+            step = network.loss_and_gradient(params[rows], x[rows], labels[rows], model, LOSS)
+            return [array.copy() for array in step] + list(
+                loss_and_accuracy(network, params[rows], x[0], labels[0], model)
+            )
+
+    together = numbers(slice(RUNS))
+    for row in range(RUNS):
+        one = slice(row, row + 1)
+        for alone, all_rows in zip(numbers(one), together, strict=True):
+            assert bits(alone) == bits(all_rows[one])
+
+
 def test_the_article_s_network_has_2894_parameters():
     network = perceptron(64, [(32, "sigmoid"), (16, "relu")], 10)
     assert network.size == 2894
