@@ -57,7 +57,7 @@ test: $(READY)  ## Run the tests that are quick (two minutes on two cores)
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow'
 
 # The tests of the loops that numba compiles, which see each line and branch where it does not.
-LOOPS := $(addprefix tests/test_, activations.py compiled.py layers.py losses.py)
+LOOPS := $(addprefix tests/test_, activations.py compiled.py layers.py losses.py optimizers.py)
 
 .PHONY: coverage
 coverage: export OMP_NUM_THREADS = 1
