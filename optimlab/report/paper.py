@@ -88,7 +88,11 @@ def _cells(row: dict[Any, Any], contest: ProblemResult) -> dict[str, str]:
     """Return head → cell of an optimizer, for what there is to say."""
     summary = contest.comparison.summary
     basis = contest.comparison.basis
-    cells = {"Optimizer": str(row["optimizer"]), "Learning rate": number(row["learning_rate"])}
+    cells = {"Optimizer": str(row["optimizer"])}
+    if contest.comparison.is_only_rate:
+        cells["Learning rate"] = number(row["learning_rate"])
+    else:
+        cells["Chosen"] = f"rate {row['hyperparameters']}"
     cells[f"{split_name(basis.loss).capitalize()} loss"] = _interval(row, "final_loss")
     if summary["default_loss_median"].notna().any():
         cells["Untuned"] = short(row["default_loss_median"])
