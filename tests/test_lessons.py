@@ -128,8 +128,8 @@ def test_the_final_order_is_foretold_from_where_it_stays():
     assert found["ahead"].tolist() == [0, 0, 1, 1]
     assert lessons.settled_from(found) == {("A", "B"): 0.75}
     assert lessons.foretold_words(found.assign(different=True)) == (
-        "The final order of the one pair that is shown to differ can be foretold "
-        "from 75 % of the run on."
+        "The final order of the one pair that is shown to differ can be foretold from 75 % of the run "
+        "on. Half-way it is turned round: A is still behind B."
     )
     assert lessons.foretold_words(found.assign(different=False)) == ""
     turned = found.assign(different=True, ahead=[1, 1, 1, 0.5])
@@ -151,3 +151,18 @@ def test_rates_carried_over_are_ratios_of_the_best_rates():
     )
     assert (row["optimizer"], row["other"]) == ("A", "B")
     assert [row[key] for key in ("ratio_low", "ratio", "ratio_high")] == pytest.approx([0.1] * 3)
+
+
+def test_pairs_that_are_turned_round_are_named_the_furthest_first():
+    pairs = [("A", "B", 0.4), ("A", "C", 0.1), ("B", "C", 0.2), ("C", "D", 0.3), ("A", "D", 0.9)]
+    found = pd.DataFrame(
+        [
+            {"better": one, "worse": two, "share": share, "ahead": ahead if share <= 0.5 else 1.0,
+             "different": True}
+            for one, two, ahead in pairs for share in (0.25, 0.5, 0.75, 1.0)
+        ]
+    )  # fmt: skip
+    assert lessons.turned_round(found) == [("A", "C"), ("B", "C"), ("C", "D"), ("A", "B")]
+    assert lessons.foretold_words(found).endswith(
+        "A is still behind C, B is still behind C, C is still behind D and so it is in 1 other pair."
+    )

@@ -16,7 +16,7 @@ from optimlab.statistics.spaces import Space
 Array = np.ndarray
 
 EDGE = 0.05  # the share of a span, at either end of it, that counts as its end
-TREES, POINTS, PLACES = 300, 256, 16  # of the forest; of the space, and of an axis, that it is asked at
+TREES, POINTS, PLACES = 100, 256, 16  # of the forest; of the space, and of an axis, that it is asked at
 FEWEST = 8  # candidates that a forest is fitted to
 
 

@@ -21,6 +21,7 @@ from optimlab.statistics.spaces import Space
 Array = np.ndarray
 
 PLACES = 50  # of a run, at which the order of two optimizers is looked at
+MOST_NAMED = 3  # of the pairs that are turned round
 LARGE = 1e-2  # an eps that is looked for here or beyond has a chance of being far above √v
 
 
@@ -236,6 +237,21 @@ def foretold_words(table: pd.DataFrame) -> str:
     many = f"the {len(settled)} pairs that are shown to differ"
     pairs = many if len(settled) > 1 else "the one pair that is shown to differ"
     since = max(settled.values())
-    if since >= 1:
-        return f"The final order of {pairs} cannot be foretold before the end."
-    return f"The final order of {pairs} can be foretold from {100 * since:.0f} % of the run on."
+    text = f"The final order of {pairs} cannot be foretold before the end."
+    if since < 1:
+        text = f"The final order of {pairs} can be foretold from {100 * since:.0f} % of the run on."
+    turned = turned_round(table[table["different"].astype(bool)])
+    if not turned:
+        return text
+    some = [f"{better} is still behind {worse}" for better, worse in turned[:MOST_NAMED]]
+    more = len(turned) - len(some)
+    others = [f"so it is in {more} other pair{'s' * (more > 1)}"] if more else []
+    return f"{text} Half-way it is turned round: {join_words([*some, *others])}."
+
+
+def turned_round(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the pairs whose better one is behind half-way through the run, the furthest first."""
+    half = table[table["share"] <= 0.5]
+    half = half[half["share"] == half["share"].max()]
+    behind = half[half["ahead"] < 0.5].sort_values("ahead", kind="stable")
+    return [(str(row["better"]), str(row["worse"])) for row in behind.to_dict("records")]

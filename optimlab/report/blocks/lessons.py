@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+import pandas as pd
 
 from optimlab.formatting import number
 from optimlab.report import vega
@@ -18,6 +19,7 @@ from optimlab.statistics import Comparison
 from optimlab.statistics.lessons import alarm_words, foretold_words, settled_from
 
 MOST_PAIRS = 28  # of eight optimizers
+FEWEST_PLACES = 3  # in a run
 TURNED, IN_ORDER = "#D55E00", "#0072B2"
 
 
@@ -69,10 +71,17 @@ def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]
 def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
     """Yield the map of when in a run each pair is in its final order."""
     table = comparison.foretold
-    pairs = list(dict.fromkeys(zip(table["better"], table["worse"], strict=True)))
-    if not pairs or len(pairs) > MOST_PAIRS or table["share"].nunique() < 3:
+    if table["share"].nunique() < FEWEST_PLACES:
         return
     settled = settled_from(table)
+    different = settled_from(table[table["different"].astype(bool)])
+    last_first = sorted(settled, key=lambda pair: (pair not in different, -settled[pair]))
+    pairs = [pair for pair in settled if pair in last_first[:MOST_PAIRS]]
+    state = f"{len(pairs)} pairs"
+    if len(pairs) < len(settled):
+        state = f"of {len(settled)} pairs, the {len(pairs)} that differ and settle last"
+    keys = pd.Series(list(zip(table["better"], table["worse"], strict=True)), table.index)
+    table = table[keys.isin(pairs)]
     shares = np.sort(table["share"].unique())
     before = dict(zip(shares, [0.0, *shares[:-1]], strict=True))
     table = table.assign(
@@ -85,7 +94,7 @@ def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
     )
     order = [f"{better} < {worse}" for better, worse in pairs]
     y = alt.Y("pair:N").sort(order).title(None).axis(labelLimit=190, ticks=False, domain=False)
-    scale = alt.Scale(domain=[0, 50, 100], range=[TURNED, "#f4f1e8", IN_ORDER])
+    scale = alt.Scale(domain=[0, 50, 100], range=[TURNED, "#f4f1e8", IN_ORDER], interpolate="rgb")
     legend = alt.Legend(title="% of seeds in the final order", orient="top", gradientLength=160)
     base = alt.Chart(alt.NamedData("foretold"))
     tooltip = vega.tooltip(
@@ -107,7 +116,7 @@ def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
             x=alt.X("since:Q").scale(domain=[0, 100], nice=False), y=y
         ),
     )  # fmt: skip
-    words = ", ".join(f"{one} below {two} {100 * share:.0f} %" for (one, two), share in settled.items())
+    words = ", ".join(f"{one} below {two} {100 * settled[one, two]:.0f} %" for one, two in pairs)
     yield Chart(
         name="foretold",
         heading="When the ranking can be foretold",
@@ -115,7 +124,7 @@ def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
         "where most are, orange where the order is turned round. The black line marks from where on it "
         "stays the final one on most seeds.",
         alt=f"Map of pairs over the run. In the final order from: {words}.",
-        **vega.finish(chart, [], "'Pairs in their final order'", [f"'{len(pairs)} pairs'"],
+        **vega.finish(chart, [], "'Pairs in their final order'", [f"'{state}'"],
                       24 * len(pairs) + 40),
         tables={"foretold": table[["pair", "start", "end", "percent", "since", "shown"]]},
     )  # fmt: skip
