@@ -23,18 +23,19 @@ from optimlab.experiment.trials import plugin_pool
 from optimlab.formatting import toml_value
 from optimlab.optimizers import RANGES, RULES
 from optimlab.problems import PROBLEMS
+from optimlab.schedules import SCHEDULES, settings_of
 from optimlab.storage.store import Store
 
 LISTED = 5  # of parts that are stale
 
 
 def print_listing(console: Console) -> None:
-    """Print all experiments, optimizers and problems."""
-    console.print(_experiments(), "", _optimizers(), "", _problems())
+    """Print all experiments, optimizers, schedules and problems."""
+    console.print(_experiments(), "", _optimizers(), "", _schedules(), "", _problems())
 
 
 def listing() -> dict[str, Any]:
-    """Return all experiments, optimizers and problems as plain values, for JSON."""
+    """Return all experiments, optimizers, schedules and problems as plain values, for JSON."""
     experiments = []
     for file, experiment in _loaded():
         about: dict[str, Any] = {"name": file.stem, "file": str(file)}
@@ -61,7 +62,12 @@ def listing() -> dict[str, Any]:
         }
         for name, problem in PROBLEMS.items()
     ]
-    return {"experiments": experiments, "optimizers": optimizers, "problems": problems}
+    return {
+        "experiments": experiments,
+        "optimizers": optimizers,
+        "schedules": [settings_of(kind()) for kind in SCHEDULES.values()],
+        "problems": problems,
+    }
 
 
 @dataclass(frozen=True)
@@ -202,6 +208,13 @@ def _optimizers() -> Table:
         for parameter, default in hyperparameters(rule).items():
             table.add_row(label, parameter, f"{default:g}", escape(str(RANGES[parameter])))
             label = ""
+    return table
+
+
+def _schedules() -> Table:
+    table = _table("schedule", "as the file has it, with its defaults")
+    for name, kind in SCHEDULES.items():
+        table.add_row(name, escape(f"schedule = {toml_value(settings_of(kind()))}"))
     return table
 
 

@@ -19,6 +19,7 @@ from optimlab.experiment.registry import hyperparameters
 from optimlab.listing import print_listing, print_state, state_of
 from optimlab.optimizers import RANGES, RULES
 from optimlab.problems import PROBLEMS
+from optimlab.schedules import SCHEDULES, settings_of
 
 
 @pytest.fixture
@@ -63,6 +64,13 @@ def test_every_hyperparameter_is_listed_with_default_and_range(here):
             assert row[-len(expected) :] == expected
     assert "[0, 1)" in text
     assert "(0, inf)" in text
+
+
+def test_every_schedule_is_listed_as_the_file_has_it(here):
+    for name in SCHEDULES:
+        (line,) = [each for each in listed().splitlines() if each.startswith(f"{name} ")]
+        written = tomllib.loads(line.removeprefix(name).strip())["schedule"]
+        assert written == settings_of(SCHEDULES[name]())
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -9,6 +9,7 @@ from optimlab.experiment import mixing
 from optimlab.experiment.registry import hyperparameters, load_rule, plugin_code
 from optimlab.optimizers import RULES
 from optimlab.problems import Digits
+from optimlab.schedules import Cosine, Linear, Scheduled
 from optimlab.training import train
 
 pytestmark = pytest.mark.parity
@@ -66,3 +67,20 @@ def test_pytorchs_version_identifies_the_runs(tmp_path):
 
     packages = plugin_code("torch:AdamW", tmp_path).packages
     assert packages["torch"] == torch.__version__
+
+
+def test_a_schedule_and_a_clipped_gradient(tmp_path):
+    values = {"learning_rate": RATES, "clip_norm": 0.5, "weight_decay": 0.0}
+    falls = {"learning_rate": Cosine(warmup=0.1), "beta1": Linear(final=0.5)}
+    ends = [
+        train(
+            PROBLEM,
+            Scheduled(load_rule(name, tmp_path, values), {**values, "beta1": 0.9}, falls),
+            [0, 1, 2],
+            [60],
+        ).params
+        for name in ("torch:AdamW", "AdamW")
+    ]
+    assert np.abs(ends[0] - ends[1]).max() <= 1e-9
+    plain = load_rule("torch:AdamW", tmp_path)(learning_rate=RATES, weight_decay=0.0)
+    assert np.abs(train(PROBLEM, plain, [0, 1, 2], [60]).params - ends[1]).max() > 1e-3
