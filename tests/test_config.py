@@ -190,7 +190,7 @@ ONE_MISTAKE = [
     ({"optimizers": "[optimizers.SGD0.5]\nmomentum = 0.5"}, 'optimizers.SGD0: a dot splits a key in TOML; quote the label: [optimizers."SGD0.5"]'),
     ({"optimizers": "[optimizers]\nSGD0.5.momentum = 0.5"}, 'optimizers.SGD0: a dot splits a key in TOML; quote the label: [optimizers."SGD0.5"]'),
     ({"optimizers": SGD + "[optimizers.SGD.0.9]\nrule = 'SGD'"}, 'optimizers.SGD: a dot splits a key in TOML; quote the label: [optimizers."SGD.0.9"]'),
-    ({"optimizers": "[optimizers.Adam.beta1]\nx = 1"}, 'optimizers.Adam.beta1: must be a number, a text, true or false, got {"x": 1}'),
+    ({"optimizers": "[optimizers.Adam.beta1]\nx = 1"}, 'optimizers.Adam.beta1: must be a number, a text, true or false, got {"x": 1}; ranges and choices belong in search'),
     # what is missing or empty
     ({"top": "learning_rates = []\n"}, "learning_rates: must not be empty, got []"),
     ({"optimizers": SGD + "learning_rates = []"}, "optimizers.SGD.learning_rates: must not be empty, got []"),

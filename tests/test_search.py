@@ -11,6 +11,7 @@ from sweeping import OWN, document, mistakes_of, plugin, run, tiny, write
 
 from optimlab.experiment.candidates import Axis
 from optimlab.experiment.search import draw
+from optimlab.python import build_experiment
 
 RATE = "learning_rate = { min = 1e-3, max = 1 }"
 SPACE = f"{RATE}, beta1 = {{ min = 0.5, max = 0.99, scaling = 'one_minus_log' }}"
@@ -144,6 +145,8 @@ OF_TABLES = [
     ("search = { trials = 4 }", "search: must have an axis, such as learning_rate"),
     (f"search = {{ {RATE} }}", "search: needs trials, here or as search.trials at the top of the file"),
     (f"search = {{ trials = 0, {RATE} }}", "search.trials: must be at least 1, got 0"),
+    ("learning_rates = [1]\nmomentum = { min = 0, max = 0.9 }",
+     'momentum: must be a number, a text, true or false, got {"min": 0, "max": 0.9}; ranges and choices belong in search'),
     (f"search = {{ trials = 2, {RATE} }}\nlearning_rates = [1]",
      "learning_rates: is in search, too: give learning_rates or search.learning_rate"),
     (f"search = {{ trials = 2, {RATE}, momentum = {{ choices = [0.5] }} }}\nmomentum = 0.9",
@@ -183,3 +186,20 @@ def test_a_value_and_its_share_of_the_way_belong_together(scaling, low, high, sh
     assert axis.share(value) == pytest.approx(share, abs=2e-3)
     assert math.isclose(axis.share(low), 0, abs_tol=1e-12)
     assert math.isclose(axis.share(high), 1)
+
+
+def test_grids_and_searches_are_built_from_python_too(tmp_path):
+    experiment = build_experiment(
+        optimizers={
+            "SGD": {"momentum": [0.5, 0.9], "learning_rates": [0.1]},
+            "Adam": {
+                "search": {"learning_rate": {"min": 1e-3, "max": 1.0}, "eps": {"choices": [1e-8, 1]}}
+            },
+        },
+        search={"trials": 3},
+        problem="landscape",
+        steps=2,
+        seeds=(1, 1),
+        folder=tmp_path,
+    )
+    assert [len(each.candidates) for each in experiment.optimizers] == [3, 4]

@@ -438,7 +438,8 @@ def _wrong_value(
     if value == []:
         return "must not be empty"
     if not isinstance(value, bool | int | float | str):
-        return f"must be a number, a text, true or false, got {show(value)}"
+        hint = "; ranges and choices belong in search" if isinstance(value, dict) else ""
+        return f"must be a number, a text, true or false, got {show(value)}{hint}"
     is_endless = isinstance(value, float) and not math.isfinite(value)
     message = f"must be finite, got {show(value)}" if is_endless else None
     try:
