@@ -108,11 +108,5 @@ def softplus(x: Array, slope: Array) -> None:
 
 
 ACTIVATIONS: dict[str, Compiled] = {
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "elu": elu,
-    "gelu": gelu,
-    "softplus": softplus,
+    each.function.__name__: each for each in (sigmoid, tanh, relu, leaky_relu, elu, gelu, softplus)
 }

@@ -85,17 +85,6 @@ def add_bias(y: Array, bias: Array) -> None:
                 y[run, feature, sample] += bias[run, feature]
 
 
-@compiled
-def sum_over_batch(d: Array, by_bias: Array) -> None:
-    """db ← Σ d."""
-    for run in range(d.shape[0]):
-        for feature in range(d.shape[1]):
-            total = d.dtype.type(0)
-            for sample in range(d.shape[2]):
-                total += d[run, feature, sample]
-            by_bias[run, feature] = total
-
-
 class Dense(Layer):
     """Fully connected: y = Wᵀ x + b, with W (inputs, outputs) and b (outputs,).
 
@@ -150,20 +139,7 @@ class Dense(Layer):
         """Write dW and db only: the first layer of a network is not asked for dx."""
         np.matmul(self.x, gradient.mT, out=gradients[self.weight])
         if self.bias in gradients:
-            by_bias = self.workspace.array("by_bias", gradient.shape[:2])
-            sum_over_batch(np.ascontiguousarray(gradient), by_bias)
-            gradients[self.bias][...] = by_bias
-
-
-@compiled
-def count_in(sums: Array, statistics: Array, momentum: float) -> None:
-    """Σ ← momentum · Σ + (1 − momentum) · statistics."""
-    keep, new = sums.dtype.type(momentum), sums.dtype.type(1 - momentum)
-    for which in range(sums.shape[0]):
-        for run in range(sums.shape[1]):
-            for feature in range(sums.shape[2]):
-                added = new * statistics[which, run, feature]
-                sums[which, run, feature] = keep * sums[which, run, feature] + added
+            np.einsum("rfb->rf", np.ascontiguousarray(gradient), out=gradients[self.bias])
 
 
 @dataclass
@@ -187,7 +163,8 @@ class RunningAverages:
     def add(self, statistics: Array) -> None:
         """Count in the mean and variance (2, R, features) of one more batch."""
         self.steps += 1
-        count_in(self.sums, statistics, self.momentum)
+        self.sums *= self.momentum
+        self.sums += (1 - self.momentum) * statistics
 
     def statistics(self) -> Array:
         """Return the running mean and variance (2, R, features); 0 and 1 before the first step."""
@@ -246,14 +223,24 @@ def batch_norm_gradients(
                 d[run, feature, sample] = scale * (d[run, feature, sample] - shift - slope * from_centre)
 
 
-class BatchNorm(Layer):
+class Normalization(Layer):
+    """What batch and layer normalization share: γ and β of each feature, which begin at 1 and 0."""
+
+    def __init__(self, name: str, features: int, dtype: np.dtype, eps: float) -> None:
+        self.name, self.outputs, self.dtype, self.eps = name, features, dtype, dtype.type(eps)
+        self.gamma, self.beta = f"{name}.gamma", f"{name}.beta"
+        self.shapes: dict[str, tuple[int, ...]] = {self.gamma: (features,), self.beta: (features,)}
+        self.workspace = Workspace(dtype)
+
+    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
+        params[self.gamma][...] = 1
+
+
+class BatchNorm(Normalization):
     """Batch normalization: y = γ (x − μ) / √(σ² + ε) + β, feature by feature.
 
     `forward` takes the batch's mean and (biased) variance for μ and σ², and in training keeps
     `RunningAverages` of both, which may take their place in evaluation (`folded_into`).
-
-    With d = dL/dy and N samples: dβ = Σ d, dγ = Σ d x̂, and
-    dx = γ / (N √(σ² + ε)) · (N d − Σ d − (x − μ) / (σ² + ε) · Σ d (x − μ)).
 
     Parameters
     ----------
@@ -269,21 +256,10 @@ class BatchNorm(Layer):
     """
 
     def __init__(
-        self,
-        name: str,
-        features: int,
-        dtype: np.dtype,
-        eps: float = 0.01,
-        momentum: float = 0.99,
+        self, name: str, features: int, dtype: np.dtype, eps: float = 0.01, momentum: float = 0.99
     ) -> None:
-        self.name, self.outputs, self.eps, self.momentum = name, features, dtype.type(eps), momentum
-        self.gamma, self.beta = f"{name}.gamma", f"{name}.beta"
-        self.shapes: dict[str, tuple[int, ...]] = {self.gamma: (features,), self.beta: (features,)}
-        self.workspace = Workspace(dtype)
-        self.dtype = dtype
-
-    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
-        params[self.gamma][...] = 1
+        super().__init__(name, features, dtype, eps)
+        self.momentum = momentum
 
     def begin(self, generators: Sequence[np.random.Generator]) -> RunningAverages:
         super().begin(generators)
@@ -319,7 +295,7 @@ class BatchNorm(Layer):
         return d
 
 
-class LayerNorm(Layer):
+class LayerNorm(Normalization):
     """Layer normalization: y = γ (x − μ) / √(σ² + ε) + β, with μ and σ² of each sample's features.
 
     It is batch norm with features and samples exchanged, but for γ and β, which are the features' still.
@@ -339,13 +315,7 @@ class LayerNorm(Layer):
     """
 
     def __init__(self, name: str, features: int, dtype: np.dtype, eps: float = 1e-5) -> None:
-        self.name, self.outputs, self.eps = name, features, dtype.type(eps)
-        self.gamma, self.beta = f"{name}.gamma", f"{name}.beta"
-        self.shapes: dict[str, tuple[int, ...]] = {self.gamma: (features,), self.beta: (features,)}
-        self.workspace = Workspace(dtype)
-
-    def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
-        params[self.gamma][...] = 1
+        super().__init__(name, features, dtype, eps)
 
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
         self.x = np.ascontiguousarray(x.mT)
@@ -407,14 +377,6 @@ class Dropout(Layer):
         return gradient
 
 
-@compiled
-def multiply(d: Array, slope: Array) -> None:
-    """d ← d · f'(x)."""
-    for run in range(d.shape[0]):
-        for i in range(d.shape[1]):
-            d[run, i] *= slope[run, i]
-
-
 class ActivationLayer(Layer):
     """An activation, named as in `optimlab.nn.activations.ACTIVATIONS`, at its place in a network."""
 
@@ -431,6 +393,5 @@ class ActivationLayer(Layer):
         return y
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
-        d = np.ascontiguousarray(gradient)
-        multiply(d.reshape(self.slope.shape), self.slope)
-        return d
+        gradient *= self.slope.reshape(gradient.shape)
+        return gradient
