@@ -3,7 +3,8 @@
 `compare_optimizers` makes them all and `verdict` puts them in words. Beneath them: `ranking` (what a
 run is worth, and which runs are reported), `finals` (what a run ends with), `resampling` and
 `retuning` (how sure, the luck of tuning included), `pairs` (claims), `sequential` (looking again),
-`intervals`, `targets` (time to a target), `tuning` (robustness and budget) and `bands` (for figures).
+`intervals`, `targets` (time to a target), `tuning` (robustness and budget), `spaces` and `axes` (what is
+tuned, and what that matters), `lessons` (what tuning teaches) and `bands` (for figures).
 """
 
 from optimlab.statistics.bands import final_bands, trace_bands

@@ -49,7 +49,7 @@ def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]
             " to ".join(number(float(f"{row[end]:.2g}")) for end in ("ratio_low", "ratio_high")),
         )
         for problem, comparison in known.items()
-        for row in comparison.carried_rates.to_dict("records")
+        for row in _shown_rates(comparison).to_dict("records")
     ]
     told = {problem: foretold_words(each.foretold) for problem, each in known.items()}
     paragraphs = [heads[problem] + words for problem, words in told.items() if words]
@@ -57,7 +57,8 @@ def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]
         return None
     carried = (
         "Learning rates carried over: the ratio of the best learning rates of two optimizers, each "
-        "tuned by itself on the same random subsets of the seeds, and the middle 95 % of it."
+        "tuned by itself on the same random subsets of the seeds, and the middle 95 % of it; rates.csv "
+        "has all pairs."
     )
     return Block(
         heading="What tuning teaches",
@@ -66,6 +67,13 @@ def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]
         columns=["optimizers", "ratio of their best rates", "middle 95 %"] if rows else [],
         rows=rows,
     )
+
+
+def _shown_rates(comparison: Comparison) -> pd.DataFrame:
+    """Return the ratios of all pairs; where these are many, of the first optimizer and each other."""
+    table, first = comparison.carried_rates, comparison.summary["optimizer"].iloc[0]
+    has_first = (table["optimizer"] == first) | (table["other"] == first)
+    return table[has_first] if len(table) > MOST_PAIRS else table
 
 
 def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
@@ -93,9 +101,21 @@ def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
         shown=np.where(table["different"], "shown", "not shown"),
     )
     order = [f"{better} < {worse}" for better, worse in pairs]
-    y = alt.Y("pair:N").sort(order).title(None).axis(labelLimit=190, ticks=False, domain=False)
+    y = (
+        alt.Y("pair:N")
+        .sort(order)
+        .title(None)
+        .axis(
+            labelExpr=f"{vega.NARROW} ? split(datum.label, ' < ') : datum.label",
+            labelLimit=alt.ExprRef(f"{vega.NARROW} ? 110 : 320"),
+            labelFontSize=10.5,
+            labelLineHeight=11,
+            ticks=False,
+            domain=False,
+        )
+    )
     scale = alt.Scale(domain=[0, 50, 100], range=[TURNED, "#f4f1e8", IN_ORDER], interpolate="rgb")
-    legend = alt.Legend(title="% of seeds in the final order", orient="top", gradientLength=160)
+    legend = alt.Legend(title="% of the seeds", orient="top", gradientLength=120)
     base = alt.Chart(alt.NamedData("foretold"))
     tooltip = vega.tooltip(
         {
@@ -125,6 +145,6 @@ def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
         "stays the final one on most seeds.",
         alt=f"Map of pairs over the run. In the final order from: {words}.",
         **vega.finish(chart, [], "'Pairs in their final order'", [f"'{state}'"],
-                      24 * len(pairs) + 40),
+                      25 * len(pairs) + 40),
         tables={"foretold": table[["pair", "start", "end", "percent", "since", "shown"]]},
     )  # fmt: skip
