@@ -12,8 +12,10 @@ import pytest
 
 from optimlab import compiled_code as module
 from optimlab.compiled_code import ROOMS, SOURCES, cache_folder, usable_folder
+from optimlab.data.named import File
 from optimlab.execution import compilation
 from optimlab.execution.compilation import compile_once
+from optimlab.experiment.own import OwnProblem
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.compiled import OF_LOOPS, Compiled, compiled, exp, expm1
 from optimlab.problems import Digits
@@ -161,6 +163,20 @@ def test_what_has_not_been_used_for_long_is_deleted(tmp_path):
         os.utime(path, (long_ago, long_ago))
     compilation._clean(tmp_path / "now")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+class OfAnotherModule:
+    """A problem of the user's own, which may do anything when it is looked at."""
+
+    def __getattr__(self, name):
+        raise SystemExit(name)
+
+
+def test_what_is_the_user_s_own_is_not_run(tmp_path, elsewhere):
+    elsewhere(tmp_path)
+    absent = OwnProblem(File("absent.py:Absent", tmp_path))
+    compile_once([OfAnotherModule(), absent], ["SGD", "file.py:Rule"])
+    assert not list(usable_folder().iterdir())
 
 
 ONCE = """

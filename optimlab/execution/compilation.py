@@ -17,7 +17,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from optimlab.compiled_code import cache_folder, usable_folder
-from optimlab.experiment.identity import digest
+from optimlab.data.named import is_own
+from optimlab.experiment.identity import digest, files_of
 from optimlab.messages import warn
 from optimlab.optimizers import RULES
 from optimlab.problems.supervised import Supervised
@@ -35,8 +36,8 @@ def compile_once(
 
     Parameters
     ----------
-    problems : what will be trained on.
-    rules : by what; those that are not built in compile what they need by themselves.
+    problems : what will be trained on; what is the user's own is not run here.
+    rules : by what; the user's own neither.
     say : prints, as `print` does, that it takes a while; None to say nothing.
     """
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
@@ -51,6 +52,7 @@ def compile_once(
     needed = {
         folder / f"{_kind(problem, rule)}.compiled": (problem, RULES[rule])
         for problem, rule in itertools.product(problems, built_in)
+        if type(problem).__module__.startswith("optimlab.") and not any(map(is_own, files_of(problem)))
     }
     if all(done.exists() for done in needed):
         return

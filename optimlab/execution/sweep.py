@@ -9,7 +9,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optimlab.data.named import is_own
 from optimlab.errors import OutOfTime
 from optimlab.execution.checkpoint import Checkpoints
 from optimlab.execution.compilation import compile_once
@@ -18,7 +17,6 @@ from optimlab.execution.stack import Keepers, Stack
 from optimlab.execution.surface import keep_surface
 from optimlab.execution.witness import believed, with_witnesses
 from optimlab.execution.workers import Workers, local_workers, trained
-from optimlab.experiment.identity import files_of
 from optimlab.experiment.runs import Run, Shard
 from optimlab.experiment.spec import Experiment
 from optimlab.messages import warn
@@ -127,9 +125,8 @@ def sweep(
         try:
             if missing:
                 problems = [setting.problem for setting in experiment.problems]
-                here = [each for each in problems if not any(map(is_own, files_of(each)))]
                 rules = [setting.rule for setting in experiment.optimizers]
-                compile_once(here, rules, progress.console.print)  # the user's own runs in workers alone
+                compile_once(problems, rules, progress.console.print)
             todo = with_witnesses(stacks(experiment, missing, workers.cores, time_limit, keepers))
             with (
                 progress.over(len(missing), kept),
