@@ -1,10 +1,14 @@
 """Axes of a search: what matters, where the ends are, and how they are widened."""
 
+import tomllib
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from optimlab.experiment.candidates import Axis
+from optimlab.report.blocks.ranking import edge_warnings
 from optimlab.statistics import axes
 from optimlab.statistics.spaces import Space
 
@@ -92,4 +96,38 @@ def test_the_default_is_at_no_end():
     ],
 )
 def test_widened_axes_go_on_beyond_the_end_and_stay_legal(axis, edge, lines):
-    assert axes.widened(axis, edge) == lines
+    head = "learning_rates" if axis.name == "learning_rate" and axis.levels else axis.name
+    head = f"search.{head}" if axis.is_span else head
+    assert axes.in_file(axes.widened(axis, edge), is_searched=axis.is_span) == f"{head} = {lines}"
+
+
+def test_choices_of_a_search_stay_choices_and_whole_numbers_whole():
+    few = Axis("momentum", (0.1, 0.5))
+    line = axes.in_file(axes.widened(few, "lowest"), is_searched=True)
+    assert line == "search.momentum = { choices = [0.004, 0.02, 0.1, 0.5] }"
+    period = Axis("sync_period", (), 2, 9, "linear", is_whole=True)
+    assert axes.in_file(axes.widened(period, "lowest"), is_searched=True) == (
+        'search.sync_period = { min = 1, max = 9, scaling = "linear" }'
+    )
+
+
+def test_an_axis_that_is_chosen_at_an_end_on_several_problems_is_widened_once_an_end():
+    space = Space((Axis("learning_rate", (0.01, 0.1)), MOMENTUM), {
+        1: {"learning_rate": 0.01, "momentum": 0.5}, 2: {"learning_rate": 0.1, "momentum": 0.5},
+    })  # fmt: skip
+    chosen = {"a": 1, "b": 2, "c": 1}
+    contests = {
+        problem: SimpleNamespace(
+            comparison=SimpleNamespace(
+                is_only_rate=False,
+                spaces={"SGD": space},
+                summary=pd.DataFrame({"optimizer": ["SGD"], "candidate": [number]}),
+            )
+        )
+        for problem, number in chosen.items()
+    }
+    [end] = edge_warnings(contests)
+    assert end.optimizer == "SGD (on a, b and c)"
+    assert tomllib.loads(end.toml) == {
+        "optimizers": {"SGD": {"learning_rates": [0.0001, 0.001, 0.01, 0.1, 1, 10]}}
+    }

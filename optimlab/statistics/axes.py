@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from optimlab.experiment.candidates import DEFAULT, Axis
+from optimlab.experiment.candidates import DEFAULT, RATE, Axis
+from optimlab.formatting import toml_key
 from optimlab.optimizers import RANGES
 from optimlab.statistics.ranking import CANDIDATE, basis, quantile, widened_grid
 from optimlab.statistics.spaces import Space
@@ -162,19 +164,32 @@ def _end(axis: Axis, value: float) -> str:
     return "lowest" if share <= near else "highest" if share >= 1 - near else ""
 
 
-def widened(axis: Axis, edge: str) -> str:
-    """Return the values of an axis and some beyond an end of it, as the file has them."""
+def widened(axis: Axis, edge: str) -> Axis:
+    """Return an axis with more values beyond an end of it, all legal."""
     if axis.is_span:
         low, high = _further(axis, edge)
-        return f'{{ min = {low:g}, max = {high:g}, scaling = "{axis.scaling}" }}'
+        return replace(axis, low=low, high=high)
     legal = RANGES.get(axis.name)
     if legal is not None and legal.high == 1 and edge == "highest":
         nearer = widened_grid([1 - each for each in axis.levels], "lowest")
         wide = [round(1 - each, 12) for each in nearer]
     else:
         wide = widened_grid([each for each in axis.levels if each > 0], edge)
-    values = sorted({*axis.levels, *(each for each in wide if legal is None or each in legal)})
-    return f"[{', '.join(f'{each:g}' for each in values)}]"
+    legal_ones = (each for each in wide if legal is None or each in legal)
+    return replace(axis, levels=tuple(sorted({*axis.levels, *legal_ones})))
+
+
+def in_file(axis: Axis, *, is_searched: bool) -> str:
+    """Return the line of an axis of numbers in an optimizer's table, which may have a search."""
+    if axis.is_span:
+        ends = f"min = {axis.low:g}, max = {axis.high:g}"
+        return f'search.{toml_key(axis.name)} = {{ {ends}, scaling = "{axis.scaling}" }}'
+    levels = f"[{', '.join(f'{each:g}' for each in axis.levels)}]"
+    if axis.name == RATE:
+        return f"learning_rates = {levels}"
+    if is_searched:
+        return f"search.{toml_key(axis.name)} = {{ choices = {levels} }}"
+    return f"{toml_key(axis.name)} = {levels}"
 
 
 def _further(axis: Axis, edge: str) -> tuple[float, float]:
@@ -193,6 +208,8 @@ def _further(axis: Axis, edge: str) -> tuple[float, float]:
         room = (high - low) / 2
         low, high = (low - room, high) if edge == "lowest" else (low, high + room)
     low, high = _readable(low), _readable(high)
+    if axis.is_whole:
+        low, high = max(1.0, round(low)), round(high)
     if legal is not None and low not in legal:
         low = legal.low if legal.low_is_legal else axis.low
     if legal is not None and high not in legal:

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from optimlab import statistics
-from optimlab.experiment.candidates import RATE, Axis
+from optimlab.experiment.candidates import Axis
 from optimlab.formatting import join_words, number, p_value_text, short, split_name, toml_key
 from optimlab.metrics import R2, REPORTED, Metric
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import Look
 from optimlab.report.vega import Chart
 from optimlab.statistics import Comparison
-from optimlab.statistics.axes import edges, widened
+from optimlab.statistics.axes import edges, in_file, widened
 from optimlab.statuses import STATUSES
 
 Record = Mapping[Hashable, Any]  # an optimizer's row of the summary: column → value
@@ -363,26 +363,34 @@ def edge_warnings(contests: dict[str, ProblemResult]) -> list[GridEnd]:
 
 def _ends_of_axes(contests: dict[str, ProblemResult]) -> list[GridEnd]:
     """Return what to write where more than the learning rate is tuned."""
-    ends: dict[str, dict[str, tuple[Axis, str, list[str]]]] = {}
+    wider: dict[str, dict[str, Axis]] = {}
+    where: dict[str, list[str]] = {}
+    is_searched: dict[str, bool] = {}
     for problem, contest in contests.items():
-        comparison = contest.comparison
-        for label, number_ in comparison.summary[["optimizer", "candidate"]].to_numpy():
-            space = comparison.spaces[label]
-            axes = {axis.name: axis for axis in space.axes}
-            for name, end in edges(space, int(number_)).items():
-                known = ends.setdefault(label, {}).setdefault(f"{name} {end}", (axes[name], end, []))
-                known[2].append(problem)
+        for label, candidate in contest.comparison.summary[["optimizer", "candidate"]].to_numpy():
+            space = contest.comparison.spaces[label]
+            is_searched[label] = any(axis.is_span for axis in space.axes)
+            own = wider.setdefault(label, {})
+            for name, end in edges(space, int(candidate)).items():
+                axis = next(each for each in space.axes if each.name == name)
+                own[name] = _with_end(own.get(name, axis), axis, end)
+                where.setdefault(label, []).append(problem)
     found = []
-    for label, own in ends.items():
-        lines = [f"[optimizers.{toml_key(label)}]"]
-        for axis, end, _ in own.values():
-            in_search = "search." if axis.is_span else ""
-            key = "learning_rates" if axis.name == RATE and not axis.is_span else axis.name
-            lines.append(f"{in_search}{toml_key(key)} = {widened(axis, end)}")
-        where = join_words(list(dict.fromkeys(problem for *_, on in own.values() for problem in on)))
-        name = f"{label} (on {where})" if len(contests) > 1 else label
-        found.append(GridEnd(name, "\n".join(lines)))
+    for label, problems in where.items():
+        on = join_words(list(dict.fromkeys(problems)))
+        name = f"{label} (on {on})" if len(contests) > 1 else label
+        lines = [in_file(axis, is_searched=is_searched[label]) for axis in wider[label].values()]
+        found.append(GridEnd(name, "\n".join([f"[optimizers.{toml_key(label)}]", *lines])))
     return found
+
+
+def _with_end(wide: Axis, axis: Axis, end: str) -> Axis:
+    """Return an axis that may be wider already, widened at an end of the original, once."""
+    has_more = {
+        "lowest": wide.low < axis.low or wide.levels[:1] != axis.levels[:1],
+        "highest": wide.high > axis.high or wide.levels[-1:] != axis.levels[-1:],
+    }
+    return wide if has_more[end] else widened(wide, end)
 
 
 def unequal_budgets(contests: dict[str, ProblemResult]) -> str:
