@@ -97,7 +97,8 @@ def test_medians_are_kept_beside_what_was_known():
     costs = Costs()
     for seconds in (1.0, 5.0, 2.0):
         costs.look_at(finished(["ok"], cost=Cost(seconds, seconds / 2, 8)), "digits", "SGD")
-    known = Manifest(costs={"digits": {"SGD": {"step_seconds": 9}, "Adam": {"step_seconds": 3}}})
+    before = {"step_seconds": 3, "rule_seconds": 1, "state_bytes": 0}
+    known = Manifest(costs={"digits": {"SGD": before, "Adam": before}})
     found = costs.added_to(known).costs["digits"]
     assert (found["SGD"].step_seconds, found["SGD"].rule_seconds, found["Adam"].step_seconds) == (
         2,

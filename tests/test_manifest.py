@@ -102,7 +102,7 @@ def edited(tree, path, value):
 
 def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swept, monkeypatch, capsys):
     """Each value of experiment.json is left out, null, huge, negative, NaN, or of another type."""
-    monkeypatch.setattr(page, "draw_charts", lambda *_: [])
+    monkeypatch.setattr(page, "draw_charts", lambda *_, **__: [])
     monkeypatch.setattr(page, "report_paths", lambda *_: PathsReport())
     tables = read_tables(swept / "results/tiny")
     [report] = page._count([tables], STYLES, None, page._silently)
@@ -114,6 +114,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
     ):
         monkeypatch.setattr(f"optimlab.report.{name}", lambda *_: [])  # they know no manifest
     monkeypatch.setattr(page, "_joined", lambda _: {})
+    monkeypatch.setattr("optimlab.report.blocks.costs.static_figure", lambda *_, **__: None)
     about = json.loads((swept / "results/tiny/experiment.json").read_text())
     shown = refused = 0
     for path in places(about):

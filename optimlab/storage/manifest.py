@@ -97,9 +97,9 @@ class LastSweep(BaseModel):
 class StepCost(BaseModel):
     """What a step of one run alone takes: seconds of processor time, the rule's part, bytes of state."""
 
-    step_seconds: Seconds = 0
-    rule_seconds: Seconds = 0
-    state_bytes: Annotated[float, Ge(0), Le(1e15)] = 0
+    step_seconds: Seconds
+    rule_seconds: Seconds
+    state_bytes: Annotated[float, Ge(0), Le(1e15)]
 
 
 class Computed(BaseModel):

@@ -78,7 +78,7 @@ def words_of(schedule: dict[str, Any]) -> str:
     """Return a schedule in words: its name, and those of its settings that are not 0."""
     told = {key: value for key, value in schedule.items() if key != "name" and value != 0}
     settings = ", ".join(f"{key} {toml_value(value)}" for key, value in told.items())
-    return f"{schedule['name']}{f' ({settings})' if settings else ''}"
+    return f"{schedule.get('name', 'unknown')}{f' ({settings})' if settings else ''}"
 
 
 def reasons_of(runs: pd.DataFrame) -> list[str]:
