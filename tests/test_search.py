@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sweeping import OWN, document, mistakes_of, plugin, run, tiny, write
+from sweeping import EXPERIMENTS, OWN, document, load, mistakes_of, plugin, run, tiny, write
 
 from optimlab.experiment.candidates import Axis
+from optimlab.experiment.registry import hyperparameters
 from optimlab.experiment.search import draw
+from optimlab.optimizers import RULES
 from optimlab.python import build_experiment
 
 RATE = "learning_rate = { min = 1e-3, max = 1 }"
@@ -203,3 +205,12 @@ def test_grids_and_searches_are_built_from_python_too(tmp_path):
         folder=tmp_path,
     )
     assert [len(each.candidates) for each in experiment.optimizers] == [3, 4]
+
+
+def test_tuned_searches_every_hyperparameter_of_the_five_rules_on_one_budget():
+    experiment = load(EXPERIMENTS / "tuned.toml")
+    for setting in experiment.optimizers:
+        assert {axis.name for axis in setting.axes} == hyperparameters(RULES[setting.rule]).keys()
+        assert [each.number for each in setting.candidates] == list(range(41))
+    assert experiment.count() == 5 * 41 * (10 + 20)
+    assert experiment.problems[0].problem == load(EXPERIMENTS / "digits.toml").problems[0].problem
