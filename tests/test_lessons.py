@@ -66,7 +66,7 @@ def test_a_rule_that_contains_another_and_ends_higher_is_an_alarm(wider, narrowe
     )
     assert alarms(wider, narrower, (0.1, 0.2)) == []
     [text] = lessons.alarm_words(alarms(wider, narrower, shown=False))
-    assert text.startswith("Too small a search: wider ends higher")
+    assert text.startswith("Perhaps too small a search: wider ends higher")
 
 
 @pytest.mark.parametrize(

@@ -220,12 +220,18 @@ def alarm_words(alarms: list[Alarm]) -> list[str]:
     texts = []
     for alarm in alarms:
         high, low = (number(loss, 3) for loss in alarm.losses)
-        shown = "is shown to end" if alarm.is_shown else "ends"
-        texts.append(
-            f"Too small a search: {alarm.wider} {shown} higher than {alarm.narrower} ({high} against "
-            f"{low}), which it contains: {alarm.words}. A search that is large enough does not end "
-            f"higher, so this is about the search, not about {alarm.wider}. Give it more trials."
-        )
+        over = f"{alarm.narrower} ({high} against {low}), which it contains: {alarm.words}"
+        if alarm.is_shown:
+            texts.append(
+                f"Too small a search: {alarm.wider} is shown to end higher than {over}. A search that is "
+                f"large enough does not end higher, so this is about the search, not about {alarm.wider}. "
+                "Give it more trials."
+            )
+        else:
+            texts.append(
+                f"Perhaps too small a search: {alarm.wider} ends higher than {over}. They cannot be told "
+                "apart, so this may be luck; more trials, or more seeds, would tell."
+            )
     return texts
 
 

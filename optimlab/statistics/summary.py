@@ -390,7 +390,10 @@ def _with_retuned(
             separator = ", "
             if not spaces[label].is_only_rate:
                 separator, more = "; ", len(others) - MOST_CHOICES
-                others = [*others[:MOST_CHOICES], *([f"{more} others"] if more > 0 else [])]
+                others = [
+                    *others[:MOST_CHOICES],
+                    *([f"{more} other{'s' * (more > 1)}"] if more > 0 else []),
+                ]
             row |= {"chosen_share": shares.get(chosen, 0.0), "other_choices": separator.join(others)}
             value, low, high = again.typical("worth").interval(LEVEL)
             if (again.values("worth") >= 0).all():
