@@ -114,7 +114,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
     ):
         monkeypatch.setattr(f"optimlab.report.{name}", lambda *_: [])  # they know no manifest
     monkeypatch.setattr(page, "_joined", lambda _: {})
-    monkeypatch.setattr("optimlab.report.blocks.costs.static_figure", lambda *_, **__: None)
+    monkeypatch.setattr("optimlab.report.blocks.costs._figure", lambda *_: None)
     about = json.loads((swept / "results/tiny/experiment.json").read_text())
     shown = refused = 0
     for path in places(about):
