@@ -223,14 +223,14 @@ def alarm_words(alarms: list[Alarm]) -> list[str]:
         over = f"{alarm.narrower} ({high} against {low}), which it contains: {alarm.words}"
         if alarm.is_shown:
             texts.append(
-                f"Too small a search: {alarm.wider} is shown to end higher than {over}. A search that is "
-                f"large enough does not end higher, so this is about the search, not about {alarm.wider}. "
-                "Give it more trials."
+                f"Too small a search: {alarm.wider} is shown to end higher than {over}. A search that "
+                "is large enough does not end higher, so this is about the search, not about "
+                f"{alarm.wider}. Give it more trials."
             )
         else:
             texts.append(
-                f"Perhaps too small a search: {alarm.wider} ends higher than {over}. They cannot be told "
-                "apart, so this may be luck; more trials, or more seeds, would tell."
+                f"Perhaps too small a search: {alarm.wider} ends higher than {over}. They cannot be "
+                "told apart, so this may be luck; more trials, or more seeds, would tell."
             )
     return texts
 
