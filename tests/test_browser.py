@@ -930,6 +930,10 @@ def axe(tab):
     ] == []
 
 
+def test_a_page_of_one_experiment_keeps_no_reader_away(browser, results):
+    axe(Tab(browser, results).draw())
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_link_lands_where_it_leads_and_stays_there(browser, shipped, width):
     tab = Tab(browser, shipped, width)
