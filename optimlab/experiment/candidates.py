@@ -81,7 +81,7 @@ class Axis:
         >>> Axis("learning_rate", (), 0.001, 1.0, "log").at(0.5)
         0.03162
         >>> Axis("beta2", (), 0.9, 0.9999, "one_minus_log").at(0.5)
-        0.9968
+        0.996838
         """
         if not self.is_span:
             return self.levels[int(share * len(self.levels))]

@@ -38,6 +38,7 @@ from optimlab.statuses import BAD
 Array = np.ndarray
 
 DOTS_AN_INCH = 200
+LEGEND_ROWS, LEGEND_ROW = 4, 0.2  # that a figure has room for; the height of one, in inches
 
 
 CLOCKS = {"epoch": "epochs of training", "step": "steps of training"}
@@ -287,9 +288,14 @@ def add_legend(figure: Figure, styles: dict[str, Look]) -> None:
 
 
 def _legend(figure: Figure, handles: Sequence[Artist], scale: float = 1, title: str = "") -> None:
-    """Put a legend on top of a figure; `scale` is the size of its letters over the usual one."""
+    """Put a legend on top of a figure, which grows by the rows that there is no room for.
+
+    `scale` is the size of its letters over the usual one.
+    """
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), int(14 * figure.get_figwidth() / scale / (longest + 9))))
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * scale * max(0, rows - LEGEND_ROWS))
     figure.legend(handles=handles, ncols=columns, loc="outside upper center", handlelength=3.2,
                   columnspacing=1.4, borderaxespad=0.2, fontsize=8.5 * scale, title=title or None,
                   title_fontsize=9 * scale)  # fmt: skip
