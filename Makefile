@@ -53,7 +53,7 @@ list: $(READY)  ## Show experiments, optimizers and problems
 
 .PHONY: test
 test: export OMP_NUM_THREADS = 1
-test: $(READY)  ## Run the tests that are quick (two minutes on two cores)
+test: $(READY)  ## Run the tests that are quick (five minutes on two cores)
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow'
 
 # The tests of the loops that numba compiles, which see each line and branch where it does not.
