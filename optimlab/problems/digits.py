@@ -14,7 +14,7 @@ from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.layers import INITIALIZATIONS
 from optimlab.nn.losses import CrossEntropy, Loss
 from optimlab.nn.network import Network, perceptron
-from optimlab.problems.supervised import OwnMetric, Supervised
+from optimlab.problems.supervised import Supervised
 
 REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # to whoever checks a TOML file against these classes
 
@@ -93,11 +93,6 @@ class Digits(Supervised):
     def objective(self) -> Loss:
         """The loss."""
         return CrossEntropy()
-
-    @property
-    def own_metrics(self) -> dict[str, OwnMetric]:
-        """What is recorded of each part beside the metrics of the loss: name → function."""
-        return {metric.label: metric.made for metric in self.metrics}
 
     @cached_property
     def network(self) -> Network:

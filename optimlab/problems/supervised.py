@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,14 @@ Array = np.ndarray
 
 # From outputs (R, C, N) of a whole part and its targets, as `Loss.metrics` has them, to numbers (R,).
 OwnMetric = Callable[[Array, Array], Array]
+
+
+class NamedMetric(NamedTuple):
+    """A metric of the user's own, and what its columns are called."""
+
+    label: str
+    made: OwnMetric
+
 
 # A run whose loss stays above this share of a guesser's has learnt nothing.
 STUCK_SHARE = 0.99
@@ -79,7 +87,10 @@ class Supervised:
     ) -> None:
         self._data, self._network, self._loss, self._batch = data, network, loss, batch_size
         self._split, self._scaling, self._target_scaling = split, scaling, target_scaling
-        self._l2, self._own_metrics = l2, dict(metrics or {})
+        self._l2 = l2
+        self.metrics = tuple(NamedMetric(*each) for each in (metrics or {}).items())
+
+    metrics: Sequence[Any]  # each has a label and a function, `made`
 
     # What a problem that is read from a file makes of its settings.
 
@@ -124,9 +135,9 @@ class Supervised:
         return self._l2
 
     @property
-    def own_metrics(self) -> Mapping[str, OwnMetric]:
+    def own_metrics(self) -> dict[str, OwnMetric]:
         """What is recorded of each part beside the metrics of the loss: name → function."""
-        return self._own_metrics
+        return {metric.label: metric.made for metric in self.metrics}
 
     @property
     def dtype(self) -> str:

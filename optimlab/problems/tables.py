@@ -18,7 +18,7 @@ from optimlab.nn.layers import INITIALIZATIONS, Dropout, Layer, LayerNorm
 from optimlab.nn.losses import LOSSES, Loss
 from optimlab.nn.network import Network, perceptron
 from optimlab.problems.digits import REFUSE_UNKNOWN_KEYS, HiddenLayer
-from optimlab.problems.supervised import OwnMetric, Supervised
+from optimlab.problems.supervised import Supervised
 
 BATCH = 32
 FEW_NUMBERS = 10  # a target with no more different whole numbers may be one of classes
@@ -200,11 +200,6 @@ class Table(Supervised):
     @cached_property
     def _given_loss(self) -> Loss | None:
         return self.loss.made() if hasattr(self.loss, "made") else self.loss
-
-    @property
-    def own_metrics(self) -> dict[str, OwnMetric]:
-        """What is recorded of each part beside the metrics of the loss: name → function."""
-        return {metric.label: metric.made for metric in self.metrics}
 
     @cached_property
     def batch(self) -> int:
