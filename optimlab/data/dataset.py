@@ -348,17 +348,18 @@ def _scaled(
     with np.errstate(over="ignore", invalid="ignore"):
         shift, stretch = _fit(values[train], scaling)
         scaled = ((values - shift) / stretch if scaling != "none" else values).astype(dtype)
-    bad = ~np.isfinite(scaled) | ~np.isfinite(stretch)
-    if bad.any():
-        place = int(np.argmax(bad.any(axis=0)))
-        name = names[place] if names else f"column {place + 1}"
-        largest = np.abs(values[:, place]).max()
-        raise DataError("data", f"{name} has numbers as large as {largest:g}, too large for {dtype}")
+    names = names or tuple(f"column {place}" for place in range(1, values.shape[1] + 1))
+    is_bad = (~np.isfinite(scaled) | ~np.isfinite(stretch)).any(axis=0)
+    if is_bad.any():
+        place = int(np.argmax(is_bad))
+        text = f"numbers as large as {np.abs(values[:, place]).max():g}, too large for {dtype}"
+        raise DataError("data", f"{names[place]} has {text}")
     is_lost = (np.ptp(values[train], axis=0) > 0) & (np.ptp(scaled[train], axis=0) == 0)
     if is_lost.any():
-        place = int(np.argmax(is_lost))
-        name = names[place] if names else f"column {place + 1}"
-        raise DataError("scaling", f"{name} varies too little for {dtype}: it must be scaled")
+        raise DataError(
+            "scaling",
+            f"{names[int(np.argmax(is_lost))]} varies too little for {dtype}: it must be scaled",
+        )
     return scaled, stretch
 
 
