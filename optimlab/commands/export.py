@@ -84,10 +84,11 @@ def bundle(
     console = common.console(quiet=quiet)
     with common.user_errors():
         (name,) = common.result_names([name], results)
-        named = code_and_data(read_tables(results / name))
+        tables = read_tables(results / name)
+        named = code_and_data(tables)
         with tempfile.TemporaryDirectory() as folder:
             page = write_report(results, [name], page=Path(folder) / "page.html").read_bytes()
-        content = make_bundle(read_tables(results / name), named, page)
+        content = make_bundle(tables, named, page)
         _write(console, {f"{name}.zip": content}, results / name, into)
 
 
