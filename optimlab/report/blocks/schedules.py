@@ -16,7 +16,7 @@ from optimlab.report.style import looks, style
 
 
 def schedules_block(experiment: dict[str, Any]) -> Block | None:
-    """Return the figure of the schedules and the table of who has which; None where there are none."""
+    """Return the schedules as a figure, and a table of whose they are; None where there are none."""
     curves: dict[str, list[float]] = {}
     having: dict[tuple[str, str], list[str]] = {}
     for label, optimizer in (experiment.get("optimizers") or {}).items():

@@ -287,15 +287,25 @@ def add_legend(figure: Figure, styles: dict[str, Look]) -> None:
     _legend(figure, [_handle(label, look) for label, look in styles.items()])
 
 
-def _legend(figure: Figure, handles: Sequence[Artist], scale: float = 1, title: str = "") -> None:
+def _legend(
+    figure: Figure,
+    handles: Sequence[Artist],
+    scale: float = 1,
+    title: str = "",
+    rows: int = LEGEND_ROWS,
+) -> None:
     """Put a legend on top of a figure, which grows by the rows that there is no room for.
 
-    `scale` is the size of its letters over the usual one.
+    Parameters
+    ----------
+    scale : the size of its letters over the usual one.
+    title : above it.
+    rows : that there is room for.
     """
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), int(14 * figure.get_figwidth() / scale / (longest + 9))))
-    rows = -(-len(handles) // columns)
-    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * scale * max(0, rows - LEGEND_ROWS))
+    more = max(0, -(-len(handles) // columns) - rows)
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * scale * more)
     figure.legend(handles=handles, ncols=columns, loc="outside upper center", handlelength=3.2,
                   columnspacing=1.4, borderaxespad=0.2, fontsize=8.5 * scale, title=title or None,
                   title_fontsize=9 * scale)  # fmt: skip
@@ -322,7 +332,8 @@ def resized(figure: Figure, width: float, scale: float, title: str = "") -> Figu
             for handle, text in zip(handles, legend.get_texts(), strict=True):
                 handle.set_label(text.get_text())  # type: ignore[union-attr]
             legend.remove()
-            _legend(figure, [handle for handle in handles if handle], scale, title)
+            rows = max(LEGEND_ROWS, -(-len(handles) // legend._ncols))  # type: ignore[attr-defined]
+            _legend(figure, [handle for handle in handles if handle], scale, title, rows)
         elif title:
             figure.suptitle(title, fontsize=9 * scale)
         if figure.get_supxlabel():  # they have places in inches, which are others now
