@@ -65,7 +65,11 @@ def browser():
 def results(tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
     title = "Wide <b>words</b> " + "and " * 30
-    write_study(results / "study", title=title, toml="x = 1\n" * 3, problem={"name": "digits"})
+    cost = {"step_seconds": 0.25, "rule_seconds": 0.125, "state_bytes": 8}
+    costs = {"digits": dict.fromkeys(LABELS, cost)}
+    write_study(
+        results / "study", title=title, toml="x = 1\n" * 3, problem={"name": "digits"}, costs=costs
+    )
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
         write_report(results)
@@ -513,16 +517,21 @@ def test_traces_are_medians_of_the_chosen_metric(tab, tables, label, setting):
 
 @pytest.mark.parametrize("log_y", [True, False])
 @pytest.mark.parametrize("log_x", [True, False])
-@pytest.mark.parametrize("clock", ["epoch", "step"])
-def test_axes_can_be_steps_and_logarithmic(tab, tables, log_y, log_x, clock):
+@pytest.mark.parametrize("clock", ["epoch", "step", "seconds"])
+def test_axes_can_be_steps_or_seconds_and_logarithmic(tab, tables, log_y, log_x, clock):
     chart = tab.chart("traces").choose(**BASE | {"clock": clock, "log_x": log_x, "log_y": log_y})
-    steps_per_time = 20 if clock == "epoch" else 1
+    steps_per_time = {"epoch": 20, "step": 1, "seconds": 4}[clock]
     expected = bands(tables, "validation_loss")
     if log_x:  # 0 has no logarithm
         expected = {key: value for key, value in expected.items() if key[1] > 0}
     assert_medians(medians_drawn(chart, log_y), expected, steps_per_time)
     texts = [item["text"] for items in chart.drawn("text") for item in items]
-    assert ("epochs of training" if clock == "epoch" else "steps of training") in texts
+    title = {
+        "epoch": "epochs of training",
+        "step": "steps of training",
+        "seconds": "seconds of processor time",
+    }
+    assert any(title[clock] in text for text in texts)
     assert chart.title.endswith(", log scale") == log_y
     ticks = {float(text): top for text, top in chart.axis().items()}
     values = np.log10(list(ticks)) if log_y else np.array(list(ticks))

@@ -39,7 +39,7 @@ def write_study(
     At the highest rate the first optimizer diverges on two seeds of three, the second on all, and the
     third is stuck. At every other rate the second and the third diverge on two seeds, after half of
     their records, and the third fails on one, with no record at all. Columns with a word of `drop` in
-    their name are left out.
+    their name are left out. Costs are of the problem "digits".
     """
     folder.mkdir(parents=True)
     noise = np.random.default_rng(7)
@@ -50,6 +50,8 @@ def write_study(
             for seed in seeds:
                 key = {"run_id": f"{place} {rate} {seed}", "optimizer": label, "learning_rate": rate,
                        "seed": seed, "role": "reporting" if seed >= 100 else "tuning"}  # fmt: skip
+                if "costs" in experiment:  # which are of a problem
+                    key["problem"] = "digits"
                 status = _status(place, rate == max(rates) and len(rates) > 1, seed)
                 end = 2.2 if status == "stuck" else 0.1 + 0.3 * abs(np.log10(rate) - best)
                 end += 0.05 * noise.random()

@@ -10,7 +10,7 @@ from optimlab.execution.costs import Costs
 from optimlab.experiment.runs import FinishedRun, FinishedStack
 from optimlab.optimizers import Adam, Muon
 from optimlab.problems import Digits
-from optimlab.report.blocks.costs import costs_block
+from optimlab.report.blocks.costs import costs_block, costs_on, step_seconds
 from optimlab.report.page import report_of
 from optimlab.storage.manifest import Manifest
 from optimlab.storage.results import read_tables
@@ -76,6 +76,21 @@ def test_costs_are_of_all_steps_but_the_first():
     recording = train(problem, Adam(), [0], [3])
     assert recording.cost.step_seconds > recording.cost.rule_seconds > 0
     assert recording.cost.state_bytes == 2 * 4 * recording.params.shape[1]
+
+
+def test_the_work_of_a_few_steps_is_shared_by_all():
+    watch = Stopwatch(1)
+    watch.steps = [(9.0, 9.0), *[(1.0, 0.25)] * 9, (1.0, 2.75)]  # a tenth of the steps takes roots
+    assert watch.cost({}) == Cost(1.5, 0.5, 0)
+
+
+def test_a_machine_that_was_busy_makes_no_optimizer_dearer():
+    """The same rule, measured at three moments of which one was three times as slow, costs the same."""
+    quick, slow = ({"step_seconds": 5.0 * t, "rule_seconds": 1.0 * t} for t in (1, 3))
+    experiment = {"costs": {"digits": {"A": quick, "B": slow, "C": quick}}}
+    assert set(step_seconds(experiment, "digits").values()) == {5.0}
+    assert {each["rule_seconds"] for each in costs_on(experiment, "digits").values()} == {1.0}
+    assert step_seconds(experiment, "wine") == step_seconds({}, "digits") == {}
 
 
 def test_bytes_of_a_state():

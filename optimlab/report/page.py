@@ -32,7 +32,7 @@ from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report import style as looks
 from optimlab.report.block import Block
 from optimlab.report.blocks import Chart, draw_charts
-from optimlab.report.blocks.costs import costs_block
+from optimlab.report.blocks.costs import costs_block, step_seconds
 from optimlab.report.blocks.lessons import teaches
 from optimlab.report.blocks.own import own_blocks
 from optimlab.report.blocks.paths import PathsReport, report_paths
@@ -40,7 +40,7 @@ from optimlab.report.blocks.schedules import schedules_block
 from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.section import Section, write_section
-from optimlab.statistics.contests import comparison_of, problems_of, with_finals_of
+from optimlab.statistics.contests import comparison_of, problem_of, problems_of, with_finals_of
 from optimlab.storage.drawn import Drawn, Record
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
@@ -283,7 +283,8 @@ def _compare(
     """Return what the optimizers are worth on one problem, and the charts of it."""
     comparison = comparison_of(runs, traces, experiment)
     unit, learns = unit_of(experiment, runs), teaches(experiment, comparison)
-    return comparison, draw_charts(comparison, runs, traces, styles, unit, teaches=learns)
+    seconds = step_seconds(experiment, problem_of(runs))
+    return comparison, draw_charts(comparison, runs, traces, styles, unit, seconds, teaches=learns)
 
 
 def _draw(

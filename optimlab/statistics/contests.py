@@ -27,6 +27,11 @@ def problems_of(
     }
 
 
+def problem_of(runs: pd.DataFrame) -> str:
+    """Return the problem that runs are on; "" where tables of an older sweep name none."""
+    return str(runs["problem"].iloc[0]) if "problem" in runs and len(runs) else ""
+
+
 def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]) -> Comparison:
     """Return what the optimizers are worth on one problem.
 
@@ -69,7 +74,6 @@ def _final(experiment: dict[str, Any]) -> str:
 
 def _resolution(experiment: dict[str, Any], runs: pd.DataFrame) -> float:
     """Return the resolution of the losses' arithmetic: that of the parameters' type on this problem."""
-    label = str(runs["problem"].iloc[0]) if "problem" in runs and len(runs) else ""
-    about = (experiment.get("problems") or {}).get(label) or experiment
+    about = (experiment.get("problems") or {}).get(problem_of(runs)) or experiment
     dtype = (about.get("problem") or {}).get("dtype")
     return float(np.finfo(np.float32 if dtype == "float32" else np.float64).eps)

@@ -7,6 +7,8 @@ quartiles over the seeds taken, in the browser.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from optimlab.report.blocks.axes import axes_charts
@@ -29,6 +31,7 @@ def draw_charts(
     traces: pd.DataFrame,
     styles: dict[str, Look],
     unit: str,
+    step_seconds: Mapping[str, float],
     *,
     teaches: bool = False,
 ) -> list[Chart]:
@@ -40,11 +43,12 @@ def draw_charts(
     runs, traces : its tables.
     styles : the look of each optimizer.
     unit : of the loss, "" if it has none.
+    step_seconds : optimizer → processor time of a step of one run trained alone, where it is known.
     teaches : whether there is something to learn of tuning; see `optimlab.report.blocks.lessons`.
     """
     palette = Palette(styles)
     return [
-        *traces_chart(comparison, traces, palette, unit),
+        *traces_chart(comparison, traces, palette, unit, step_seconds),
         *targets_chart(comparison, palette),
         *profiles_chart(comparison, palette),
         *(rates_chart(comparison, runs, traces, palette, unit) if comparison.is_only_rate else ()),

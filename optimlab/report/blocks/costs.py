@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -27,8 +28,8 @@ def costs_block(
     alone = contests.get("")  # of a single problem, whose name it goes without
     costs = {
         name: found
-        for name, found in (experiment.get("costs") or {}).items()
-        if found and (alone or name in contests)
+        for name in experiment.get("costs") or {}
+        if (alone or name in contests) and (found := costs_on(experiment, name))
     }
     if not costs:
         return None
@@ -39,14 +40,16 @@ def costs_block(
         for label, cost in sorted(found.items(), key=lambda item: item[1]["step_seconds"])
     ]
     figures = [
-        _figure(place, problem, alone or contests[problem], tables, found, styles)
-        for place, (problem, found) in enumerate(costs.items(), start=1)
+        _figure(index, problem, alone or contests[problem], tables, styles)
+        for index, problem in enumerate(costs, start=1)
     ]
     return Block(
         heading="What it costs",
         paragraphs=[
             "Runs are trained in stacks that share work, so the time of a sweep is no optimizer’s own. "
-            "This is processor time of one run of each that was trained alone, evaluation left out.",
+            "This is processor time of one run of each that was trained alone, evaluation left out. "
+            "The gradient costs the same whatever the optimizer: each run’s times are scaled so that "
+            "its gradient takes the median time, which removes how busy the machine was.",
             *_partitions(experiment),
         ],
         figures=[figure for figure in figures if figure],
@@ -54,6 +57,29 @@ def costs_block(
         columns=["optimizer", *(["problem"] if several else []), *COLUMNS],
         rows=rows,
     )
+
+
+def costs_on(experiment: dict[str, Any], problem: str) -> dict[str, dict[str, float]]:
+    """Return optimizer → the cost of a step on a problem, as experiment.json has it, but comparable.
+
+    The gradient is the same work for all. Each run was measured at another moment, so its times are
+    scaled to the median time of the gradient.
+    """
+    costs = (experiment.get("costs") or {}).get(problem) or {}
+    gradients = {label: cost["step_seconds"] - cost["rule_seconds"] for label, cost in costs.items()}
+    scales = {
+        label: float(np.median(list(gradients.values()))) / seconds if seconds > 0 else 1.0
+        for label, seconds in gradients.items()
+    }
+    return {
+        label: cost | {name: scales[label] * cost[name] for name in ("step_seconds", "rule_seconds")}
+        for label, cost in costs.items()
+    }
+
+
+def step_seconds(experiment: dict[str, Any], problem: str) -> dict[str, float]:
+    """Return optimizer → processor time of a step of one run trained alone, for those measured."""
+    return {label: cost["step_seconds"] for label, cost in costs_on(experiment, problem).items()}
 
 
 def _cells(cost: dict[str, float], steps: int | None) -> tuple[str, ...]:
@@ -85,27 +111,25 @@ def _partitions(experiment: dict[str, Any]) -> list[str]:
 
 
 def _figure(
-    place: int,
+    index: int,
     problem: str,
     contest: ProblemResult,
     tables: Tables,
-    costs: dict[str, dict[str, float]],
     styles: dict[str, Look],
 ) -> StaticFigure | None:
     """Return the loss against the processor time of a run alone, at the chosen candidates."""
     reported = statistics.reported_runs(contest.runs)
     loss = contest.comparison.basis.loss
     traces = tables.traces[tables.traces["run_id"].isin(reported["run_id"])]
-    seconds = traces["optimizer"].map({label: cost["step_seconds"] for label, cost in costs.items()})
-    if not seconds.notna().any():
+    seconds = step_seconds(tables.experiment, problem)
+    traces = traces[traces["optimizer"].isin(seconds)]
+    if traces.empty:
         return None
-    bands = statistics.trace_bands(reported, traces[seconds.notna()], f"{loss}_loss")
-    bands["seconds"] = bands["step"] * bands["optimizer"].map(
-        {label: cost["step_seconds"] for label, cost in costs.items()}
-    )
+    bands = statistics.trace_bands(reported, traces, f"{loss}_loss")
+    bands["seconds"] = bands["step"] * bands["optimizer"].map(seconds)
     shown = {label: look for label, look in styles.items() if label in set(bands["optimizer"])}
     return static_figure(
-        "time" if place == 1 else f"time-{place}",
+        "time" if index == 1 else f"time-{index}",
         f"The median {split_name(loss)} loss of the chosen candidates on {problem}, and its quartiles, "
         "against processor time as if each run were trained alone.",
         f"Line chart of the {split_name(loss)} loss against processor time, a line for each optimizer.",

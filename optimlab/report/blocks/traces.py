@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import altair as alt
@@ -15,13 +15,25 @@ from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
 IS_LOG = "(log_y && indexof(linear, metric) < 0)"
+CLOCKS = {  # column → its name in the choice, and on the axis
+    "epoch": ("epochs", "epochs of training"),
+    "step": ("steps", "steps of training"),
+    "seconds": ("processor time", "seconds of processor time, each run trained alone"),
+}
 MOST_ROWS = 30_000  # of the table: where there are many runs, fewer records of each are shown
 
 
 def traces_chart(
-    comparison: Comparison, traces: pd.DataFrame, palette: Palette, unit: str
+    comparison: Comparison,
+    traces: pd.DataFrame,
+    palette: Palette,
+    unit: str,
+    step_seconds: Mapping[str, float],
 ) -> Iterator[Chart]:
-    """Yield the traces of the reported runs: every metric, by step or epoch."""
+    """Yield the traces of the reported runs: every metric, by epoch, step or processor time.
+
+    Runs of a stack share work, so a run's time is its steps × the time of a step of a run trained alone.
+    """
     reported = vega.first_seeds(comparison.reported)[["setting", "optimizer", "seed", "run_id"]]
     most = max(2, min(vega.MOST_RECORDS, MOST_ROWS // max(1, len(reported))))
     thin = vega.thinned(traces, most)
@@ -35,12 +47,14 @@ def traces_chart(
     for name in shown:  # a run that diverged counts as the worst there is
         if metric := metrics.metric_of(name):
             table[name] = table[name].fillna(metric.worst)
-    columns = ["setting", "optimizer", "seed", "step", "epoch", *shown]
+    table["seconds"] = table["step"] * table["optimizer"].map(step_seconds).astype(float)
+    clocks = [name for name in CLOCKS if name != "epoch" or clock_of(traces) == "epoch"]
+    clocks = [name for name in clocks if table[name].notna().any()]
+    columns = ["setting", "optimizer", "seed", *clocks, *shown]
     names = {
         name: titles[name] + (f" ({unit})" if unit and name.endswith("_loss") else "") for name in shown
     }
     boxes, is_shown, hidden = palette.shown()
-    clocks = {"step": "steps"} if clock_of(traces) == "step" else {"epoch": "epochs", "step": "steps"}
     chart = alt.layer(
         *_trace_layers(palette),
         data=alt.NamedData("traces"),
@@ -53,7 +67,8 @@ def traces_chart(
         vega.constant("linear", [name for name in shown if _is_linear(name, table[name])]),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
         vega.setting_choice(table),
-        vega.radio("clock", clock_of(traces), clocks, "Against"),
+        vega.constant("clocks", {name: title for name, (_, title) in CLOCKS.items()}),
+        vega.radio("clock", clocks[0], {name: CLOCKS[name][0] for name in clocks}, "Against"),
         vega.checkbox("log_y", True, "log y"),
         vega.checkbox("log_x", False, "log x"),
         vega.checkbox("bands", True, "bands"),
@@ -68,6 +83,12 @@ def traces_chart(
         if len(palette.labels) > 1
         else ""
     )
+    timed = (
+        " Runs of a stack share work: processor time is the number of steps times that of a step of one "
+        "run trained alone, evaluation left out."
+        if "seconds" in clocks
+        else ""
+    )
     yield Chart(
         name="traces",
         heading="Loss during training",
@@ -75,7 +96,7 @@ def traces_chart(
         "of them, step by step; no single run need be inside throughout. A run that diverged counts as "
         "infinite; a gradient norm is that of the runs that have one. Smoothing is done run by run, "
         "before medians are taken: the thin line is the median without it, and single seeds stay as "
-        f"they are.{alone}{thinned}",
+        f"they are.{timed}{alone}{thinned}",
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
         **vega.finish(
             chart,
@@ -183,7 +204,7 @@ def _trace_layers(palette: Palette) -> list[alt.Chart]:
         line.encode(x, y("middle"), colour, dash),
         points.encode(x, y("middle"), colour),
         rule,
-        vega.below("clock === 'epoch' ? 'epochs of training' : 'steps of training'"),
+        vega.below("clocks[clock]"),
     ]
 
 
