@@ -1,19 +1,23 @@
 """Every two optimizers: what is claimed of them, in small worlds where the truth is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import worlds
 from reference.statistics import contest, table, traces_of
 from scipy import stats
 
 from optimlab import statistics
 from optimlab.statistics import pairs
 from optimlab.statistics.contests import comparison_of
-from optimlab.statistics.resampling import leave_one_out, mean_weights
+from optimlab.statistics.resampling import leave_one_out_of_mean
 
 INF, NAN = np.inf, np.nan
+REFERENCE = Path(worlds.__file__).parent
 
 
 def compared(runs, defaults=None, traces=None, **options):
@@ -54,6 +58,17 @@ def test_fewest_seeds_is_where_all_may_agree_by_chance_in_less_than_the_level():
         family = optimizers * (optimizers - 1) / 2
         assert family * 2 / 2**seeds < 0.05 < family * 2 / 2 ** (seeds - 1)
     assert statistics.fewest_seeds(1) == statistics.fewest_seeds(2) == 6
+
+
+@pytest.mark.parametrize("world", worlds.WORLDS)
+def test_the_numbers_are_those_of_sorting_every_split(world):
+    """The file was written by code that sorted the seeds of every split of every pair."""
+    expected = pd.read_csv(REFERENCE / "pairs.csv", keep_default_na=False, na_values=[""])
+    expected = expected[expected.pop("world") == world].reset_index(drop=True)
+    found = statistics.compare_optimizers(
+        *worlds.experiment(world), worlds.DEFAULTS, splits=50, draws=10
+    ).pairs
+    pd.testing.assert_frame_equal(found[list(expected)], expected, check_dtype=False, rtol=1e-9)
 
 
 def test_a_constant_difference_is_certain():
@@ -204,7 +219,8 @@ def test_the_interval_of_a_share_is_that_of_as_many_coins():
     source, held = np.random.default_rng(0), 0
     for _ in range(400):
         won = source.random(15) < 0.9
-        ahead = leave_one_out(np.where(won, 1.0, -1)[None], np.ones((1, 15), dtype=bool), mean_weights)
+        signs, all_report = np.where(won, 1.0, -1)[None], np.ones((1, 15), dtype=bool)
+        ahead = leave_one_out_of_mean(signs, np.zeros(1, int), all_report)
         found = pairs._share(ahead, "share")
         exact = stats.binomtest(int(won.sum()), 15).proportion_ci()
         assert (found["share_low"], found["share_high"]) == pytest.approx(tuple(exact), abs=0.03)

@@ -16,7 +16,8 @@ from optimlab.statistics.resampling import (
     family,
     interquartile_weights,
     leave_one_out,
-    mean_weights,
+    leave_one_out_of_mean,
+    median_weights,
     split_seeds,
 )
 
@@ -51,11 +52,33 @@ def test_a_tie_goes_to_fewer_bad_runs_and_then_to_the_first():
     assert choose(scores, none_bad(scores), reports).tolist() == [0]
 
 
-@pytest.mark.parametrize("weigh", [interquartile_weights, mean_weights])
-def test_leaving_out_a_seed_is_leaving_it_out(weigh):
-    values, reports = rng().normal(size=(40, 11)), split_seeds(11, 3, 40, rng(1))
-    middle = reference.interquartile_mean if weigh is interquartile_weights else np.mean
-    found = leave_one_out(values, reports, weigh)
+def middle_fifth(values):
+    """Write each number ten times, strike out the lowest and the highest 40 %, and average."""
+    ten = np.repeat(np.sort(values), 10)
+    return ten[4 * len(values) : 6 * len(values)].mean()
+
+
+WAYS = {
+    "interquartile mean": (reference.interquartile_mean, interquartile_weights),
+    "middle fifth": (middle_fifth, median_weights),
+    "mean": (np.mean, None),
+}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+def test_leaving_out_a_seed_is_leaving_it_out(way, tied):
+    numbers, reports = rng().normal(size=(4, 11)), split_seeds(11, 3, 40, rng(1))
+    numbers[0, 5] = 1e300 if way != "mean" else 10
+    numbers = np.round(numbers) if tied else numbers
+    chosen = rng(2).integers(0, 4, 40)
+    middle, weigh = WAYS[way]
+    found = (
+        leave_one_out(numbers, chosen, reports, weigh)[0]
+        if weigh
+        else leave_one_out_of_mean(numbers, chosen, reports)
+    )
+    values = numbers[chosen]
     kept = [row[held].tolist() for row, held in zip(values, reports, strict=True)]
     assert found.value == pytest.approx(np.mean([middle(row) for row in kept]))
     assert found.freedom == 7
@@ -68,9 +91,14 @@ def test_leaving_out_a_seed_is_leaving_it_out(weigh):
         assert found.without[seed] == pytest.approx(np.mean(without))
 
 
+def mean_of(values):
+    """Return the mean of numbers, one per seed, of which none is there to tune."""
+    return leave_one_out_of_mean(values[None], np.zeros(1, int), split_seeds(len(values), 0, 1, rng()))
+
+
 def test_the_error_of_a_mean_is_its_standard_error():
     values = rng().normal(size=30)
-    found = leave_one_out(values[None], split_seeds(30, 0, 1, rng()), mean_weights)
+    found = mean_of(values)
     assert found.standard_error == pytest.approx(stats.sem(values), rel=0.02)
     value, low, high = found.interval()
     assert (low, high) == pytest.approx(stats.t.interval(0.95, 29, value, stats.sem(values)), rel=0.03)
@@ -78,7 +106,7 @@ def test_the_error_of_a_mean_is_its_standard_error():
 
 def test_the_one_sided_p_value_is_that_of_a_t_test():
     values = rng(3).normal(0.4, 1, size=60)
-    found = leave_one_out(values[None], split_seeds(60, 0, 1, rng()), mean_weights)
+    found = mean_of(values)
     for sign, alternative in ((1, "greater"), (-1, "less")):
         expected = stats.ttest_1samp(values, 0, alternative=alternative).pvalue
         assert found.one_sided(sign) == pytest.approx(expected, rel=0.1)
@@ -90,9 +118,7 @@ def test_the_one_sided_p_value_is_that_of_a_t_test():
 
 def estimates(*columns):
     """Return the means of columns of numbers, one number per seed."""
-    return [
-        leave_one_out(np.array(c)[None], split_seeds(len(c), 0, 1, rng()), mean_weights) for c in columns
-    ]
+    return [mean_of(np.array(column)) for column in columns]
 
 
 def test_one_claim_is_a_t_test_and_copies_of_it_cost_nothing():
@@ -170,8 +196,10 @@ def copies(source, of, seeds):
 def ends(scores, tuning):
     """Return the loss to expect of each of the optimizers."""
     reports = split_seeds(scores[0].shape[1], tuning, 40, rng())
-    chosen = [own[choose(own, none_bad(own), reports)] for own in scores]
-    return [leave_one_out(own, reports, interquartile_weights) for own in chosen]
+    return [
+        leave_one_out(own, choose(own, none_bad(own), reports), reports, interquartile_weights)[0]
+        for own in scores
+    ]
 
 
 def claims(losses):

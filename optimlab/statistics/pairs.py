@@ -22,8 +22,7 @@ from optimlab.statistics.resampling import (
     Estimate,
     Family,
     family,
-    leave_one_out,
-    mean_weights,
+    upper_quantile,
 )
 from optimlab.statistics.retuning import Retuned, Retuning
 from optimlab.statistics.targets import ROUNDING
@@ -159,26 +158,16 @@ def retuned_pairs(
 
 
 def _look_ahead(pair: Pair, first: Retuned, second: Retuned, equal_within: float, floor: float) -> None:
-    """Add to a pair by how much the first is ahead of the second: in losses, and in seeds won.
-
-    A share of seeds won counts from a half and twice: 1 is all of them, −1 none.
-    """
-
-    def won(name: str, least: float) -> Estimate:
-        with np.errstate(invalid="ignore"):
-            gaps = np.nan_to_num(second.values(name) - first.values(name), posinf=np.inf, neginf=-np.inf)
-        signs = np.where(np.abs(gaps) <= least, 0, np.sign(gaps))
-        return leave_one_out(signs, first.reports, mean_weights)
-
+    """Add to a pair by how much the first is ahead of the second: in losses, and in seeds won."""
     for name, of in LOSSES.items():
         if first.has(of) and second.has(of):
             least = abs(min(first.typical(of).value, second.typical(of).value))
             pair.equal_within[name] = max(equal_within * least, floor)
             pair.ahead[name] = second.typical(of) - first.typical(of)
             pair.median_ahead[name] = second.median(of) - first.median(of)
-    pair.ahead["share"] = won("worth", floor)
+    pair.ahead["share"] = first.won_against(second, "worth", floor)
     if first.has("epochs") and second.has("epochs"):
-        pair.ahead["epochs"] = won("epochs", ROUNDING)
+        pair.ahead["epochs"] = first.won_against(second, "epochs", ROUNDING)
 
 
 def claim(pairs: list[Pair], level: float = LEVEL) -> None:
@@ -251,9 +240,7 @@ def _conclude(pair: Pair, name: str, sure: Family, place: int, level: float) -> 
 
 def _smallest_difference(error: float, reach: float, seeds: int) -> float:
     """Return the difference that so many seeds would have shown, with a power of about 80 %."""
-    from scipy.stats import t as student
-
-    return float((reach + student.ppf(POWER, seeds - 1)) * error)
+    return (reach + upper_quantile(1 - POWER, seeds - 1)) * error
 
 
 def _seeds_to_settle(value: float, error: float, smallest: float, seeds: int) -> dict[str, float]:
@@ -261,9 +248,7 @@ def _seeds_to_settle(value: float, error: float, smallest: float, seeds: int) ->
 
     Errors shrink with the square root of the number of seeds.
     """
-    from scipy.stats import t as student
-
-    reach = student.isf(LEVEL / 2, seeds - 1) * error
+    reach = upper_quantile(LEVEL / 2, seeds - 1) * error
     near = max(abs(value) - reach, 0.0)
 
     def needed(shift: float) -> float:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Estimate:
         freedom = min(self.freedom, other.freedom)
         return Estimate(self.value - other.value, self.without - other.without, freedom)
 
-    @property
+    @cached_property
     def standard_error(self) -> float:
         """The jackknife's (Efron & Tibshirani 1993, An introduction to the bootstrap, section 11.5)."""
         if self.freedom < 1:
@@ -68,10 +69,15 @@ class Estimate:
 
     def interval(self, level: float = LEVEL) -> tuple[float, float, float]:
         """Return the number, and the ends of its interval, by Student's t."""
-        from scipy.stats import t as student
-
-        reach = student.isf(level / 2, max(self.freedom, 1)) * self.standard_error
+        reach = upper_quantile(level / 2, max(self.freedom, 1)) * self.standard_error
         return self.value, self.value - reach, self.value + reach
+
+
+def upper_quantile(chance: float, freedom: float) -> float:
+    """Return what Student's t, of so many degrees of freedom, exceeds with this chance."""
+    from scipy.special import stdtrit  # scipy.stats takes half a second to import
+
+    return -float(stdtrit(freedom, chance))
 
 
 def interquartile_weights(size: int) -> Array:
@@ -92,11 +98,6 @@ def _middle(size: int, share: float) -> Array:
     place, low = np.arange(size), size * (1 - share) / 2
     weights = np.clip(np.minimum(place + 1, size - low) - np.maximum(place, low), 0, 1)
     return weights / weights.sum()
-
-
-def mean_weights(size: int) -> Array:
-    """Return the weights (size,) of numbers in their mean."""
-    return np.full(size, 1 / size)
 
 
 def split_seeds(seeds: int, tuning: int, splits: int, rng: np.random.Generator) -> Array:
@@ -125,37 +126,80 @@ def choose(scores: Array, bad: Array, reports: Array) -> Array:
     if len(scores) == 1:
         return np.zeros(len(reports), dtype=int)
     tunes = np.nonzero(~reports)[1].reshape(len(reports), -1)
-    medians = np.array([np.median(row[tunes], axis=1) for row in scores])
-    shares = np.array([row[tunes].sum(axis=1) for row in bad])
-    return np.lexsort((shares, medians), axis=0)[0]
+    ordered = np.sort(scores[:, tunes], axis=2)
+    size = ordered.shape[2]
+    medians = (ordered[..., (size - 1) // 2] + ordered[..., size // 2]) / 2
+    shares = bad[:, tunes].sum(axis=2)
+    return np.where(medians == medians.min(axis=0), shares, np.inf).argmin(axis=0)
 
 
-def leave_one_out(values: Array, reports: Array, weigh: Callable[[int], Array]) -> Estimate:
-    """Return the average over the splits of a weighted mean of their reporting seeds' sorted numbers.
+def leave_one_out(
+    numbers: Array, chosen: Array, reports: Array, *weighings: Callable[[int], Array]
+) -> list[Estimate]:
+    """Return the average over the splits of weighted means of their reporting seeds' sorted numbers.
 
     Leaving out a seed leaves out the splits that it tunes, and its number from all the others.
 
     Parameters
     ----------
-    values : the finite number of each seed in each split (splits, seeds).
+    numbers : of each candidate and seed (candidates, seeds), finite.
+    chosen : the index of the candidate that each split chooses (splits,).
     reports : the splits (splits, seeds), all with as many reporting seeds.
-    weigh : how many numbers → their weights, such as `interquartile_weights`.
+    weighings : how many numbers → their weights, such as `interquartile_weights`; an estimate of each.
     """
-    splits, seeds = reports.shape
-    size = int(reports[0].sum())
+    size, seeds = int(reports[0].sum()), reports.shape[1]
+    if not size:
+        return [Estimate(np.nan, np.full(seeds, np.nan), 0) for _ in weighings]
+    rank = numbers.argsort(axis=1, kind="stable")[chosen]
+    start = seeds * np.arange(len(chosen))[:, None]
+    order = rank[reports.ravel()[start + rank]].reshape(-1, size)  # the seeds that report
+    ordered = numbers.ravel()[seeds * chosen[:, None] + order]
+    splits_of_seed = np.maximum(reports.sum(axis=0), 1)
+
+    def estimate(weigh: Callable[[int], Array]) -> Estimate:
+        value = float((ordered @ weigh(size)).mean())
+        if size < 2:
+            return Estimate(value, np.full(seeds, np.nan), 0)
+        means = _means_without(ordered, weigh(size - 1))
+        without = np.bincount(order.ravel(), means.ravel(), minlength=seeds)
+        return Estimate(value, without / splits_of_seed, size - 1)
+
+    return [estimate(weigh) for weigh in weighings]
+
+
+def _means_without(ordered: Array, weights: Array) -> Array:
+    """Return the weighted means without each of the numbers in turn (splits, size).
+
+    Without the first, the second has the first weight, and so on. To leave out the next one instead
+    gives the weight that it had to the one before it.
+
+    Parameters
+    ----------
+    ordered : sorted along the last axis (splits, size).
+    weights : of one number fewer (size − 1,); those that are not 0 lie side by side.
+    """
+    counted = np.flatnonzero(weights)
+    start, end = counted[0], counted[-1] + 1
+    exchanged = weights[start:end] * np.diff(ordered[:, start : end + 1])
+    means = np.repeat(ordered[:, 1:] @ weights[:, None], ordered.shape[1], axis=1)
+    means[:, start + 1 : end + 1] -= exchanged.cumsum(axis=1)
+    means[:, end + 1 :] = means[:, [end]]
+    return means
+
+
+def leave_one_out_of_mean(numbers: Array, chosen: Array, reports: Array) -> Estimate:
+    """Return what `leave_one_out` does for the plain mean, in which no order counts: by sums alone."""
+    size, seeds = int(reports[0].sum()), reports.shape[1]
     if not size:
         return Estimate(np.nan, np.full(seeds, np.nan), 0)
-    order = np.where(reports, values, np.inf).argsort(axis=1, kind="stable")[:, :size]
-    ordered = np.take_along_axis(values, order, axis=1)
-    estimate = float((ordered @ weigh(size)).mean())
+    held = reports.astype(float)
+    sums = (held @ numbers.T)[np.arange(len(held)), chosen]
+    value = float(sums.mean()) / size
     if size < 2:
-        return Estimate(estimate, np.full(seeds, np.nan), 0)
-    weights = weigh(size - 1)
-    none = np.zeros((splits, 1))
-    below = np.hstack([none, (ordered[:, :-1] * weights).cumsum(axis=1)])
-    above = np.hstack([(ordered[:, 1:] * weights)[:, ::-1].cumsum(axis=1)[:, ::-1], none])
-    without = np.bincount(order.ravel(), (below + above).ravel(), minlength=seeds)
-    return Estimate(estimate, without / np.maximum(reports.sum(axis=0), 1), size - 1)
+        return Estimate(value, np.full(seeds, np.nan), 0)
+    times = (chosen == np.arange(len(numbers))[:, None]).astype(float) @ held  # (candidates, seeds)
+    without = (sums @ held - (times * numbers).sum(axis=0)) / (size - 1)
+    return Estimate(value, without / np.maximum(held.sum(axis=0), 1), size - 1)
 
 
 @dataclass(frozen=True)
@@ -212,22 +256,23 @@ def family(
     own = 2 * stdtr(freedom, -t)
     order = np.argsort(own / weight, kind="stable")
     kinds, kind = np.unique([freedom[order], weight[order]], axis=1, return_inverse=True)
+    # From which t-value on an estimate of a kind is as sure as each of the estimates.
+    as_sure = [np.minimum((own / weight)[order] * of_kind, 1) for _, of_kind in kinds.T]
+    needed = [np.abs(stdtrit(of, sure / 2)) for (of, _), sure in zip(kinds.T, as_sure, strict=True)]
     as_low, least = np.zeros(len(t)), []
     for done in range(0, draws, 1000):
         normal = rng.standard_normal((min(1000, draws - done), direction.shape[1]))
-        errors = normal @ direction[order].T
-        scale = np.sqrt(rng.chisquare(freedom.min(), len(errors)) / freedom.min())
-        drawn = np.abs(errors) / scale[:, None]
-        is_low, lowest = np.zeros(drawn.shape, dtype=bool), np.full(len(drawn), np.inf)
-        for place, (own_freedom, own_weight) in enumerate(kinds.T):
-            # Among estimates of one kind the least p-value is that of the largest t.
-            rest = np.where(kind == place, drawn, -1)[:, ::-1]
-            largest = np.maximum.accumulate(rest, axis=1)[:, ::-1]
-            as_sure = np.minimum((own / weight)[order] * own_weight, 1)
-            is_low |= largest >= np.abs(stdtrit(own_freedom, as_sure / 2))  # stdtrit(…, 0) is +∞
-            lowest = np.minimum(lowest, 2 * stdtr(own_freedom, -largest[:, 0]) / own_weight)
-        as_low[order] += is_low.sum(axis=0)
-        least.append(lowest)
+        scale = np.sqrt(rng.chisquare(freedom.min(), len(normal)) / freedom.min())
+        drawn = np.abs(direction[order] @ normal.T) / scale
+        # Among estimates of one kind the least p-value is that of the largest t.
+        largest = np.full((len(kinds.T), len(normal)), -1.0)
+        for index in reversed(range(len(t))):
+            own_kind = kind[index]
+            np.maximum(largest[own_kind], drawn[index], out=largest[own_kind])
+            is_low = [each >= of[index] for each, of in zip(largest, needed, strict=True)]
+            as_low[order[index]] += np.any(is_low, axis=0).sum()
+        p_values = [2 * stdtr(of, -each) / by for each, (of, by) in zip(largest, kinds.T, strict=True)]
+        least.append(np.min(p_values, axis=0))
     adjusted = np.maximum((1 + as_low) / (1 + draws), own)
     adjusted[order] = np.minimum(np.maximum.accumulate(adjusted[order]), 1)
     threshold = np.minimum(float(np.quantile(np.concatenate(least), level)) * weight, level)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from optimlab.statistics.resampling import (
     choose,
     interquartile_weights,
     leave_one_out,
+    leave_one_out_of_mean,
     median_weights,
     split_seeds,
 )
@@ -67,14 +69,13 @@ class Retuned:
     Attributes
     ----------
     reports : the splits (splits, seeds): True where a seed reports.
-    chosen : the place of the candidate that each split chooses (splits,).
+    chosen : the index of the candidate that each split chooses (splits,).
     """
 
     def __init__(self, numbers: Mapping[str, Array], tuning: int, splits: int) -> None:
         self._numbers = numbers
-        self._known: dict[tuple[str, Callable[[int], Array]], Estimate] = {}
-        seeds = numbers["worth"].shape[1]
-        self.reports = split_seeds(seeds, tuning, splits, np.random.default_rng(SEED))
+        self._known: dict[str, list[Estimate]] = {}
+        self.reports = _splits(numbers["worth"].shape[1], tuning, splits)
         self.chosen = choose(numbers["worth"], numbers["bad"], self.reports)
 
     def has(self, name: str) -> bool:
@@ -87,22 +88,51 @@ class Retuned:
 
     def typical(self, name: str) -> Estimate:
         """Return the interquartile mean of a number of its runs."""
-        return self._estimate(name, interquartile_weights)
+        return self._estimates(name)[0]
 
     def median(self, name: str) -> Estimate:
         """Return about the median of a number of its runs: the mean of the middle fifth."""
-        return self._estimate(name, median_weights)
+        return self._estimates(name)[1]
 
-    def _estimate(self, name: str, weigh: Callable[[int], Array]) -> Estimate:
-        if (name, weigh) not in self._known:
-            self._known[name, weigh] = leave_one_out(self.values(name), self.reports, weigh)
-        return self._known[name, weigh]
+    def _estimates(self, name: str) -> list[Estimate]:
+        if name not in self._known:
+            self._known[name] = leave_one_out(
+                self._numbers[name], self.chosen, self.reports, interquartile_weights, median_weights
+            )
+        return self._known[name]
+
+    def won_against(self, other: Retuned, name: str, least: float) -> Estimate:
+        """Return the share of seeds on which a number is lower than another optimizer's.
+
+        It counts from a half and twice: 1 is all of them, −1 none.
+
+        Parameters
+        ----------
+        other : tuned again on the same splits.
+        least : up to where a difference is a tie.
+        """
+        own, others = self._numbers[name], other._numbers[name]
+        both, choice = np.unique(self.chosen * len(others) + other.chosen, return_inverse=True)
+        with np.errstate(invalid="ignore"):
+            gaps = np.nan_to_num(
+                others[both % len(others)] - own[both // len(others)], posinf=np.inf, neginf=-np.inf
+            )
+        signs = np.where(np.abs(gaps) <= least, 0, np.sign(gaps))
+        return leave_one_out_of_mean(signs, choice, self.reports)
 
     def shares(self) -> dict[int, float]:
-        """Return the place of a candidate → the share of splits that choose it, the commonest first."""
+        """Return the index of a candidate → the share of splits that choose it, the commonest first."""
         counts = np.bincount(self.chosen)
-        order = sorted(np.flatnonzero(counts), key=lambda place: -counts[place])
-        return {int(place): counts[place] / len(self.chosen) for place in order}
+        order = sorted(np.flatnonzero(counts), key=lambda index: -counts[index])
+        return {int(index): counts[index] / len(self.chosen) for index in order}
+
+
+@lru_cache(maxsize=16)
+def _splits(seeds: int, tuning: int, splits: int) -> Array:
+    """Return the splits of so many seeds (splits, seeds), the same for all optimizers."""
+    reports = split_seeds(seeds, tuning, splits, np.random.default_rng(SEED))
+    reports.flags.writeable = False
+    return reports
 
 
 @dataclass(frozen=True)
@@ -129,8 +159,10 @@ class Retuning:
             shared = shared[np.isin(shared, each.seeds)]
         prints = np.vstack([each.fingerprints[:, np.isin(each.seeds, shared)] for each in grids])
         is_whole = ~np.isnan(prints).any(axis=0)
-        _, first = np.unique(prints[:, is_whole], axis=1, return_index=True)
-        return tuple(shared[is_whole][np.sort(first)].tolist())
+        first: dict[bytes, int] = {}
+        for seed, column in zip(shared[is_whole].tolist(), prints.T[is_whole], strict=True):
+            first.setdefault(column.tobytes(), seed)
+        return tuple(first.values())
 
     def of(self, label: str, seeds: tuple[int, ...]) -> Retuned:
         """Return an optimizer, tuned again on some of these seeds; half of them report at least."""
