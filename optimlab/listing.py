@@ -169,9 +169,8 @@ def print_state(console: Console, state: State) -> None:
         table.add_row(*map(escape, (setting.label, setting.rule, others or "none", tried)))
     console.print(table)
     for each in experiment.problems:
-        summary = getattr(each.problem, "summary", None)
-        if summary:
-            console.print(summary(), markup=False)
+        if each.network:
+            console.print(each.network, markup=False)
 
 
 def _loaded() -> Iterator[tuple[Path, Experiment | ExperimentError]]:

@@ -1,6 +1,8 @@
 """What a user's own files add: the page that shows how is run as it is written, and faults are told."""
 # ruff: noqa: E501 - a case stands on one line
 
+import io
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +10,15 @@ from pathlib import Path
 import cloudpickle
 import pandas as pd
 import pytest
-from sweeping import EXPERIMENTS, load, mistakes_of, run, write
+from rich.console import Console
+from sweeping import EXPERIMENTS, load, mistakes_of, run, silent, write
 from test_charts import without_pictures
 
-from optimlab.execution.sweep import stacks
-from optimlab.report.blocks.own import own_blocks
+from optimlab.execution.plan import plan
+from optimlab.execution.sweep import stacks, sweep
+from optimlab.listing import print_state, state_of
+from optimlab.report.block import Block
+from optimlab.report.blocks.own import block_pool, own_blocks
 from optimlab.report.page import report_of, write_report
 from optimlab.storage.results import read_tables
 
@@ -146,23 +152,59 @@ def test_a_change_of_a_block_of_the_page_means_no_new_run(tmp_path):
     assert identities() == identities(words="def extremes(runs, traces, experiment): return None")
 
 
+@pytest.fixture(scope="module")
+def block_workers():
+    with block_pool() as pool:
+        yield pool
+
+
+HERE = f"import os\nif os.getpid() == {os.getpid()}: raise SystemExit('in the process of the command')\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ("def extremes(runs, traces, experiment): 1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys\ndef extremes(*tables): sys.exit(3)", "SystemExit: 3"),
+        ("import os\ndef extremes(*tables): os._exit(0)", "it ends or crashes its process"),
+        ("import os; os.kill(os.getpid(), 11)\ndef extremes(): ...", "it ends or crashes its process"),
+        ("def extremes(*tables):\n    while True: ...", "it takes longer than 0.5 s; perhaps it never"),
         ("def extremes(*tables): return 'text'", "it must give a Block or None, and gives a str"),
         ("import nothing_of_the_kind\ndef extremes(*tables): ...", "words.py cannot be loaded"),
         ("def extremes(runs): ...", "TypeError: extremes() takes 1 positional argument"),
+        ("BLOCK('h', 'text')", "paragraphs of its Block must be a list, and is a text"),
+        ("BLOCK('h', 5)", "TypeError: 'int' object is not iterable"),
+        ("BLOCK('h', [], 'c', ['a', 'b'], [['1']])", "its Block has 2 columns, and a row of 1 cells"),
+        ("BLOCK('h', [], figures=['f.png'])", "each of its figures must be made by static_figure"),
     ],
 )
-def test_the_page_is_without_a_block_that_cannot_be_made(swept, capsys, words, message):
+def test_the_page_is_without_a_block_that_cannot_be_made(swept, capsys, block_workers, words, message):
     tables = read_tables(swept / "results/tiny")
-    written(swept)
-    assert [block.heading for block in own_blocks(tables)] == ["Luckiest and unluckiest run"]
-    written(swept, words=words)
-    assert own_blocks(tables) == []
+    block = "from optimlab.report.block import Block\ndef extremes(*tables): return Block"
+    written(swept, words=HERE + words.replace("BLOCK", block))
+    seconds = 0.5 if "while" in words else 60
+    assert own_blocks(tables, block_workers, seconds) == []
     assert f"tiny: the page is without words.py:extremes: {message}" in capsys.readouterr().err
+
+
+def test_a_lost_block_leaves_the_others(swept, capsys, block_workers):
+    tables = read_tables(swept / "results/tiny")
+    names = ["lost.py:lost", "words.py:extremes"]
+    written(swept, lost="import os\ndef lost(*tables): os._exit(0)")
+    tables = replace(tables, experiment=tables.experiment | {"report": names})
+    (block,) = own_blocks(tables, block_workers)
+    assert block.heading == "Luckiest and unluckiest run"
+    assert "without lost.py:lost: it ends or crashes its process" in capsys.readouterr().err
+
+
+def test_words_and_numbers_of_a_class_of_one_s_own_are_shown(swept, block_workers):
+    words = """from optimlab.report.block import Block
+class Text(str): ...
+def extremes(*tables): return Block(Text("head"), [Text("word")], "", ("a",), ((1.5,),))
+"""
+    tables = read_tables(swept / "results/tiny")
+    written(swept, words=HERE + words)
+    assert own_blocks(tables, block_workers) == [Block("head", ["word"], "", ["a"], [["1.5"]], [])]
 
 
 def test_a_block_whose_file_is_gone_or_among_the_results_is_not_run(swept, tmp_path, capsys):
@@ -311,3 +353,18 @@ def test_a_fault_of_a_part_is_told_with_its_key(tmp_path, old, new, message):
 def test_the_shipped_problem_of_one_s_own_loads():
     (setting,) = load(EXPERIMENTS / "factorization.toml").problems
     assert (setting.label, setting.problem.size) == ("Factorization", 72)
+
+
+def test_the_command_itself_runs_no_code_of_one_s_own(tmp_path):
+    """Which may end its process the second time that it is loaded, although it was tried out."""
+    sources = {re.match(r"# (\w+)\.py", block)[1]: HERE + block for block in blocks("python")}
+    text = blocks("toml")[0].replace("epochs = 3", "epochs = 1\nrecord_params = 1")
+    assert "record_params" in text
+    own = load(written(tmp_path, text, **sources))
+    problem = OWN.format("").replace("steps = 5", "steps = 5\nrecord_params = 1")
+    for experiment in (own, load(write(tmp_path, problem, name="bowl", bowl=HERE + GOOD))):
+        assert experiment.has_own_code
+        sweep(experiment, tmp_path / "results", 1, silent())
+        print_state(Console(file=io.StringIO()), state_of(experiment, tmp_path / "results"))
+        plan(experiment, tmp_path / "results", 1, fresh=True)
+        assert set(read_tables(tmp_path / "results" / experiment.name).runs["status"]) <= {"ok", "stuck"}

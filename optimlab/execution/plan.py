@@ -80,8 +80,9 @@ def plan(
     for members, a_stack in zip(alike.values(), timed, strict=True):
         runs = sum(len(stack.run_ids) for stack in members)
         seconds += a_stack * runs / len(members[0].run_ids)
-        columns = len(TRACE_SCHEMA) + len(members[0].problem.extra_metrics)
-        params = sum(len(stack.params_of) for stack in members) * members[0].problem.size
+        about = next(each.about for each in experiment.problems if each.problem == members[0].problem)
+        columns = len(TRACE_SCHEMA) + len(about.extra_metrics)
+        params = sum(len(stack.params_of) for stack in members) * about.size
         numbers += (runs * columns + params) * (1 + len(members[0].record_at))
     return Plan(
         missing=len(missing),

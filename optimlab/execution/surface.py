@@ -9,6 +9,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from optimlab.experiment.spec import Experiment
+from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import Landscape
 from optimlab.statistics.contests import with_finals_of
 from optimlab.statistics.plane import (
@@ -23,6 +24,7 @@ from optimlab.storage.store import Store
 from optimlab.storage.surface import as_surface, surface_of
 from optimlab.storage.tables import read_records, read_runs
 
+MOST_SECONDS = 600.0  # for a problem of the user's own
 SAME = 1e-3  # how far, relatively, a loss may be from the recorded one: float32 has seven digits
 
 
@@ -39,9 +41,29 @@ def keep_surface(experiment: Experiment, store: Store, manifest: Manifest) -> No
     runs = read_runs(contents["runs.csv"], manifest.numbers())
     traces, params = (read_records(contents[f"{name}.parquet"]) for name in ("traces", "params"))
     runs = with_finals_of(runs, traces, manifest.known())
-    with threadpool_limits(limits=1):
-        table = loss_around(experiment.problems[0].problem, runs, traces, params)
+    (setting,) = experiment.problems
+    task = (setting.problem, runs, traces, params)
+    if setting.facts:  # code of the user's own, which may crash its process or never end
+        todo = iter([task])
+        with Pool(_in_worker, 1) as pool:
+            (event,) = pool.run(lambda: next(todo, None))
+        table = event.value if event.kind == "done" else _nowhere()
+    else:
+        with threadpool_limits(limits=1):
+            table = loss_around(*task)
     store.write_surface(as_surface(table, contents))
+
+
+def _in_worker(task: tuple[Any, ...], tell: Tell) -> pd.DataFrame:
+    tell(Clock(MOST_SECONDS))
+    try:
+        return loss_around(*task)
+    except BaseException:  # code of the user's own may raise anything
+        return _nowhere()
+
+
+def _nowhere() -> pd.DataFrame:
+    return pd.DataFrame({name: np.empty(0) for name in ("x", "y", "train_loss")})
 
 
 def loss_around(
@@ -57,7 +79,7 @@ def loss_around(
     problem : what is optimized.
     runs, traces, params : the tables of its runs.
     """
-    nothing = pd.DataFrame({name: np.empty(0) for name in ("x", "y", "train_loss")})
+    nothing = _nowhere()
     shown = paths_to_draw(runs, traces, params)
     if isinstance(problem, Landscape) or shown is None:
         return nothing

@@ -201,7 +201,7 @@ def stacks(
     for (problem_label, label, _), group in itertools.groupby(runs, shared):
         members, setting = list(group), problems[problem_label]
         problem = replace(setting.problem)  # type: ignore[type-var]  # a copy without cached arrays
-        by_cache = STACK_BYTES // setting.problem.run_bytes
+        by_cache = STACK_BYTES // setting.about.run_bytes
         size = max(1, min(LARGEST_STACK, by_cache, by_workers))
         for start in range(0, len(members), size):
             batch = members[start : start + size]

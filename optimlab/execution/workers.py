@@ -23,7 +23,6 @@ from optimlab.experiment.identity import code_digest
 from optimlab.experiment.runs import FinishedStack
 from optimlab.experiment.spec import Experiment
 from optimlab.messages import warn
-from optimlab.optimizers import RULES
 from optimlab.pool import Clock, Event, Pool, Progress, Tell
 from optimlab.storage.environment import computing
 
@@ -64,8 +63,7 @@ def local_workers(experiment: Experiment, jobs: int | None, time_limit: float | 
     jobs : how many; None for one per core.
     time_limit : whether a run's time is limited.
     """
-    has_plugins = any(setting.rule not in RULES for setting in experiment.optimizers)
-    if jobs == 1 and not has_plugins and not time_limit:
+    if jobs == 1 and not experiment.has_own_code and not time_limit:
         return ThisProcess()
     return Processes(jobs or effective_n_jobs(-1))
 

@@ -23,7 +23,7 @@ from optimlab.data.named import is_own
 from optimlab.errors import UserError, printable
 from optimlab.experiment.document import LEGAL_FINAL, LEGAL_NAME, NAME_RULE, Document, Seeds, Training
 from optimlab.experiment.read_optimizers import check_optimizers, lost_in_dtype
-from optimlab.experiment.read_problems import cautions_of, check_problems, check_training, wrong_splits
+from optimlab.experiment.read_problems import cautions_of, check_problems, check_training
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.trials import SECONDS_TO_CHECK, plugin_pool
 from optimlab.experiment.validation import Mistake, show, sound, validate
@@ -187,11 +187,10 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
     seeds = sound(Seeds, raw.get("seeds", {}))
     if seeds and seeds.tuning + seeds.reporting == 0:
         mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
-    problems = check_problems(raw, path.parent, pool, seconds, mistakes)
+    problems = check_problems(raw, path.parent, seeds, pool, seconds, mistakes)
     problems = check_training(raw, problems, mistakes)
     lengths = tuple({setting.steps for setting in problems if setting.record_at})
     optimizers = check_optimizers(raw, path.parent, lengths, pool, seconds, mistakes)
-    mistakes += wrong_splits(raw, problems, seeds) if seeds else []
     for problem, setting in itertools.product(problems, optimizers):
         mistakes += lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
     final = raw.get("final", "last")
@@ -249,7 +248,7 @@ def _wrong_params(
         return f"must be at most {reporting:,}, the number of reporting seeds, got {seeds:,}"
     candidates = sum(len(setting.candidates) for setting in optimizers)
     size = sum(
-        seeds * candidates * (len(s.record_at) + 1) * s.problem.size * np.dtype(s.problem.dtype).itemsize
+        seeds * candidates * (len(s.record_at) + 1) * s.about.size * np.dtype(s.about.dtype).itemsize
         for s in problems
     )
     if size > MOST_PARAMS_BYTES:

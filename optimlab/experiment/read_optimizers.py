@@ -594,7 +594,7 @@ def lost_in_dtype(
 ) -> list[Mistake]:
     """Return which legal hyper-parameters are legal no more in the dtype of the problem."""
     mistakes = []
-    dtype = np.dtype(problem.problem.dtype).type
+    dtype = np.dtype(problem.about.dtype).type
     tried = dict.fromkeys(
         (name, value)
         for each in setting.candidates
@@ -614,9 +614,7 @@ def lost_in_dtype(
         right = f"must be at {'most' if held >= high else 'least'} {most:.8g}"
         key = f"optimizers.{setting.label}{f'.{name}' if name in table else ''}"
         which = "" if name in table else f"{name} = "
-        mistakes.append(
-            Mistake(key, f"{which}{value!r} is {held:g} in {problem.problem.dtype}; {right}")
-        )
+        mistakes.append(Mistake(key, f"{which}{value!r} is {held:g} in {problem.about.dtype}; {right}"))
     return mistakes
 
 

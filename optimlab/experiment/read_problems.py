@@ -15,10 +15,9 @@ from optimlab.data.named import File, is_own
 from optimlab.errors import Interrupted
 from optimlab.experiment import identity
 from optimlab.experiment.document import LEGAL_NAME, MOST_PROBLEMS, NAME_RULE, Length, Seeds, Training
+from optimlab.experiment.facts import facts_of
 from optimlab.experiment.own import Own, OwnProblem, wrong_problem
-from optimlab.experiment.registry import (
-    load_object,
-)
+from optimlab.experiment.registry import load_object
 from optimlab.experiment.spec import ProblemSetting
 from optimlab.experiment.trials import Trial, try_out
 from optimlab.experiment.validation import Mistake, resolve, show, sound, split_labels, validate
@@ -39,12 +38,17 @@ def cautions_of(problems: list[ProblemSetting], raw: Mapping[str, Any]) -> list[
     return [
         f"{'problem' if 'problem' in raw else f'problems.{setting.label}'}.{key}: {text}"
         for setting in problems
-        for key, text in setting.problem.cautions().items()
+        for key, text in setting.about.cautions().items()
     ]
 
 
 def check_problems(
-    raw: dict[str, Any], folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
+    raw: dict[str, Any],
+    folder: Path,
+    seeds: Seeds | None,
+    pool: Pool,
+    seconds: float,
+    mistakes: list[Mistake],
 ) -> list[ProblemSetting]:
     """Return the sound problems, of [problem] or of [problems.<label>]; their steps are to come."""
     if ("problem" in raw) == ("problems" in raw):
@@ -52,18 +56,18 @@ def check_problems(
         mistakes.append(Mistake("problem", text))
         return []
     if "problem" in raw:
-        todo = {"problem": partial(_check_problem, "problem", None, raw["problem"], folder)}
+        todo = {"problem": partial(_check_problem, "problem", None, raw["problem"], folder, seeds)}
     else:
         tables = raw["problems"]
         entries = list(tables.items())[:MOST_PROBLEMS] if isinstance(tables, dict) else ()
         todo = {
-            f"problems.{label}": partial(_check_problem, f"problems.{label}", label, table, folder)
-            for label, table in entries
+            f"problems.{name}": partial(_check_problem, f"problems.{name}", name, table, folder, seeds)
+            for name, table in entries
         }
     own = {key: list(_own_names(check.args[2])) for key, check in todo.items()}
     trials = {
         key: Trial(
-            partial(_without_what_it_loaded, todo[key]),
+            partial(_with_facts, todo[key]),
             key,
             names[0] if len(names) == 1 else f"one of {join_words(names)}",
         )
@@ -82,12 +86,15 @@ def check_problems(
     return settings
 
 
-def _without_what_it_loaded(
+def _with_facts(
     check: Callable[[], tuple[ProblemSetting | None, list[Mistake]]],
 ) -> tuple[ProblemSetting | None, list[Mistake]]:
-    """Return what a check of a problem does, the problem as it came from the file: it has to travel."""
+    """Return what a check of a problem does, with its facts, and without what it has loaded."""
     setting, found = check()
-    return setting and replace(setting, problem=replace(setting.problem)), found  # type: ignore[type-var]
+    if setting:
+        facts = facts_of(setting.problem)
+        setting = replace(setting, problem=replace(setting.problem), facts=facts)  # type: ignore[type-var]
+    return setting, found
 
 
 def _own_names(value: Any) -> Iterator[str]:
@@ -100,7 +107,7 @@ def _own_names(value: Any) -> Iterator[str]:
 
 
 def _check_problem(
-    key: str, label: str | None, table: Any, folder: Path
+    key: str, label: str | None, table: Any, folder: Path, seeds: Seeds | None
 ) -> tuple[ProblemSetting | None, list[Mistake]]:
     """Return a problem's setting, None unless it is sound, and the mistakes in its table."""
     if label is not None and not LEGAL_NAME.fullmatch(label):
@@ -139,28 +146,28 @@ def _check_problem(
         where = f"{key}.{one}" if one else key
         if where not in told:
             found.append(Mistake(where, message))
-    if problem and not found and problem.run_bytes > MOST_RUN_BYTES:
-        text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
-        found.append(Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB"))
+    if problem and not found:
+        found += _unworkable(key, problem, seeds)
     if problem is None or found:
         return None, found
     return ProblemSetting(label or _label(name, problem), name, problem, ()), []
 
 
-def wrong_splits(raw: Mapping[str, Any], problems: list[ProblemSetting], seeds: Seeds) -> list[Mistake]:
-    """Return where a split that a seed draws is none to learn from; further seeds fail when they run."""
-    mistakes = []
-    for setting in problems:
-        if not getattr(setting.problem, "is_resampled", False):
-            continue
-        for seed in itertools.islice(seeds.all(), MOST_SPLITS_TRIED):
-            try:
-                setting.problem.rows(seed)  # type: ignore[attr-defined]
-            except DataError as error:
-                key = "problem" if "problem" in raw else f"problems.{setting.label}"
-                mistakes.append(Mistake(f"{key}.{error.key}", f"of seed {seed}: {error}"))
-                break
-    return mistakes
+def _unworkable(key: str, problem: Any, seeds: Seeds | None) -> list[Mistake]:
+    """Return why a sound problem cannot be run: its size, or a seed's split with nothing to learn from.
+
+    The first seeds are tried; runs of further ones fail by themselves.
+    """
+    if problem.run_bytes > MOST_RUN_BYTES:
+        text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
+        return [Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB")]
+    is_resampled = getattr(problem, "is_resampled", False)
+    for seed in itertools.islice(seeds.all() if seeds and is_resampled else (), MOST_SPLITS_TRIED):
+        try:
+            problem.rows(seed)
+        except DataError as error:
+            return [Mistake(f"{key}.{error.key}", f"of seed {seed}: {error}")]
+    return []
 
 
 def _label(name: str, problem: Any) -> str:
@@ -274,7 +281,7 @@ def check_training(
         key, length = _length(raw, setting.label, training, mistakes)
         if length is None:
             continue
-        epoch = setting.problem.steps_per_epoch
+        epoch = setting.about.steps_per_epoch
         steps = length.steps or (length.epochs or 0) * epoch
         every = epoch if length.record_every == "epoch" else length.record_every
         if steps > MOST_STEPS:

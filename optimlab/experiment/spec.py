@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from optimlab.experiment.candidates import Axis, Candidate
+from optimlab.experiment.facts import Facts
 from optimlab.experiment.identity import digest, joint_digest, problem_code, script_digest
 from optimlab.experiment.imports import Code
 from optimlab.experiment.registry import code_of, names_of
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, Cell, Role, Run, runs_of
+from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
 
 CURVE = 200  # steps
@@ -73,12 +75,25 @@ class ProblemSetting:
     name : the key of `optimlab.problems.PROBLEMS`.
     problem : what is optimized.
     record_at : the steps that are recorded, the last one included; step 0 always is.
+    facts : of a problem with code of the user's own, what was found where it was tried out.
     """
 
     label: str
     name: str
     problem: Problem
     record_at: tuple[int, ...]
+    facts: Facts | None = None
+
+    @property
+    def about(self) -> Problem | Facts:
+        """What the problem says of itself, without running code of the user's own."""
+        return self.facts or self.problem
+
+    @property
+    def network(self) -> str | None:
+        """A table of the network's layers; None where there is no network."""
+        summary = getattr(self.about, "summary", None)
+        return summary() if summary else None
 
     @property
     def steps(self) -> int:
@@ -132,6 +147,13 @@ class Experiment:
     def argument(self) -> str:
         """The experiment as commands take it: its file's name, or its path if that is elsewhere."""
         return self.file.stem if self.file.parent in (FOLDER, SHIPPED) else str(self.file)
+
+    @property
+    def has_own_code(self) -> bool:
+        """Whether a run needs more code than the package's own, which may crash its process."""
+        return any(setting.facts for setting in self.problems) or any(
+            setting.rule not in RULES or len(setting.names) > 1 for setting in self.optimizers
+        )
 
     def roles(self) -> Iterator[tuple[int, Role]]:
         """Yield every seed with its role."""

@@ -291,17 +291,16 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
 
 def _about(setting: ProblemSetting) -> AboutProblem:
     """Return what is to be known of a problem."""
-    problem = setting.problem
-    summary = getattr(problem, "summary", None)
+    about = setting.about
     return AboutProblem(
         problem=to_jsonable_python({"name": setting.name, **setting.settings}),
-        network=summary() if summary else None,
+        network=setting.network,
         steps=setting.steps,
-        steps_per_epoch=problem.steps_per_epoch,
-        stuck_loss=problem.stuck_loss if math.isfinite(problem.stuck_loss) else None,
-        extra_metrics=list(problem.extra_metrics),
-        loss_unit=problem.loss_unit,
-        dtype=np.dtype(problem.dtype).name,  # type: ignore[arg-type]  # one of the two
+        steps_per_epoch=about.steps_per_epoch,
+        stuck_loss=about.stuck_loss if math.isfinite(about.stuck_loss) else None,
+        extra_metrics=list(about.extra_metrics),
+        loss_unit=about.loss_unit,
+        dtype=np.dtype(about.dtype).name,  # type: ignore[arg-type]  # one of the two
     )
 
 
@@ -343,7 +342,7 @@ def _partition(rule: str, problems: Sequence[ProblemSetting]) -> dict[str, str]:
     """Return problem → what the rule says of how it divides that problem's parameters, if it does."""
     names = [] if ":" in rule else re.findall(r"\w+", rule)  # of wrappers, and of the rule in them
     tell = getattr(RULES.get(names[-1]), "partition", None) if names else None
-    layouts = {each.label: getattr(each.problem, "layout", None) for each in problems if tell}
+    layouts = {each.label: getattr(each.about, "layout", None) for each in problems if tell}
     return {label: tell(layout) for label, layout in layouts.items() if tell and layout}
 
 

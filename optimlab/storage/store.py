@@ -33,11 +33,10 @@ from pydantic import BaseModel
 
 from optimlab.errors import UserError, printable
 from optimlab.experiment.runs import RUN_COLUMNS, FinishedRun, FinishedStack, Run
-from optimlab.experiment.spec import Experiment
+from optimlab.experiment.spec import Experiment, ProblemSetting
 from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
 from optimlab.messages import warn
 from optimlab.metrics import metric_of
-from optimlab.problems.base import Problem
 from optimlab.statuses import STATUSES
 from optimlab.storage.environment import computing, describe_computing
 from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
@@ -207,7 +206,7 @@ class Store:
         OSError
             When a part cannot be read or moved, which says nothing of its content.
         """
-        columns = {setting.label: _columns(setting.problem) for setting in experiment.problems}
+        columns = {setting.label: _columns(setting) for setting in experiment.problems}
         runs = {run.run_id: run for run in experiment.runs()}
         for name in self._part_names():
             try:
@@ -563,9 +562,9 @@ def _notes(part: pa.BufferReader) -> Notes:
     return notes
 
 
-def _columns(problem: Problem) -> set[str]:
+def _columns(setting: ProblemSetting) -> set[str]:
     """Return the columns of a problem's parts, but for the parameters."""
-    return {"run", "step", "epoch", *METRICS, *problem.extra_metrics}
+    return {"run", "step", "epoch", *METRICS, *setting.about.extra_metrics}
 
 
 def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:

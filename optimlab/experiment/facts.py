@@ -1,0 +1,60 @@
+"""What is known of a problem whose code is the user's own.
+
+It is taken in the worker that tries the problem out, since the command itself never runs that code: it
+may crash its process or never end, perhaps only the second time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from optimlab.nn.parameters import Layout
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a problem says of itself; see `optimlab.problems.base.Problem`.
+
+    Attributes
+    ----------
+    layout : of the parameters, where the problem has one.
+    network : a table of the network's layers, where there is a network.
+    warnings : what the settings allow and is seldom wanted: key → message.
+    """
+
+    dtype: str
+    size: int
+    steps_per_epoch: int
+    stuck_loss: float
+    loss_unit: str
+    extra_metrics: tuple[str, ...]
+    run_bytes: int
+    layout: Layout | None = None
+    network: str | None = None
+    warnings: dict[str, str] = field(default_factory=dict)
+
+    def cautions(self) -> dict[str, str]:
+        """Return the warnings, as a problem does."""
+        return self.warnings
+
+    def summary(self) -> str | None:
+        """Return the table of the layers, as a problem does."""
+        return self.network
+
+
+def facts_of(problem: Any) -> Facts:
+    """Return what a problem says of itself, as values that no class of the user's own is needed for."""
+    layout, summary = getattr(problem, "layout", None), getattr(problem, "summary", None)
+    return Facts(
+        dtype=str(problem.dtype),
+        size=int(problem.size),
+        steps_per_epoch=int(problem.steps_per_epoch),
+        stuck_loss=float(problem.stuck_loss),
+        loss_unit=str(problem.loss_unit),
+        extra_metrics=tuple(map(str, problem.extra_metrics)),
+        run_bytes=int(problem.run_bytes),
+        layout=layout if type(layout) is Layout else None,
+        network=str(summary()) if summary else None,
+        warnings={str(key): str(text) for key, text in problem.cautions().items()},
+    )
