@@ -60,6 +60,7 @@ OTHERS = (
 # Those of one colour take dashes and markers in turn, each from its own on. Thirteen dashes and twelve
 # markers come back together after 156 turns: more than an experiment may have optimizers.
 DASHES = ((1.5, 1), *(look.dashes for look in (*BUILT_IN.values(), *OTHERS)))
+PLAIN_DASHES = ((), (6, 2), (1.2, 1.5), (8, 2, 1.2, 2), (2.5, 1.5), (9, 1.5, 1.2, 1.5, 1.2, 1.5))
 MARKERS = tuple(look.marker for look in (*BUILT_IN.values(), *OTHERS))
 # matplotlib's own defaults, whatever a user's matplotlibrc says; the backend is no matter of style.
 DEFAULTS: Any = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
@@ -140,6 +141,12 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
             marker=MARKERS[(MARKERS.index(first.marker) + turn) % len(MARKERS)],
         )
     return {label: styles[label] for label in labels}
+
+
+def neutral_looks(labels: Sequence[str]) -> dict[str, Look]:
+    """Return how lines are drawn that are no optimizer's: in no optimizer's colour, by their dashes."""
+    kinds = itertools.cycle(Look(grey, dashes, "None") for grey in (INK, GREY) for dashes in PLAIN_DASHES)
+    return dict(zip(labels, kinds, strict=False))
 
 
 @contextmanager

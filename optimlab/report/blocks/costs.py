@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from optimlab import statistics
 from optimlab.formatting import duration, number, split_name
 from optimlab.report.block import Block
-from optimlab.report.figures.plots import add_legend, draw_bands, new_figure, settled
+from optimlab.report.figures.plots import CLOCKS, add_legend, draw_bands, new_figure, settled
 from optimlab.report.figures.static import StaticFigure, static_figure
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import Look, style
@@ -156,7 +156,7 @@ def time_figure(
         figure = new_figure(3.7 if narrow else 9, 3.2 if narrow else 4)
         axes = figure.subplots()
         draw_bands(axes, bands, "seconds", styles)
-        axes.set(xlabel="seconds of processor time", ylabel=f"{split_name(loss)} loss")
+        axes.set(xlabel=CLOCKS["seconds"], ylabel=f"{split_name(loss)} loss")
         add_legend(figure, styles)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)

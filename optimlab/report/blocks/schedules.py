@@ -12,7 +12,7 @@ from optimlab.report.block import Block
 from optimlab.report.blocks.facts import words_of
 from optimlab.report.figures.plots import add_legend, new_figure, settled
 from optimlab.report.figures.static import static_figure
-from optimlab.report.style import looks, style
+from optimlab.report.style import neutral_looks, style
 
 
 def schedules_block(experiment: dict[str, Any]) -> Block | None:
@@ -57,9 +57,9 @@ def schedules_figure(curves: dict[str, list[float]], *, narrow: bool = False) ->
     narrow : whether to draw for a phone.
     """
     with style(curves):
-        figure = new_figure(3.7 if narrow else 6, 2.8)
+        figure = new_figure(3.7 if narrow else 9, 2.8 if narrow else 3.4)
         axes = figure.subplots()
-        drawn = looks(list(curves))
+        drawn = neutral_looks(list(curves))
         for words, curve in curves.items():
             look, done = drawn[words], np.arange(len(curve)) / len(curve)
             axes.plot(done, curve, color=look.colour, linestyle=look.line_style, linewidth=1.8)

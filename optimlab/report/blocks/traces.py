@@ -10,16 +10,12 @@ import pandas as pd
 
 from optimlab import metrics
 from optimlab.report import vega
-from optimlab.report.figures.plots import clock_of
+from optimlab.report.figures.plots import CLOCKS, clock_of
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
 IS_LOG = "(log_y && indexof(linear, metric) < 0)"
-CLOCKS = {  # column → its name in the choice, and on the axis
-    "epoch": ("epochs", "epochs of training"),
-    "step": ("steps", "steps of training"),
-    "seconds": ("processor time", "seconds of processor time, each run trained alone"),
-}
+CHOICES = {"epoch": "epochs", "step": "steps", "seconds": "processor time"}
 MOST_ROWS = 30_000  # of the table: where there are many runs, fewer records of each are shown
 
 
@@ -48,7 +44,7 @@ def traces_chart(
         if metric := metrics.metric_of(name):
             table[name] = table[name].fillna(metric.worst)
     table["seconds"] = table["step"] * table["optimizer"].map(step_seconds).astype(float)
-    clocks = [name for name in CLOCKS if name != "epoch" or clock_of(traces) == "epoch"]
+    clocks = [name for name in CHOICES if name != "epoch" or clock_of(traces) == "epoch"]
     clocks = [name for name in clocks if table[name].notna().any()]
     columns = ["setting", "optimizer", "seed", *clocks, *shown]
     names = {
@@ -67,8 +63,8 @@ def traces_chart(
         vega.constant("linear", [name for name in shown if _is_linear(name, table[name])]),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
         vega.setting_choice(table),
-        vega.constant("clocks", {name: title for name, (_, title) in CLOCKS.items()}),
-        vega.radio("clock", clocks[0], {name: CLOCKS[name][0] for name in clocks}, "Against"),
+        vega.constant("clocks", CLOCKS),
+        vega.radio("clock", clocks[0], {name: CHOICES[name] for name in clocks}, "Against"),
         vega.checkbox("log_y", True, "log y"),
         vega.checkbox("log_x", False, "log x"),
         vega.checkbox("bands", True, "bands"),

@@ -41,7 +41,11 @@ DOTS_AN_INCH = 200
 LEGEND_ROWS, LEGEND_ROW = 4, 0.2  # that a figure has room for; the height of one, in inches
 
 
-CLOCKS = {"epoch": "epochs of training", "step": "steps of training"}
+CLOCKS = {  # column → the title of its axis
+    "epoch": "epochs of training",
+    "step": "steps of training",
+    "seconds": "seconds of processor time, each run trained alone",
+}
 RING: Any = {"markersize": 9, "markeredgecolor": INK, "markeredgewidth": 1.2}
 
 
