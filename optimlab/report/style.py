@@ -145,8 +145,8 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
 
 def neutral_looks(labels: Sequence[str]) -> dict[str, Look]:
     """Return how lines are drawn that are no optimizer's: in no optimizer's colour, by their dashes."""
-    kinds = itertools.cycle(Look(grey, dashes, "None") for grey in (INK, GREY) for dashes in PLAIN_DASHES)
-    return dict(zip(labels, kinds, strict=False))
+    kinds = [Look(grey, dashes, "None") for grey in (INK, GREY) for dashes in PLAIN_DASHES]
+    return dict(zip(labels, itertools.cycle(kinds), strict=False))
 
 
 @contextmanager
