@@ -67,6 +67,7 @@ def test_the_table_has_the_numbers_of_the_summary(reports):
         *("Optimizer", "Learning rate", "Validation loss", "Untuned", "Test accuracy (%)", "p")
     ]
     assert [row[0] for row in rows] == list(summary["optimizer"])
+    assert "3 seeds with 95 % intervals (too narrow: of fewer than 6 seeds)" in table.caption
     for row, of in zip(rows, summary.to_dict("records"), strict=True):
         numbers = [float(text) for text in re.findall(r"[0-9.]+", row[2])]
         expected = [of[f"final_loss_{part}"] for part in ("median", "interval_low", "interval_high")]

@@ -13,6 +13,7 @@ from typing import Any
 
 from optimlab.formatting import SUPERSCRIPTS, number, rounded_up, short, split_name
 from optimlab.metrics import REPORTED
+from optimlab.report.blocks.ranking import FEW_SEEDS
 from optimlab.report.figures import plots
 from optimlab.report.figures.static import Drawing, slug, static_figures
 from optimlab.report.page import Report, unit_of
@@ -141,7 +142,8 @@ def _caption(report: Report) -> str:
     chosen = f", {comparison.tuned} chosen on other seeds" if is_tuned else ""
     on_same = is_tuned and summary["reported_on"].iloc[0] != "reporting"
     chosen = f", {comparison.tuned} chosen on the same seeds" if on_same else chosen
-    text = f"Final values, medians over {seeds} seeds with 95 % intervals{chosen}."
+    few = f" (too narrow: of fewer than {FEW_SEEDS} seeds)" if seeds < FEW_SEEDS else ""
+    text = f"Final values, medians over {seeds} seeds with 95 % intervals{few}{chosen}."
     return text + " p: of the difference to the first, adjusted for all claims." * (len(summary) > 1)
 
 
