@@ -46,13 +46,13 @@ def test_charts_of_axes_take_the_place_of_the_learning_rates(searched, capfd):
 
 def test_every_candidate_is_on_every_axis_of_its_optimizer(searched):
     _, tables = charts_of(searched[1])["axes"]
-    points = tables["points"].dropna(subset="place")
+    points = tables["points"].dropna(subset="position")
     counts = points.groupby("key")["candidate"].nunique().to_dict()
     # The defaults of SGD and Adam are candidates, too, where they are on the axis.
     assert counts["SGD: rate"] == 11
     assert counts["Adam: beta1"] == 11
     assert counts["Nesterov: rate"] == 9
-    assert points["place"].between(0, 1).all()
+    assert points["position"].between(0, 1).all()
     best = tables["best"].groupby("key")["loss"].min()
     assert best.to_dict() == points.groupby("key")["loss"].min().to_dict()
 
@@ -98,6 +98,6 @@ def test_the_page_tells_what_tuning_teaches(searched):
     assert len(rates) == 3
     assert (rates["ratio_low"] <= rates["ratio"]).all()
     assert (rates["ratio"] <= rates["ratio_high"]).all()
-    assert "What tuning teaches" in page
+    assert "Lessons from tuning" in page
     assert "SGD / Adam" in page
     assert set(tables["foretold.csv"]["share"]) == {0.25, 0.5, 0.75, 1.0}

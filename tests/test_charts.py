@@ -136,9 +136,7 @@ def unpacked(text):
 def rows_of(table):
     """Return an encoded table as a data frame."""
     columns = {
-        name: [column["texts"][place] for place in column["places"]]
-        if isinstance(column, dict)
-        else column
+        name: [column["texts"][code] for code in column["codes"]] if isinstance(column, dict) else column
         for name, column in table.items()
     }
     frame = pd.DataFrame(columns)
@@ -340,7 +338,7 @@ def test_tables_are_encoded_without_loss_of_what_matters():
     table["rank"] = pd.array([1, None, 3], dtype="Int64")
     encoded = encode(table)
     assert json.loads(json.dumps(encoded, allow_nan=False)) == {
-        "name": {"texts": ["b", "a"], "places": [0, 1, 0]},
+        "name": {"texts": ["b", "a"], "codes": [0, 1, 0]},
         "loss": [0.1235, "Infinity", "-Infinity"],
         "step": [12345678, 0, 3],
         "share": [3.333e-10, None, 100000],

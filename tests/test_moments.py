@@ -359,7 +359,7 @@ def test_runs_of_other_kernels_are_said_on_resume_by_verify_and_on_the_page(
     assert capsys.readouterr().err == ""  # there is nothing to do
     without_pictures(monkeypatch)
     page = write_report(results).read_text(encoding="utf-8")
-    assert "These results are mixed" in page
+    assert "These results come from different set-ups" in page
     assert "4 runs by numpy 1, blas b, Haswell kernels" in page
     monkeypatch.setattr("optimlab.execution.verify._bits", lambda column: [object() for _ in column])
     changes = verify(most, results, 12, 0, 1).changes

@@ -43,10 +43,10 @@ def chart():
 
 def test_the_tables_hold_every_path_of_every_scene(chart):
     paths = chart.tables["paths"]
-    assert paths.groupby(["place", "optimizer"]).size().to_dict() == {
-        (place, label): 21 for place in (0, 1) for label in LABELS
+    assert paths.groupby(["scene", "optimizer"]).size().to_dict() == {
+        (scene, label): 21 for scene in (0, 1) for label in LABELS
     }
-    assert chart.tables["marks"].groupby(["place", "shape"]).size().to_dict() == {
+    assert chart.tables["marks"].groupby(["scene", "shape"]).size().to_dict() == {
         (0, "minimum"): 1,
         (1, "minimum"): 3,
         (1, "saddle"): 1,
@@ -61,7 +61,7 @@ def test_one_scene_is_no_choice():
         {"only": scene("beale")}, Palette(looks(LABELS)), name="p", heading="", caption=""
     )
     assert "bind" not in next(param for param in chart.spec["params"] if param["name"] == "scene")
-    assert [table["place"].max() for table in chart.tables.values()] == [0, 0, 0]
+    assert [table["scene"].max() for table in chart.tables.values()] == [0, 0, 0]
     assert not list(paths_chart({}, Palette({}), name="p", heading="", caption=""))
 
 

@@ -188,7 +188,7 @@ def test_several_experiments_stand_on_one_page_digits_first(nasty):
 def test_an_unfinished_sweep_says_so(nasty):
     _, page = nasty
     assert "Unfinished: 12 of 99 runs." in page.text
-    assert "There is no run yet of Waiting." in page.text
+    assert "Waiting has no run yet." in page.text
     assert page.text.count("Unfinished") == 1
 
 
@@ -333,7 +333,7 @@ def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):
         return caveats._luck_of_the_split({"problems": about}, contests)
 
     digits, article = {"name": "digits", "split": "default"}, {"name": "digits", "split": "article"}
-    assert "moved by 12 to 20 %" in says(digits)[0]
+    assert "varied by 12 to 20 %" in says(digits)[0]
     for others in ((), (article,), ({"name": "mine.py:Mine"},), (digits, article), ({},)):
         assert "more seeds do not average it out." in says(*others)[0]
         assert "20 %" not in says(*others)[0]
@@ -364,7 +364,7 @@ def test_nothing_is_said_of_tuning_where_there_was_none(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
     write_tables(tmp_path / "fixed", rates=(0.1,), seeds=(100, 101))
     page = report(tmp_path)
-    assert "the same ones choose the learning rates" not in page.text
+    assert "the same seeds choose the learning rates" not in page.text
     assert "Only the learning rate was tuned" not in page.text
     assert not list(tmp_path.glob("fixed/figures/learning-rates.*"))
     assert not list(tmp_path.glob("fixed/figures/rates-*"))

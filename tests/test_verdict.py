@@ -258,7 +258,7 @@ def test_nor_where_several_problems_are_summed_up():
         for name, runs in problems.items()
     }
     assert section._overview(contests) == [
-        "The lowest median loss, on 2 problems: A on 2 (steep and flat; on steep 5 of 20 runs "
+        "Lowest median loss on each of 2 problems: A on 2 (steep and flat; on steep 5 of 20 runs "
         "diverged). Every other optimizer is shown to be worse on steep and flat."
     ]
 

@@ -1,4 +1,4 @@
-"""What the page says of one experiment."""
+"""The section of the page on one experiment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from optimlab.report.style import Look
 
 @dataclass(frozen=True)
 class Section:
-    """Everything that the page says of one experiment."""
+    """Everything that the page shows for one experiment."""
 
     name: str
     title: str
@@ -57,7 +57,7 @@ class Section:
 
     @property
     def has_charts(self) -> bool:
-        """Whether there is a chart to draw."""
+        """Whether the section has any chart."""
         return bool(self.paths.charts) or any(ranking.charts for ranking in self.rankings)
 
 
@@ -77,15 +77,15 @@ def write_section(
 
     Parameters
     ----------
-    name : of its folder.
+    name : the name of its folder.
     experiment : its experiment.json; any key may be missing.
     runs : its table of runs.
-    contests : problem → the optimizers on it; one problem or several.
-    files : what lies in its folder, for links.
-    own_blocks : that the experiment's file names.
+    contests : problem → the results on it; one problem or several.
+    files : names of the files to link to.
+    own_blocks : the blocks that the experiment file names.
     circumstances : blocks on schedules and costs.
-    paths : what is to be said of how the optimizers move.
-    styles : the look of each optimizer.
+    paths : the report on the optimizers' trajectories.
+    styles : optimizer → how it is drawn.
     figures : its static figures, by name.
     """
     charts = [*paths.charts, *(chart for each in contests.values() for chart in each.charts)]
@@ -118,15 +118,15 @@ def write_section(
 
 
 def _pictures(chart: str, figures: dict[str, Picture]) -> list[Picture]:
-    """Return the figures of a chart, whose names are the chart's or begin with it and a number."""
+    """Return the figures named after a chart: its name, alone or followed by a number and a slug."""
     pattern = re.compile(rf"{re.escape(chart)}(-\d+-.*)?")
     return [picture for name, picture in figures.items() if pattern.fullmatch(name)]
 
 
 def _overview(contests: dict[str, ProblemResult]) -> list[str]:
-    """Return which optimizer ends lowest on which problems, and where every other is shown to be worse.
+    """Return which optimizer ends lowest on which problems, and where all others are shown to be worse.
 
-    Where runs of the first on a problem went wrong, their number follows.
+    If runs of the best optimizer on a problem went wrong, their number is given.
     """
     lowest: dict[str, dict[str, str]] = {}
     clear, unknown = [], []
@@ -142,7 +142,7 @@ def _overview(contests: dict[str, ProblemResult]) -> list[str]:
         others = summary[summary["optimizer"] != first["optimizer"]]
         if len(others) and others["worse_than_best"].fillna(value=False).astype(bool).all():
             clear.append(problem)
-    said = []
+    sentences = []
     if lowest:
         most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
         counts = [
@@ -151,10 +151,10 @@ def _overview(contests: dict[str, ProblemResult]) -> list[str]:
         ]
         only = "only " * (len(clear) < len(contests))
         where = f"{only}on {join_words(clear)}" if clear else "on none of them"
-        said.append(
-            f"The lowest median loss, on {len(contests)} problems: {'; '.join(counts)}. "
+        sentences.append(
+            f"Lowest median loss on each of {len(contests)} problems: {'; '.join(counts)}. "
             f"Every other optimizer is shown to be worse {where}."
         )
     if unknown:
-        said.append(f"On {join_words(unknown)} the typical run of no optimizer learnt anything.")
-    return said
+        sentences.append(f"On {join_words(unknown)} no optimizer’s typical run learnt anything.")
+    return sentences

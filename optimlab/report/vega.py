@@ -1,4 +1,4 @@
-"""What the charts have in common: what a chart is, its data, controls, scales, colours and words."""
+"""What all charts share: the `Chart` class, data encoding, controls, scales, colours and texts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from optimlab.report.style import CHART_CONFIG, GREY, INK, Look
 from optimlab.report.ticks import FEWEST_TICKS, log_ticks
 from optimlab.statistics import Comparison
 
-MOST_RECORDS = 120  # of a run; longer traces are thinned evenly
-MOST_SEEDS = 50  # of an optimizer at a learning rate
-WIDTH = 700  # of a part of a chart, until the page makes it as wide as there is room
+MOST_RECORDS = 120  # shown of a run; longer traces are thinned evenly
+MOST_SEEDS = 50  # shown of an optimizer at a learning rate
+WIDTH = 700  # pixels of a part of a chart, until the page fits it to the window
 METRICS = {
     **{
         f"{split}_{metric}": metrics.title(f"{split}_{metric}")
@@ -29,21 +29,21 @@ METRICS = {
     "gradient_norm": "gradient norm",
 }
 SETTINGS = {"tuned": "tuned", "default": "textbook default"}
-ROUNDING = 1e-12  # a loss that is this little below 0 is 0
-FAR_ABOVE = 1e6  # times the median: where runs blow up, what is higher would squeeze all others
-ENDLESS = 1e100  # in place of infinity, which quantiles cannot be interpolated from
-INFINITY = "Infinity"  # what JavaScript turns into the number where it expects one
+ROUNDING = 1e-12  # a loss this little below 0 counts as 0
+FAR_ABOVE = 1e6  # times the median: higher losses, of runs that blew up, would squeeze all others
+ENDLESS = 1e100  # stands in for infinity, from which quantiles cannot be interpolated
+INFINITY = "Infinity"  # text that JavaScript converts to the number
 APART = alt.Resolve(  # scales of a chart's parts
     scale=alt.ScaleResolveMap(
         x="independent", y="independent", color="independent", strokeDash="independent"
     )
 )
-NARROW = "narrow"  # a signal, which the page sets: whether the chart is on a phone
-NARROWER = 265  # what a phone leaves of the width beside the axis and the menu, about
-LABEL_LIMIT = 220  # pixels, of an entry of a legend
-LEGEND_ROW = 20.9  # pixels
-AROUND = 96  # pixels that title, subtitle and axis take of a chart's height
-LETTER = 7  # pixels, about, of a letter of a legend
+NARROW = "narrow"  # a signal set by the page: whether the chart is on a phone
+NARROWER = 265  # pixels, about, that a phone leaves beside the axis and the menu
+LABEL_LIMIT = 220  # pixels of a legend entry, at most
+LEGEND_ROW = 20.9  # pixels of a legend row
+AROUND = 96  # pixels of a chart's height taken by title, subtitle and axis
+LETTER = 7  # pixels, about, of a letter in a legend
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Chart:
 
     Attributes
     ----------
-    name : of its files, and of its place in the page.
-    heading, caption : what it is called; what it shows.
-    alt : what a reader who cannot see it should know.
-    spec : Vega-Lite, with named data sources in place of data.
-    tables : source → its rows.
-    room : its height in pixels, on a screen and on a phone, which the page reserves.
+    name : of its files, and part of its id in the page.
+    heading, caption : its title; what it shows.
+    alt : a description for readers who cannot see it.
+    spec : the Vega-Lite specification, with named data sources in place of data.
+    tables : name of the data source → its rows.
+    room : the height in pixels that the page reserves, on a screen and on a phone.
     """
 
     name: str
@@ -70,12 +70,12 @@ class Chart:
 
     @property
     def controls(self) -> list[dict[str, Any]]:
-        """The controls that a reader will have, in order, as Vega-Lite binds them."""
+        """The reader's controls, in order, as Vega-Lite binds them."""
         binds = [param["bind"] for param in self.spec.get("params", []) if "bind" in param]
         return [each for bind in binds for each in ([bind] if "input" in bind else bind.values())]
 
     def content(self) -> dict[str, Any]:
-        """Return what the page holds of the chart."""
+        """Return the chart as the page embeds it."""
         tables = {name: encode(table) for name, table in self.tables.items()}
         return {"spec": self.spec | {"description": self.alt}, "tables": tables, "room": self.room}
 
@@ -100,19 +100,20 @@ class Chart:
 
 
 def encode(table: pd.DataFrame) -> dict[str, Any]:
-    """Return a table as the page holds it: a list a column; texts, which recur, as places in a list.
+    """Return a table as the page embeds it: one list per column; texts, which recur, as codes.
 
-    Numbers have four digits. JSON has no infinity: it is the text "Infinity", and NaN is null.
+    Numbers have four significant digits. JSON has no infinity, so it becomes the text "Infinity"; NaN
+    becomes null.
     """
     columns: dict[str, Any] = {}
     for name, column in table.items():
         if pd.api.types.is_numeric_dtype(column):
             numbers = column.to_numpy(dtype=float, na_value=np.nan)
-            exact = name == "learning_rate"  # it is chosen by its value
+            exact = name == "learning_rate"  # a control selects it by its value
             columns[str(name)] = numbers.tolist() if exact else [_rounded(value) for value in numbers]
         else:
-            places, texts = pd.factorize(column)
-            columns[str(name)] = {"texts": [str(text) for text in texts], "places": places.tolist()}
+            codes, texts = pd.factorize(column)
+            columns[str(name)] = {"texts": [str(text) for text in texts], "codes": codes.tolist()}
     return columns
 
 
@@ -123,13 +124,13 @@ def _rounded(value: float) -> float | str | None:
 
 
 def select(name: str, value: str, options: Mapping[str, str], label: str) -> alt.Parameter:
-    """Return a choice from a list: value → what the reader sees."""
+    """Return a drop-down list; `options` maps values to what the reader sees."""
     bind = alt.binding_select(options=list(options), labels=list(options.values()), name=label)
     return alt.param(name=name, value=value, bind=bind)
 
 
 def radio(name: str, value: str, options: Mapping[str, str], label: str) -> alt.Parameter:
-    """Return a choice of a few: value → what the reader sees. One option alone is no choice."""
+    """Return radio buttons; `options` maps values to what the reader sees. One needs no control."""
     if len(options) < 2:
         return alt.param(name=name, value=value)
     bind = alt.binding_radio(options=list(options), labels=list(options.values()), name=label)
@@ -137,23 +138,23 @@ def radio(name: str, value: str, options: Mapping[str, str], label: str) -> alt.
 
 
 def checkbox(name: str, value: bool, label: str) -> alt.Parameter:
-    """Return a choice of yes or no."""
+    """Return a check box."""
     return alt.param(name=name, value=value, bind=alt.binding_checkbox(name=label))
 
 
 def slider(name: str, value: float, ends: tuple[float, float], step: float, label: str) -> alt.Parameter:
-    """Return a choice of a number."""
+    """Return a slider for a number."""
     bind = alt.binding_range(min=ends[0], max=ends[1], step=step, name=label)
     return alt.param(name=name, value=value, bind=bind)
 
 
 def constant(name: str, value: Any) -> alt.Parameter:
-    """Return what expressions may name, and no reader changes."""
+    """Return a constant that expressions can refer to."""
     return alt.param(name=name, value=value)
 
 
 def derived(name: str, expression: str) -> alt.Parameter:
-    """Return what follows from other parameters; as ``<name>_text`` what the slider <name> says."""
+    """Return a parameter computed from others; ``<name>_text`` is shown beside the slider <name>."""
     return alt.param(name=name, expr=expression)
 
 
@@ -167,7 +168,7 @@ class Palette:
         self.shapes = [_shape(look) for look in styles.values()]
 
     def key(self, label: str) -> str:
-        """Return what an optimizer is called where its label would be taken for code or a key."""
+        """Return a safe name for an optimizer, where its label could be taken for code or a key."""
         return f"o{self.labels.index(label)}"
 
     def colour(self, *, legend: bool = True) -> alt.Color:
@@ -183,7 +184,7 @@ class Palette:
         return alt.Shape("optimizer:N", scale=scale, legend=None)
 
     def _columns(self) -> tuple[int, int]:
-        """Return how many entries of the legend have room beside each other: on a screen, on a phone."""
+        """Return how many legend entries fit side by side: on a screen, on a phone."""
         entry = 45 + min(LABEL_LIMIT, LETTER * max(map(len, self.labels), default=0))
         return min(6, max(1, 900 // entry)), max(1, NARROWER // entry)
 
@@ -201,13 +202,13 @@ class Palette:
         )  # fmt: skip
 
     def shown(self) -> tuple[list[alt.Parameter], str, str]:
-        """Return a check box for each optimizer, which of them are checked, and which are not, in words.
+        """Return a check box for each optimizer, and two expressions about them.
 
-        The second is an expression that is true for a datum of a checked one; the third one that names
-        those that are hidden. Both, and the page, need the constant `labels`. A click on an entry of the
-        legend sets the same boxes, so that there is one state alone.
+        The first expression is true for a datum of a checked optimizer; the second is a text that names
+        the hidden ones. Both, and the page, need the constant `labels`. A click on a legend entry sets
+        the same boxes, so there is only one state.
         """
-        boxes = [checkbox(f"show_{place}", True, label) for place, label in enumerate(self.labels)]
+        boxes = [checkbox(f"show_{index}", True, label) for index, label in enumerate(self.labels)]
         names = [str(box.name) for box in boxes]
         hidden = " + ".join(f"({name} ? '' : ', ' + labels[{k}])" for k, name in enumerate(names))
         some = f"({hidden}) ? 'without ' + slice({hidden}, 2) : ''"
@@ -221,21 +222,21 @@ def _shape(look: Look) -> str:
 
 
 def scaled(value: str, is_log: str) -> str:
-    """Return an expression: a value, or its logarithm where a check box says so; null if it has none."""
+    """Return an expression: a value, or its logarithm if `is_log` is true; null if it has none."""
     has_none = f"!isValid({value}) || ({is_log} && {value} <= 0)"
     return f"{has_none} ? null : {is_log} ? log({value}) / LN10 : {value}"
 
 
 def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
-    """Return the axis of values that `scaled` gave, with ticks at 1, 2, 5, 10, … of logarithms.
+    """Return the axis of values from `scaled`, with ticks at 1, 2, 5, 10, … if they are logarithms.
 
-    Over many decades they are at powers of ten alone, and not at each. Vega cannot turn a linear scale
-    into a logarithmic one, so the values are turned instead.
+    Over many decades the ticks are at powers of ten only, perhaps not at all of them. Vega cannot switch
+    a scale from linear to logarithmic, so the values are transformed instead.
     """
     ticks = [round(power + float(part), 4) for power in range(-12, 13) for part in np.log10([1, 2, 5])]
     low, high = (f"domain('{scale}')[{end}]" for end in (0, 1))
 
-    def place(value: str) -> str:
+    def tick_index(value: str) -> str:
         rest = f"({value} - floor({value}))"
         within = f"{rest} > 0.699 ? 3 : {rest} > 0.3011 ? 2 : {rest} > 0 ? 1 : 0"
         return f"3 * (floor({value}) + 12) + ({within})"
@@ -243,9 +244,9 @@ def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
     stride = f"max(1, ceil(({high} - {low}) / 10))"
     powers = f"sequence(ceil({low} / {stride}) * {stride}, {high} + 1e-9, {stride})"
     are_many = f"{high} - {low} > 5 || {low} < -12 || {high} > 12"
-    few = f"slice({ticks}, {place(low)}, {place(high)})"
-    spread = f"sequence({low}, {high} + 1e-9, max(({high} - {low}) / 4, 1e-9))"  # of less than a decade
-    are_few = f"{place(high)} - ({place(low)}) < {FEWEST_TICKS}"
+    few = f"slice({ticks}, {tick_index(low)}, {tick_index(high)})"
+    spread = f"sequence({low}, {high} + 1e-9, max(({high} - {low}) / 4, 1e-9))"  # within a decade
+    are_few = f"{tick_index(high)} - ({tick_index(low)}) < {FEWEST_TICKS}"
     values = f"{is_log} ? ({are_many} ? {powers} : {are_few} ? {spread} : {few}) : null"
     power = "pow(10, datum.value)"
     digits = f"{are_few} ? '.3~r' : '.1~r'"
@@ -255,7 +256,7 @@ def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
 
 
 def below(text: str) -> alt.Chart:
-    """Return the title of a horizontal axis, as an expression; Vega-Lite has none such."""
+    """Return an axis title given by an expression, which Vega-Lite's own axes do not allow."""
     x, y = alt.value(alt.ExprRef("width / 2")), alt.value(alt.ExprRef("height + 34"))
     return (
         alt.Chart(alt.InlineData([{}]))
@@ -265,9 +266,9 @@ def below(text: str) -> alt.Chart:
 
 
 def loss_scale(values: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
-    """Return scale and axis for losses that may be infinite: logarithmic unless there are negative ones.
+    """Return scale and axis for losses that may be infinite: logarithmic unless some are negative.
 
-    What is 0 is drawn at the end of the axis, and so is what is far above the others.
+    Zeros, and losses far above all others, are drawn at the ends of the axis.
     """
     ends = log_ends(values)
     if ends is None:
@@ -278,18 +279,18 @@ def loss_scale(values: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
 
 
 def shade(field: str, losses: Any) -> tuple[alt.Color, str, str]:
-    """Return a colour for losses.
+    """Return a colour scale for losses.
 
     Parameters
     ----------
-    field : of the losses in a table.
-    losses : those that decide where the colours begin and end.
+    field : the column of losses in a table.
+    losses : the losses that set the ends of the scale.
 
     Returns
     -------
-    The encoding, of a field ``shade``; the expression to calculate that field by: the loss, or the end
-    of the scale that is nearer, since a logarithmic one has no colour for a loss that rounding made
-    negative; and the expression that is true where the colour is dark.
+    The encoding, of a field ``shade``; an expression for that field: the loss, clamped to the scale,
+    because a logarithmic scale has no colour for a loss that rounding made negative; and an expression
+    that is true where the colour is dark.
     """
     values = np.asarray(losses, dtype=float).ravel()
     ends = log_ends(values)
@@ -303,7 +304,7 @@ def shade(field: str, losses: Any) -> tuple[alt.Color, str, str]:
 
 
 def log_ends(losses: Any) -> tuple[float, float] | None:
-    """Return where a logarithmic axis of losses begins and ends; None where they cannot be on one."""
+    """Return the ends of a logarithmic axis of losses; None if the losses do not fit on one."""
     values = np.asarray(losses, dtype=float).ravel()
     values = values[np.isfinite(values)]
     positive = values[values > 0]
@@ -315,10 +316,10 @@ def log_ends(losses: Any) -> tuple[float, float] | None:
 
 
 def tooltip(lines: Mapping[str, str]) -> Any:
-    """Return a tooltip: what a line is called → the expression of its text; without one it is left out.
+    """Return a tooltip; `lines` maps names to expressions for their text. Empty texts are left out.
 
-    The page makes a table of it. Vega-Lite's own has a label for the key of an object, where it cannot
-    be just any text.
+    The page lays it out as a table. In Vega-Lite's own tooltips names are keys of an object, which
+    cannot be arbitrary text.
     """
     return _tooltip([(json.dumps(name), text) for name, text in lines.items()])
 
@@ -328,7 +329,7 @@ def _tooltip(lines: Sequence[tuple[str, str]]) -> Any:
 
 
 def written(field: str, form: str = ".4~g", of: str = "datum") -> str:
-    """Return an expression: a number as text, "" if there is none."""
+    """Return an expression: a number as text, "" if it is missing."""
     value = f"{of}[{json.dumps(field)}]"
     some = f"isFinite({value}) ? format({value}, '{form}') : {value} > 0 ? '∞' : '−∞'"
     return f"(!isValid({value}) || isNaN({value}) ? '' : {some})"
@@ -341,24 +342,22 @@ def between(low: str, high: str, form: str = ".4~g") -> str:
 
 
 def heading(text: Any) -> alt.TitleParams:
-    """Return the title of a part of a chart: a text, or an expression."""
+    """Return the title of a part of a chart, a text or an expression."""
     return alt.TitleParams(text, anchor="start", frame="bounds")
 
 
 def hover_rule(
     palette: Palette, chart: Any, value: str, at: str, groupby: list[Any], x: alt.X
 ) -> tuple[alt.Parameter, alt.Chart]:
-    """Return a selection of the nearest `at`, and the rule that shows all optimizers' values there.
+    """Return a selection of the nearest `at`, and a rule whose tooltip has all optimizers' values there.
 
-    The chart has a field ``key``: "o" and the optimizer's place, since a label may be no legal field;
-    and the constant ``labels``.
+    The chart must have a field ``key`` from `Palette.key`, because a label may not be a legal field, and
+    the constant ``labels``.
     """
     hover = alt.selection_point(
         name="hover", fields=[at], nearest=True, on="pointermove", clear="pointerout", empty=False
     )
-    of = (
-        "(datum.datum || datum)"  # the cell around a rule, which is what the pointer meets, has the rule
-    )
+    of = "(datum.datum || datum)"  # the pointer meets the Voronoi cell around a rule, whose datum it is
     lines = [
         (f"labels[{k}]", written(palette.key(label), of=of)) for k, label in enumerate(palette.labels)
     ]
@@ -374,31 +373,31 @@ def hover_rule(
 
 
 def seeds_shown(every: pd.DataFrame) -> str:
-    """Return whose seeds a chart shows, in words: "30 seeds", or "the first 50 of 200 seeds"."""
+    """Return how many seeds a chart shows, as text: "30 seeds", or "the first 50 of 200 seeds"."""
     seeds = every["seed"].nunique()
     return f"the first {MOST_SEEDS} of {seeds} seeds" if seeds > MOST_SEEDS else f"{seeds} seeds"
 
 
 def medians(comparison: Comparison) -> str:
-    """Return the median final losses in words."""
+    """Return the median final losses as text."""
     losses = comparison.summary.set_index("optimizer")["final_loss_median"]
     return ", ".join(f"{label} {number(value, 3)}" for label, value in losses.items())
 
 
 def setting_choice(table: pd.DataFrame) -> alt.Parameter:
-    """Return the choice between tuned and textbook learning rates, where the table has both."""
+    """Return the choice between tuned and textbook learning rates, if the table has both."""
     there = {key: name for key, name in SETTINGS.items() if key in set(table["setting"])}
     return radio("setting", next(iter(there)), there, "Learning rates")
 
 
 def first_seeds(reported: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the first few seeds."""
+    """Return the runs of the first `MOST_SEEDS` seeds."""
     seeds = sorted(set(reported["seed"]))[:MOST_SEEDS]
     return reported[reported["seed"].isin(seeds)]
 
 
 def thinned(traces: pd.DataFrame, most: int = MOST_RECORDS) -> pd.DataFrame:
-    """Return the traces at no more than so many steps, the first and the last among them."""
+    """Return the traces at no more than `most` steps, including the first and the last."""
     steps = np.unique(traces["step"])
     if len(steps) > most:
         steps = steps[np.unique(np.linspace(0, len(steps) - 1, most).round().astype(int))]
@@ -406,10 +405,10 @@ def thinned(traces: pd.DataFrame, most: int = MOST_RECORDS) -> pd.DataFrame:
 
 
 def rates_words(comparison: Comparison) -> str:
-    """Return an expression: at which learning rates the optimizers are shown, by the chosen setting."""
+    """Return an expression: text for the learning rates or candidates of the chosen setting."""
     is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
     what = comparison.tuned
-    tuned = f"tuned {what}" if is_tuned else f"the {what} of the file"
+    tuned = f"tuned {what}" if is_tuned else f"the {what} of the experiment file"
     return f"(setting === 'tuned' ? {tuned!r} : 'textbook {what}')"
 
 
@@ -421,17 +420,17 @@ def finish(
     height: float,
     legend: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
-    """Return a chart of one part: its specification, and its room, of which it fills every pixel.
+    """Return the specification of a chart of one part, and its room, which it fills exactly.
 
     Parameters
     ----------
-    layers : what it draws, from Altair.
-    controls : what a reader can choose, in order, and what expressions name.
-    title : what it shows, as an expression.
-    state : what a reader has chosen, as expressions, so that a saved or printed chart says it; "" is
-        left out.
+    layers : the Altair chart.
+    controls : the reader's controls, in order, and the constants that expressions refer to.
+    title : an expression for the title.
+    state : expressions for what the reader has chosen, so that a saved or printed chart shows it; empty
+        texts are left out.
     height : of the plot, in pixels.
-    legend : the height of the legend, on a screen and on a phone.
+    legend : the height of the legend in pixels, on a screen and on a phone.
     """
     joined = " + ".join(f"(({each}) ? ' · ' + ({each}) : '')" for each in state)
     spec = _specification(layers, controls) | {
@@ -452,15 +451,15 @@ def finish(
 def finish_parts(
     parts: Any, room: tuple[int, int], controls: Sequence[alt.Parameter] = ()
 ) -> dict[str, Any]:
-    """Return a chart of several parts, one above the other: its specification, and its room."""
+    """Return the specification of a chart of parts stacked vertically, and its room."""
     return {"spec": _specification(parts, controls), "room": room}
 
 
 def _specification(chart: Any, controls: Sequence[alt.Parameter]) -> dict[str, Any]:
-    """Return the specification; that Vega-Lite takes it is for the tests, since a check takes long.
+    """Return the specification, unvalidated: validation is slow, so the tests do it.
 
-    What belongs to the chart as a whole is added here: every method of a chart of layers copies all of
-    them several times.
+    What belongs to the chart as a whole is added here rather than by Altair, where each method of a
+    layered chart copies all layers several times.
     """
     spec: dict[str, Any] = chart.to_dict(validate=False)
     params: list[Any] = [each.param for each in [*controls, constant(NARROW, False)]]

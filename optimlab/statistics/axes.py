@@ -57,15 +57,15 @@ def candidate_losses(runs: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.Data
     return pd.DataFrame(rows, columns=columns)
 
 
-def places(space: Space, candidate: int) -> list[float]:
-    """Return where a candidate is on each axis, as a share of the way; NaN where it is not on one.
+def positions(space: Space, candidate: int) -> list[float]:
+    """Return a candidate's position on each axis, from 0 to 1; NaN if it is not on the axis.
 
-    The values of a grid or of choices are at equal distances.
+    The values of a grid, or of choices, are evenly spaced.
     """
-    return [_place(axis, space.candidates[candidate].get(axis.name)) for axis in space.axes]
+    return [_position(axis, space.candidates[candidate].get(axis.name)) for axis in space.axes]
 
 
-def _place(axis: Axis, value: Any) -> float:
+def _position(axis: Axis, value: Any) -> float:
     if axis.is_span:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         share = axis.share(value) if is_number else np.nan
@@ -78,9 +78,9 @@ def _place(axis: Axis, value: Any) -> float:
 def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFrame:
     """Return how much of the variation of the loss over the space is due to each axis alone.
 
-    A random forest is fitted to the logarithm of each candidate's loss over its places on the axes, and
-    its functional analysis of variance is taken over the space: the variance of what it predicts for an
-    axis, all others averaged over, as a share of the whole variance.
+    A random forest is fitted to the logarithm of each candidate's loss over its positions on the axes,
+    and its functional analysis of variance is taken over the space: the variance of what it predicts
+    for an axis, averaged over all others, as a share of the whole variance.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFram
     rows = []
     for label, own in losses.groupby("optimizer", sort=False):
         space = spaces[str(label)]
-        table = np.array([places(space, number) for number in own[CANDIDATE]])
+        table = np.array([positions(space, number) for number in own[CANDIDATE]])
         worth = own["loss"].to_numpy(dtype=float)
         known = np.isfinite(table).all(axis=1) & np.isfinite(worth)
         if space.is_only_rate or known.sum() < FEWEST:

@@ -1,8 +1,7 @@
 """The page's interactive charts: Vega-Lite specifications, and the tables that they draw.
 
-Nothing that `optimlab.statistics` computes is computed here: charts only filter its tables by what a
-reader chooses. The exception is the loss traces: they are smoothed run by run, and only then are the
-quartiles over the seeds taken, in the browser.
+`optimlab.statistics` computes all numbers; charts only filter its tables by what the reader chooses. The
+exception is the loss traces: the browser smooths them run by run, then takes quartiles over the seeds.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ def draw_charts(
     ----------
     comparison : `optimlab.statistics.compare_optimizers` of its tables.
     runs, traces : its tables.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     unit : of the loss, "" if it has none.
     step_seconds : optimizer → processor time of a step of one run trained alone, where it is known.
-    teaches : whether there is something to learn of tuning; see `optimlab.report.blocks.lessons`.
+    teaches : whether tuning has lessons; see `optimlab.report.blocks.lessons`.
     """
     palette = Palette(styles)
     return [

@@ -1,4 +1,4 @@
-"""Searches over several hyper-parameters: each axis, two at once, all at once, and what each matters."""
+"""Searches over several hyper-parameters: one axis, two, all at once, and how much each matters."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from optimlab.report.blocks.rates import MARKED
 from optimlab.report.style import GREY, INK
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
-from optimlab.statistics.axes import places
+from optimlab.statistics.axes import positions
 from optimlab.statistics.ranking import CANDIDATE, cross_table
 from optimlab.statistics.spaces import Space, written
 
-BINS = 6  # of a span, in the heat map
-BEST = 8  # parts of a span, in each of which the best candidate is joined to the next
-FEWEST = 3  # axes, for parallel coordinates
+BINS = 6  # of a continuous axis, in the heat map
+BEST = 8  # parts of a continuous axis; a line joins the best candidates of neighbouring parts
+FEWEST = 3  # axes needed for parallel coordinates
 SEEDS = "'medians over the reported seeds'"
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def axes_charts(comparison: Comparison, palette: Palette, unit: str) -> Iterator[Chart]:
-    """Yield the charts of a search over more than learning rates; none where there is no such search."""
+    """Yield the charts of a search over more than learning rates; none if there is no such search."""
     if comparison.is_only_rate or not np.isfinite(comparison.candidates["loss"]).any():
         return
     title = f"final {METRICS[f'{comparison.basis.loss}_loss']}{f' ({unit})' if unit else ''}"
@@ -41,20 +41,20 @@ def axes_charts(comparison: Comparison, palette: Palette, unit: str) -> Iterator
 
 
 def _points(comparison: Comparison) -> pd.DataFrame:
-    """Return one row per candidate and axis: where it is on the axis, and its loss."""
+    """Return one row per candidate and axis: its position on the axis, and its loss."""
     chosen = set(comparison.summary[["optimizer", CANDIDATE]].itertuples(index=False, name=None))
     rows = []
     for row in comparison.candidates.to_dict("records"):
         label, number = row["optimizer"], row[CANDIDATE]
         space = comparison.spaces[label]
-        for axis, place in zip(space.axes, places(space, number), strict=True):
+        for axis, position in zip(space.axes, positions(space, number), strict=True):
             rows.append(
                 {
                     "optimizer": label,
                     "candidate": number,
                     "axis": axis.name,
                     "key": f"{label}: {_name(axis)}",
-                    "place": place,
+                    "position": position,
                     "value": written(space.candidates[number].get(axis.name)),
                     "loss": row["loss"],
                     "about": row["hyperparameters"],
@@ -69,7 +69,7 @@ def _name(axis: Axis) -> str:
 
 
 def _ticks(axis: Axis) -> list[tuple[float, str]]:
-    """Return places on an axis and the values there."""
+    """Return tick positions on an axis, from 0 to 1, and the values there."""
     if not axis.is_span:
         count = len(axis.levels)
         return [((k + 0.5) / count, written(value)) for k, value in enumerate(axis.levels)]
@@ -82,31 +82,32 @@ def _ticks(axis: Axis) -> list[tuple[float, str]]:
 
 def _tick_table(spaces: dict[str, Space]) -> pd.DataFrame:
     rows = [
-        (f"{label}: {_name(axis)}", label, axis.name, place, text)
+        (f"{label}: {_name(axis)}", label, axis.name, position, text)
         for label, space in spaces.items()
         for axis in space.axes
-        for place, text in _ticks(axis)
+        for position, text in _ticks(axis)
     ]
-    return pd.DataFrame(rows, columns=["key", "optimizer", "axis", "place", "text"])
+    return pd.DataFrame(rows, columns=["key", "optimizer", "axis", "position", "text"])
 
 
 def _best_over_others(points: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
-    """Return the points that are best in their part of an axis."""
-    found = []
-    for (label, name), own in points.dropna(subset="place").groupby(["optimizer", "axis"], sort=False):
-        axis = next(each for each in comparison.spaces[str(label)].axes if each.name == name)
+    """Return the best point in each part of each axis."""
+    best = []
+    placed = points.dropna(subset="position")
+    for (label, name), on_axis in placed.groupby(["optimizer", "axis"], sort=False):
+        axis = next(axis for axis in comparison.spaces[str(label)].axes if axis.name == name)
         parts = BEST if axis.is_span else len(axis.levels)
-        part = np.minimum((own["place"] * parts).astype(int), parts - 1)
-        finite = own[np.isfinite(own["loss"])]
-        found.append(finite.loc[finite.groupby(part)["loss"].idxmin()])
-    return pd.concat(found, ignore_index=True) if found else points[:0]
+        part = np.minimum((on_axis["position"] * parts).astype(int), parts - 1)
+        finite = on_axis[np.isfinite(on_axis["loss"])]
+        best.append(finite.loc[finite.groupby(part)["loss"].idxmin()])
+    return pd.concat(best, ignore_index=True) if best else points[:0]
 
 
 def _tooltip() -> Any:
     return vega.tooltip(
         {
             "optimizer": "datum.optimizer",
-            "learning rate and others": "datum.about",
+            "hyper-parameters": "datum.about",
             "median final loss": vega.written("loss"),
         }
     )
@@ -119,10 +120,10 @@ def _isolation(comparison: Comparison, points: pd.DataFrame, title: str) -> Char
     first = _most_important(comparison, keys)
     choice = vega.select("axis", first, {key: key for key in keys}, "Axis")
     shown = "datum.key === axis"
-    x = alt.X("place:Q").scale(domain=[0, 1], nice=False).axis(None)
+    x = alt.X("position:Q").scale(domain=[0, 1], nice=False).axis(None)
     y = alt.Y("loss:Q").scale(scale).axis(axis).title(title)
     every = alt.Chart(alt.NamedData("points")).transform_filter(shown)
-    every = every.transform_filter("isValid(datum.place)")
+    every = every.transform_filter("isValid(datum.position)")
     best = alt.Chart(alt.NamedData("best")).transform_filter(shown)
     ticks = alt.Chart(alt.NamedData("ticks")).transform_filter(shown)
     width = alt.when("datum.chosen").then(alt.value(3)).otherwise(alt.value(0))
@@ -141,9 +142,10 @@ def _isolation(comparison: Comparison, points: pd.DataFrame, title: str) -> Char
     return Chart(
         name="axes",
         heading="Each hyper-parameter",
-        caption="Every candidate's median final loss over the reported seeds, against one of its "
-        "hyper-parameters. The line joins the best of each part of the axis, whatever the other "
-        "hyper-parameters are there; a red ring marks the candidate that the tuning seeds chose.",
+        caption="The median final loss of every candidate over the reported seeds, against one of its "
+        "hyper-parameters. The line joins the best candidates of neighbouring parts of the axis, "
+        "whatever their other hyper-parameters; a red ring marks the candidate that the tuning seeds "
+        "chose.",
         alt=f"Scatter plot. {_chosen_words(comparison)}",
         **vega.finish(chart, [choice], "'Loss against ' + axis", [SEEDS], 300),
         tables={
@@ -155,13 +157,13 @@ def _isolation(comparison: Comparison, points: pd.DataFrame, title: str) -> Char
 
 
 def _most_important(comparison: Comparison, keys: list[str]) -> str:
-    """Return the axis of the first optimizer that matters most."""
+    """Return the key of the best optimizer's most important axis."""
     first = comparison.summary["optimizer"].iloc[0]
-    own = comparison.importance[comparison.importance["optimizer"] == first]
-    own = own[own["axis"] != "together"]
-    if own.empty:
+    shares = comparison.importance[comparison.importance["optimizer"] == first]
+    shares = shares[shares["axis"] != "together"]
+    if shares.empty:
         return keys[0]
-    name = own.loc[own["share"].idxmax(), "axis"].replace("learning_rate", "rate")
+    name = shares.loc[shares["share"].idxmax(), "axis"].replace("learning_rate", "rate")
     return f"{first}: {name}"
 
 
@@ -171,12 +173,13 @@ def _chosen_words(comparison: Comparison) -> str:
 
 
 def _heat_map(comparison: Comparison, points: pd.DataFrame, title: str) -> Iterator[Chart]:
-    """Yield the best loss over two axes of an optimizer, whatever the others are."""
+    """Yield the best loss over two axes of an optimizer, minimized over its other axes."""
     pairs, cells, dots, ticks = {}, [], [], []
     for label, space in comparison.spaces.items():
-        own, names = points[points["optimizer"] == label], (axis.name for axis in space.axes)
-        wide = cross_table(own, CANDIDATE, "axis", "place").reindex(columns=list(names))
-        about = own.drop_duplicates(CANDIDATE).set_index(CANDIDATE)
+        of_optimizer = points[points["optimizer"] == label]
+        names = [axis.name for axis in space.axes]
+        wide = cross_table(of_optimizer, CANDIDATE, "axis", "position").reindex(columns=names)
+        about = of_optimizer.drop_duplicates(CANDIDATE).set_index(CANDIDATE)
         for one, other in itertools.combinations(space.axes, 2):
             key = f"{label}: {_name(one)} × {_name(other)}"
             pairs[key] = key
@@ -216,25 +219,24 @@ def _heat_map(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
         .encode(alt.X("x:Q").scale(domain).axis(None), alt.Y("y:Q").scale(domain).axis(None),
                 alt.Text("text:N"), color=ink),
         across.mark_text(fontSize=11.5, dy=14, color=INK, aria=False).encode(
-            x=alt.X("place:Q").scale(domain).axis(None), y=bottom, text="text:N"
+            x=alt.X("position:Q").scale(domain).axis(None), y=bottom, text="text:N"
         ),
         up.mark_text(fontSize=11.5, dx=-6, align="right", color=INK, aria=False).encode(
-            x=alt.value(0), y=alt.Y("place:Q").scale(domain).axis(None), text="text:N"
+            x=alt.value(0), y=alt.Y("position:Q").scale(domain).axis(None), text="text:N"
         ),
-        vega.below("'across: the first, up: the second'"),
+        vega.below("'horizontal: the first; vertical: the second'"),
     )  # fmt: skip
     yield Chart(
         name="heat-map",
         heading="Two hyper-parameters at once",
-        caption=f"The lowest median {title} of the candidates in each part of the plane, whatever the "
-        "other hyper-parameters are, dark where it is low; dots are candidates, the red ring is the "
-        "chosen one.",
+        caption=f"The lowest median {title} of the candidates in each part of the plane, whatever their "
+        "other hyper-parameters. Dark is low. Dots are candidates; the red ring marks the chosen one.",
         alt=f"Heat map. {_chosen_words(comparison)}",
         **vega.finish(chart, [choice], "'Best loss over ' + pair", [SEEDS], 340),
         tables={
             "areas": pd.concat(cells, ignore_index=True),
             "dots": pd.concat(dots, ignore_index=True),
-            "marks": pd.DataFrame(ticks, columns=["key", "side", "place", "text"]),
+            "marks": pd.DataFrame(ticks, columns=["key", "side", "position", "text"]),
         },
     )
 
@@ -253,12 +255,12 @@ def _cells(table: pd.DataFrame, one: Axis, other: Axis) -> pd.DataFrame:
 
 
 def _parallel(comparison: Comparison, points: pd.DataFrame, title: str) -> Iterator[Chart]:
-    """Yield parallel coordinates of the optimizers with three axes or more."""
+    """Yield parallel coordinates of the optimizers with at least three axes."""
     labels = [label for label, space in comparison.spaces.items() if len(space.axes) >= FEWEST]
     if not labels:
         return
     table = points[points["optimizer"].isin(labels) & np.isfinite(points["loss"])]
-    table = table.dropna(subset="place").sort_values("loss", ascending=False, kind="stable")
+    table = table.dropna(subset="position").sort_values("loss", ascending=False, kind="stable")
     order = {
         (label, axis.name): k for label in labels for k, axis in enumerate(comparison.spaces[label].axes)
     }
@@ -273,7 +275,7 @@ def _parallel(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
     shown = "datum.optimizer === which"
     x = alt.X("axis:N").sort(field="order").title(None)
     x = x.axis(labelAngle=0, labelFontSize=12, ticks=False, domain=False, grid=True, labelPadding=12)
-    y = alt.Y("place:Q").scale(domain=[0, 1], nice=False).axis(None)
+    y = alt.Y("position:Q").scale(domain=[0, 1], nice=False).axis(None)
     shade, within, _ = vega.shade("loss", table["loss"])
     lines = alt.Chart(alt.NamedData("lines")).transform_filter(shown).transform_calculate(shade=within)
     marks = alt.Chart(alt.NamedData("marks")).transform_filter(shown)
@@ -293,7 +295,7 @@ def _parallel(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
     yield Chart(
         name="parallel",
         heading="All hyper-parameters at once",
-        caption=f"One line per candidate, dark where the median {title} is low; the chosen one is red.",
+        caption=f"One line per candidate, dark where its median {title} is low; the chosen one is red.",
         alt=f"Parallel coordinates. {_chosen_words(comparison)}",
         **vega.finish(chart, [choice], "'Candidates of ' + which", [SEEDS], 320),
         tables={"lines": table, "marks": ticks},
@@ -301,7 +303,7 @@ def _parallel(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
 
 
 def _importance(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
-    """Yield how much of the variation of the loss each axis explains."""
+    """Yield how much of the variance of the loss each axis explains."""
     table = comparison.importance
     if table.empty:
         return
@@ -324,10 +326,10 @@ def _importance(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     )
     yield Chart(
         name="importance",
-        heading="What each hyper-parameter matters",
-        caption="The share of the variance of the loss's logarithm over the space that an axis explains "
-        "alone, by a random forest that was fitted to the candidates; “together” is what several "
-        "axes explain only together. Where an axis explains little, its value hardly matters here.",
+        heading="How much each hyper-parameter matters",
+        caption="The share of the variance of log loss over the search space that each axis explains by "
+        "itself, estimated by a random forest fitted to the candidates; “together” is what only several "
+        "axes jointly explain. Where an axis explains little, its value hardly matters here.",
         alt=f"Bar chart. The largest of each optimizer: {words}.",
         **vega.finish(chart, [], "'Importance of the hyper-parameters'", [SEEDS], 22 * len(rows)),
         tables={"shares": table},

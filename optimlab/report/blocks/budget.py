@@ -1,4 +1,4 @@
-"""What a tuning budget buys."""
+"""Expected loss against the number of trials."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = ["optimizer", "trials", "expected_loss", "interval_low", "interval_hig
 
 
 def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterator[Chart]:
-    """Yield the ranking after a number of trials that the reader chooses, over the curves."""
+    """Yield the ranking after a number of trials that the reader chooses, above the curves."""
     table = comparison.budget
     if table.empty or table["trials"].max() < 2 or not np.isfinite(table["expected_loss"]).any():
         return
@@ -24,7 +24,7 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     least, most = int(table["trials"].min()), int(table["trials"].max())
     only = comparison.is_only_rate
     what, tuned = ("learning rates",) * 2 if only else ("candidates", "hyper-parameters")
-    textbook = "the textbook one" if only else "the textbook one alone, which is tried before all others"
+    textbook = "the textbook candidate alone, which is tried before all others"
     title = f"expected final {METRICS[f'{comparison.basis.loss}_loss']}{f' ({unit})' if unit else ''}"
     scale, axis = vega.loss_scale(table[["interval_low", "expected_loss", "interval_high"]])
     tooltip = vega.tooltip(
@@ -58,7 +58,9 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         ),
     )
 
-    x = alt.X("trials:Q").title(f"{what} tried (0: the textbook one{'' if only else ' alone'})")
+    x = alt.X("trials:Q").title(
+        f"{what} tried (0: {'textbook' if only else 'textbook candidate alone'})"
+    )
     x = x.axis(format="d", tickMinStep=1, grid=False)
     y = alt.Y("expected_loss:Q").scale(scale).axis(axis).title(None)
     colour = palette.colour()
@@ -85,11 +87,11 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     yield Chart(
         name="budget",
         heading="What tuning buys",
-        caption=f"What to expect if only so many {what} {'of the grid ' * only}are tried, drawn at "
-        "random, and the best of them by the tuning seeds is kept. Bands and bars: 95 % bootstrap "
-        f"intervals over the reported seeds. {'A rate' if only else 'One'} that ends above its initial "
-        f"loss counts as the initial loss.{'' if only else f' 0: {textbook}.'}",
-        alt=f"Ranking and line chart. Losses after all trials: {vega.medians(comparison)}.",
+        caption=f"The expected loss if that many {what} {'of the grid ' * only}are tried, drawn at "
+        "random, and the tuning seeds choose the best of them. Bands and bars: 95 % bootstrap "
+        f"intervals over the reported seeds. {'A rate' if only else 'A candidate'} that ends above its "
+        f"initial loss counts as the initial loss.{'' if only else f' 0: {textbook}.'}",
+        alt=f"Ranking and line chart. Median losses after all trials: {vega.medians(comparison)}.",
         **vega.finish_parts(chart, (wide, narrow), [trials]),
         tables={"budget": table[COLUMNS]},
     )

@@ -1,4 +1,4 @@
-"""The circumstances of an experiment: how many runs of what, how long, on which machine."""
+"""Facts about an experiment: its runs, seeds, duration and machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optimlab.formatting import duration, join_words, number, toml_value
 
 
 def unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
-    """Return how many runs are still to come, and of which optimizer all are; "" if none are."""
+    """Return how many runs are finished, and which optimizers have none; "" if no run is missing."""
     expected = experiment.get("runs_expected")
     finished = experiment.get("runs_finished") or len(runs)
     if not expected or finished >= expected:
@@ -20,12 +20,14 @@ def unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
     missing = [
         label for label in experiment.get("optimizers", {}) if label not in set(runs["optimizer"])
     ]
-    none = f" There is no run yet of {join_words(missing)}." if missing else ""
+    none = (
+        f" {join_words(missing)} {'have' if len(missing) > 1 else 'has'} no run yet." if missing else ""
+    )
     return f"Unfinished: {finished:,} of {expected:,} runs. Every number below may change.{none}"
 
 
 def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
-    """Return the circumstances of an experiment: name → text."""
+    """Return the facts about an experiment: name → text."""
     role = runs.drop_duplicates("seed").groupby("role").size()
     facts = {
         "Runs": f"{len(runs):,}",
@@ -50,7 +52,7 @@ def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _tried(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the learning rates, or how many candidates there are where more than rates is tuned."""
+    """Return the learning rates or, if more than the rate is tuned, the numbers of candidates."""
     tried = runs.groupby("optimizer", sort=False)[["candidate", "learning_rate"]].nunique()
     has_default = runs["candidate"].eq(DEFAULT).any()
     if not has_default and tried["candidate"].equals(tried["learning_rate"]):
@@ -75,14 +77,14 @@ def hyperparameters_of(experiment: dict[str, Any]) -> dict[str, str]:
 
 
 def words_of(schedule: dict[str, Any]) -> str:
-    """Return a schedule in words: its name, and those of its settings that are not 0."""
-    told = {key: value for key, value in schedule.items() if key != "name" and value != 0}
-    settings = ", ".join(f"{key} {toml_value(value)}" for key, value in told.items())
+    """Return a schedule as text: its name, and those of its settings that are not 0."""
+    shown = {key: value for key, value in schedule.items() if key != "name" and value != 0}
+    settings = ", ".join(f"{key} {toml_value(value)}" for key, value in shown.items())
     return f"{schedule.get('name', 'unknown')}{f' ({settings})' if settings else ''}"
 
 
 def reasons_of(runs: pd.DataFrame) -> list[str]:
-    """Return the commonest reasons of runs that failed, with their counts."""
+    """Return the most common reasons why runs failed, with their counts."""
     failed = runs[runs["status"] == "failed"]
-    whats = failed["optimizer"] + ": " + failed["reason"].replace("", "no reason recorded")
-    return [f"{what} ({count:,} runs)" for what, count in whats.value_counts().head(5).items()]
+    reasons = failed["optimizer"] + ": " + failed["reason"].replace("", "no reason recorded")
+    return [f"{reason} ({count:,} runs)" for reason, count in reasons.value_counts().head(5).items()]

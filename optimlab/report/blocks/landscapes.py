@@ -1,4 +1,4 @@
-"""What is said and drawn of paths: on each landscape, and on a network's own loss surface."""
+"""Texts and figures of paths: on landscapes, and on a network's loss surface."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class PathsPart:
     ----------
     problem : its label.
     summary : `optimlab.statistics.trajectories.summarize_paths` of the reported runs.
-    reference : the label of plain gradient descent; None where it did not run.
-    steps : of a run.
-    seed : the one whose paths are drawn.
-    paths : optimizer, step, x, y, train_loss of that seed; on a landscape alone.
-    rates : the learning rate of each optimizer.
-    landscape : what they are on, if it is one.
+    reference : the label of plain gradient descent; None if it did not run.
+    steps : the number of steps of a run.
+    seed : the seed whose paths are drawn.
+    paths : optimizer, step, x, y, train_loss of that seed; x and y on landscapes only.
+    rates : optimizer → its learning rate.
+    landscape : the landscape; None for another problem.
     """
 
     problem: str
@@ -60,9 +60,9 @@ class PlanePart:
     Attributes
     ----------
     plane, paths : from `optimlab.statistics.plane.paths_on_plane`, with the paths' true ``train_loss``.
-    shares : optimizer → how much of its own path lies in the plane.
+    shares : optimizer → the share of its path that lies in the plane.
     surface : the training loss on the plane.
-    seed : whose paths they are.
+    seed : the seed whose paths are drawn.
     """
 
     plane: Plane
@@ -75,7 +75,7 @@ class PlanePart:
 def describe_paths(
     runs: pd.DataFrame, traces: pd.DataFrame, problems: dict[str, Any]
 ) -> list[PathsPart]:
-    """Return what is to be said of the paths on each problem of an experiment.
+    """Return the paths on each problem of an experiment.
 
     Parameters
     ----------
@@ -84,12 +84,13 @@ def describe_paths(
     """
     parts = []
     for label, settings in problems.items():
-        own = runs[runs["problem"] == label]
+        on_problem = runs[runs["problem"] == label]
         steps = traces[traces["problem"] == label]
-        reported = statistics.reported_runs(own) if len(own) else own
-        mine = steps[steps["run_id"].isin(reported["run_id"])]
-        if len(mine):  # else every run failed, or is still to come
-            parts.append(_describe(label, own, reported, mine, read_landscape(settings)))
+        reported = statistics.reported_runs(on_problem) if len(on_problem) else on_problem
+        reported_traces = steps[steps["run_id"].isin(reported["run_id"])]
+        if len(reported_traces):  # else every run failed, or is still to come
+            landscape = read_landscape(settings)
+            parts.append(_describe(label, on_problem, reported, reported_traces, landscape))
     return parts
 
 
@@ -97,14 +98,15 @@ def _describe(
     label: str,
     runs: pd.DataFrame,
     reported: pd.DataFrame,
-    mine: pd.DataFrame,
+    traces: pd.DataFrame,
     landscape: Landscape | None,
 ) -> PathsPart:
     marks = (landscape.minima, landscape.saddles) if landscape else ()
     reference = paths.gradient_descent(runs)
-    summary = paths.summarize_paths(paths.measure_paths(mine, *marks), reference)
-    seed, steps = int(mine["seed"].min()), int(mine["step"].max())
-    drawn = mine[mine["seed"] == seed].reindex(columns=["optimizer", "step", "x", "y", "train_loss"])
+    summary = paths.summarize_paths(paths.measure_paths(traces, *marks), reference)
+    seed, steps = int(traces["seed"].min()), int(traces["step"].max())
+    columns = ["optimizer", "step", "x", "y", "train_loss"]
+    drawn = traces[traces["seed"] == seed].reindex(columns=columns)
     return PathsPart(
         problem=label,
         summary=summary,
@@ -120,37 +122,37 @@ def _describe(
 def describe_plane(
     runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame, surface: pd.DataFrame
 ) -> PlanePart | None:
-    """Return the paths on the plane through the loss surface; None where there can be none.
+    """Return the paths on the plane through the loss surface; None if there is no such plane.
 
     Parameters
     ----------
     runs, traces, params : an experiment's tables, of one problem.
-    surface : the loss around the paths, as the sweep has computed it.
+    surface : the loss around the paths, as the sweep computed it.
     """
     shown = paths_to_draw(runs, traces, params)
     if shown is None or surface.empty:
         return None
     plane, on_plane = paths_on_plane(shown)
     heights = surface.pivot(index="y", columns="x", values="train_loss")  # noqa: PD010 - no repeats
-    nowhere = np.empty((0, 2))
+    no_marks = np.empty((0, 2))
     drawn = Surface(
-        heights.columns.to_numpy(), heights.index.to_numpy(), heights.to_numpy(), nowhere, nowhere
+        heights.columns.to_numpy(), heights.index.to_numpy(), heights.to_numpy(), no_marks, no_marks
     )
     seed = int(shown["seed"].iloc[0])
     return PlanePart(plane, on_plane, explained_shares(plane, shown), drawn, seed)
 
 
 def read_landscape(settings: dict[str, Any]) -> Landscape | None:
-    """Return the landscape of settings that experiment.json has; None for another problem."""
+    """Return the landscape that settings of experiment.json describe; None for another problem."""
     if PROBLEMS.get(str(settings.get("name"))) is not Landscape:
         return None
     others = {key: value for key, value in settings.items() if key != "name"}
-    found: Landscape | None = validate(Landscape, others, "", [])
-    return found
+    landscape: Landscape | None = validate(Landscape, others, "", [])
+    return landscape
 
 
 def summary_table(parts: list[PathsPart]) -> pd.DataFrame:
-    """Return the summaries of all problems, of one at least, as one table: what paths.csv holds."""
+    """Return the summaries of all problems (one or more) as one table, the content of paths.csv."""
     tables = [part.summary.assign(problem=part.problem) for part in parts]
     table = pd.concat(tables, ignore_index=True)
     return table[["problem", *table.columns.drop("problem")]]
@@ -169,17 +171,17 @@ def figure_of_plane(part: PlanePart, styles: dict[str, Look], *, narrow: bool = 
 
 
 def plane_warning(part: PlanePart) -> str:
-    """Return what the plane hides, in words and numbers."""
+    """Return how much of the paths the plane does not show, as text."""
     share = 100 * part.plane.explained.sum()
     known = [label for label, share in part.shares.items() if np.isfinite(share)]
     least = min(known, key=lambda label: part.shares[label])
     most = max(known, key=lambda label: part.shares[label])
-    each = (f"{100 * part.shares[label]:.0f} % of the way of {label}" for label in (most, least))
+    extremes = (f"{100 * part.shares[label]:.0f} % for {label}" for label in (most, least))
     return (
-        f"The plane holds {share:.0f} % of the variance of the paths, but not of each alike: "
-        f"{', '.join(each)}. The contours are the true training loss in the plane. A path runs beside "
-        "it, so it has another loss than the contours under it, and paths that meet in the picture need "
-        "not meet."
+        f"The plane captures {share:.0f} % of the variance of the paths, but not equally for all: "
+        f"{', '.join(extremes)}. The contours are the true training loss in the plane. A path also "
+        "moves outside the plane, so its loss differs from the contours under it, and paths that cross "
+        "in the picture need not meet."
     )
 
 
@@ -192,20 +194,20 @@ def paths_section(parts: list[PathsPart]) -> Block | None:
 
     Returns
     -------
-    The section; None where plain gradient descent did not run, so that there is nothing to compare with.
+    The section; None if plain gradient descent, the reference, did not run.
     """
     references = {part.reference for part in parts}
     if None in references or not references:
         return None
     reference = str(next(iter(references)))
     overview = paths.zigzag_overview({part.problem: part.summary for part in parts}, reference)
-    said = [f"{label} {text}" for label, text in overview.items()]
-    if len(parts) == 1:  # the sentence with the numbers says more than a count of one
+    sentences = [f"{label} {text}" for label, text in overview.items()]
+    if len(parts) == 1:  # numbers say more than a count of one
         answers = paths.zigzag_answers(parts[0].summary, reference)
-        said = [f"{label}: {answer}" for label, answer in answers.items()]
+        sentences = [f"{label}: {answer}" for label, answer in answers.items()]
     with_saddles = [part for part in parts if part.summary["never_left"].notna().any()]
     for part in with_saddles:
-        said.append(paths.saddle_overview(part.problem, part.summary, part.steps))
+        sentences.append(paths.saddle_overview(part.problem, part.summary, part.steps))
     columns = ["Optimizer", *(part.problem for part in parts)]
     columns += [f"Steps to leave the {part.problem}" for part in with_saddles]
     labels = list(dict.fromkeys(label for part in parts for label in part.summary["optimizer"]))
@@ -215,21 +217,21 @@ def paths_section(parts: list[PathsPart]) -> Block | None:
         cells += [_saddle_cell(part, label) for part in with_saddles]
         rows.append([label, *cells])
     return Block(
-        heading="How they move",
-        paragraphs=said,
-        caption="Mean cosine between successive updates, weighted by their length: 1 is a straight "
-        "line, −1 a path to and fro; medians with 95 % bootstrap intervals. Less, more: it turns less "
-        f"or more than {reference}, by a signed-rank test over the seeds, Holm-corrected over the "
-        "optimizers; open: it cannot tell. Seeds start near a few points, and what is said holds for "
-        "these starts.",
+        heading="How the optimizers move",
+        paragraphs=sentences,
+        caption="Mean cosine between successive updates, weighted by their lengths: 1 is a straight "
+        "line, −1 a path that goes back and forth; medians with 95 % bootstrap intervals. Less or more: "
+        f"the optimizer turns less or more than {reference}, by a signed-rank test over the seeds, "
+        "Holm-corrected over the optimizers; open: the test cannot tell. The seeds start near a few "
+        "points, and the results hold for these starting points.",
         columns=columns,
         rows=rows,
     )
 
 
 def _row_of(part: PathsPart, label: str) -> dict[Any, Any] | None:
-    own = part.summary[part.summary["optimizer"] == label]
-    return own.to_dict("records")[0] if len(own) else None
+    rows = part.summary[part.summary["optimizer"] == label].to_dict("records")
+    return rows[0] if rows else None
 
 
 def _zigzag_cell(part: PathsPart, label: str) -> str:

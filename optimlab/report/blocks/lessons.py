@@ -1,4 +1,4 @@
-"""What tuning teaches: searches that were too small, when the end is foretold, rates carried over."""
+"""Lessons from tuning: searches that were too small, early rankings, rates carried over."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TURNED, IN_ORDER = "#D55E00", "#0072B2"
 
 
 def teaches(experiment: dict[str, Any], comparison: Comparison) -> bool:
-    """Return whether there is something to learn of tuning: more is tuned, or scheduled, than a rate."""
+    """Return whether tuning has lessons: more than the rate is tuned, or something is scheduled."""
     optimizers = (experiment.get("optimizers") or {}).values()
     return not comparison.is_only_rate or any(about.get("schedules") for about in optimizers)
 
 
 def alarms(contests: dict[str, ProblemResult]) -> list[str]:
-    """Return in words where an optimizer ends higher than one that it contains."""
+    """Return sentences on optimizers that end higher than one that they contain."""
     return [
         (f"{problem}: " if len(contests) > 1 else "") + text
         for problem, contest in contests.items()
@@ -39,7 +39,7 @@ def alarms(contests: dict[str, ProblemResult]) -> list[str]:
 
 
 def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]) -> Block | None:
-    """Return since when the end is foretold, and the ratios of the best learning rates."""
+    """Return from when on the ranking is the final one, and the ratios of the best learning rates."""
     known = {k: each.comparison for k, each in contests.items() if teaches(experiment, each.comparison)}
     heads = {problem: f"{problem}: " if len(contests) > 1 else "" for problem in known}
     rows = [
@@ -51,17 +51,17 @@ def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]
         for problem, comparison in known.items()
         for row in _shown_rates(comparison).to_dict("records")
     ]
-    told = {problem: foretold_words(each.foretold) for problem, each in known.items()}
-    paragraphs = [heads[problem] + words for problem, words in told.items() if words]
+    sentences = {problem: foretold_words(each.foretold) for problem, each in known.items()}
+    paragraphs = [heads[problem] + text for problem, text in sentences.items() if text]
     if not rows and not paragraphs:
         return None
     carried = (
-        "Learning rates carried over: the ratio of the best learning rates of two optimizers, each "
-        "tuned by itself on the same random subsets of the seeds, and the middle 95 % of it; rates.csv "
+        "Carrying a learning rate over from one optimizer to another: the ratio of their best rates, "
+        "each tuned separately on the same random subsets of the seeds, and its middle 95 %. rates.csv "
         "has all pairs."
     )
     return Block(
-        heading="What tuning teaches",
+        heading="Lessons from tuning",
         paragraphs=[*paragraphs, *([carried] if rows else [])],
         caption="Ratios of the best learning rates",
         columns=["optimizers", "ratio of their best rates", "middle 95 %"] if rows else [],
@@ -70,14 +70,14 @@ def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]
 
 
 def _shown_rates(comparison: Comparison) -> pd.DataFrame:
-    """Return the ratios of all pairs; where these are many, of the first optimizer and each other."""
+    """Return the ratios of all pairs or, if they are many, of the best optimizer and each other."""
     table, first = comparison.carried_rates, comparison.summary["optimizer"].iloc[0]
     has_first = (table["optimizer"] == first) | (table["other"] == first)
     return table[has_first] if len(table) > MOST_PAIRS else table
 
 
 def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
-    """Yield the map of when in a run each pair is in its final order."""
+    """Yield a map of when in a run each pair is in its final order."""
     table = comparison.foretold
     if table["share"].nunique() < FEWEST_PLACES:
         return
@@ -139,10 +139,10 @@ def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
     words = ", ".join(f"{one} below {two} {100 * settled[one, two]:.0f} %" for one, two in pairs)
     yield Chart(
         name="foretold",
-        heading="When the ranking can be foretold",
-        caption="Each pair in its final order, the lower first, on how many seeds during the run: blue "
-        "where most are, orange where the order is turned round. The black line marks from where on it "
-        "stays the final one on most seeds.",
+        heading="When the final ranking emerges",
+        caption="Each pair, the one that ends lower first, and the share of the seeds on which it is in "
+        "that order during the run: blue where most are, orange where most are in the opposite order. "
+        "The black line marks the point after which the final order holds on most seeds.",
         alt=f"Map of pairs over the run. In the final order from: {words}.",
         **vega.finish(chart, [], "'Pairs in their final order'", [f"'{state}'"],
                       25 * len(pairs) + 40),

@@ -1,4 +1,4 @@
-"""Every two optimizers: who beats whom how often, and by how much."""
+"""All pairs of optimizers: how often one beats the other, and by how much."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from optimlab.report.style import GREY, INK
 from optimlab.report.vega import METRICS, Chart
 from optimlab.statistics import Comparison
 
-DECADE = 10  # a number of seeds that is less certain than this is not told
-LETTER = 6.5  # pixels, about, of a letter of an axis
+DECADE = 10  # a number of seeds is not shown if its interval is wider than this factor
+LETTER = 6.5  # pixels, about, of a letter on an axis
 
 
 def wins_chart(comparison: Comparison) -> Iterator[Chart]:
-    """Yield the overview of all pairs: how often the optimizer of a row beats that of a column."""
+    """Yield the overview of all pairs: how often the optimizer of the row beats that of the column."""
     pairs = comparison.pairs
     if pairs.empty:
         return
@@ -72,14 +72,15 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         ),
     )
     tuned = pairs[pairs["setting"] == "tuned"].to_dict("records")
-    said = [f"{row['better']} beats {row['worse']} on {100 * row['share_won']:.0f} %" for row in tuned]
+    wins = [f"{row['better']} beats {row['worse']} on {100 * row['share_won']:.0f} %" for row in tuned]
     yield Chart(
         name="wins",
-        heading="Who beats whom",
+        heading="Pairwise win rates",
         caption="The share of the seeds on which the optimizer of the row ends with a lower loss than "
-        "that of the column, ties half, if both are tuned again: an estimate of the probability that "
-        "it does so once it is tuned anew, on a new seed. A star: one of the two is shown to be better.",
-        alt=f"Table of shares of the seeds: {'; '.join(said)}.",
+        "that of the column, counting a tie as half, when both are tuned again: an estimate of the "
+        "probability that it wins on a new seed after being tuned anew. A star: one of the two is shown "
+        "to be better.",
+        alt=f"Table of shares of the seeds: {'; '.join(wins)}.",
         **vega.finish(
             chart,
             [vega.setting_choice(table)],
@@ -92,20 +93,20 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
 
 
 def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
-    """Yield the differences of every pair, seed by seed."""
+    """Yield the differences of each pair, seed by seed."""
     points = vega.first_seeds(comparison.differences)
     finite = points.loc[np.isfinite(points["difference"]), "difference"]
     if finite.empty:
         return
     pairs = comparison.pairs.assign(
         pair=comparison.pairs["better"] + " – " + comparison.pairs["worse"],
-        place=comparison.pairs.groupby("setting").cumcount(),
+        order=comparison.pairs.groupby("setting").cumcount(),
         text=[_result(row) for row in comparison.pairs.to_dict("records")],
         seeds_to_settle=comparison.pairs["seeds_to_settle"].astype(float),  # may be too many for an int
     )
-    named = ["setting", "better", "worse", "pair", "place"]
+    named = ["setting", "better", "worse", "pair", "order"]
     points = points.merge(pairs[named], on=named[:3])
-    # Steps of the golden ratio spread neighbours apart, the same way every time.
+    # Offsets by multiples of the golden ratio keep neighbouring dots apart, and are reproducible.
     points["offset"] = points.groupby(["setting", "pair"]).cumcount() * 0.618034 % 1
     room = f"({vega.NARROW} ? 64 : 100)"  # for the text at the right
     least, most = "ends[setting][0]", "ends[setting][1]"
@@ -114,7 +115,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     loss = METRICS[f"{comparison.basis.loss}_loss"]
     x = alt.X("difference:Q").scale(scale).title(f"second − first{f' ({unit})' if unit else ''}")
     x = x.axis(labelBound=True)
-    y = alt.Y("pair:N").sort(field="place", op="min").title(None)
+    y = alt.Y("pair:N").sort(field="order", op="min").title(None)
     y = y.axis(labelLimit=170, ticks=False, labelExpr=_in_lines("datum.label", " – "))
     offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])
     tooltip = vega.tooltip(
@@ -122,8 +123,8 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
             "pair": "datum.pair",
             "difference (IQM)": vega.written("difference_iqm", ".3~g"),
             "95 % interval": vega.between("difference_low", "difference_high", ".3~g"),
-            "smallest difference to be seen": vega.written("smallest_difference", ".3~g"),
-            "seeds to settle": vega.written("seeds_to_settle", ",d"),
+            "smallest detectable difference": vega.written("smallest_difference", ".3~g"),
+            "seeds required": vega.written("seeds_to_settle", ",d"),
         }
     )
     chosen = alt.Chart(alt.NamedData("pairs")).transform_filter("datum.setting === setting")
@@ -140,20 +141,21 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         mean.mark_point(filled=True, shape="diamond", size=100, color=INK, opacity=1).encode(
             x=alt.X("difference_iqm:Q").scale(scale), y=y, tooltip=tooltip
         ),
-        chosen.transform_calculate(said=_in_lines("datum.text", ", "))
+        chosen.transform_calculate(lines=_in_lines("datum.text", ", "))
         .mark_text(align="right", baseline="middle", fontSize=11, color=INK)
-        .encode(x=alt.value(alt.ExprRef("width")), y=y, text="said:N"),
+        .encode(x=alt.value(alt.ExprRef("width")), y=y, text="lines:N"),
     )
     shown = ["difference_iqm", "difference_low", "difference_high", "smallest_difference"]
     still_open = pairs[(pairs["setting"] == "tuned") & (pairs["outcome"] == "undecided")]
     yield Chart(
         name="pairs",
-        heading="Every pair, seed by seed",
+        heading="Pairwise differences, seed by seed",
         caption="Dots: how much higher the second optimizer of the pair ends than the first, one dot "
-        f"a seed ({vega.seeds_shown(comparison.differences)}), both at their chosen {comparison.tuned}. "
-        "Diamonds: the difference between their interquartile means if both are tuned again and again, "
-        "with its 95 % interval, of each pair by itself. At the right: the share of the seeds on which "
-        "the first wins, and the p-value, adjusted for all claims about these optimizers."
+        f"per seed ({vega.seeds_shown(comparison.differences)}), both at their chosen "
+        f"{comparison.tuned}. Diamonds: the difference between their interquartile means when both are "
+        "tuned again, averaged over many tunings, with its 95 % interval, for each pair separately. At "
+        "the right: the share of the seeds on which the first wins, and the p-value, adjusted for all "
+        "claims about these optimizers."
         f"{_what_it_takes(still_open, comparison.tuned, has_both=len(set(pairs['setting'])) > 1)}",
         alt="Strip chart of differences, one row per pair.",
         **vega.finish(
@@ -164,35 +166,35 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
             34 * int(pairs.groupby("setting")["pair"].nunique().max()),
         ),
         tables={
-            "pairs": pairs[["setting", "pair", "place", "text", *shown, "seeds_to_settle"]],
-            "differences": points[["setting", "pair", "place", "seed", "difference", "offset"]],
+            "pairs": pairs[["setting", "pair", "order", "text", *shown, "seeds_to_settle"]],
+            "differences": points[["setting", "pair", "order", "seed", "difference", "offset"]],
         },
     )
 
 
 def _ends(points: pd.DataFrame) -> dict[str, list[float]]:
-    """Return for each setting the least and the greatest difference, with 0 between them."""
+    """Return for each setting the smallest and the largest difference, extended to include 0."""
     finite = points[np.isfinite(points["difference"])].groupby("setting")["difference"]
     low, high = finite.min().clip(upper=0), finite.max().clip(lower=0)
     return {str(setting): [float(low[setting]), float(high[setting])] for setting in low.index}
 
 
 def _in_lines(text: str, between: str) -> str:
-    """Return an expression: a text, on a phone in two lines."""
+    """Return an expression: a text, split into two lines on a phone."""
     return f"{vega.NARROW} ? split({text}, '{between}') : {text}"
 
 
 def _result(row: dict[Any, Any]) -> str:
-    """Return the share of seeds won, and the p-value, in words."""
+    """Return the share of seeds won and the p-value, as text."""
     if np.isnan(row["p_value_adjusted"]):
         return "too few seeds"
     return f"{100 * row['share_won']:.0f} %, {p_value_text(row['p_value_adjusted'])}"
 
 
 def _what_it_takes(still_open: pd.DataFrame, tuned: str, *, has_both: bool) -> str:
-    """Return how many seeds the open pairs would take, where that is known to within a decade.
+    """Return how many seeds the open pairs would need, where that is known to within a decade.
 
-    Where a reader can choose between tuned and textbook rates, it says that it is of the tuned ones.
+    If the reader can choose between tuned and textbook rates, the text says that it is about tuned ones.
     """
     needed = {
         row["pair"]: float(f"{row['seeds_to_settle']:.2g}")  # it is no more exact than that

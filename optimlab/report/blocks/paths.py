@@ -1,4 +1,4 @@
-"""How the optimizers move, for the page and its folder: words, charts, tables and figures."""
+"""How the optimizers move: the texts, charts, tables and figures for the page and its folder."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from optimlab.report.vega import Chart, Palette
 
 @dataclass(frozen=True)
 class PathsReport:
-    """What is reported of paths; empty where there is nothing to say.
+    """The report on paths; empty if there are none.
 
     Attributes
     ----------
-    section : words and a table for the page.
-    charts : for the page.
-    tables : file → the table to write as CSV.
-    figures : by name.
+    section : texts and a table for the page.
+    charts : charts for the page.
+    tables : file name → the table to write as CSV.
+    figures : name → static figure.
     """
 
     section: Block | None = None
@@ -48,14 +48,14 @@ def report_paths(
     experiment: dict[str, Any],
     styles: dict[str, Look],
 ) -> PathsReport:
-    """Return what is to be reported of the paths of an experiment.
+    """Return the report on the paths of an experiment.
 
     Parameters
     ----------
-    runs, traces, params : its tables; params where parameters were recorded.
-    surface : the loss around the paths of a network, where there is one.
-    experiment : its experiment.json; tables of an older sweep say nothing of problems.
-    styles : the look of each optimizer.
+    runs, traces, params : its tables; params is None unless parameters were recorded.
+    surface : the loss around the paths of a network; None if there is none.
+    experiment : its experiment.json; that of an older sweep may lack ``problems``.
+    styles : optimizer → how it is drawn.
     """
     about = experiment.get("problems") or {}
     problems = {label: each.get("problem") or {} for label, each in about.items()}

@@ -1,4 +1,4 @@
-"""Paths over contours: all optimizers on one surface, as far as a slider says."""
+"""Paths over contours: all optimizers on one surface, up to a step that a slider sets."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from optimlab.report.vega import Chart, Palette
 Array = np.ndarray
 
 HEIGHT = 430
-RATIO = 2.2  # of the width to the height that the contours fill
-GRID = 150  # points along each side of the grid are enough for contours on a screen
-REACH = 100  # views, on each side: a line that leaves the picture keeps its direction, about
-PIXELS = 1000  # the width of a screen's chart, about
+RATIO = 2.2  # of the width to the height of the area with contours
+GRID = 150  # points along each side of the grid: enough for contours on a screen
+REACH = 100  # view widths to which far points are clipped: lines keep roughly their direction
+PIXELS = 1000  # width of a chart on a screen, about
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A surface, the paths on it, and the part of it that must be seen.
+    """A surface, the paths on it, and the part of it that must be visible.
 
     Attributes
     ----------
-    surface : what the contours show.
-    paths : optimizer, step, x, y, train_loss of one run each.
-    view : left, right, bottom, top.
+    surface : the surface whose contours are drawn.
+    paths : optimizer, step, x, y, train_loss; one run per optimizer.
+    view : left, right, bottom, top of the visible part.
     """
 
     surface: Surface
@@ -48,7 +48,7 @@ def landscapes_chart(parts: list[PathsPart], palette: Palette) -> Iterator[Chart
     Parameters
     ----------
     parts : from `optimlab.report.blocks.landscapes.describe_paths`.
-    palette : of the optimizers.
+    palette : the optimizers' colours, dashes and markers.
     """
     scenes = {
         part.problem: Scene(
@@ -64,9 +64,9 @@ def landscapes_chart(parts: list[PathsPart], palette: Palette) -> Iterator[Chart
         palette,
         name="paths",
         heading="Paths",
-        caption="Each optimizer at its chosen learning rate, all from one start (ring): a dot a step, "
-        "its marker where it is now. Contours are evenly spaced in the logarithm of the height. "
-        "Stars: lowest points. Cross: saddle.",
+        caption="Each optimizer at its chosen learning rate, all from the same starting point (ring): a "
+        "dot per step, and the optimizer’s marker at the step shown. Contours are evenly spaced in the "
+        "logarithm of the height. Stars: minima. Cross: saddle.",
     )
 
 
@@ -84,27 +84,27 @@ def plane_chart(part: PlanePart, palette: Palette) -> Iterator[Chart]:
 def paths_chart(
     scenes: Mapping[str, Scene], palette: Palette, *, name: str, heading: str, caption: str
 ) -> Iterator[Chart]:
-    """Yield the paths over contours: a choice of the scene, if there are several, and of the step.
+    """Yield the chart of paths over contours, with controls for the step and, if several, the scene.
 
     Parameters
     ----------
-    scenes : what to call it → the surface and the paths.
-    palette : of the optimizers.
+    scenes : name → surface and paths.
+    palette : the optimizers' colours, dashes and markers.
     name, heading, caption : of the chart.
     """
     if not scenes:
         return
     numbered = list(enumerate(scenes.values()))
-    lines = pd.concat([contour_lines(scene.surface).assign(place=place) for place, scene in numbered])
-    paths = pd.concat([_in_reach(scene).assign(place=place) for place, scene in numbered])
+    lines = pd.concat([contour_lines(scene.surface).assign(scene=index) for index, scene in numbered])
+    paths = pd.concat([_in_reach(scene).assign(scene=index) for index, scene in numbered])
     paths = paths.rename(columns={"train_loss": "loss"})
-    marks = pd.concat([_marks(scene.surface).assign(place=place) for place, scene in numbered])
+    marks = pd.concat([_marks(scene.surface).assign(scene=index) for index, scene in numbered])
     last = int(paths["step"].max())
     boxes, is_shown, hidden = palette.shown()
-    here = "datum.place === indexof(scenes, scene)"
+    here = "datum.scene === indexof(scenes, scene)"
     middles = [_middle(*scene.view) for scene in scenes.values()]
     middle = "middles[indexof(scenes, scene)]"
-    # One pixel is as long across as up: a gradient then stands at a right angle to its contour.
+    # A pixel has the same length along both axes, so that gradients are perpendicular to contours.
     pixel = f"max({middle}[2] / width, {middle}[3] / height)"
     x = alt.X("x:Q", title=None, scale=_centred(f"{middle}[0]", pixel, "width"), axis=_axis())
     y = alt.Y("y:Q", title=None, scale=_centred(f"{middle}[1]", pixel, "height"), axis=_axis())
@@ -166,9 +166,9 @@ def paths_chart(
             palette.rows(),
         ),
         tables={
-            "contours": lines[["place", "line", "x", "y"]],
-            "paths": paths[["place", "optimizer", "step", "x", "y", "loss"]],
-            "marks": marks[["place", "shape", "x", "y"]],
+            "contours": lines[["scene", "line", "x", "y"]],
+            "paths": paths[["scene", "optimizer", "step", "x", "y", "loss"]],
+            "marks": marks[["scene", "shape", "x", "y"]],
         },
     )
 
@@ -180,9 +180,9 @@ SHAPES = {
 
 
 def _in_reach(scene: Scene) -> pd.DataFrame:
-    """Return the paths of a scene, what is far out of the picture brought nearer.
+    """Return the paths of a scene, with points far outside the view clipped.
 
-    Where a run diverges, SVG has no numbers for its places.
+    The points of a run that diverges are too large for SVG.
     """
     left, right, bottom, top = scene.view
     x, y = REACH * (right - left), REACH * (top - bottom)
@@ -207,7 +207,7 @@ def _axis() -> alt.Axis:
 
 
 def _middle(left: float, right: float, bottom: float, top: float) -> list[float]:
-    """Return the middle of a view, and its extents: x, y, width, height."""
+    """Return the centre and the size of a view: x, y, width, height."""
     return [(left + right) / 2, (bottom + top) / 2, right - left, top - bottom]
 
 
@@ -217,7 +217,7 @@ def _marks(surface: Surface) -> pd.DataFrame:
 
 
 def contour_lines(surface: Surface) -> pd.DataFrame:
-    """Return the contours at `contour_levels` as one row a point, in order: line, x, y."""
+    """Return the contours at `contour_levels`, one row per point, in order: line, x, y."""
     axes = Figure().subplots()
     levels = np.log10(contour_levels(surface.heights))
     heights = np.maximum(np.log10(np.maximum(surface.heights, 1e-300)), levels[0] - 1)
@@ -233,7 +233,7 @@ def contour_lines(surface: Surface) -> pd.DataFrame:
 
 
 def _simplified(line: Array) -> Array:
-    """Return a line without the points that a screen cannot show."""
+    """Return a line without the points that make no visible difference on a screen."""
     path = Path(line)
     path.simplify_threshold, path.should_simplify = 0.25, True
-    return np.asarray(path.cleaned(simplify=True).vertices)[:-1]  # the last one only says that it ends
+    return np.asarray(path.cleaned(simplify=True).vertices)[:-1]  # the last one only marks the end

@@ -1,4 +1,4 @@
-"""Every learning rate: final loss, outcome, and the traces of the one that is chosen."""
+"""Every learning rate: final losses, outcomes, and the traces of a selected cell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BAD, MARKED = "#d8d8d8", "#cc0000"
 def rates_chart(
     comparison: Comparison, runs: pd.DataFrame, traces: pd.DataFrame, palette: Palette, unit: str
 ) -> Iterator[Chart]:
-    """Yield final loss against learning rate, every cell's outcome, and the traces of a cell."""
+    """Yield the final loss against the rate, the outcome of every cell, and the traces of one cell."""
     summary = comparison.summary
     cells, bands = (
         table.assign(key=table["optimizer"].map(palette.key))
@@ -71,10 +71,11 @@ def rates_chart(
     yield Chart(
         name="learning-rates",
         heading="Every learning rate",
-        caption="Top: medians over all seeds and the middle half of them; a ring marks the rate that "
-        "the tuning seeds alone chose; what is too high for the axis is at its top. Middle: the median "
-        "final loss of every optimizer and rate, dark where it is low; words where half of the runs or "
-        "more went wrong. Choose a point or a cell, by a click or from the lists: below are its traces.",
+        caption="Top: the median over all seeds and their middle half; a ring marks the rate that the "
+        "tuning seeds alone chose; values too high for the axis are drawn at its top. Middle: the "
+        "median final loss of every optimizer and rate, dark where it is low, or what went wrong in at "
+        "least half of the runs. Select a point or a cell, by a click or from the lists, to see its "
+        "traces at the bottom.",
         alt="Line chart, table of outcomes, and traces of one cell. Chosen learning rates: "
         + ", ".join(f"{label} {number(rate)}" for label, rate in chosen),
         **vega.finish_parts(chart, (wide, narrow)),
@@ -83,7 +84,7 @@ def rates_chart(
 
 
 def _cells(bands: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return what the page shows of each optimizer and learning rate."""
+    """Return one row per optimizer and learning rate: what the page shows of it."""
     chosen = set(zip(summary["optimizer"], summary["learning_rate"], strict=True))
     keys = zip(bands["optimizer"], bands["learning_rate"], strict=True)
     return bands[["optimizer", "learning_rate", "low", "median", "high"]].assign(
@@ -94,13 +95,13 @@ def _cells(bands: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _worst(row: dict[Any, Any]) -> str:
-    """Return the commonest thing that went wrong in a cell, where half of its runs or more did."""
+    """Return the most common bad status in a cell; "" if fewer than half of its runs went wrong."""
     shares = {status: row[status] for status in STATUSES[1:]}
     return max(shares, key=lambda status: shares[status]) if sum(shares.values()) >= 0.5 else ""
 
 
 def _cell_traces(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
-    """Return the bands of training and validation loss of every optimizer and learning rate."""
+    """Return the bands of training and validation loss for every optimizer and learning rate."""
     thin = vega.thinned(traces, vega.MOST_RECORDS // 2)
     pieces = [
         statistics.trace_bands(runs, thin, f"{split}_loss").assign(split=split_name(split))
@@ -114,7 +115,7 @@ def _cell_traces(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -> Any:
-    """Return final loss against learning rate; a click on a point chooses its cell."""
+    """Return the final loss against the learning rate; a click on a point selects its cell."""
     scale, axis = vega.loss_scale(cells[["low", "median", "high"]])
     rates = sorted(set(cells["learning_rate"]))
     powers = round_ticks(rates[0], rates[-1], digits=(1,))
@@ -148,7 +149,7 @@ def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -
 
 
 def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]) -> Any:
-    """Return a grid of all cells, coloured by their median loss; a click chooses one."""
+    """Return a grid of all cells, coloured by their median loss; a click selects one."""
     bare: Any = {"ticks": False, "domain": False}
     x = alt.X("rate:O").scale(domain=names).title("learning rate").axis(labelAngle=0, **bare)
     y = alt.Y("optimizer:N").scale(domain=palette.labels).title(None).axis(labelLimit=120, **bare)
@@ -162,7 +163,7 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
             "optimizer": "datum.optimizer",
             "learning rate": "datum.rate",
             "median final loss": vega.written("median"),
-            "half of the runs or more": "datum.bad",
+            "at least half of the runs": "datum.bad",
         }
     )
     base = alt.Chart(alt.NamedData("cells")).transform_calculate(shade=within)
@@ -183,7 +184,7 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
 
 
 def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> Any:
-    """Return training and validation loss during training at the chosen cell."""
+    """Return the training and validation loss during training in the selected cell."""
     is_log = vega.log_ends(bands["low"]) is not None
     scale = alt.Scale(type="log" if is_log else "linear", nice=False)
     axis = alt.Axis(tickCount=5, grid=False, format=".2~g")
@@ -198,7 +199,7 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
     y = alt.Y("median:Q").scale(scale).axis(axis).title(None)
     chosen = alt.Chart(alt.NamedData("cell_traces")).transform_filter(cell)
     line = chosen.transform_filter("isFinite(datum.median)")
-    if is_log:  # 0 has no place on it
+    if is_log:  # a logarithmic axis has no 0
         line = line.transform_filter("datum.low > 0")
     name = "datum.optimizer + ' at learning rate ' + format(datum.learning_rate, '~g')"
     label = chosen.transform_aggregate(groupby=["optimizer", "learning_rate"]).transform_calculate(

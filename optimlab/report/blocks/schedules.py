@@ -1,4 +1,4 @@
-"""What changed during the runs: the factor of each schedule against the progress of a run."""
+"""Schedules: the factor of each against the progress of a run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from optimlab.report.style import neutral_looks, style
 
 
 def schedules_block(experiment: dict[str, Any]) -> Block | None:
-    """Return the schedules as a figure, and a table of whose they are; None where there are none."""
+    """Return a figure of the schedules and a table of the optimizers that use them; None without any."""
     curves: dict[str, list[float]] = {}
-    having: dict[tuple[str, str], list[str]] = {}
+    users: dict[tuple[str, str], list[str]] = {}
     for label, optimizer in (experiment.get("optimizers") or {}).items():
         for name, schedule in (optimizer.get("schedules") or {}).items():
             words = words_of(schedule)
             curves[words] = (optimizer.get("curves") or {}).get(name) or []
-            having.setdefault((words, name), []).append(label)
+            users.setdefault((words, name), []).append(label)
     curves = {words: curve for words, curve in curves.items() if curve}
     if not curves:
         return None
@@ -35,8 +35,8 @@ def schedules_block(experiment: dict[str, Any]) -> Block | None:
         figures=[
             static_figure(
                 "schedules",
-                "The factor that multiplies a hyper-parameter, against the share of the run that is "
-                "done. Learning rates in tables and charts are those where it is 1.",
+                "The factor that multiplies a hyper-parameter, against the completed share of the run. "
+                "Learning rates in tables and charts are those at factor 1.",
                 f"Line chart of the factor during a run: {alt}.",
                 schedules_figure,
                 curves,
@@ -44,16 +44,16 @@ def schedules_block(experiment: dict[str, Any]) -> Block | None:
         ],
         caption="Which hyper-parameters change, and how; all others are constant",
         columns=["schedule", "hyper-parameter", "optimizers"],
-        rows=[(words, name, join_words(labels)) for (words, name), labels in having.items()],
+        rows=[(words, name, join_words(labels)) for (words, name), labels in users.items()],
     )
 
 
 def schedules_figure(curves: dict[str, list[float]], *, narrow: bool = False) -> Figure:
-    """Draw the factor against the share of the run that is done.
+    """Draw the factor against the completed share of the run.
 
     Parameters
     ----------
-    curves : words for a schedule → its factors, at equal distances through the run.
+    curves : description of a schedule → its factors, evenly spaced through the run.
     narrow : whether to draw for a phone.
     """
     with style(curves):

@@ -14,14 +14,14 @@ from optimlab.report.style import INK
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
-ROOM = 60  # pixels, for the text at the right
+ROOM = 60  # pixels for the text at the right
 COLUMNS = ["setting", "metric", "optimizer", "number", "rank", "reached", "seeds"]
 DRAWN = ["epochs_median", "epochs_low", "epochs_high"]
 EPOCHS = [*DRAWN, "epochs_expected"]
 
 
 def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
-    """Yield how soon, and how often, each optimizer gets to a target that the reader moves."""
+    """Yield how soon, and how often, each optimizer reaches a target that the reader sets."""
     table = comparison.targets
     if table.empty:
         return
@@ -60,7 +60,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
             f"median {clock}": vega.written("epochs_median"),
             "95 % interval": vega.between("epochs_low", "epochs_high"),
             f"expected {clock}": vega.written("epochs_expected"),
-            "seeds that got there": "datum.reached + ' of ' + datum.seeds",
+            "seeds that reach it": "datum.reached + ' of ' + datum.seeds",
         }
     )
     interval = base.transform_filter("isValid(datum.epochs_low) && isFinite(datum.epochs_low)")
@@ -82,20 +82,22 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         vega.slider("target", first, (1, max(map(len, lists.values()))), 1, "Target, easy to hard"),
         vega.derived("target_text", f"({is_least} ? '≥ ' : '≤ ') + format({at}, '.4~g')"),
     ]
-    there = (table["setting"] == "tuned") & (table["metric"] == metric) & (table["number"] == first)
-    said = [f"{row['optimizer']} {row['epochs_median']:.3g}" for row in table[there].to_dict("records")]
+    shown = (table["setting"] == "tuned") & (table["metric"] == metric) & (table["number"] == first)
+    medians = [
+        f"{row['optimizer']} {row['epochs_median']:.3g}" for row in table[shown].to_dict("records")
+    ]
     yield Chart(
         name="targets",
         heading="Time to a target",
-        caption="Move the target. It is reached where a run, by straight lines between its records, "
-        "goes past it and stays there for a tenth of its length, or to its end. Dots: the median over "
-        "the seeds by Kaplan and Meier, with its 95 % interval; a run that never gets there counts as "
-        "longer than it was given. At the right: the seeds that got there. "
+        caption="The slider sets the target. A run reaches it where its trace, with straight lines "
+        "between records, passes it and stays past it for a tenth of the run, or to its end. Dots: the "
+        "Kaplan–Meier median over the seeds, with its 95 % interval; a run that never gets there is "
+        "censored at its end. At the right: how many seeds reach the target. "
         f"{'The best is at the top. ' if len(palette.labels) > 1 else ''}"
-        f"A dot’s label also tells the expected running time: the {clock} of all seeds over how many "
-        "of them got there.",
+        f"The tooltip of a dot also gives the expected running time: the {clock} of all seeds divided "
+        "by the number of seeds that reach the target.",
         alt=f"Dot chart, one row per optimizer. Median {clock} to the target shown first: "
-        f"{', '.join(said)}.",
+        f"{', '.join(medians)}.",
         **vega.finish(
             chart,
             controls,
@@ -108,7 +110,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
 
 
 def _usual_target(lists: dict[str, list[float]]) -> tuple[str, int]:
-    """Return the metric and the number of the target that is shown first."""
+    """Return the metric and the number of the target shown first."""
     accuracies = lists.get("validation_accuracy", [])
     if statistics.TARGET_ACCURACY in accuracies:
         return "validation_accuracy", 1 + accuracies.index(statistics.TARGET_ACCURACY)
@@ -119,7 +121,7 @@ def _usual_target(lists: dict[str, list[float]]) -> tuple[str, int]:
 def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     """Yield the performance profiles: the share of targets solved within a multiple of the fastest."""
     table: pd.DataFrame = comparison.profiles
-    if table.empty or len(palette.labels) < 2:  # alone, it is the fastest everywhere
+    if table.empty or len(palette.labels) < 2:  # a single optimizer is the fastest everywhere
         return
     metrics = {metric: METRICS[metric] for metric in dict.fromkeys(table["metric"])}
     base = (
@@ -144,10 +146,11 @@ def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     yield Chart(
         name="profiles",
         heading="All targets at once",
-        caption="The share of all pairs of a target and a seed that an optimizer solves in at most τ "
-        "times the steps of the fastest one on that pair. At τ = 1: how often it is the fastest (ties "
-        "count for all). At the right: within 16 times.",
-        alt="Line chart of performance profiles, from the share of wins up to the share solved at all.",
+        caption="The share of all (target, seed) pairs that an optimizer solves in at most τ times the "
+        "steps of the fastest optimizer on that pair. At τ = 1: how often it is the fastest (ties count "
+        "for all). At the right: within 16 times.",
+        alt="Line chart of performance profiles, from the share of wins to the share solved within 16 "
+        "times the steps of the fastest.",
         **vega.finish(
             chart,
             controls,
