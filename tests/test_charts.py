@@ -18,7 +18,7 @@ from optimlab.report.blocks.pairs import differences_chart
 from optimlab.report.blocks.targets import targets_chart
 from optimlab.report.figures import plots, static
 from optimlab.report.page import write_report
-from optimlab.report.style import looks
+from optimlab.report.style import series_styles
 from optimlab.report.ticks import MOST_TICKS, log_ticks, round_ticks
 from optimlab.report.vega import encode
 from optimlab.statistics import compare_optimizers
@@ -429,7 +429,7 @@ def test_nobody_is_told_to_run_a_trillion_seeds(study):
 def test_a_charts_files_are_pictures(study):
     (tables,) = page.read_experiments(study[0].parent, [study[0].name])
     comparison = compare_optimizers(tables.runs, tables.traces, DEFAULTS)
-    chart = next(targets_chart(comparison, vega.Palette(looks(LABELS))))
+    chart = next(targets_chart(comparison, vega.Palette(series_styles(LABELS))))
     files = chart.files()
     assert set(files) == {"targets.svg", "targets.png"}
     assert files["targets.svg"].startswith(b"<svg")

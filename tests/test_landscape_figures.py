@@ -8,7 +8,7 @@ from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Landscape
 from optimlab.report.figures import landscapes as figures
 from optimlab.report.figures import plots
-from optimlab.report.style import looks
+from optimlab.report.style import series_styles
 from optimlab.training import train
 
 LANDSCAPE = Landscape(function="saddle", condition=5, spread=0.01)
@@ -29,7 +29,7 @@ def paths():
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_each_optimizer_has_a_panel_with_its_path_from_the_start(paths, narrow):
-    styles = looks(["Gradient descent", "Adam"])
+    styles = series_styles(["Gradient descent", "Adam"])
     surface = figures.landscape_surface(LANDSCAPE, paths)
     rates = {"Gradient descent": 0.1, "Adam": 0.3}
     figure = figures.paths_figure(surface, paths, rates, styles, narrow=narrow)

@@ -161,7 +161,7 @@ def test_every_edit_of_what_tables_are_made_from_ends_in_tables_or_a_message(swe
     capsys.readouterr()
 
 
-STYLES = page.looks.looks(["Own", "Adam"])
+STYLES = page.series_styles(["Own", "Adam"])
 
 
 def test_what_is_written_is_read_back(swept):

@@ -6,7 +6,7 @@ from sweeping import EXPERIMENTS
 from optimlab.experiment.load import load
 from optimlab.experiment.registry import hyperparameters, load_rule
 from optimlab.optimizers import RULES, WRAPPERS, Muon
-from optimlab.report.style import looks
+from optimlab.report.style import series_styles
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def test_all_have_the_same_budget_about_their_usual_rate(experiment):
 
 
 def test_no_two_of_thirty_look_alike(experiment):
-    drawn = looks([setting.label for setting in experiment.optimizers])
-    assert len({(look.colour, look.dashes) for look in drawn.values()}) == 30
-    assert len({(look.colour, look.marker) for look in drawn.values()}) == 30
+    drawn = series_styles([setting.label for setting in experiment.optimizers])
+    assert len({(style.colour, style.dashes) for style in drawn.values()}) == 30
+    assert len({(style.colour, style.marker) for style in drawn.values()}) == 30
 
 
 @pytest.mark.parametrize(("label", "matrices", "size"), [("default", 1, 512), ("deep", 2, 8192)])

@@ -15,7 +15,7 @@ from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Landscape
 from optimlab.report.blocks.paths_chart import RATIO, Scene, contour_lines, paths_chart
 from optimlab.report.figures.landscapes import Surface, landscape_surface
-from optimlab.report.style import looks
+from optimlab.report.style import series_styles
 from optimlab.report.vega import Palette
 from optimlab.training import train
 
@@ -37,7 +37,9 @@ def scene(function):
 @pytest.fixture(scope="module")
 def chart():
     scenes = {"a ravine": scene("ravine"), 'the "monkey"': scene("monkey_saddle")}
-    (chart,) = paths_chart(scenes, Palette(looks(LABELS)), name="paths", heading="Paths", caption="x")
+    (chart,) = paths_chart(
+        scenes, Palette(series_styles(LABELS)), name="paths", heading="Paths", caption="x"
+    )
     return chart
 
 
@@ -58,7 +60,7 @@ def test_the_tables_hold_every_path_of_every_scene(chart):
 
 def test_one_scene_is_no_choice():
     (chart,) = paths_chart(
-        {"only": scene("beale")}, Palette(looks(LABELS)), name="p", heading="", caption=""
+        {"only": scene("beale")}, Palette(series_styles(LABELS)), name="p", heading="", caption=""
     )
     assert "bind" not in next(param for param in chart.spec["params"] if param["name"] == "scene")
     assert [table["scene"].max() for table in chart.tables.values()] == [0, 0, 0]
@@ -129,7 +131,7 @@ def test_a_run_that_leaves_for_good_leaves_the_picture_alone():
     far = part.paths.assign(x=part.paths["x"].where(part.paths["step"] < 10, 1e300))
     (chart,) = paths_chart(
         {"far": Scene(part.surface, far, part.view)},
-        Palette(looks(LABELS)),
+        Palette(series_styles(LABELS)),
         name="p",
         heading="",
         caption="",

@@ -20,8 +20,9 @@ from PIL import Image
 
 from optimlab import formatting as wording
 from optimlab import statistics
-from optimlab.report import style as looks
+from optimlab.report import style as report_style
 from optimlab.report.figures import plots
+from optimlab.report.style import series_styles
 from optimlab.statuses import STATUSES
 
 LABELS = ["Adam", "SGD", "mine.py:Mine"]
@@ -64,7 +65,7 @@ def bands_of(runs, traces):
 
 def draw(kind, narrow=False):
     runs, traces = tables()
-    styles = looks.looks(LABELS)
+    styles = series_styles(LABELS)
     summary = summary_of_tables()
     reported = statistics.reported_runs(runs)
     chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
@@ -115,9 +116,9 @@ def test_losses_are_on_a_log_scale(kind):
 
 def test_an_optimizer_has_one_colour_in_every_figure():
     for label, colour in {"SGD": "#0072B2", "Adam": "#D55E00"}.items():
-        assert looks.looks(LABELS)[label].colour == colour == looks.looks([label])[label].colour
-    assert looks.looks(["Other", "SGD"])["Other"] == looks.looks(LABELS)["mine.py:Mine"]
-    expected = {to_rgb(look.colour) for look in looks.looks(LABELS).values()}
+        assert series_styles(LABELS)[label].colour == colour == series_styles([label])[label].colour
+    assert series_styles(["Other", "SGD"])["Other"] == series_styles(LABELS)["mine.py:Mine"]
+    expected = {to_rgb(style.colour) for style in series_styles(LABELS).values()}
     for kind in ("traces", "sensitivity"):
         figure = draw(kind)
         lines = figure.legends[0].get_lines()
@@ -135,15 +136,15 @@ def test_an_optimizer_has_one_colour_in_every_figure():
 
 
 def test_looks_differ_in_grey_too():
-    drawn = looks.looks([*looks.BUILT_IN, *"abcdef"]).values()
-    markers, dashes = {look.marker for look in drawn}, {look.dashes for look in drawn}
+    drawn = series_styles([*report_style.BUILT_IN, *"abcdef"]).values()
+    markers, dashes = {style.marker for style in drawn}, {style.dashes for style in drawn}
     assert len(markers) == len(dashes) == len(drawn) == 12
 
 
 def test_settings_of_one_rule_share_its_colour_only():
-    drawn = looks.looks(["Adam (article)", "SGD", "Adam (textbook)", "Adam (as printed)", "Adamax"])
+    drawn = series_styles(["Adam (article)", "SGD", "Adam (textbook)", "Adam (as printed)", "Adamax"])
     first, _, second, third, other = drawn.values()
-    assert first == looks.BUILT_IN["Adam"]
+    assert first == report_style.BUILT_IN["Adam"]
     assert {first.colour} == {second.colour, third.colour} != {other.colour}
     assert len({first.marker, second.marker, third.marker}) == 3
     assert len({first.dashes, second.dashes, third.dashes}) == 3
@@ -154,19 +155,26 @@ def test_settings_of_one_rule_share_its_colour_only():
     [
         [f"mine {k}" for k in range(100)],
         [f"Adam ({k})" for k in range(100)],
-        [*looks.BUILT_IN, *"abcdefg", "Adam (textbook)", "SGD (textbook)", "Adam (2)", "Adam (3)"],
+        [
+            *report_style.BUILT_IN,
+            *"abcdefg",
+            "Adam (textbook)",
+            "SGD (textbook)",
+            "Adam (2)",
+            "Adam (3)",
+        ],
     ],
 )
 def test_no_two_optimizers_look_alike(labels):
-    drawn = looks.looks(labels)
+    drawn = series_styles(labels)
     assert list(drawn) == labels
     assert len(set(drawn.values())) == len(labels)
-    assert len({(look.colour, look.dashes) for look in list(drawn.values())[:12]}) == 12
+    assert len({(style.colour, style.dashes) for style in list(drawn.values())[:12]}) == 12
 
 
 def test_a_built_in_rule_looks_the_same_whatever_comes_before_it():
-    drawn = looks.looks(["Adam (article)", "mine", "Adam"])
-    assert drawn["Adam"] == looks.BUILT_IN["Adam"]
+    drawn = series_styles(["Adam (article)", "mine", "Adam"])
+    assert drawn["Adam"] == report_style.BUILT_IN["Adam"]
     assert drawn["Adam (article)"].colour == drawn["Adam"].colour
     assert drawn["Adam (article)"] != drawn["Adam"]
 
@@ -201,8 +209,8 @@ def nearest(colours, kind):
 
 @pytest.mark.parametrize("kind", DICHROMATS)
 def test_the_colours_of_the_built_in_differ_for_the_colour_blind(kind):
-    assert nearest([look.colour for look in looks.BUILT_IN.values()], kind) > 5
-    assert nearest([look.colour for look in looks.OTHERS], kind) > 5
+    assert nearest([style.colour for style in report_style.BUILT_IN.values()], kind) > 5
+    assert nearest([style.colour for style in report_style.OTHERS], kind) > 5
 
 
 def test_red_and_green_would_not_do():
@@ -230,9 +238,9 @@ def fonts(tmp_path, monkeypatch):
     found = font_manager.findSystemFonts()
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [*found, str(tmp_path / "two.ttf")])
     known = list(font_manager.fontManager.ttflist)
-    looks._font_of.cache_clear()
+    report_style._font_of.cache_clear()
     yield
-    looks._font_of.cache_clear()
+    report_style._font_of.cache_clear()
     font_manager.fontManager.ttflist[:] = known
 
 
@@ -240,10 +248,10 @@ LETTERS = "\U000f0001\U000f0002\U000f0003"  # for private use: the first two are
 
 
 def test_letters_that_the_usual_font_lacks_come_from_another(fonts):
-    assert looks.fonts(["Größe α"]) == ["DejaVu Sans"]
-    assert looks.missing_letters(["Größe α", LETTERS[:2]]) == ""
-    assert looks.fonts(["SGD", f"x {LETTERS[:2]}"]) == ["DejaVu Sans", "Two Letters"]
-    styles = looks.looks([LETTERS[:2], "SGD"])
+    assert report_style.fonts(["Größe α"]) == ["DejaVu Sans"]
+    assert report_style.missing_letters(["Größe α", LETTERS[:2]]) == ""
+    assert report_style.fonts(["SGD", f"x {LETTERS[:2]}"]) == ["DejaVu Sans", "Two Letters"]
+    styles = series_styles([LETTERS[:2], "SGD"])
     bands = pd.DataFrame({"optimizer": list(styles), "learning_rate": 1.0, "low": 1.0, "median": 1.0})
     bands = bands.assign(high=1.0, **dict.fromkeys(STATUSES, 0.0))
     figure = plots.sensitivity_figure(bands, dict.fromkeys(styles, 1.0), styles, loss="train")
@@ -252,9 +260,9 @@ def test_letters_that_the_usual_font_lacks_come_from_another(fonts):
 
 
 def test_letters_that_no_font_has_are_told(fonts):
-    assert looks.missing_letters([LETTERS, "a", LETTERS]) == LETTERS[2]
-    assert looks.fonts([LETTERS]) == ["DejaVu Sans", "Two Letters"]
-    with looks.style([LETTERS]):  # no warning, which would be an error here
+    assert report_style.missing_letters([LETTERS, "a", LETTERS]) == LETTERS[2]
+    assert report_style.fonts([LETTERS]) == ["DejaVu Sans", "Two Letters"]
+    with report_style.figure_style([LETTERS]):  # no warning, which would be an error here
         figure = plots.new_figure(2, 1)
         figure.text(0, 0, LETTERS)
         plots.pixels(figure)
@@ -347,7 +355,7 @@ def test_formats_and_the_narrow_form():
 def test_any_losses_have_a_scale(values, scale):
     bands = pd.DataFrame({"optimizer": "SGD", "learning_rate": np.arange(1.0, 1 + len(values))})
     bands = bands.assign(low=values, median=values, high=values, **dict.fromkeys(STATUSES, 0.0))
-    figure = plots.sensitivity_figure(bands, {"SGD": 1.0}, looks.looks(["SGD"]), loss="train")
+    figure = plots.sensitivity_figure(bands, {"SGD": 1.0}, series_styles(["SGD"]), loss="train")
     assert figure.axes[0].get_yscale() == scale
     assert plots.pixels(figure).getbbox()
 

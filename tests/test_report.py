@@ -23,7 +23,7 @@ from optimlab.report.blocks import caveats, ranking
 from optimlab.report.figures import plots
 from optimlab.report.page import write_report
 from optimlab.report.problem_result import ProblemResult
-from optimlab.report.style import looks
+from optimlab.report.style import series_styles
 from optimlab.storage.results import NothingToReport
 
 RUNS = "run_id,optimizer,learning_rate,seed,role,status\n"
@@ -311,7 +311,7 @@ def test_intervals_of_fewer_than_six_seeds_are_marked(seeds):
     runs = contest(range(seeds), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
     comparison = compared(runs.assign(final_test_accuracy=runs["seed"] / 1e3), {"A": 0.1}).comparison
     first = comparison.summary.to_dict("records")[0]
-    columns = ranking.columns_of(comparison, looks(["A", "B"]))
+    columns = ranking.columns_of(comparison, series_styles(["A", "B"]))
     below = [line for column in columns for line in column.cell(first).below]
     intervals = [line for line in below if re.match(r"[\d.]+–[\d.]", line)]
     assert len(intervals) == 4  # of the loss, tuned and untuned, of the accuracy and of the epochs

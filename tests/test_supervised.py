@@ -21,7 +21,7 @@ from optimlab.problems.digits import HiddenLayer
 from optimlab.problems.supervised import Supervised
 from optimlab.report import page
 from optimlab.report.blocks import ranking
-from optimlab.report.style import looks
+from optimlab.report.style import series_styles
 from optimlab.statistics.contests import comparison_of
 from optimlab.storage.results import read_tables
 from optimlab.training import train
@@ -283,7 +283,7 @@ def test_the_page_names_the_metrics_of_each_problem(both, problem, heads, unit):
     tables = read_tables(both)
     runs, traces = (table[table["problem"] == problem] for table in (tables.runs, tables.traces))
     comparison = comparison_of(runs, traces, tables.experiment)
-    columns = ranking.columns_of(comparison, looks(["SGD", "Adam"]))
+    columns = ranking.columns_of(comparison, series_styles(["SGD", "Adam"]))
     named = [column.head for column in columns if "loss" not in column.head]
     assert [head for head in named if head.startswith("Final")] == heads
     first = comparison.summary.to_dict("records")[0]

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from optimlab.formatting import number
 from optimlab.report.figures.plots import new_figure
-from optimlab.report.style import BUILT_IN, INK, Look, looks, style
+from optimlab.report.style import BUILT_IN, INK, SeriesStyle, figure_style, series_styles
 from optimlab.report.ticks import LogTicks
 
 
@@ -27,10 +27,10 @@ def reproduction_figure(
     """
     points = pd.Series(published)
     colour = BUILT_IN["Adam"].colour
-    with style():
+    with figure_style():
         figure = new_figure(3.7 if narrow else 9, 4.6 if narrow else 4.8)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-        _draw_range(upper, bands, Look(colour, (), ""))
+        _draw_range(upper, bands, SeriesStyle(colour, (), ""))
         upper.plot(points, color=INK, linewidth=0.9, marker="o", markersize=3.5, zorder=4)
         _log_axis(upper, "loss, summed")
         for text, place, shift, tint in (
@@ -64,9 +64,9 @@ def five_figure(bands: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """
     parts = bands["optimizer"].str.extract(r"^(?P<rule>\w+) \((?P<setting>.+)\)$")
     rules, settings = parts["rule"].fillna(bands["optimizer"]), parts["setting"].fillna("")
-    styles = looks(list(rules.unique()))
+    styles = series_styles(list(rules.unique()))
     titles = list(settings.unique())
-    with style([*rules, *titles]):
+    with figure_style([*rules, *titles]):
         figure = new_figure(3.7 if narrow else 9, 2.6 * len(titles) + 0.3 if narrow else 4)
         shape = (len(titles), 1) if narrow else (1, len(titles))
         panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)
@@ -87,16 +87,16 @@ def five_figure(bands: pd.DataFrame, *, narrow: bool = False) -> Figure:
         return figure
 
 
-def _draw_range(axes: Axes, bands: pd.DataFrame, look: Look) -> None:
+def _draw_range(axes: Axes, bands: pd.DataFrame, style: SeriesStyle) -> None:
     axes.fill_between(
-        bands["step"], bands["low"], bands["high"], color=look.colour, alpha=0.25, linewidth=0
+        bands["step"], bands["low"], bands["high"], color=style.colour, alpha=0.25, linewidth=0
     )
     axes.plot(
         bands["step"],
         bands["median"],
-        color=look.colour,
+        color=style.colour,
         linewidth=1.6,
-        linestyle=look.line_style,
+        linestyle=style.line_style,
         zorder=3,
     )
 

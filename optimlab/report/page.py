@@ -29,7 +29,6 @@ from optimlab.formatting import join_words
 from optimlab.hints import PAGE
 from optimlab.messages import heard, warn
 from optimlab.pool import Pool, in_order, numbered_call
-from optimlab.report import style as looks
 from optimlab.report.block import Block
 from optimlab.report.blocks import Chart, draw_charts
 from optimlab.report.blocks.costs import costs_block, step_seconds
@@ -40,6 +39,7 @@ from optimlab.report.blocks.schedules import schedules_block
 from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.section import Section, write_section
+from optimlab.report.style import SeriesStyle, missing_letters, series_styles
 from optimlab.statistics.contests import comparison_of, problem_of, problems_of, with_finals_of
 from optimlab.storage.drawn import Drawn, Record
 from optimlab.storage.results import Tables, read_experiments
@@ -93,8 +93,8 @@ def write_report(
         for each in tables:
             folder.folder(each.folder.name).folder("figures").refuse_links()
         labels = [label for each in tables for label in _labels(each)]
-        styles = looks.looks(list(dict.fromkeys(labels)))
-        missing = looks.missing_letters(styles)
+        styles = series_styles(list(dict.fromkeys(labels)))
+        missing = missing_letters(styles)
         if missing:
             warn(f"no installed font has {missing}: in figures there are boxes in their place")
         if page is not None:
@@ -115,7 +115,7 @@ def write_report(
 def _draw_sections(
     results: Folder,
     tables: list[Tables],
-    styles: dict[str, looks.Look],
+    styles: dict[str, SeriesStyle],
     drawn: Drawn | None,
     follow: Follow,
 ) -> list[Record]:
@@ -125,15 +125,16 @@ def _draw_sections(
     ----------
     results : the folder of results.
     tables : of each experiment.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     drawn : what has been drawn before and need not be drawn again; None for sections of a page that
         holds its pictures and has no links to files.
     follow : see `write_report`.
     """
     names = [each.folder.name for each in tables]
-    own = [repr([(label, styles[label]) for label in _labels(each)]) for each in tables]
+    style_texts = [repr([(label, styles[label]) for label in _labels(each)]) for each in tables]
     before = {
-        name: drawn.section(name, look) if drawn else None for name, look in zip(names, own, strict=True)
+        name: drawn.section(name, text) if drawn else None
+        for name, text in zip(names, style_texts, strict=True)
     }
     todo = [each for each in tables if before[each.folder.name] is None]
     rows = sum(len(each.traces) for each in todo)
@@ -146,13 +147,13 @@ def _draw_sections(
     for report, files in zip(reports, written, strict=True):
         after[report.tables.folder.name] = _recorded(report, files, is_alone=drawn is None)
     sections = []
-    for name, look in zip(names, own, strict=True):
+    for name, style_text in zip(names, style_texts, strict=True):
         known = before[name]
         if known:
             for text in known.warnings:
                 warn(text)
         elif drawn and not amiss:
-            drawn.keep_section(after[name], name, look)
+            drawn.keep_section(after[name], name, style_text)
         sections.append(known or after[name])
         _tidy(results.folder(name), sections[-1])
     return sections
@@ -204,7 +205,7 @@ def _html_of(section: Section) -> str:
 def report_of(tables: Tables) -> Report:
     """Return what is reported of one experiment."""
     tables = _with_finals(tables)
-    (report,) = _count([tables], looks.looks(_labels(tables)), None, _silently)
+    (report,) = _count([tables], series_styles(_labels(tables)), None, _silently)
     return report
 
 
@@ -213,7 +214,7 @@ class Report:
     """An experiment, and what is reported of it."""
 
     tables: Tables
-    styles: dict[str, looks.Look]
+    styles: dict[str, SeriesStyle]
     contests: dict[str, ProblemResult]
     paths: PathsReport
     own_blocks: list[Block]
@@ -249,7 +250,7 @@ class Report:
 
 
 def _count(
-    tables: list[Tables], styles: dict[str, looks.Look], pool: Pool | None, follow: Follow
+    tables: list[Tables], styles: dict[str, SeriesStyle], pool: Pool | None, follow: Follow
 ) -> list[Report]:
     """Compare the optimizers on every problem of every experiment, and describe their paths."""
     own = [{label: styles[label] for label in _labels(each)} for each in tables]
@@ -278,7 +279,10 @@ def _count(
 
 
 def _compare(
-    runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any], styles: dict[str, looks.Look]
+    runs: pd.DataFrame,
+    traces: pd.DataFrame,
+    experiment: dict[str, Any],
+    styles: dict[str, SeriesStyle],
 ) -> tuple[statistics.Comparison, list[Chart]]:
     """Return what the optimizers are worth on one problem, and the charts of it."""
     comparison = comparison_of(runs, traces, experiment)

@@ -24,7 +24,7 @@ from optimlab.report.blocks.ranking import (
 )
 from optimlab.report.figures.static import Picture
 from optimlab.report.problem_result import ProblemResult
-from optimlab.report.style import Look
+from optimlab.report.style import SeriesStyle
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def write_section(
     own_blocks: list[Block],
     circumstances: list[Block],
     paths: PathsReport,
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     figures: dict[str, Picture],
 ) -> Section:
     """Return the section of one experiment.

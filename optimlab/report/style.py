@@ -1,4 +1,4 @@
-"""Looks: how an optimizer is drawn, and the style of all figures."""
+"""How each optimizer is drawn, and the style of all figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INK, GREY = "#222222", "#8a8a8a"
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """How an optimizer is drawn: colour, dashes (on, off, … in line widths; () is solid), marker."""
 
     colour: str
@@ -42,27 +42,27 @@ class Look:
 
 # Colours: Okabe & Ito (2008), Color universal design; the last four: Tol (2021), the muted scheme.
 BUILT_IN = {
-    "SGD": Look("#0072B2", (5, 1.5), "o"),
-    "Nesterov": Look("#56B4E9", (1.2, 1.2), "s"),
-    "AdaGrad": Look("#009E73", (7, 1.5, 1.2, 1.5), "^"),
-    "RMSprop": Look("#CC79A7", (3, 1.2), "D"),
-    "Adam": Look("#D55E00", (), "v"),
-    "Gradient descent": Look("#777777", (2.5, 2.5), "h"),  # momentum 0: what the others are measured by
+    "SGD": SeriesStyle("#0072B2", (5, 1.5), "o"),
+    "Nesterov": SeriesStyle("#56B4E9", (1.2, 1.2), "s"),
+    "AdaGrad": SeriesStyle("#009E73", (7, 1.5, 1.2, 1.5), "^"),
+    "RMSprop": SeriesStyle("#CC79A7", (3, 1.2), "D"),
+    "Adam": SeriesStyle("#D55E00", (), "v"),
+    "Gradient descent": SeriesStyle("#777777", (2.5, 2.5), "h"),  # momentum 0, the reference
 }
 OTHERS = (
-    Look("#E69F00", (4, 1, 1, 1, 1, 1), "X"),
-    Look("#882255", (2, 2), "*"),
-    Look("#332288", (6, 1, 2, 1), "<"),
-    Look("#999933", (1, 2.5), ">"),
-    Look("#44AA99", (8, 1, 1, 1), "p"),
-    Look("#222222", (9, 2), "P"),
+    SeriesStyle("#E69F00", (4, 1, 1, 1, 1, 1), "X"),
+    SeriesStyle("#882255", (2, 2), "*"),
+    SeriesStyle("#332288", (6, 1, 2, 1), "<"),
+    SeriesStyle("#999933", (1, 2.5), ">"),
+    SeriesStyle("#44AA99", (8, 1, 1, 1), "p"),
+    SeriesStyle("#222222", (9, 2), "P"),
 )
-# Those of one colour take dashes and markers in turn, each from its own on. Thirteen dashes and twelve
-# markers come back together after 156 turns: more than an experiment may have optimizers.
-DASHES = ((1.5, 1), *(look.dashes for look in (*BUILT_IN.values(), *OTHERS)))
+# Styles of one colour cycle through dashes and markers, starting from their own. Thirteen dashes and
+# twelve markers repeat together only after 156 turns, more than an experiment may have optimizers.
+DASHES = ((1.5, 1), *(style.dashes for style in (*BUILT_IN.values(), *OTHERS)))
 PLAIN_DASHES = ((), (6, 2), (1.2, 1.5), (8, 2, 1.2, 2), (2.5, 1.5), (9, 1.5, 1.2, 1.5, 1.2, 1.5))
-MARKERS = tuple(look.marker for look in (*BUILT_IN.values(), *OTHERS))
-# matplotlib's own defaults, whatever a user's matplotlibrc says; the backend is no matter of style.
+MARKERS = tuple(style.marker for style in (*BUILT_IN.values(), *OTHERS))
+# matplotlib's own defaults, whatever a user's matplotlibrc says; the backend is not a matter of style.
 DEFAULTS: Any = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
 THEME: Any = {
     **DEFAULTS,
@@ -96,7 +96,7 @@ THEME: Any = {
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif'
 CHART_CONFIG: Any = {
     "font": FONT,
-    "background": "white",  # of what is saved: on the page it is that of the page
+    "background": "white",  # of saved charts; in the page the page's background shows
     "view": {"stroke": None},
     "axis": {
         "labelFontSize": 11.5,
@@ -123,11 +123,11 @@ CHART_CONFIG: Any = {
 }
 
 
-def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Return how each optimizer is drawn: no two alike, and those that are built in always the same.
+def series_styles(labels: Sequence[str]) -> dict[str, SeriesStyle]:
+    """Return a distinct style for each optimizer; built-in optimizers always have the same one.
 
-    "Adam (textbook)" is an Adam: it has Adam's colour, and where another Adam came before it, dashes
-    and a marker of its own. So has a rule of the user's own where all colours are taken.
+    "Adam (textbook)" is an Adam: it has Adam's colour and, if another Adam comes before it, different
+    dashes and another marker. So has any other rule once all colours are taken.
     """
     others = itertools.cycle(OTHERS)
     turns: dict[str, int] = {}  # colour → how many have it
@@ -143,53 +143,53 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
     return {label: styles[label] for label in labels}
 
 
-def neutral_looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Return how lines are drawn that are no optimizer's: in no optimizer's colour, by their dashes."""
-    kinds = [Look(grey, dashes, "None") for grey in (INK, GREY) for dashes in PLAIN_DASHES]
+def neutral_styles(labels: Sequence[str]) -> dict[str, SeriesStyle]:
+    """Return styles for lines that belong to no optimizer: ink and grey, told apart by dashes."""
+    kinds = [SeriesStyle(grey, dashes, "None") for grey in (INK, GREY) for dashes in PLAIN_DASHES]
     return dict(zip(labels, itertools.cycle(kinds), strict=False))
 
 
 @contextmanager
-def style(texts: Iterable[str] = (), **options: Any) -> Iterator[None]:
+def figure_style(texts: Iterable[str] = (), **options: Any) -> Iterator[None]:
     """Draw in the style of all figures, with a font for each letter of the texts.
 
     Parameters
     ----------
-    texts : from outside, like labels, in any script; see `missing_letters`.
-    options : of matplotlib, in place of those of `THEME`.
+    texts : texts from the user, such as labels, in any script; see `missing_letters`.
+    options : matplotlib options that override those of `THEME`.
     """
     with mpl.rc_context(THEME | {"font.family": fonts(texts)} | options), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said once, for all figures
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # one warning covers all figures
         yield
 
 
 def fonts(texts: Iterable[str]) -> list[str]:
-    """Return the names of the fonts that texts take, DejaVu Sans the first."""
-    found = [font for font in map(_font_of, sorted(set("".join(texts)))) if font]
-    return list(dict.fromkeys([*THEME["font.family"], *found]))
+    """Return the names of the fonts that texts need, DejaVu Sans first."""
+    needed = [font for font in map(_font_of, sorted(set("".join(texts)))) if font]
+    return list(dict.fromkeys([*THEME["font.family"], *needed]))
 
 
 def missing_letters(texts: Iterable[str]) -> str:
-    """Return the letters that no installed font has: a figure has boxes in their place."""
+    """Return the letters that no installed font has; figures show boxes in their place."""
     return "".join(letter for letter in sorted(set("".join(texts))) if _font_of(letter) is None)
 
 
 @cache
 def _font_of(letter: str) -> str | None:
-    """Return the name of a font that has a letter, DejaVu Sans if it has it; None if no font does."""
-    own = font_manager.findfont("DejaVu Sans")
-    if letter.isspace() or ord(letter) in font_manager.get_font(own).get_charmap():
+    """Return the name of a font that has a letter, preferably DejaVu Sans; None if no font does."""
+    default = font_manager.findfont("DejaVu Sans")
+    if letter.isspace() or ord(letter) in font_manager.get_font(default).get_charmap():
         return "DejaVu Sans"
     for path in sorted(font_manager.findSystemFonts()):
         if ord(letter) in _letters(path):
-            font_manager.fontManager.addfont(path)  # it may be newer than matplotlib's list
+            font_manager.fontManager.addfont(path)  # it may be missing from matplotlib's cached list
             return str(font_manager.get_font(path).family_name)
     return None
 
 
 @cache
 def _letters(path: str) -> frozenset[int]:
-    """Return the letters of a font, none of one that cannot be read."""
+    """Return the letters of a font; none if it cannot be read."""
     try:
         return frozenset(font_manager.get_font(path).get_charmap())
     except (OSError, RuntimeError):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from optimlab import metrics
 from optimlab.formatting import number
-from optimlab.report.style import CHART_CONFIG, GREY, INK, Look
+from optimlab.report.style import CHART_CONFIG, GREY, INK, SeriesStyle
 from optimlab.report.ticks import FEWEST_TICKS, log_ticks
 from optimlab.statistics import Comparison
 
@@ -159,13 +159,13 @@ def derived(name: str, expression: str) -> alt.Parameter:
 
 
 class Palette:
-    """The looks of an experiment's optimizers, as encodings of the field ``optimizer``."""
+    """The styles of an experiment's optimizers, as encodings of the field ``optimizer``."""
 
-    def __init__(self, styles: dict[str, Look]) -> None:
+    def __init__(self, styles: dict[str, SeriesStyle]) -> None:
         self.labels = list(styles)
-        self.colours = [look.colour for look in styles.values()]
-        self.dashes = [[2 * length for length in look.dashes] or [1, 0] for look in styles.values()]
-        self.shapes = [_shape(look) for look in styles.values()]
+        self.colours = [style.colour for style in styles.values()]
+        self.dashes = [[2 * length for length in style.dashes] or [1, 0] for style in styles.values()]
+        self.shapes = [_shape(style) for style in styles.values()]
 
     def key(self, label: str) -> str:
         """Return a safe name for an optimizer, where its label could be taken for code or a key."""
@@ -216,9 +216,9 @@ class Palette:
         return boxes, f"[{', '.join(names)}][indexof(labels, datum.optimizer)]", words
 
 
-def _shape(look: Look) -> str:
+def _shape(style: SeriesStyle) -> str:
     """Return a marker as a path of SVG in a square from −1 to 1."""
-    return "M" + "L".join(f"{x:.3f},{-y:.3f}" for x, y in 2 * look.corners) + "Z"
+    return "M" + "L".join(f"{x:.3f},{-y:.3f}" for x, y in 2 * style.corners) + "Z"
 
 
 def scaled(value: str, is_log: str) -> str:

@@ -17,7 +17,7 @@ from optimlab.report.blocks.pairs import differences_chart, wins_chart
 from optimlab.report.blocks.rates import rates_chart
 from optimlab.report.blocks.targets import profiles_chart, targets_chart
 from optimlab.report.blocks.traces import traces_chart
-from optimlab.report.style import Look
+from optimlab.report.style import SeriesStyle
 from optimlab.report.vega import Chart, Palette
 from optimlab.statistics import Comparison
 
@@ -28,7 +28,7 @@ def draw_charts(
     comparison: Comparison,
     runs: pd.DataFrame,
     traces: pd.DataFrame,
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     unit: str,
     step_seconds: Mapping[str, float],
     *,

@@ -14,14 +14,14 @@ from optimlab.report.block import Block
 from optimlab.report.figures.plots import CLOCKS, add_legend, draw_bands, new_figure, settled
 from optimlab.report.figures.static import StaticFigure, static_figure
 from optimlab.report.problem_result import ProblemResult
-from optimlab.report.style import Look, style
+from optimlab.report.style import SeriesStyle, figure_style
 from optimlab.storage.results import Tables
 
 COLUMNS = ("µs per step", "of it the rule", "state", "a whole run")
 
 
 def costs_block(
-    tables: Tables, contests: dict[str, ProblemResult], styles: dict[str, Look]
+    tables: Tables, contests: dict[str, ProblemResult], styles: dict[str, SeriesStyle]
 ) -> Block | None:
     """Return the table of costs and the loss against time; None where no cost was measured."""
     experiment = tables.experiment
@@ -115,7 +115,7 @@ def _figure(
     problem: str,
     contest: ProblemResult,
     tables: Tables,
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
 ) -> StaticFigure | None:
     """Return the loss against the processor time of a run alone, at the chosen candidates."""
     reported = statistics.reported_runs(contest.runs)
@@ -127,7 +127,7 @@ def _figure(
         return None
     bands = statistics.trace_bands(reported, traces, f"{loss}_loss")
     bands["seconds"] = bands["step"] * bands["optimizer"].map(seconds)
-    shown = {label: look for label, look in styles.items() if label in set(bands["optimizer"])}
+    shown = {label: style for label, style in styles.items() if label in set(bands["optimizer"])}
     return static_figure(
         "time" if index == 1 else f"time-{index}",
         f"The median {split_name(loss)} loss of the chosen candidates on {problem}, and its quartiles, "
@@ -141,18 +141,18 @@ def _figure(
 
 
 def time_figure(
-    bands: pd.DataFrame, styles: dict[str, Look], *, loss: str, narrow: bool = False
+    bands: pd.DataFrame, styles: dict[str, SeriesStyle], *, loss: str, narrow: bool = False
 ) -> Figure:
     """Draw the loss against the processor time of a run alone.
 
     Parameters
     ----------
     bands : of `statistics.trace_bands`, with a column of seconds.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     loss : the split whose loss it is.
     narrow : whether to draw for a phone.
     """
-    with style(styles):
+    with figure_style(styles):
         figure = new_figure(3.7 if narrow else 9, 3.2 if narrow else 4)
         axes = figure.subplots()
         draw_bands(axes, bands, "seconds", styles)

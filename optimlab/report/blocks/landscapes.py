@@ -20,7 +20,7 @@ from optimlab.report.figures.landscapes import (
     paths_figure,
     plane_figure,
 )
-from optimlab.report.style import Look
+from optimlab.report.style import SeriesStyle
 from optimlab.statistics import trajectories as paths
 from optimlab.statistics.plane import Plane, explained_shares, paths_on_plane, paths_to_draw
 
@@ -158,14 +158,14 @@ def summary_table(parts: list[PathsPart]) -> pd.DataFrame:
     return table[["problem", *table.columns.drop("problem")]]
 
 
-def path_figure(part: PathsPart, styles: dict[str, Look], *, narrow: bool = False) -> Figure:
+def path_figure(part: PathsPart, styles: dict[str, SeriesStyle], *, narrow: bool = False) -> Figure:
     """Return the figure of the paths on a landscape."""
     assert part.landscape is not None
     surface = landscape_surface(part.landscape, part.paths)
     return paths_figure(surface, part.paths, part.rates, styles, narrow=narrow)
 
 
-def figure_of_plane(part: PlanePart, styles: dict[str, Look], *, narrow: bool = False) -> Figure:
+def figure_of_plane(part: PlanePart, styles: dict[str, SeriesStyle], *, narrow: bool = False) -> Figure:
     """Return the figure of the paths on the plane."""
     return plane_figure(part.surface, part.paths, part.plane.explained, styles, narrow=narrow)
 

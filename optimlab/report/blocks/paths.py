@@ -18,7 +18,7 @@ from optimlab.report.blocks.landscapes import (
 )
 from optimlab.report.blocks.paths_chart import landscapes_chart, plane_chart
 from optimlab.report.figures.static import Drawings, drawing, slug
-from optimlab.report.style import Look
+from optimlab.report.style import SeriesStyle
 from optimlab.report.vega import Chart, Palette
 
 
@@ -46,7 +46,7 @@ def report_paths(
     params: pd.DataFrame | None,
     surface: pd.DataFrame | None,
     experiment: dict[str, Any],
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
 ) -> PathsReport:
     """Return the report on the paths of an experiment.
 

@@ -15,7 +15,7 @@ from optimlab.experiment.candidates import Axis
 from optimlab.formatting import join_words, number, p_value_text, short, split_name, toml_key
 from optimlab.metrics import R2, REPORTED, Metric
 from optimlab.report.problem_result import ProblemResult
-from optimlab.report.style import Look
+from optimlab.report.style import SeriesStyle
 from optimlab.report.vega import Chart
 from optimlab.statistics import Comparison
 from optimlab.statistics.axes import edges, in_file, widened
@@ -28,7 +28,7 @@ FEW_SEEDS = 6  # with fewer, intervals of medians are too narrow
 
 @dataclass(frozen=True)
 class Mark:
-    """A line with a marker in an optimizer's look: colour, dash lengths and corners for SVG."""
+    """A line with a marker in an optimizer's style: colour, dash lengths and corners for SVG."""
 
     colour: str
     dashes: str
@@ -91,7 +91,7 @@ class Ranking:
     charts: list[Chart]
 
 
-def rank(problem: str, contest: ProblemResult, styles: dict[str, Look]) -> Ranking:
+def rank(problem: str, contest: ProblemResult, styles: dict[str, SeriesStyle]) -> Ranking:
     """Return the optimizers on one problem, the best first."""
     comparison = contest.comparison
     columns = columns_of(comparison, styles)
@@ -106,10 +106,10 @@ def rank(problem: str, contest: ProblemResult, styles: dict[str, Look]) -> Ranki
     )
 
 
-def mark(look: Look) -> Mark:
-    """Return a look as the page draws it, the marker about the origin and 8 units wide."""
-    points = " ".join(f"{x:.2f},{-y:.2f}" for x, y in 8 * look.corners)
-    return Mark(look.colour, " ".join(f"{2 * length:g}" for length in look.dashes), points)
+def mark(style: SeriesStyle) -> Mark:
+    """Return a style as the page draws it, the marker about the origin and 8 units wide."""
+    points = " ".join(f"{x:.2f},{-y:.2f}" for x, y in 8 * style.corners)
+    return Mark(style.colour, " ".join(f"{2 * length:g}" for length in style.dashes), points)
 
 
 def _table_caption(comparison: Comparison) -> str:
@@ -134,7 +134,7 @@ def _table_caption(comparison: Comparison) -> str:
     )
 
 
-def columns_of(comparison: Comparison, styles: dict[str, Look]) -> list[Column]:
+def columns_of(comparison: Comparison, styles: dict[str, SeriesStyle]) -> list[Column]:
     """Return the columns that a comparison has the numbers for."""
     loss, summary = comparison.basis.loss, comparison.summary
     columns = [
@@ -164,7 +164,7 @@ def _rank_cell(record: Record) -> Cell:
     return Cell(str(record["rank"]), value=record["rank"]) if is_ranked else Cell("–", value=np.inf)
 
 
-def _name_cell(label: str, styles: dict[str, Look]) -> Cell:
+def _name_cell(label: str, styles: dict[str, SeriesStyle]) -> Cell:
     return Cell(label, value=label, mark=mark(styles[label]))
 
 

@@ -12,7 +12,7 @@ from optimlab.report.block import Block
 from optimlab.report.blocks.facts import words_of
 from optimlab.report.figures.plots import add_legend, new_figure, settled
 from optimlab.report.figures.static import static_figure
-from optimlab.report.style import neutral_looks, style
+from optimlab.report.style import figure_style, neutral_styles
 
 
 def schedules_block(experiment: dict[str, Any]) -> Block | None:
@@ -56,13 +56,13 @@ def schedules_figure(curves: dict[str, list[float]], *, narrow: bool = False) ->
     curves : description of a schedule → its factors, evenly spaced through the run.
     narrow : whether to draw for a phone.
     """
-    with style(curves):
+    with figure_style(curves):
         figure = new_figure(3.7 if narrow else 9, 2.8 if narrow else 3.4)
         axes = figure.subplots()
-        drawn = neutral_looks(list(curves))
+        drawn = neutral_styles(list(curves))
         for words, curve in curves.items():
-            look, done = drawn[words], np.arange(len(curve)) / len(curve)
-            axes.plot(done, curve, color=look.colour, linestyle=look.line_style, linewidth=1.8)
+            style, done = drawn[words], np.arange(len(curve)) / len(curve)
+            axes.plot(done, curve, color=style.colour, linestyle=style.line_style, linewidth=1.8)
         axes.set(xlabel="share of the run", ylabel="factor", xlim=(0, 1))
         axes.set_ylim(bottom=min(0, *map(min, curves.values())))
         add_legend(figure, drawn)

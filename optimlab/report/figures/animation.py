@@ -16,7 +16,7 @@ from PIL import Image
 
 from optimlab.report.figures.landscapes import LINE_HALO, Surface, draw_contours
 from optimlab.report.figures.plots import new_figure
-from optimlab.report.style import INK, Look, style
+from optimlab.report.style import INK, SeriesStyle, figure_style
 
 MOST_FRAMES = 120
 FRAMES_A_SECOND = 15
@@ -28,7 +28,7 @@ def draw_frames(
     surface: Surface,
     paths: pd.DataFrame,
     names: dict[str, str],
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     title: str,
     axis_names: tuple[str, str] = ("x", "y"),
 ) -> list[Image.Image]:
@@ -39,13 +39,13 @@ def draw_frames(
     surface : what the contours show.
     paths : optimizer, step, x, y; one run an optimizer.
     names : optimizer → what the legend calls it.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     title : above all.
     axis_names : below and beside.
     """
     steps = np.unique(paths["step"])
     shown = steps[np.unique(np.linspace(0, len(steps) - 1, MOST_FRAMES).round().astype(int))]
-    with style([title, *names.values()], **{"axes.grid": False}):
+    with figure_style([title, *names.values()], **{"axes.grid": False}):
         figure = new_figure(6.4, 6.4 * float(np.ptp(surface.y) / np.ptp(surface.x)) + 1.0)
         figure.set_dpi(DOTS_AN_INCH)
         canvas, axes = FigureCanvasAgg(figure), figure.subplots()
@@ -78,9 +78,9 @@ def draw_frames(
     return images
 
 
-def _line(look: Look, name: str) -> Line2D:
-    return Line2D([], [], color=look.colour, linewidth=1.6, linestyle=look.line_style, label=name,
-                  marker=look.marker, markevery=[], zorder=4, path_effects=LINE_HALO)  # fmt: skip
+def _line(style: SeriesStyle, name: str) -> Line2D:
+    return Line2D([], [], color=style.colour, linewidth=1.6, linestyle=style.line_style, label=name,
+                  marker=style.marker, markevery=[], zorder=4, path_effects=LINE_HALO)  # fmt: skip
 
 
 def gif(images: list[Image.Image]) -> bytes:

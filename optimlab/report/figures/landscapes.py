@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from optimlab.formatting import number
 from optimlab.problems import Landscape
 from optimlab.report.figures.plots import new_figure
-from optimlab.report.style import INK, Look, style
+from optimlab.report.style import INK, SeriesStyle, figure_style
 
 Array = np.ndarray
 
@@ -84,7 +84,7 @@ def paths_figure(
     surface: Surface,
     paths: pd.DataFrame,
     rates: dict[str, float],
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     *,
     axis_names: tuple[str, str] = ("x", "y"),
     narrow: bool = False,
@@ -96,14 +96,14 @@ def paths_figure(
     surface : what the contours show.
     paths : optimizer, step, x, y; one run an optimizer, all from one start.
     rates : the learning rate of each optimizer.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     """
     labels = [label for label in styles if label in set(paths["optimizer"])]
     columns = min(2 if narrow else 3, len(labels))
     rows = -(-len(labels) // columns)
     width = 3.7 if narrow else 9.0
     ratio = np.ptp(surface.y) / np.ptp(surface.x)
-    with style(labels, **{"axes.grid": False}):
+    with figure_style(labels, **{"axes.grid": False}):
         height = rows * (width / columns * ratio * 0.9 + 0.32) + 0.35
         figure = new_figure(width, height)
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -132,7 +132,7 @@ def plane_figure(
     surface: Surface,
     paths: pd.DataFrame,
     explained: Array,
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     *,
     narrow: bool = False,
 ) -> Figure:
@@ -143,18 +143,18 @@ def plane_figure(
     surface : the training loss on the plane.
     paths : from `optimlab.statistics.plane.paths_on_plane`.
     explained : the shares of the variance along the plane's two directions.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     """
     labels = [label for label in styles if label in set(paths["optimizer"])]
     width = 3.7 if narrow else 7.0
     ratio = np.ptp(surface.y) / np.ptp(surface.x)
-    with style(labels, **{"axes.grid": False}):
+    with figure_style(labels, **{"axes.grid": False}):
         figure = new_figure(width, (width - 0.5) * ratio + (1.0 if narrow else 0.8))
         axes = figure.subplots()
         draw_contours(axes, surface, named=True)
         for label in labels:
-            own, look = paths[paths["optimizer"] == label], styles[label]
-            draw_path(axes, own, look, ticks=(), end=look.marker)
+            own, style = paths[paths["optimizer"] == label], styles[label]
+            draw_path(axes, own, style, ticks=(), end=style.marker)
         axes.set_xlabel(f"first principal component, {100 * explained[0]:.0f} % of the variance")
         axes.set_ylabel(f"second principal component, {100 * explained[1]:.0f} % of the variance")
         handles = [
@@ -208,7 +208,7 @@ def contour_levels(heights: Array) -> Array:
 def draw_path(
     axes: Axes,
     path: pd.DataFrame,
-    look: Look,
+    style: SeriesStyle,
     ticks: Sequence[int] = TICKS,
     marks: Sequence[Array] = (),
     end: str = "s",
@@ -223,13 +223,13 @@ def draw_path(
     """
     points = path.sort_values("step")[["x", "y"]].to_numpy()
     steps = np.sort(path["step"].to_numpy())
-    axes.plot(*points.T, color=look.colour, linewidth=1.0, zorder=3, solid_joinstyle="round",
+    axes.plot(*points.T, color=style.colour, linewidth=1.0, zorder=3, solid_joinstyle="round",
               path_effects=LINE_HALO)  # fmt: skip
-    axes.plot(*points[1:].T, color=look.colour, linestyle="", marker="o", markersize=2.2, zorder=3.2,
+    axes.plot(*points[1:].T, color=style.colour, linestyle="", marker="o", markersize=2.2, zorder=3.2,
               markeredgewidth=0)  # fmt: skip
     axes.plot(*points[:1].T, marker="o", markersize=5.5, markerfacecolor="white", markeredgecolor=INK,
               markeredgewidth=1.1, zorder=4)  # fmt: skip
-    axes.plot(*points[-1:].T, marker=end, markersize=4.2, color=look.colour,
+    axes.plot(*points[-1:].T, marker=end, markersize=4.2, color=style.colour,
               markeredgecolor="white", markeredgewidth=0.7, zorder=4)  # fmt: skip
     size = np.array([np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())])
     taken = [points[0], *marks]
@@ -237,7 +237,7 @@ def draw_path(
         at = points[steps == step]
         if len(at) and all(np.linalg.norm((at[0] - other) / size) > 0.07 for other in taken):
             taken.append(at[0])
-            axes.plot(*at.T, marker="o", markersize=3.8, color=look.colour, markeredgecolor="white",
+            axes.plot(*at.T, marker="o", markersize=3.8, color=style.colour, markeredgecolor="white",
                       markeredgewidth=0.6, zorder=4)  # fmt: skip
             axes.annotate(str(step), at[0], (3.5, 3.5), textcoords="offset points", fontsize=6.5,
                           color=INK, path_effects=HALO, zorder=5, clip_on=True)  # fmt: skip

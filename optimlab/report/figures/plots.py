@@ -31,7 +31,7 @@ from matplotlib.ticker import (
 from PIL import Image
 
 from optimlab.formatting import number, split_name
-from optimlab.report.style import GREY, INK, Look, style
+from optimlab.report.style import GREY, INK, SeriesStyle, figure_style
 from optimlab.report.ticks import LogTicks
 from optimlab.statuses import BAD
 
@@ -52,7 +52,7 @@ RING: Any = {"markersize": 9, "markeredgecolor": INK, "markeredgewidth": 1.2}
 def traces_figure(
     bands: dict[str, pd.DataFrame],
     traces: pd.DataFrame,
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     *,
     unit: str = "",
     narrow: bool = False,
@@ -63,10 +63,10 @@ def traces_figure(
     ----------
     bands : split ("train", …) → `optimlab.statistics.trace_bands` of its loss at the chosen rates.
     traces : the traces of the same runs.
-    styles : the look of each optimizer, from `looks`.
+    styles : optimizer → how it is drawn, from `series_styles`.
     unit : of the loss, if it has one.
     """
-    with style(styles):
+    with figure_style(styles):
         figure = new_figure(3.7 if narrow else 9, 2.6 * len(bands) + 0.6 if narrow else 4)
         shape = (len(bands), 1) if narrow else (1, len(bands))
         panels = list(figure.subplots(*shape, squeeze=False, sharex=True).flat)
@@ -88,7 +88,7 @@ def traces_figure(
 def rates_figure(
     bands: dict[str, pd.DataFrame],
     traces: pd.DataFrame,
-    look: Look,
+    style: SeriesStyle,
     *,
     chosen: float | None,
     unit: str = "",
@@ -100,7 +100,7 @@ def rates_figure(
     ----------
     bands : split → `optimlab.statistics.trace_bands` of its loss, of this optimizer.
     traces : the traces of the same runs.
-    look : of the optimizer.
+    style : how the optimizer is drawn.
     chosen : the learning rate to mark as the chosen one.
     unit : of the loss, if it has one.
     """
@@ -109,8 +109,11 @@ def rates_figure(
     rows = -(-len(rates) // columns)
     width = 3.7 if narrow else max(2.4 * columns - 0.6, 5)
     clock = clock_of(traces)
-    looks_of = {"train": Look(GREY, (3, 1.2), ""), "validation": Look(look.colour, (), "")}
-    with style():
+    style_of = {
+        "train": SeriesStyle(GREY, (3, 1.2), ""),
+        "validation": SeriesStyle(style.colour, (), ""),
+    }
+    with figure_style():
         figure, panels = _grid(rows, columns, width, panel_height=1.15 if narrow else 1.5)
         top = _loss_scale(panels[0, 0], pd.concat(bands.values()))
         panels[0, 0].yaxis.set_minor_locator(NullLocator())
@@ -120,7 +123,7 @@ def rates_figure(
         for axes, rate in zip(panels.flat, rates, strict=False):
             runs = traces[traces["learning_rate"] == rate]
             for split, band in bands.items():
-                mine, drawn = band[band["learning_rate"] == rate], looks_of[split]
+                mine, drawn = band[band["learning_rate"] == rate], style_of[split]
                 _draw_band(axes, mine, clock, drawn.colour, top)
                 median = np.minimum(mine["median"], top)
                 axes.plot(mine[clock], median, color=drawn.colour, linewidth=1.6,
@@ -135,7 +138,7 @@ def rates_figure(
             )
         figure.supxlabel(CLOCKS[clock], fontsize=9, y=0.06 / figure.get_figheight(), va="bottom")
         figure.supylabel(_with_unit("loss", unit), fontsize=9, x=0.06 / width, ha="left")
-        handles = [_handle(f"{split_name(split)} loss", looks_of[split]) for split in bands]
+        handles = [_handle(f"{split_name(split)} loss", style_of[split]) for split in bands]
         figure.legend(handles=handles, ncols=2, loc="upper center", handlelength=3.2, borderaxespad=0.2)
         sns.despine(fig=figure)
         return figure
@@ -144,7 +147,7 @@ def rates_figure(
 def sensitivity_figure(
     bands: pd.DataFrame,
     chosen: dict[str, float],
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     *,
     loss: str,
     unit: str = "",
@@ -156,21 +159,21 @@ def sensitivity_figure(
     ----------
     bands : `optimlab.statistics.final_bands`.
     chosen : optimizer → the learning rate to ring.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     loss : the split that the loss is of.
     unit : of the loss, if it has one.
     """
     shown = [label for label in styles if label in set(bands["optimizer"])]
-    with style(styles):
+    with figure_style(styles):
         low = 0.3 * len(shown) + 0.2
         figure = new_figure(3.7 if narrow else 9, 4.3 + low if narrow else 4.4 + low)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, low])
         draw_bands(upper, bands, "learning_rate", {label: styles[label] for label in shown})
         for label in shown:
-            mine, look = bands[bands["optimizer"] == label], styles[label]
+            mine, style = bands[bands["optimizer"] == label], styles[label]
             choice = mine[mine["learning_rate"] == chosen.get(label)]
-            upper.plot(choice["learning_rate"], choice["median"], linestyle="", marker=look.marker,
-                       color=look.colour, zorder=5, **RING)  # fmt: skip
+            upper.plot(choice["learning_rate"], choice["median"], linestyle="", marker=style.marker,
+                       color=style.colour, zorder=5, **RING)  # fmt: skip
         upper.set(xscale="log", xlabel="", ylabel=_with_unit(f"final {split_name(loss)} loss", unit))
         _draw_shares(lower, bands, shown, styles)
         _learning_rate_ticks(lower, sorted(set(bands["learning_rate"])))
@@ -184,7 +187,7 @@ def sensitivity_figure(
 def accuracy_figure(
     reported: pd.DataFrame,
     summary: pd.DataFrame,
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     *,
     narrow: bool = False,
 ) -> Figure:
@@ -194,21 +197,21 @@ def accuracy_figure(
     ----------
     reported : the runs that numbers come from (`optimlab.statistics.reported_runs`).
     summary : the summary of `optimlab.statistics.compare_optimizers`, with an accuracy.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     """
     split = summary["accuracy"].iloc[0]
-    with style(styles):
+    with figure_style(styles):
         figure = new_figure(3.7 if narrow else 9, 0.5 * len(summary) + 0.9)
         axes = figure.subplots()
         names = []
         for place, row in enumerate(summary.to_dict("records")):
-            look = styles[row["optimizer"]]
+            style = styles[row["optimizer"]]
             values = reported.loc[reported["optimizer"] == row["optimizer"], f"final_{split}_accuracy"]
             values = np.sort(100 * values.to_numpy(dtype=float))
             drawn = values[np.isfinite(values)]
             # Steps of the golden ratio spread neighbours apart, the same way every time.
             offsets = (np.arange(len(drawn)) * 0.618034 % 1 - 0.5) * 0.5
-            axes.scatter(drawn, place + offsets, s=16, marker=look.marker, color=look.colour,
+            axes.scatter(drawn, place + offsets, s=16, marker=style.marker, color=style.colour,
                          alpha=0.55, linewidths=0)  # fmt: skip
             ends = [100 * row["final_accuracy_interval_low"], 100 * row["final_accuracy_interval_high"]]
             axes.plot(ends, [place, place], color=INK, linewidth=1.6, solid_capstyle="butt", zorder=4)
@@ -230,7 +233,7 @@ def accuracy_figure(
 def pixels(figure: Figure) -> Image.Image:
     """Return the figure drawn, 200 dots an inch."""
     canvas = FigureCanvasAgg(figure)
-    with style():
+    with figure_style():
         canvas.draw()  # type: ignore[no-untyped-call]
         drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return Image.fromarray(drawn).convert("RGB")
@@ -251,9 +254,9 @@ def webp(image: Image.Image) -> bytes:
 
 
 def svg(figure: Figure, **options: Any) -> bytes:
-    """Return the figure as SVG, the same bytes every time; `options` are those of `style`."""
+    """Return the figure as SVG, the same bytes every time; `options` are those of `figure_style`."""
     buffer, nothing = io.BytesIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with style((), **options):
+    with figure_style((), **options):
         figure.savefig(buffer, format="svg", metadata=nothing)
     return buffer.getvalue()
 
@@ -281,14 +284,14 @@ def clock_of(traces: pd.DataFrame) -> str:
     return "step" if traces["step"].equals(traces["epoch"].astype(traces["step"].dtype)) else "epoch"
 
 
-def _handle(label: str, look: Look) -> Line2D:
-    return Line2D([], [], color=look.colour, marker=look.marker, markersize=5, linewidth=1.6,
-                  label=label, linestyle=look.line_style)  # fmt: skip
+def _handle(label: str, style: SeriesStyle) -> Line2D:
+    return Line2D([], [], color=style.colour, marker=style.marker, markersize=5, linewidth=1.6,
+                  label=label, linestyle=style.line_style)  # fmt: skip
 
 
-def add_legend(figure: Figure, styles: dict[str, Look]) -> None:
-    """Add a legend of labels and their looks above a figure."""
-    _legend(figure, [_handle(label, look) for label, look in styles.items()])
+def add_legend(figure: Figure, styles: dict[str, SeriesStyle]) -> None:
+    """Add a legend of labels and their styles above a figure."""
+    _legend(figure, [_handle(label, style) for label, style in styles.items()])
 
 
 def _legend(
@@ -327,7 +330,7 @@ def resized(figure: Figure, width: float, scale: float, title: str = "") -> Figu
     """
     before, height = figure.get_size_inches()
     figure.set_size_inches(width, height * max(width / before, 0.8))
-    with style([title]):
+    with figure_style([title]):
         for text in figure.findobj(Text):
             text.set_fontsize(float(text.get_fontsize()) * scale)
         if figure.legends:
@@ -350,7 +353,7 @@ def resized(figure: Figure, width: float, scale: float, title: str = "") -> Figu
 def png_of(figure: Figure, dots_an_inch: float) -> bytes:
     """Return the figure as PNG, with so many dots an inch."""
     buffer = io.BytesIO()
-    with style():
+    with figure_style():
         figure.savefig(buffer, format="png", dpi=dots_an_inch, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -358,7 +361,7 @@ def png_of(figure: Figure, dots_an_inch: float) -> bytes:
 def pdf(figure: Figure) -> bytes:
     """Return the figure as PDF with real text, the same bytes every time."""
     buffer, nothing = io.BytesIO(), dict.fromkeys(("Creator", "Producer", "CreationDate"))
-    with style((), **{"pdf.fonttype": 42}):
+    with figure_style((), **{"pdf.fonttype": 42}):
         figure.savefig(buffer, format="pdf", metadata=nothing)
     return buffer.getvalue()
 
@@ -379,19 +382,19 @@ def _grid(rows: int, columns: int, width: float, panel_height: float) -> tuple[F
     return figure, figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
 
 
-def draw_bands(axes: Axes, bands: pd.DataFrame, over: str, styles: dict[str, Look]) -> None:
-    """Draw each optimizer's median line, in its own look, over its quartile band."""
+def draw_bands(axes: Axes, bands: pd.DataFrame, over: str, styles: dict[str, SeriesStyle]) -> None:
+    """Draw each optimizer's median line, in its own style, over its quartile band."""
     top = _loss_scale(axes, bands)
-    for label, look in styles.items():
-        _draw_band(axes, bands[bands["optimizer"] == label], over, look.colour, top)
+    for label, style in styles.items():
+        _draw_band(axes, bands[bands["optimizer"] == label], over, style.colour, top)
     sns.lineplot(
         bands.assign(median=bands["median"].clip(upper=top)),
         x=over, y="median", ax=axes, estimator=None,
         hue="optimizer", hue_order=list(styles),
-        palette={label: look.colour for label, look in styles.items()},
+        palette={label: style.colour for label, style in styles.items()},
         style="optimizer", style_order=list(styles),
-        dashes={label: cast(Any, look.dashes or "") for label, look in styles.items()},
-        markers={label: look.marker for label, look in styles.items()},
+        dashes={label: cast(Any, style.dashes or "") for label, style in styles.items()},
+        markers={label: style.marker for label, style in styles.items()},
         markeredgewidth=0, markersize=5, markevery=max(1, bands[over].nunique() // 11),
         linewidth=1.6, legend=False, zorder=3,
     )  # fmt: skip
@@ -452,7 +455,9 @@ def _learning_rate_ticks(axes: Axes, rates: list[float]) -> None:
     axes.set(xlabel="learning rate")
 
 
-def _draw_shares(axes: Axes, bands: pd.DataFrame, shown: list[str], styles: dict[str, Look]) -> None:
+def _draw_shares(
+    axes: Axes, bands: pd.DataFrame, shown: list[str], styles: dict[str, SeriesStyle]
+) -> None:
     """Draw one row per optimizer: at each learning rate a bar as high as the share of bad runs."""
     places = np.log10(np.array(sorted(set(bands["learning_rate"]))))
     width = 0.6 * (np.diff(places).min() if len(places) > 1 else 0.5)
@@ -464,9 +469,9 @@ def _draw_shares(axes: Axes, bands: pd.DataFrame, shown: list[str], styles: dict
         for status in BAD:
             height = 0.8 * mine[status.name].to_numpy()
             some = height > 0
-            look = {"facecolor": styles[label].colour, "edgecolor": "white", **status.fill}
+            style = {"facecolor": styles[label].colour, "edgecolor": "white", **status.fill}
             widths = (right - left)[some]
-            axes.bar(left[some], height[some], widths, bottom[some], align="edge", linewidth=0, **look)
+            axes.bar(left[some], height[some], widths, bottom[some], align="edge", linewidth=0, **style)
             bottom += height
     axes.set_yticks(np.arange(len(shown)), list(reversed(shown)), va="bottom")
     axes.set(ylim=(0, len(shown)))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from optimlab import statistics
 from optimlab.report.figures import plots
-from optimlab.report.style import Look
+from optimlab.report.style import SeriesStyle
 
 NARROW = 5.0  # inches: narrower figures have their panels in a column
 FONT_SIZE = 9.0  # points, of a figure's labels as they are drawn
@@ -85,7 +85,7 @@ def static_figures(
     runs: pd.DataFrame,
     traces: pd.DataFrame,
     summary: pd.DataFrame,
-    styles: dict[str, Look],
+    styles: dict[str, SeriesStyle],
     unit: str,
 ) -> Drawings:
     """Return all figures that the tables of an experiment have the numbers for.
@@ -94,7 +94,7 @@ def static_figures(
     ----------
     runs, traces : its tables.
     summary : of `optimlab.statistics.compare_optimizers`.
-    styles : the look of each optimizer.
+    styles : optimizer → how it is drawn.
     unit : of the loss, "" if it has none.
     """
     traces_and_accuracy = {
@@ -111,7 +111,7 @@ def static_figures(
 
 
 def _traces_figure(
-    runs: pd.DataFrame, traces: pd.DataFrame, styles: dict[str, Look], unit: str
+    runs: pd.DataFrame, traces: pd.DataFrame, styles: dict[str, SeriesStyle], unit: str
 ) -> Drawings:
     """Return the figure of the loss traces at the chosen rates."""
     reported = statistics.reported_runs(runs)
@@ -123,7 +123,7 @@ def _traces_figure(
 
 
 def _sensitivity_figure(
-    runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
+    runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, SeriesStyle], unit: str
 ) -> Drawings:
     """Return the figure of final loss and failures against the rate, if there are two rates."""
     if not _several_rates(runs):
@@ -134,7 +134,9 @@ def _sensitivity_figure(
     return drawing("learning-rates", draw, bands, chosen, styles, loss=loss, unit=unit)
 
 
-def _accuracy_figure(runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look]) -> Drawings:
+def _accuracy_figure(
+    runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, SeriesStyle]
+) -> Drawings:
     """Return the figure of every seed's final accuracy, if there are accuracies."""
     if statistics.basis(runs).accuracy is None:
         return {}
@@ -142,7 +144,11 @@ def _accuracy_figure(runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str
 
 
 def _rates_figures(
-    runs: pd.DataFrame, traces: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, Look], unit: str
+    runs: pd.DataFrame,
+    traces: pd.DataFrame,
+    summary: pd.DataFrame,
+    styles: dict[str, SeriesStyle],
+    unit: str,
 ) -> Drawings:
     """Return for each optimizer with several rates a figure of the losses at all of them."""
     chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
