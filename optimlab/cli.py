@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import optimlab
 from optimlab.commands import common
@@ -20,7 +23,38 @@ from optimlab.commands.tidy import clean, prune
 from optimlab.commands.verify import verify
 from optimlab.errors import UserError
 
+
+class Commands(TyperGroup):
+    """The commands. A mistake in their options is printed as JSON, too, where --json is among them."""
+
+    is_json = False
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Read the options before the command's name."""
+        self.is_json = "--json" in (args[: args.index("--")] if "--" in args else args)
+        with self._mistakes():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command's own words, and run it."""
+        with self._mistakes():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _mistakes(self) -> Iterator[None]:
+        """Print the message of a mistake in the options as JSON, where it is wanted."""
+        try:
+            yield
+        except Exception as error:
+            if self.is_json and hasattr(error, "format_message"):
+                common.print_json({"error": error.format_message()})
+            raise
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

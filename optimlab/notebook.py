@@ -1,43 +1,222 @@
-"""What a notebook holds, written to files, where workers find it: classes of its cells, and data.
+"""What a notebook, script or session holds, written to files where workers find it.
 
-By the content of that file runs are known: another version of the cell is another optimizer.
+These are classes, functions, objects and data. The content of the files identifies the runs: another
+version of a cell is another optimizer.
 """
 
 from __future__ import annotations
 
 import ast
+import base64
 import builtins
+import functools
 import io
 import linecache
+import os
+import pickle
 import sys
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import cloudpickle
 import numpy as np
 
 from optimlab.errors import UserError
+from optimlab.messages import warn
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = "from_notebook"
-TARGET = "target"  # the column of data that are given as (features, target)
+TARGET = "target"  # the column of data given as (features, target)
+SESSION = uuid4().hex
+LARGEST_OBJECT = 100_000_000  # bytes
+
+# An object as a module. Classes and functions that it refers to are imported, so that their sources
+# identify its runs, too.
+OBJECT = '''"""{name} as Python held it. Written by optimlab."""
+
+import base64
+import io
+import pickle
+
+{imports}
+
+USED = {{{used}}}
+CONTENT = "{content}"
 
 
-def module_of(cls: type) -> str:
-    """Return the source of a module with a class and all that it uses of the notebook.
+class Reader(pickle.Unpickler):
+    def persistent_load(self, name):
+        return USED[name]
+
+
+def restore():
+    return Reader(io.BytesIO(base64.b64decode(CONTENT))).load()
+
+
+{result}
+'''
+# What has no source of its own is pickled with its compiled code.
+WITHOUT_SOURCE = '''"""{name} of session {session}, whose source is not known. Written by optimlab."""
+
+import base64
+
+import cloudpickle
+
+CONTENT = "{content}"
+
+
+def restore():
+    return cloudpickle.loads(base64.b64decode(CONTENT))
+
+
+{result}
+'''
+
+
+class NoSourceError(UserError):
+    """A class or function whose source cannot be written to a module."""
+
+
+def name_of(value: Any, folder: Path, *, is_called: bool = False) -> str:
+    """Return what experiments call a class, function or object: "file.py:Name".
+
+    What has no file below the folder is written to one first. An object becomes a function that
+    returns a copy of it. Where a source cannot be found, a warning says that the runs are known in this
+    session only.
+
+    Parameters
+    ----------
+    value : a class, a function, or any object that can be pickled.
+    folder : of the experiment.
+    is_called : whether an object is itself the function that is called.
+
+    Raises
+    ------
+    UserError
+        When it cannot be pickled, or the folder cannot be written to.
+    """
+    is_code = isinstance(value, type | FunctionType)
+    name = value.__name__ if is_code else getattr(value, "__name__", type(value).__name__)
+    name = name if name.isidentifier() else "function"
+    if is_called or is_code or isinstance(value, functools.partial | MethodType):
+        result = f"{name} = restore()"
+    else:
+        result = f"def {name}():\n    return restore()"
+    try:
+        if is_code:
+            return f"{_relative(file_of(value, folder), folder)}:{name}"
+        source = _module_of_object(value, name, result, folder)
+    except Exception as why:  # pickling runs methods of the object
+        if isinstance(why, UserError) and not isinstance(why, NoSourceError):
+            raise
+        source = _module_without_source(value, name, result)
+        warn(f"{why}. Its runs are known in this session only: another session repeats them")
+    digest = sha256(source.encode()).hexdigest()[:8]
+    return f"{_relative(_written(folder, f'{name}_{digest}', source), folder)}:{name}"
+
+
+def _relative(file: Path, folder: Path) -> str:
+    """Return the path of a file as experiments in a folder name it."""
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:  # on another drive
+        return file.as_posix()
+
+
+def _written(folder: Path, stem: str, source: str) -> Path:
+    """Return the file of a module, written unless it is there as it should be."""
+    path = folder / FOLDER / f"{stem}.py"
+    _write(path, source.encode())
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles an object, but not the classes and functions that it refers to: those are named."""
+
+    def __init__(self, buffer: io.BytesIO) -> None:
+        super().__init__(buffer, protocol=5)
+        self.used: dict[str, Any] = {}
+
+    def persistent_id(self, value: Any) -> str | None:
+        if not isinstance(value, type | FunctionType):
+            return None
+        if str(value.__module__).partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
+            return None
+        key = f"{value.__module__}.{value.__qualname__}"
+        self.used[key] = value
+        return key
+
+
+def _module_of_object(value: Any, name: str, result: str, folder: Path) -> str:
+    """Return the source of a module with an object.
+
+    Raises
+    ------
+    NoSourceError
+        When it refers to code whose source is not known; other errors when it cannot be pickled.
+    """
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer)
+    pickler.dump(value)
+    content = _encoded(buffer.getvalue(), name)
+    imports, used = [], []
+    for number, (key, code) in enumerate(pickler.used.items()):
+        if _is_importable(code):
+            module, attribute = code.__module__, code.__qualname__
+        else:
+            module, attribute = file_of(code, folder).stem, code.__name__
+        imports.append(f"from {module} import {attribute} as used_{number}")
+        used.append(f"{key!r}: used_{number}")
+    return OBJECT.format(
+        name=name, imports="\n".join(imports), used=", ".join(used), content=content, result=result
+    )
+
+
+def _module_without_source(value: Any, name: str, result: str) -> str:
+    """Return the source of a module with something that is pickled with its compiled code."""
+    try:
+        content = _encoded(cloudpickle.dumps(value), name)
+    except Exception as error:  # pickling runs methods of the object
+        raise UserError(f"{name} cannot be sent to workers: {error}") from error
+    result = f"{name} = restore()" if isinstance(value, type) else result
+    return WITHOUT_SOURCE.format(name=name, session=SESSION, content=content, result=result)
+
+
+def _encoded(content: bytes, name: str) -> str:
+    if len(content) > LARGEST_OBJECT:
+        size, most = len(content) / 1e6, LARGEST_OBJECT / 1e6
+        wrong = f"{name} holds {size:,.0f} MB, more than {most:,.0f} MB"
+        raise UserError(f"{wrong}: save its arrays to a file that it reads")
+    return base64.b64encode(content).decode()
+
+
+def module_of(definition: type | FunctionType) -> str:
+    """Return the source of a module with a class or function and all that it uses of the notebook.
 
     These are imports, other classes and functions, and constants that Python can write: numbers, texts,
     and tuples, lists, sets and dicts of them.
 
     Raises
     ------
-    UserError
+    NoSourceError
         When its source is not known, or when it uses something else.
     """
+    title = definition.__name__
     imports: dict[str, str] = {}
     constants: dict[str, str] = {}
     definitions: dict[str, str] = {}
@@ -61,13 +240,13 @@ def module_of(cls: type) -> str:
         elif _is_constant(value):
             constants[name] = f"{name} = {value!r}"
         else:
-            raise UserError(
-                f"{cls.__name__} uses {name}, a {type(value).__name__} of the notebook, which cannot be "
-                f'written to a module: write it all to a .py file and give "file.py:{cls.__name__}"'
+            raise NoSourceError(
+                f"{title} uses {name}, a {type(value).__name__} of the notebook, which cannot be "
+                f'written to a module: write it all to a .py file and give "file.py:{title}"'
             )
 
-    visit(cls.__name__, cls)
-    head = f'"""{cls.__name__}, as a cell of a notebook has it. Written by optimlab."""'
+    visit(title, definition)
+    head = f'"""{title}, as a cell of a notebook has it. Written by optimlab."""'
     parts = [head, "\n".join(sorted(imports.values())), "\n".join(constants.values())]
     return "\n\n".join(part for part in [*parts, *definitions.values()] if part) + "\n"
 
@@ -75,8 +254,12 @@ def module_of(cls: type) -> str:
 def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]:
     """Return where a class or function is defined, its source, and the names that it can use."""
     functions = [value] if isinstance(value, FunctionType) else _methods(value)
-    for function in functions:
-        lines = linecache.getlines(function.__code__.co_filename)
+    module = sys.modules.get(value.__module__)
+    places = [(each.__code__.co_filename, each.__globals__) for each in functions]
+    if getattr(module, "__file__", None):  # of a class without methods, nothing else is known
+        places.append((str(module.__file__), vars(module)))  # type: ignore[union-attr]
+    for file, names in places:
+        lines = linecache.getlines(file)
         try:
             tree = ast.parse("".join(lines))
         except SyntaxError:  # such as a cell with commands for the notebook
@@ -84,10 +267,10 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
         for node in reversed(tree.body):  # of two of one name, the later counts
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__:
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                return node, "".join(lines[first - 1 : node.end_lineno]), function.__globals__
-    raise UserError(
-        f"the source of {name} is not known, by which its runs could be known and which workers could "
-        f'load: write it to a .py file and give "file.py:{name}"'
+                return node, "".join(lines[first - 1 : node.end_lineno]), names
+    raise NoSourceError(
+        f"the source of {name} is not known, which identifies its runs: write it to a .py file and "
+        f'give "file.py:{name}"'
     )
 
 
@@ -107,9 +290,9 @@ def _names(node: ast.AST) -> Iterator[str]:
 def _is_importable(value: Any) -> bool:
     """Return whether a value is a class or function of a module that is not the notebook."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
-    if module in (None, "__main__") or "." in name:
+    if module in (None, "__main__") or "." in name or not name:
         return False
-    return bool(name) and getattr(sys.modules.get(module), name, None) is value
+    return getattr(sys.modules.get(module), name, None) is value
 
 
 def _is_constant(value: Any) -> bool:
@@ -119,33 +302,31 @@ def _is_constant(value: Any) -> bool:
         return False
 
 
-def file_of(cls: type, folder: Path) -> Path:
-    """Return the file that a class is defined in, or that it has been written to, below a folder.
+def file_of(definition: type | FunctionType, folder: Path) -> Path:
+    """Return the file of a class or function, written below a folder where it has none there.
+
+    Of a class of an importable module elsewhere, that file imports it.
 
     Raises
     ------
+    NoSourceError
+        When it is defined in a function, or `module_of` raises it.
     UserError
-        When it is in a function, or what `module_of` raises.
+        When the file cannot be written.
     """
-    if "." in cls.__qualname__:
-        raise UserError(
-            f"{cls.__name__} is defined in {cls.__qualname__.rpartition('.')[0]}, from where workers "
-            "could not load it: define it by itself"
+    name, where = definition.__name__, definition.__qualname__.rpartition(".")[0]
+    if where or not name.isidentifier():
+        raise NoSourceError(
+            f"{name} is defined in {where or 'an expression'}, and its source is not known"
         )
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    codes = {each.__code__.co_filename for each in _methods(cls)} - {"<string>"}
-    if file and (not codes or any(_is_same(Path(each), Path(file)) for each in codes)):
-        return Path(file)
-    source = module_of(cls)
-    place = folder / FOLDER / f"{cls.__name__}.py"
-    if not place.is_file() or place.read_text(encoding="utf-8") != source:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(source, encoding="utf-8")
-    return place
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return one.is_file() and other.is_file() and one.samefile(other)
+    if not _is_importable(definition):
+        return _written(folder, name, module_of(definition))
+    module = definition.__module__
+    file = Path(getattr(sys.modules[module], "__file__", None) or "")
+    is_below = file.resolve().is_relative_to(folder.resolve())
+    if is_below and file.suffix == ".py" and "." not in module:
+        return file
+    return _written(folder, name, f"from {module} import {name}\n")
 
 
 def table_of(features: Any, target: Any) -> pd.DataFrame:
@@ -170,8 +351,6 @@ def written_data(table: pd.DataFrame, folder: Path) -> Path:
     buffer = io.BytesIO()
     table.rename(columns=str).to_parquet(buffer, index=False)
     content = buffer.getvalue()
-    place = folder / FOLDER / f"data-{sha256(content).hexdigest()[:8]}.parquet"
-    if not place.is_file() or place.read_bytes() != content:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-    return place
+    path = folder / FOLDER / f"data-{sha256(content).hexdigest()[:8]}.parquet"
+    _write(path, content)
+    return path

@@ -13,27 +13,33 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 
 from optimlab import statistics
+from optimlab.data import Dataset
 from optimlab.errors import UserError
 from optimlab.execution.sweep import sweep
+from optimlab.experiment.document import LEGAL_NAME, NAME_RULE
 from optimlab.experiment.load import find, load, parse
+from optimlab.experiment.own import METHODS
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import join_words, toml_document
-from optimlab.notebook import TARGET, file_of, table_of, written_data
+from optimlab.notebook import TARGET, name_of, table_of, written_data
 from optimlab.optimizers import RULES
-from optimlab.problems import PROBLEMS
+from optimlab.problems import PROBLEMS, Table
 from optimlab.progress import Progress
 from optimlab.report.figures.static import FONT_SIZE
 from optimlab.report.page import Report, report_of, write_report
 from optimlab.report.vega import Chart
+from optimlab.schedules import SCHEDULES
 from optimlab.storage.results import Tables, read_tables
 
 if TYPE_CHECKING:
@@ -46,8 +52,20 @@ SHOWN = (  # of the summary, in a notebook
     *("final_loss_interval_high", "worse_than_best", "final_accuracy_median", "final_r2_median"),
 )
 DOTS_IN_A_NOTEBOOK = 100  # an inch, of the pictures of charts, which it keeps in its file
+OPTIMIZER = ("init", "gradient_point", "step")
 TRAINING = ("epochs", "steps", "record_every", "record_params")
-Optimizers = Mapping[str, "Mapping[str, Any] | type | None"] | Sequence["str | type"]
+# Optimlab's own classes → the key of a table that names them, and their name.
+KINDS = {
+    kind: (key, name)
+    for key, kinds in (("name", PROBLEMS), ("name", SCHEDULES), *Table.PARTS.values())
+    for name, kind in kinds.items()
+}
+# Keys whose values may be classes, functions or objects; of CALLED, an object is the function itself,
+# and CLASSES are made by optimlab.
+CODE = {"name", "data", "loss", "metrics", "hidden", "layer", "schedule", "rule", "report"}
+CALLED = {"metrics", "schedule", "report"}
+CLASSES = {"rule": "an optimizer", "layer": "a layer", "hidden": "a layer"}
+Optimizers = Mapping[str, "Mapping[str, Any] | type | str | None"] | Sequence["str | type"]
 
 
 def run(
@@ -62,12 +80,12 @@ def run(
 
     Parameters
     ----------
-    experiment : the name of an experiment, a TOML file, or what `build_experiment` returned; or nothing,
+    experiment : the name of an experiment, a TOML file, or the result of `build_experiment`; or None,
         with the experiment's keys as further arguments, as `build_experiment` takes them.
-    results : the folder of all results, in which a finished run is never repeated; None for a temporary
-        one, which is deleted with the result.
+    results : the folder of all results, where a finished run is never repeated; None for a temporary
+        folder, which is deleted with the result.
     jobs : the number of worker processes; None for one per core.
-    progress : whether to show it on stderr; None: on a terminal and in a notebook.
+    progress : whether to show progress on stderr; None for a terminal or a notebook only.
 
     Raises
     ------
@@ -81,6 +99,10 @@ def run(
     """
     if (experiment is None) != bool(document):
         raise UserError("give either an experiment, or its problem and optimizers")
+    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+        raise UserError(f"jobs: must be a whole number, 1 or more, got {jobs!r}")
+    if results is not None and not isinstance(results, str | os.PathLike):
+        raise UserError(f"results: must be the path of a folder, got {results!r}")
     if experiment is None:
         checked = build_experiment(**document)
     elif isinstance(experiment, Experiment):
@@ -99,7 +121,7 @@ def run(
 
 
 def compare(*optimizers: str | type, **document: Any) -> Result:
-    """Compare optimizers on a problem: `run`, with the optimizers in a row.
+    """Compare optimizers on a problem: `run`, with the optimizers as positional arguments.
 
     Parameters
     ----------
@@ -111,9 +133,9 @@ def compare(*optimizers: str | type, **document: Any) -> Result:
 
 def build_experiment(
     *,
-    optimizers: Optimizers,
-    problem: str | Mapping[str, Any] | pd.DataFrame | tuple[Any, Any] | None = None,
-    problems: Mapping[str, Mapping[str, Any]] | None = None,
+    optimizers: Optimizers | None = None,
+    problem: Any = None,
+    problems: Mapping[str, Any] | None = None,
     seeds: int | tuple[int, int] | Mapping[str, int] | None = None,
     name: str = "experiment",
     folder: str | Path = ".",
@@ -124,47 +146,79 @@ def build_experiment(
     Parameters
     ----------
     optimizers : labels → settings; or a list of rules, which then are their own labels. A rule may be a
-        class: it is named, and its runs are known, by its file. A class of a notebook's cell is written
-        to a file first, ``from_notebook/Name.py`` below `folder`, with what it uses.
+        class, in whose settings its hyper-parameters are.
     problem, problems : the name of a problem or a data set, "file.py:Name", or a file of data; or
-        settings; or label → settings of several. Data may be a DataFrame, in settings that name its
-        target, or (features, target): they are written to a file first, below `folder`, and runs are
-        known by its content.
+        settings; or an object with the methods of a problem; or label → one of these. Data may be a
+        DataFrame, in settings that name its target, (features, target), or a `Dataset`.
     seeds : (tuning, reporting); a number for the reporting ones alone; or the table of the file.
     name : of the experiment and its folder of results.
-    folder : where ``"file.py:ClassName"`` is looked for.
+    folder : where ``"file.py:Name"`` is looked for.
     keys : the others: title, learning_rates, final, …; and those of [training]: epochs, steps,
         record_every and record_params.
 
     Raises
     ------
-    ExperimentError
+    UserError
         With every mistake.
+
+    Notes
+    -----
+    Wherever the file takes ``"file.py:Name"``, a class, function or object may be given. What is not in
+    a file in `folder` is written to ``from_notebook/`` there, with what it uses, and its source
+    identifies the runs. Data are written there, too.
     """
+    if not isinstance(name, str) or not LEGAL_NAME.fullmatch(name):
+        raise UserError(f"name: must be {NAME_RULE}; got {name!r}")
     folder = Path(folder)
     document: dict[str, Any] = {"title": keys.pop("title", name), **keys}
     training = {key: document.pop(key) for key in TRAINING if key in document}
     if training:
-        document["training"] = {**document.get("training", {}), **training}
+        document["training"] = {**_table("training", document.get("training", {})), **training}
     if problem is not None:
-        document["problem"] = _problem(problem, folder)
+        document["problem"] = _problem("problem", problem, folder)
     if problems is not None:
-        document["problems"] = {label: _problem(each, folder) for label, each in problems.items()}
-    if isinstance(seeds, int):
-        document["seeds"] = {"reporting": seeds}
-    elif isinstance(seeds, Mapping):
-        document["seeds"] = dict(seeds)
-    elif seeds is not None:
-        document["seeds"] = dict(zip(("tuning", "reporting"), seeds, strict=True))
-    document["optimizers"] = dict(_optimizers(optimizers, folder))
-    return parse(to_toml(document), folder / f"{name}.toml")
+        given = _table("problems", problems)
+        document["problems"] = {
+            label: _problem(f"problems.{label}", each, folder) for label, each in given.items()
+        }
+    if seeds is not None:
+        document["seeds"] = _seeds(seeds)
+    document["optimizers"] = dict(_optimizers(optimizers))
+    return parse(to_toml(_named(document, folder)), folder / f"{name}.toml")
 
 
-def _problem(given: Any, folder: Path) -> dict[str, Any]:
-    """Return the settings of a problem that is a name, data, or settings."""
+def _table(key: str, given: Any) -> dict[str, Any]:
+    """Return a mapping as a table."""
+    if not isinstance(given, Mapping):
+        raise UserError(f"{key}: must be a dictionary, got {given!r}")
+    return dict(given)
+
+
+def _seeds(given: Any) -> dict[str, Any]:
+    """Return the table of seeds."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 2:
+        return {"tuning": given[0], "reporting": given[1]}
+    if not isinstance(given, int | np.integer):
+        raise UserError(f"seeds: must be a number, or two: (tuning, reporting); got {given!r}")
+    return {"reporting": given}
+
+
+def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
+    """Return the settings of a problem that is a name, data, settings, or an object."""
     if isinstance(given, str):
         return {"name" if given in PROBLEMS or ":" in given else "data": given}
-    settings: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"data": given}
+    if isinstance(given, Mapping):
+        settings = dict(given)
+    elif isinstance(given, tuple | Dataset) or hasattr(given, "to_parquet"):
+        settings = {"data": given}
+    elif type(given) in KINDS:
+        settings = _settings_of(given, folder)
+    else:
+        settings = {"name": given}
+    if "name" in settings:
+        _check_methods(f"{key}.name", settings["name"], METHODS, "a problem")
     data: Any = settings.get("data")
     if isinstance(data, tuple) and len(data) == 2:
         data = table_of(*data)
@@ -172,60 +226,111 @@ def _problem(given: Any, folder: Path) -> dict[str, Any]:
     if hasattr(data, "to_parquet"):
         file = written_data(data, folder)
         settings["data"] = file.relative_to(folder).as_posix()
+    elif data is not None and not isinstance(data, str | Dataset) and not callable(data):
+        right = "a name, a DataFrame, (features, target), a Dataset, or a function that returns one"
+        raise UserError(f"{key}.data: must be {right}; got {data!r}")
     return settings
 
 
-def _optimizers(optimizers: Optimizers, folder: Path) -> list[tuple[str, dict[str, Any]]]:
+def _check_methods(key: str, given: Any, methods: Sequence[str], kind: str) -> None:
+    """Refuse a class or object that lacks a method."""
+    if isinstance(given, str | FunctionType | partial):
+        return
+    missing = [name for name in methods if not callable(getattr(given, name, None))]
+    if missing:
+        what = given.__name__ if isinstance(given, type) else repr(given)
+        raise UserError(f"{key}: {what} is not {kind}: it lacks the method {missing[0]}")
+
+
+def _optimizers(optimizers: Any) -> list[tuple[str, dict[str, Any]]]:
     """Return label and settings of each optimizer."""
     if isinstance(optimizers, str | type):
         optimizers = [optimizers]
     if not isinstance(optimizers, Mapping):
-        labels = [
-            each.rpartition(":")[2] if isinstance(each, str) else each.__name__ for each in optimizers
-        ]
-        twice = [label for label in labels if labels.count(label) > 1]
-        if twice:
-            raise UserError(f"{twice[0]} is given twice: name the optimizers, with {{label: settings}}")
+        if not isinstance(optimizers, Sequence):
+            right = "a list of rules, or a dictionary: label → settings"
+            got = "" if optimizers is None else f"; got {optimizers!r}"
+            raise UserError(f"optimizers: must be given, as {right}{got}")
+        labels = [_label_of(each) for each in optimizers]
+        repeated = [label for label in labels if labels.count(label) > 1]
+        if repeated:
+            text = f"{repeated[0]} is given twice: name the optimizers, with {{label: settings}}"
+            raise UserError(text)
         optimizers = {label: {"rule": each} for label, each in zip(labels, optimizers, strict=True)}
     found = []
     for label, given in optimizers.items():
-        settings: dict[str, Any] = (
-            {"rule": given} if isinstance(given, type | str) else dict(given or {})
-        )
-        rule = settings.get("rule")
-        if isinstance(rule, type):
-            settings["rule"] = _rule_name(rule, folder)
-        found.append((label, settings))
+        is_table = given is None or isinstance(given, Mapping)
+        settings: dict[str, Any] = dict(given or {}) if is_table else {"rule": given}
+        rule = settings.get("rule", "")
+        if not isinstance(rule, str | type):
+            raise UserError(
+                f"optimizers.{label}: {rule!r} is not the class of an optimizer; give "
+                'the class, with its hyper-parameters: {"rule": Adam, "beta1": 0.8}'
+            )
+        _check_methods(f"optimizers.{label}.rule", rule, OPTIMIZER, "an optimizer")
+        found.append((str(label), settings))
     return found
 
 
-def _rule_name(rule: type, folder: Path) -> str:
-    """Return a class as experiments name it."""
-    if rule in RULES.values():
-        return rule.__name__
-    file = file_of(rule, folder)
-    try:
-        place = Path(os.path.relpath(file, folder))
-    except ValueError:  # on another drive
-        place = file
-    return f"{place.as_posix()}:{rule.__name__}"
+def _label_of(rule: Any) -> str:
+    """Return the label of a rule that is given without one."""
+    if isinstance(rule, str):
+        return rule.rpartition(":")[2]
+    return str(getattr(rule, "__name__", type(rule).__name__))
+
+
+def _named(value: Any, folder: Path, key: str = "") -> Any:
+    """Return settings with names in place of classes, functions and objects."""
+    if isinstance(value, Mapping):
+        return {name: _named(each, folder, str(name)) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(each, folder, key) for each in value]
+    is_plain = value is None or isinstance(value, bool | int | float | str | range)
+    if key not in CODE or is_plain or hasattr(value, "tolist"):
+        return value
+    if isinstance(value, type):
+        if value in RULES.values():
+            return value.__name__
+        if value in KINDS:
+            return KINDS[value][1]
+    elif type(value) in KINDS:
+        return _settings_of(value, folder)
+    elif key in CLASSES and not callable(value):
+        raise UserError(f"{key}: give {CLASSES[key]} as its class, not {value!r}")
+    return name_of(value, folder, is_called=key in CALLED)
+
+
+def _settings_of(value: Any, folder: Path) -> dict[str, Any]:
+    """Return the table of an object of optimlab's own: its name, and what is not as usual."""
+    key, name = KINDS[type(value)]
+    defaults = {each.name: each.default for each in fields(value)}
+    changed = {
+        each: getattr(value, each)
+        for each, default in defaults.items()
+        if getattr(value, each) is not default and getattr(value, each) != default
+    }
+    return {key: name, **_named(changed, folder)}
 
 
 def to_toml(document: Mapping[str, Any]) -> str:
     """Return a document as the text of a TOML file; None is left out."""
-    return toml_document(_plain(document))
+    return toml_document(_plain(document, ""))
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as tables, lists, numbers and texts."""
+def _plain(value: Any, key: str) -> Any:
+    """Return a value as tables, lists, numbers and texts; `key` says where it is."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items() if each is not None}
+        return {
+            str(name): _plain(each, f"{key}.{name}".removeprefix("."))
+            for name, each in value.items()
+            if each is not None
+        }
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple | range):
-        return [_plain(each) for each in value]
+        return [_plain(each, f"{key}[{number}]") for number, each in enumerate(value, start=1)]
     if value is None or not isinstance(value, bool | int | float | str):
-        raise UserError(f"an experiment holds numbers, texts, lists and tables, no {value!r}")
+        raise UserError(f"{key}: an experiment holds numbers, texts, lists and tables, no {value!r}")
     return value
 
 

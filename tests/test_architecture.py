@@ -20,8 +20,8 @@ FLOORS = [
     ["experiment"],
     ["training"],
     ["problems"],
-    ["nn", "data", "optimizers", "schedules"],
-    ["files", "pool", "messages", "notebook", "progress", "hints"],
+    ["nn", "data", "notebook", "optimizers", "schedules"],
+    ["files", "pool", "messages", "progress", "hints"],
     ["compiled_code", "errors", "formatting", "metrics", "statuses"],
 ]
 LEVEL = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}

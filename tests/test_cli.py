@@ -142,6 +142,25 @@ def test_a_mistake_gives_2(here, words, message):
     assert not (here / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("sweep", "tiny", "--json", "--freshly"), "--freshly"),
+        (("sweep", "tiny", "--jobs", "two", "--json"), "--jobs"),
+        (("merge", "--json"), "Missing"),
+        (("swep", "--json"), "No such command 'swep'"),
+        (("--wrong", "list", "--json"), "--wrong"),
+        (("export", "tiny", "--json"), "No such option: --json"),
+    ],
+)
+def test_a_mistake_in_the_options_is_json_too(here, words, message):
+    done = call(*words)
+    assert done.exit_code == 2
+    assert message in json.loads(done.stdout)["error"]
+    assert message in done.stderr
+    assert call(*(word for word in words if word != "--json"), "--", "--json").stdout == ""
+
+
 def test_runs_that_fail_give_1_and_the_others_finish(here):
     source = plugin(init="if np.any(self.learning_rate > 0.2): raise ValueError('too large')")
     text_of(here, document(optimizers=OWN + "[optimizers.SGD]"), own=source)

@@ -18,7 +18,7 @@ from optimlab.execution.verify import verify
 from optimlab.report import page
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.statistics import contests
-from optimlab.storage.manifest import Manifest, describe, read_manifest
+from optimlab.storage.manifest import MANIFEST, Manifest, describe, read_manifest
 from optimlab.storage.results import NothingToReport, read_tables
 from optimlab.storage.store import METADATA_KEY, DamagedPartError, Store
 from optimlab.storage.tables import read_runs
@@ -193,12 +193,22 @@ def test_what_is_written_is_read_back(swept):
             b'{"problems": {"p": {}}, "optimizers": {"o": {}}, "cells": [["p", "o", 1, 0.1, "x"]]}',
             "cells: o has no candidate 1",
         ),
-        (b'{"cells": [["p", "o", 0.1, "x"]]}', r"cells\[1\]"),  # of a version without candidates
+        (b'{"cells": [["p", "o", 0.1, "x"]]}', "cells: they were written by an older version"),
     ],
 )
 def test_what_is_garbled_is_named(content, says):
     with pytest.raises(ValueError, match=says):
         read_manifest(content)
+
+
+def test_results_of_an_older_version_say_how_to_make_them_again(swept, tmp_path):
+    folder = shutil.copytree(swept / "results/tiny", tmp_path / "results/tiny")
+    about = json.loads((folder / MANIFEST).read_text())
+    for cell in about["cells"]:
+        del cell[2]  # the candidate
+    (folder / MANIFEST).write_text(json.dumps(about))
+    with pytest.raises(NothingToReport, match=r"an older version of optimlab. To make it again, run `"):
+        read_tables(folder)
 
 
 def test_an_older_manifest_is_read():

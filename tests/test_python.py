@@ -1,6 +1,7 @@
 """The front door for Python: an experiment without a file, and what its result shows."""
 
 import gc
+import linecache
 import re
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_an_experiment_of_python_is_that_of_its_file(tmp_path):
     assert [run.run_id for run in built.runs()] == [run.run_id for run in checked.runs()]
 
 
-def test_a_class_of_a_file_is_named_by_it(tmp_path, monkeypatch):
+def test_a_class_of_a_file_is_named_by_it(tmp_path, monkeypatch, capsys):
     write(tmp_path, document(optimizers=OWN), own=plugin())
     monkeypatch.syspath_prepend(tmp_path)
     own = __import__("own").Own
@@ -112,8 +113,9 @@ def test_a_class_of_a_file_is_named_by_it(tmp_path, monkeypatch):
     class Local(optimlab.SGD):
         pass
 
-    with pytest.raises(UserError, match="Local is defined in test_a_class"):
-        optimlab.build_experiment(optimizers=[Local], problem=RAVINE, **SMALL)
+    built = optimlab.build_experiment(optimizers=[Local], problem=RAVINE, folder=tmp_path, **SMALL)
+    assert built.optimizers[0].label == "Local"
+    assert "Local is defined in test_a_class" in capsys.readouterr().err
 
 
 def test_a_problem_may_be_the_name_of_a_data_set():
@@ -161,10 +163,16 @@ def test_every_name_of_the_package_is_there():
 
 
 @pytest.mark.slow
-def test_the_code_of_the_documentation_runs(monkeypatch, capsys):
+def test_the_code_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
     text = (Path(__file__).parents[1] / "docs/python.md").read_text(encoding="utf-8")
-    first, second = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    first, second, third = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     names = {}
     exec(first.replace("epochs=5", "steps=5").replace("(4, 8)", "(1, 2)"), names)
     assert "lowest median final validation loss" in capsys.readouterr().out
     exec(second.replace("steps=300", "steps=3, seeds=(1, 2)"), names)
+    names["__name__"] = "__main__"
+    cell = third.replace("steps=100", "steps=3, seeds=(1, 2)")
+    monkeypatch.setitem(linecache.cache, "<cell>", (1, None, cell.splitlines(keepends=True), "<cell>"))
+    exec(compile(cell, "<cell>", "exec"), names)
+    assert "known in this session only" not in capsys.readouterr().err

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from optimlab.errors import STOP_SIGNALS, Interrupted, UserError, printable_lines
+
+if TYPE_CHECKING:
+    from optimlab.experiment.spec import Experiment
 
 JOBS_A_CORE = 4
 WITHOUT_END = 10**6  # letters, more than any line has
@@ -105,6 +108,29 @@ def print_json(content: dict[str, Any]) -> None:
     """Print a JSON object on stdout, in ASCII, which every encoding has; NaN and infinity are null."""
     plain = json.loads(json.dumps(content, default=str), parse_constant=lambda name: None)
     typer.echo(json.dumps(plain, indent=2))
+
+
+def load_experiment(name: str, changes: list[str] | None, results: Path) -> Experiment:
+    """Return an experiment; see `optimlab.experiment.changes.load_changed`.
+
+    Raises
+    ------
+    UserError
+        When there is no such experiment, or it has mistakes.
+    """
+    from optimlab.experiment.changes import load_changed
+    from optimlab.experiment.load import NoSuchExperimentError
+
+    try:
+        return load_changed(name, changes or [])
+    except NoSuchExperimentError as error:
+        folder = results / name
+        if not (folder / "experiment.json").is_file():
+            raise
+        raise UserError(
+            f"{error}. {folder} has results without such a file; for an experiment that was built in "
+            "Python, `experiment.file.write_text(experiment.toml)` writes it"
+        ) from None
 
 
 def result_names(names: list[str], results: Path) -> list[str]:

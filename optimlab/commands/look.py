@@ -25,11 +25,10 @@ def show(
     results: common.ResultsFolder = RESULTS,
 ) -> None:
     """Show what an experiment would run, its network, and how much of it has finished."""
-    from optimlab.experiment.changes import load_changed
     from optimlab.listing import print_state, state_of
 
     with common.user_errors(as_json=as_json):
-        state = state_of(load_changed(experiment, changes or []), results)
+        state = state_of(common.load_experiment(experiment, changes, results), results)
         if as_json:
             common.print_json(state.about())
         else:

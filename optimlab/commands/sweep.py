@@ -91,7 +91,6 @@ def sweep(
     """Run what is missing of an experiment, and save its tables."""
     from optimlab.execution.plan import plan
     from optimlab.execution.sweep import sweep as run_sweep
-    from optimlab.experiment.changes import load_changed
     from optimlab.progress import Progress
 
     start = time.monotonic()
@@ -100,7 +99,7 @@ def sweep(
         _check_together(until, most_seeds, shard, dry_run=dry_run)
         end = None if deadline is None else start + _seconds(deadline)
         share = None if shard is None else _share(shard)
-        checked = load_changed(experiment, changes or [])
+        checked = common.load_experiment(experiment, changes, results)
         folder = results / checked.name
         about = {"experiment": checked.name, "title": checked.title, "folder": str(folder)}
         other_workers = _other_workers(backend, scheduler, jobs, time_limit)

@@ -21,11 +21,10 @@ def prune(
     They are of earlier versions of its file or of the code, or were damaged.
     """
     from optimlab.execution.checkpoint import Checkpoints
-    from optimlab.experiment.changes import load_changed
     from optimlab.storage.store import Store
 
     with common.user_errors():
-        checked = load_changed(experiment, changes or [])
+        checked = common.load_experiment(experiment, changes, results)
         store, gone, checkpoints = Store(results / checked.name), [], 0
         store.refuse_other(checked)
         if store.parts.is_dir():

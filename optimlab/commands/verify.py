@@ -27,11 +27,10 @@ def verify(
 ) -> None:
     """Train some of the stored runs and make the tables again; exit 1 where a bit differs."""
     from optimlab.execution.verify import verify as run_verify
-    from optimlab.experiment.changes import load_changed
 
     console = common.console(quiet=quiet, as_json=as_json)
     with common.user_errors(as_json=as_json):
-        checked = load_changed(experiment, changes or [])
+        checked = common.load_experiment(experiment, changes, results)
         verdict = run_verify(checked, results, runs, seed, jobs)
     is_same = not verdict.differences and not verdict.tables
     if as_json:

@@ -58,6 +58,10 @@ class ExperimentError(UserError):
             super().__init__("\n  ".join([f"{where}: {len(mistakes):,} mistakes", *lines]))
 
 
+class NoSuchExperimentError(ExperimentError):
+    """An experiment whose file is not there."""
+
+
 def available() -> list[Path]:
     """Return the experiments' files by name: those in experiments/, and those that are shipped."""
     files = {file.stem: file for folder in (SHIPPED, FOLDER) for file in folder.glob("*.toml")}
@@ -85,7 +89,7 @@ def find(name: str) -> Path:
         return known[name]
     nearest = get_close_matches(path.stem, known, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(known)}"
-    raise ExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
+    raise NoSuchExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
 
 
 def load(path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK) -> Experiment:
@@ -237,6 +241,8 @@ def _wrong_block(name: str, folder: Path) -> str:
     except (SyntaxError, ValueError, RecursionError) as error:
         return f"{file} is no Python: {error}"
     functions = [each.name for each in tree.body if isinstance(each, ast.FunctionDef)]
+    assigned = [each for node in tree.body if isinstance(node, ast.Assign) for each in node.targets]
+    functions += [each.id for each in assigned if isinstance(each, ast.Name)]
     return "" if function in functions else f'there is no function "{function}" in {file}'
 
 

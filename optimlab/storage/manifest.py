@@ -203,11 +203,17 @@ class Manifest(BaseModel):
         return self.model_dump(exclude_unset=True, exclude_none=True)
 
 
+class OlderVersionError(ValueError):
+    """What an older version of optimlab wrote, in a form that is not read any more."""
+
+
 def read_manifest(content: bytes) -> Manifest:
     """Return what experiment.json says.
 
     Raises
     ------
+    OlderVersionError
+        If it is from before candidates, when a cell had no number of one.
     ValueError
         If it is no JSON, or a value is not what it has to be; the message names its key.
     """
@@ -217,6 +223,9 @@ def read_manifest(content: bytes) -> Manifest:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(raw, dict):
         raise ValueError("it must hold a table")
+    cells = raw.get("cells")
+    if isinstance(cells, list) and cells and all(isinstance(c, list) and len(c) == 4 for c in cells):
+        raise OlderVersionError("cells: they were written by an older version of optimlab")
     mistakes: list[Mistake] = []
     known = {key: value for key, value in raw.items() if value is not None}
     manifest: Manifest | None = validate(Manifest, known, "", mistakes)

@@ -18,7 +18,13 @@ from optimlab.messages import warn
 from optimlab.metrics import is_final
 from optimlab.optimizers import RANGES
 from optimlab.statuses import STATUSES
-from optimlab.storage.manifest import MANIFEST, Manifest, differing, read_manifest
+from optimlab.storage.manifest import (
+    MANIFEST,
+    Manifest,
+    OlderVersionError,
+    differing,
+    read_manifest,
+)
 from optimlab.storage.store import LARGEST_MANIFEST, DamagedPartError, Store
 from optimlab.storage.surface import surface_of
 from optimlab.storage.tables import TEXTS, read_records, read_runs
@@ -197,6 +203,11 @@ def _read_about(folder: Path) -> Manifest:
         return Manifest()
     try:
         return read_manifest(own.read(MANIFEST, LARGEST_MANIFEST))
+    except OlderVersionError as error:
+        hint = _sweep_and_plot(folder.parent, folder.name)
+        raise NothingToReport(
+            f"cannot read {folder / MANIFEST}: {error}. To make it again, {hint}"
+        ) from error
     except ValueError as error:
         raise _garbled(folder / MANIFEST, str(error)) from error
 
