@@ -32,7 +32,7 @@ NAMES: dict[str, dict[str, tuple[str, str, str, str]]] = {
         "": ("Adagrad", "Adagrad", "adagrad", ""),
         "learning_rate": ("lr", "learning_rate", "learning_rate", ""),
         "eps": ("eps", "epsilon", "eps", ""),
-        "(start of G)": (*("initial_accumulator_value",) * 3, ""),
+        "(initial value of G)": (*("initial_accumulator_value",) * 3, ""),
     },
     "RMSprop": {
         "": ("RMSprop", "RMSprop", "rmsprop", ""),
