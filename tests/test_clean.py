@@ -161,7 +161,7 @@ def test_fresh_in_a_foreign_folder_deletes_and_writes_nothing(here, foreign):
         write(here / "experiments", document(), name=name)
         before = snapshot(foreign)
         done = call("sweep", name, "--jobs", 1, "--fresh", "--results", foreign)
-        assert (done.exit_code, "files that are no results of optimlab" in done.stderr) == (2, True)
+        assert (done.exit_code, "files that are not optimlab results" in done.stderr) == (2, True)
         assert snapshot(foreign) == before
 
 

@@ -174,7 +174,7 @@ def test_a_part_that_is_a_link_is_set_aside_and_never_followed(swept, results, o
     content = part.read_bytes()
     plant(part, outside / target)
     assert run(swept[0], results).ran == 1
-    assert f"{part} is not what was written" in capsys.readouterr().err
+    assert f"{part} has changed since it was written" in capsys.readouterr().err
     assert part.read_bytes() == content
     pruned(swept[0], results)
     assert not (results / "tiny/parts/damaged").exists()

@@ -324,7 +324,7 @@ def test_a_part_that_is_none_is_set_aside_though_its_digest_is_right(simple, tmp
         list(store.read(simple[0].runs()))
     capsys.readouterr()
     store.set_aside_damaged(simple[0])
-    assert f"{forged} is not what was written" in capsys.readouterr().err
+    assert f"{forged} has changed since it was written" in capsys.readouterr().err
     assert store.finished() == {}
     assert [path.name for path in store.damaged.iterdir()] == [forged.name]
 
@@ -372,7 +372,7 @@ def test_a_part_with_other_columns_is_named_by_verify_and_set_aside(landscape, t
     [*differences] = verify(experiment, results, 1, 0, 1).differences
     assert [line.partition("seed 1000: ")[2] for line in differences] == ([told] if told else [])
     assert run(experiment, results).ran == len(differences)
-    assert (f"{forged} is not what was written" in capsys.readouterr().err) == bool(told)
+    assert (f"{forged} has changed since it was written" in capsys.readouterr().err) == bool(told)
     assert store.tables() == before
 
 

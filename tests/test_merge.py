@@ -85,7 +85,7 @@ def test_a_damaged_part_is_named_and_left_out(four, tmp_path):
     part.write_bytes(part.read_bytes()[:-1])
     done = merged(four, tmp_path / "all")
     assert done.exit_code == 1
-    assert f"{part} is not what was written, and was left out" in done.stderr
+    assert f"{part} has changed since it was written, and was left out" in done.stderr
     assert not (tmp_path / "all/tiny/parts" / part.name).exists()
 
 
@@ -106,8 +106,8 @@ def test_a_run_that_had_failed_is_taken_from_where_it_did_not(swept, four, tmp_p
 
 
 OTHERS = {
-    "seeds": (document(seeds="tuning = 1\nreporting = 3"), "is of other seeds than"),
-    "runs": (document(training="epochs = 2"), "is of other runs than"),
+    "seeds": (document(seeds="tuning = 1\nreporting = 3"), "has other seeds than"),
+    "runs": (document(training="epochs = 2"), "has other runs than"),
 }
 
 

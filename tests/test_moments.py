@@ -80,7 +80,7 @@ def test_tables_of_two_moments_are_made_again(place, results, monkeypatch, capsy
     assert mixed["runs.csv"] != before["runs.csv"]
     assert mixed["params.parquet"] == before["params.parquet"]
     read = read_tables(results / "tiny")
-    assert "runs.csv was not what was written: all tables are made from the parts again" in (
+    assert "runs.csv had changed since it was written: all tables are made from the parts again" in (
         capsys.readouterr().err
     )
     assert len(read.runs) == 6  # those of the experiment that experiment.json describes
@@ -152,10 +152,10 @@ def test_parts_without_tables_yet_are_reported(place, results, capsys):
         (place / "parts" / part.name).rename(part)
     assert store.manifest().runs_finished == 0
     assert len(read_tables(results / "tiny").runs) == 6
-    assert "tiny: its tables are made again, with 6 runs more" in capsys.readouterr().err
+    assert "tiny: its tables are made again, with 6 more runs" in capsys.readouterr().err
     for name in (*TABLES, "experiment.json"):
         (results / "tiny" / name).unlink()
-    with pytest.raises(NothingToReport, match="tiny has finished runs and no tables: run `make sweep "):
+    with pytest.raises(NothingToReport, match="tiny has finished runs but no tables: run `make sweep "):
         read_tables(results / "tiny")
 
 
@@ -214,7 +214,7 @@ def test_a_forged_table_is_found_by_verify_and_made_again_by_plots(place, result
     assert wrong.startswith(FORGERIES[forge])
     changed = FORGERIES[forge].partition(":")[0]
     read_tables(results / "tiny")
-    assert f"{changed} was not what was written" in capsys.readouterr().err
+    assert f"{changed} had changed since it was written" in capsys.readouterr().err
     assert table_bytes(results) == before
     assert verify(experiment, results, 1, None, 1).tables == []
 
@@ -255,7 +255,7 @@ def test_a_table_that_is_no_ones_and_cannot_be_made_again_is_left_alone(place, r
     path = results / "tiny/runs.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     before = table_bytes(results)
-    with pytest.raises(NothingToReport, match=r"runs.csv is not what .* the parts hold 0 of"):
+    with pytest.raises(NothingToReport, match=r"runs.csv has changed .* the parts hold 0 of"):
         read_tables(results / "tiny")
     assert table_bytes(results) == before
 

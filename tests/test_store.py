@@ -174,7 +174,9 @@ def test_a_part_that_spoils_while_it_is_read_is_named_with_what_will_be_done(sto
     second.write_bytes(b"")
     with pytest.raises(UserError) as caught:
         next(reading)
-    assert str(caught.value) == f"{second} is not what was written; the next sweep sets it aside"
+    assert (
+        str(caught.value) == f"{second} has changed since it was written; the next sweep sets it aside"
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -392,7 +394,7 @@ def test_a_damaged_part_is_set_aside_and_its_runs_are_done_again(tmp_path, exper
     lost = len(pq.read_table(path)["run"].unique())
     DAMAGES[damage](path)
     again = run(experiment, results)
-    assert f"optimlab: warning: {path} is not what was written" in capsys.readouterr().err
+    assert f"optimlab: warning: {path} has changed since it was written" in capsys.readouterr().err
     assert (first.ran, again.ran, again.kept) == (12, lost, 12 - lost)
     assert {name: (results / "tiny" / name).read_bytes() for name in before} == before
     assert [p.name for p in (results / "tiny/parts/damaged").iterdir()] == [path.name]
@@ -405,7 +407,7 @@ def test_what_was_set_aside_is_not_overwritten(store, experiment, capsys):
         [path] = store.parts.glob("*.parquet")
         path.write_text(content)
         store.set_aside_damaged(experiment)
-        assert "is not what was written" in capsys.readouterr().err
+        assert "has changed since it was written" in capsys.readouterr().err
     assert sorted(p.read_text() for p in store.damaged.iterdir()) == ["one", "three", "two"]
 
 

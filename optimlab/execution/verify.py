@@ -123,7 +123,7 @@ def _wrong_tables(store: Store, experiment: Experiment) -> Iterator[str]:
                 yield f"{MANIFEST}: {name} is not that of {experiment.file}"
     else:  # the file has changed since; its tables are of what it was
         right = on_disk
-    if on_disk is None or on_disk.parts != store.moment():
+    if on_disk is None or on_disk.parts != store.digest_of_parts():
         yield f"the tables in {store.folder} are of an earlier moment than its parts; sweep again"
         return
     for name, content in store.made_again(right).items():

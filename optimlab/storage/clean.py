@@ -1,4 +1,4 @@
-"""Cleaning: what in a folder of results is ours, and its deletion; everything else stays."""
+"""Cleaning a results folder: finds and deletes what optimlab wrote, and leaves everything else."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ BENCHMARK_FILES = ("benchmarks.md", "steps.csv", "steps.png", "steps.svg", "swee
 
 @dataclass(frozen=True)
 class Deletion:
-    """Something that can be deleted: in words, and how."""
+    """Something that can be deleted: its description, and the function that deletes it."""
 
     text: str
     delete: Callable[[], None]
 
 
 def deletions(results: Path) -> list[Deletion]:
-    """Return what a folder of results holds that optimlab wrote: experiments, page, benchmarks.
+    """Return what optimlab wrote into a results folder: experiments, page, benchmarks.
 
     Raises
     ------
     UserError
-        When the folder is one that holds more than results: the root, a home or the current folder.
+        If the folder holds more than results: the root, the home folder or the current folder.
     """
     _refuse_root_like(results)
     root = Folder(results)
@@ -55,7 +55,7 @@ def delete(results: Path, found: list[Deletion]) -> None:
     Raises
     ------
     UserError
-        When another process writes there, or something in it is a link.
+        If another process is writing there, or something in it is a link.
     """
     root = Folder(results)
     with only_writer(root):
@@ -74,7 +74,7 @@ def environments(path: Path | None) -> list[Deletion]:
 
 
 def described(store: Store) -> str:
-    """Return an experiment's results in words, as to be deleted."""
+    """Return the description of an experiment's results, for a deletion."""
     runs = len(store.finished())
     files, size = store.size()
     return f"{store.folder}: {runs:,} finished runs, {files:,} files, {filesize.decimal(size)}"
@@ -82,13 +82,11 @@ def described(store: Store) -> str:
 
 def _refuse_root_like(results: Path) -> None:
     folder = results.resolve()
-    places = [Path.cwd()]
-    with suppress(RuntimeError):  # there is no home
-        places.append(Path.home().resolve())
-    if any(place.is_relative_to(folder) for place in places):
-        raise UserError(
-            f"{results} holds more than results: name the folder of results, --results FOLDER"
-        )
+    inside = [Path.cwd()]
+    with suppress(RuntimeError):  # there is no home folder
+        inside.append(Path.home().resolve())
+    if any(path.is_relative_to(folder) for path in inside):
+        raise UserError(f"{results} holds more than results: name the results folder, --results FOLDER")
 
 
 def _begins_with(folder: Folder, name: str, mark: bytes) -> bool:
@@ -101,7 +99,7 @@ def _begins_with(folder: Folder, name: str, mark: bytes) -> bool:
 
 
 def _delete_page(results: Folder) -> None:
-    """Delete the page, if it is still ours after the user has been asked."""
+    """Delete the page, if it is still ours: the user may have taken time to confirm."""
     if _begins_with(results, PAGE, PAGE_MARK):
         results.delete(PAGE)
 

@@ -1,8 +1,9 @@
-"""What has been drawn before: `plots` draws an experiment again only where something has changed.
+"""A cache of what has been drawn: `plots` draws an experiment again only if something has changed.
 
-A record says what was made of an experiment, or of all, and which files came of it. Its key is a digest
-of all that decides them: tables, settings, code, versions. Records are in the user's cache folder and
-not among the results, which may come from a stranger: no HTML is taken from there into the page.
+A record holds the section of an experiment, or of the whole page, and the files that were written. Its
+key is a digest of everything that decides them: tables, settings, code, versions. Records are kept in
+the user's cache folder, not among the results, which may come from a stranger: no HTML is taken from
+there into the page.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Record:
 
     Attributes
     ----------
-    files : the files that came of it, by their paths below the results → a digest of their content.
-    warnings : what was said meanwhile; it is said again where nothing is drawn.
-    name, title, html, has_charts : of the section of the page of one experiment.
+    files : path of each file written, below the results folder → digest of its content.
+    warnings : warnings given meanwhile; they are repeated when nothing is drawn.
+    name, title, html, has_charts : of the section of one experiment.
     """
 
     files: dict[str, str]
@@ -45,17 +46,17 @@ class Record:
     has_charts: bool = False
 
     def holds(self, results: Path) -> bool:
-        """Return whether the files are all there, as they were written."""
+        """Return whether all files exist, unchanged."""
         return all(_digest_of(results, Path(path)) == digest for path, digest in self.files.items())
 
 
 class Drawn:
-    """What has been drawn of a folder of results, and the keys of what it holds now.
+    """The records of a results folder, and the keys of its present content.
 
     Parameters
     ----------
-    results : the folder of results.
-    experiments : those of the page; None for all.
+    results : the results folder.
+    experiments : the experiments of the page; None for all.
     """
 
     def __init__(self, results: Path, experiments: list[str] | None = None) -> None:
@@ -70,11 +71,11 @@ class Drawn:
                 self.page = _digest(which, *(f"{name} {key}" for name, key in self.keys.items()))
 
     def whole(self) -> Record | None:
-        """Return the record of the page and all its figures; None where something has to be drawn."""
+        """Return the record of the page and all its figures; None if something has to be drawn."""
         return self._found(self.page)
 
     def section(self, name: str, *others: str) -> Record | None:
-        """Return the record of an experiment, if it was drawn with the same `others`; or None."""
+        """Return the record of an experiment if it was drawn with the same `others`, else None."""
         return self._found(self._section(name, others))
 
     def keep_whole(self, record: Record) -> None:
@@ -82,14 +83,14 @@ class Drawn:
         _keep(self.page, record)
 
     def keep_section(self, record: Record, name: str, *others: str) -> None:
-        """Keep the record of an experiment; `others` decide of it, beside what the folder holds."""
+        """Keep the record of an experiment; `others` are part of its key."""
         _keep(self._section(name, others), record)
 
     def _section(self, name: str, others: Iterable[str]) -> str:
         return _digest(self.keys[name], *others) if name in self.keys else ""
 
     def _found(self, key: str) -> Record | None:
-        """Return the record of a key, if the files are still those that it names."""
+        """Return the record of a key, if its files are unchanged."""
         folder = _cache()
         if not key or folder is None:
             return None
@@ -102,7 +103,7 @@ class Drawn:
 
 
 def _keep(key: str, record: Record) -> None:
-    """Write a record; where that cannot be, things are drawn again next time."""
+    """Write a record; if that fails, things are simply drawn again next time."""
     path = _cache()
     if not key or path is None:
         return
@@ -116,7 +117,7 @@ def _keep(key: str, record: Record) -> None:
 
 
 def _cache() -> Path | None:
-    """Return the folder of the records; None for a user without a home."""
+    """Return the folder of the records; None for a user without a home folder."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optimlab"
     except RuntimeError:
@@ -124,14 +125,14 @@ def _cache() -> Path | None:
 
 
 def _entries(results: Path) -> list[str]:
-    """Return the names of what may be results."""
+    """Return the names of the folders that may hold results."""
     folder = Folder(results)
     return [name for name in folder.names() if not name.startswith(".") and (results / name).is_dir()]
 
 
 def _key(results: Path, name: str) -> str:
-    """Return a digest of all that decides what is drawn of a folder; "" where that is not known."""
-    if (results / name).is_symlink():  # it is left out of the page
+    """Return a digest of everything that decides what is drawn for a folder; "" if it is unknown."""
+    if (results / name).is_symlink():  # the page leaves it out
         return _digest("link", *(each for each in INPUTS if (results / name / each).exists()))
     folder = Folder(results).folder(name)
     contents = {each: folder.read(each) for each in INPUTS if folder.exists(each)}
@@ -148,15 +149,15 @@ def _key(results: Path, name: str) -> str:
 
 @cache
 def _code() -> str:
-    """Return a digest of optimlab's sources, and of the names and versions of what is installed."""
+    """Return a digest of optimlab's sources and of the names and versions of installed packages."""
     files = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".j2", ".css", ".js")]
     sources = [f"{path} {sha256(path.read_bytes()).hexdigest()}" for path in files]
-    installed = {info.name for place in sys.path for info in Path(place).glob("*.dist-info")}
+    installed = {info.name for path in sys.path for info in Path(path).glob("*.dist-info")}
     return _digest(sys.version, *sources, *sorted(installed))
 
 
 def _digest_of(results: Path, path: Path) -> str:
-    """Return the digest of a file below the results; "" where there is none."""
+    """Return the digest of a file below the results folder; "" if there is none."""
     folder = Folder(results)
     for name in path.parts[:-1]:
         folder = folder.folder(name)

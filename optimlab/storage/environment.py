@@ -1,4 +1,4 @@
-"""The environment: what a reader must know of the machine and the versions to repeat a sweep."""
+"""The environment of a sweep: the machine and the versions, for whoever wants to repeat it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "joblib")
 
 
 def environment(packages: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
-    """Return name → value, for people: versions, BLAS, processor, system, commit and date.
+    """Return versions, BLAS, processor, system, commit and date: name → value, for people to read.
 
     Parameters
     ----------
-    packages : name → version of others that decided numbers.
+    packages : name → version of the other packages that the numbers depend on.
     """
     return {
         "optimlab": optimlab.__version__,
@@ -44,13 +44,13 @@ def environment(packages: Mapping[str, str] = MappingProxyType({})) -> dict[str,
 
 
 def describe_computing(by: Mapping[str, Any]) -> str:
-    """Return in words what computed a run."""
+    """Return the libraries and kernels that computed a run, as text."""
     return ", ".join(f"{name} {value}" for name, value in by.items()) or "an unknown machine"
 
 
 @cache
 def computing() -> dict[str, str]:
-    """Return name → value of what decides the last bits of numbers: libraries, and their kernels."""
+    """Return the libraries and kernels that decide the last bits of numbers: name → value."""
     vectors = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     return {
         "numpy": _version("numpy"),
@@ -61,7 +61,7 @@ def computing() -> dict[str, str]:
 
 
 def _compiled_for() -> str:
-    """Return the processor that loops are compiled for."""
+    """Return the processor that numba compiles for."""
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
         return "not compiled"
     from llvmlite.binding import get_host_cpu_name  # slow to import
@@ -77,7 +77,7 @@ def _version(library: str) -> str:
 
 
 def _blas() -> str:
-    """Return the BLAS of numpy, and the kernels that it chose for this processor: they decide bits."""
+    """Return numpy's BLAS and the kernels it chose for this processor."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     kernels = {pool.get("architecture") for pool in threadpool_info() if pool["user_api"] == "blas"}
     chosen = ", ".join(sorted(filter(None, kernels)))
@@ -86,7 +86,7 @@ def _blas() -> str:
 
 @cache
 def cpu() -> str:
-    """Return the processor's name; Linux alone keeps it in a file."""
+    """Return the processor's name, on Linux from /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -96,10 +96,10 @@ def cpu() -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the code, with "+ changes" where the work tree differs from it.
+    """Return the commit of the code, with "+ changes" if the work tree differs from it.
 
-    That of the package's own repository: one in which it is installed, or lies untracked, says nothing
-    of it.
+    It is that of the package's own repository; another repository, in which the package is merely
+    installed or untracked, would say nothing about it.
     """
     try:
         if _git("rev-parse", "--show-prefix") != f"{PACKAGE.name}/":
@@ -113,7 +113,7 @@ def _commit() -> str:
 
 
 def _git(*words: str) -> str:
-    """Return what git says of the folder of this package, whatever repository the environment names."""
+    """Return the output of git in this package's folder, ignoring GIT_ variables of the environment."""
     command = ["git", "--no-optional-locks", "-C", str(PACKAGE), *words]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)  # noqa: S603

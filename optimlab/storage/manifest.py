@@ -1,6 +1,6 @@
-"""The manifest: what experiment.json says of an experiment's results. One model, written and read.
+"""The manifest: experiment.json, the description of an experiment's results, written and read.
 
-The tables are made from it and the parts alone: it lists the runs, in order, so that nothing has to be
+The tables are made from it and the parts alone: it lists the runs in order, so that nothing has to be
 loaded or run to make them.
 """
 
@@ -36,7 +36,7 @@ Seconds = Annotated[float, Ge(0), Le(1e12)]
 
 
 class AboutProblem(BaseModel):
-    """A problem: its name and settings, its network, and how long a run of it is."""
+    """A problem: its name and settings, its network, and the length of a run."""
 
     problem: dict[str, JsonValue] = {}
     network: str | None = None
@@ -49,7 +49,7 @@ class AboutProblem(BaseModel):
 
 
 class AboutAxis(BaseModel):
-    """A hyper-parameter that was tuned, and the values that it could take: a list, or a span."""
+    """A tuned hyper-parameter and its values: a list of levels, or a range."""
 
     name: str
     levels: list[JsonValue] = []
@@ -60,16 +60,16 @@ class AboutAxis(BaseModel):
 
 
 class AboutCandidate(BaseModel):
-    """A candidate of an optimizer, and its hyper-parameters that are not those of all."""
+    """A candidate of an optimizer, and those of its hyper-parameters that differ between candidates."""
 
     number: Count
     values: dict[str, JsonValue] = {}
 
 
 class AboutOptimizer(BaseModel):
-    """A rule, its hyper-parameters that were held fixed, those that were tuned, and its candidates.
+    """An optimizer: its rule, fixed and tuned hyper-parameters, candidates, and schedules.
 
-    Beside them are the schedules, and how a rule divides the parameters of each problem, if it does.
+    `partition` says how the rule divides the parameters of each problem, if it does.
     """
 
     label: str | None = None
@@ -83,19 +83,19 @@ class AboutOptimizer(BaseModel):
     partition: dict[str, str] = {}
 
     def values(self) -> dict[int, dict[str, JsonValue]]:
-        """Return the number of each candidate → its hyper-parameters."""
+        """Return candidate number → hyper-parameters."""
         return {each.number: {**self.hyperparameters, **each.values} for each in self.candidates}
 
 
 class LastSweep(BaseModel):
-    """How many runs the last sweep did, in how many seconds."""
+    """The number of runs of the last sweep, and its seconds."""
 
     runs: Count = 0
     seconds: Seconds = 0
 
 
 class StepCost(BaseModel):
-    """What a step of one run alone takes: seconds of processor time, the rule's part, bytes of state."""
+    """The cost of a step of one run alone: processor seconds, the rule's share, bytes of state."""
 
     step_seconds: Seconds
     rule_seconds: Seconds
@@ -103,37 +103,37 @@ class StepCost(BaseModel):
 
 
 class Computed(BaseModel):
-    """How many runs were computed by these libraries and kernels, which decide the last bits."""
+    """The libraries and kernels, which decide the last bits, and how many runs they computed."""
 
     by: dict[str, str] = {}
     runs: Count = 0
 
 
 class Manifest(BaseModel):
-    """What experiment.json says. Any of it may be missing, as in results of an older version.
+    """The content of experiment.json. Any of it may be missing, as in results of an older version.
 
     Attributes
     ----------
-    name, title, description, toml, toml_sha256 : of the experiment's file.
-    file : the experiment's file, relative to the folder of its results, with which it may have moved.
-    command : what makes these results.
-    changes : how the experiment differs from its file, as ``--set`` has it.
-    problem, network, steps, steps_per_epoch, stuck_loss : of the problem, where there is only one.
-    problems, optimizers : label → what it is.
+    name, title, description, toml, toml_sha256 : of the experiment file.
+    file : the experiment file, relative to the results folder, with which it may have been moved.
+    command : the command that makes these results.
+    changes : changes to the experiment file, in the form of ``--set``.
+    problem, network, steps, steps_per_epoch, stuck_loss : of the problem, if there is only one.
+    problems, optimizers : label → description.
     seeds : role → its seeds.
-    record_params : of how many reporting seeds the parameters are recorded.
-    looks : of a sweep in rounds, the reporting seeds at each look at its results.
-    final, equal_within : what the statistics take for a run's end, and for practically equal.
+    record_params : the number of reporting seeds whose parameters are recorded.
+    looks : of a sweep in rounds, the number of reporting seeds at each look at its results.
+    final, equal_within : how the statistics define a run's final value, and practical equality.
     report : functions that add blocks to the page.
     cells : the problem, optimizer, candidate and learning rate of each cell, and the identity of its
         runs.
     runs_expected, runs_finished, statuses : numbers of runs.
-    last_sweep, environment : how long it took, and on what.
-    computed : what computed the finished runs.
-    costs : problem → optimizer → what a step of it takes, where one run was trained alone.
+    last_sweep, environment : its duration; the machine and the versions.
+    computed : the libraries and kernels that computed the finished runs.
+    costs : problem → optimizer → cost of a step, measured on one run trained alone.
     code : problem and optimizer → the digest of their code.
-    parts : a digest of the names of all parts, which are those of their contents: the moment that the
-        tables belong to.
+    parts : a digest of the names of all parts, which contain the digests of their contents; it tells
+        which parts the tables were made from.
     tables : table → the SHA-256 of its bytes.
     """
 
@@ -176,7 +176,7 @@ class Manifest(BaseModel):
         return runs_of(self.cells, roles, self.record_params)
 
     def numbers(self) -> set[str]:
-        """Return the hyper-parameters that are numbers, wherever an optimizer has them."""
+        """Return the hyper-parameters that are numbers for every optimizer that has them."""
         values: dict[str, list[JsonValue]] = {}
         for optimizer in self.optimizers.values():
             given = [optimizer.hyperparameters, *(each.values for each in optimizer.candidates)]
@@ -184,22 +184,22 @@ class Manifest(BaseModel):
                 values.setdefault(name, []).extend([] if value is None else [value])
         return {
             name
-            for name, found in values.items()
-            if found
-            and all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+            for name, given in values.items()
+            if given
+            and all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
         }
 
     def is_whole(self) -> bool:
-        """Return whether it has the text of an experiment's file, and that text's digest."""
+        """Return whether it has the text of an experiment file and the matching digest."""
         return self.toml_sha256 == sha256((self.toml or "").encode()).hexdigest()
 
     def content(self) -> bytes:
-        """Return what experiment.json holds."""
+        """Return experiment.json as bytes."""
         about = self.model_dump(mode="json", exclude_unset=True)
         return f"{json.dumps(about, indent=2, ensure_ascii=False)}\n".encode()
 
     def known(self) -> dict[str, Any]:
-        """Return what it says, without what it does not."""
+        """Return all fields that are set, as a dictionary."""
         return self.model_dump(exclude_unset=True, exclude_none=True)
 
 
@@ -208,14 +208,14 @@ class OlderVersionError(ValueError):
 
 
 def read_manifest(content: bytes) -> Manifest:
-    """Return what experiment.json says.
+    """Return the manifest in the bytes of experiment.json.
 
     Raises
     ------
     OlderVersionError
-        If it is from before candidates, when a cell had no number of one.
+        If it is from a version before candidates, whose cells have no candidate number.
     ValueError
-        If it is no JSON, or a value is not what it has to be; the message names its key.
+        If they are not JSON, or a value is invalid; the message names its key.
     """
     try:
         raw = json.loads(content)
@@ -246,22 +246,22 @@ def read_manifest(content: bytes) -> Manifest:
 
 
 def differing(manifest: Manifest, tables: Mapping[str, bytes]) -> list[str]:
-    """Return the names of the tables that are not those that a manifest was written with.
+    """Return the names of the tables whose content is not that recorded in a manifest.
 
     Parameters
     ----------
-    manifest : one without digests, of an older version, says nothing of tables.
+    manifest : one of an older version has no digests; then the result is empty.
     tables : name → content.
     """
     if not manifest.tables:
         return []
-    found = {name: sha256(content).hexdigest() for name, content in tables.items()}
-    names = sorted(found.keys() | manifest.tables.keys())
-    return [name for name in names if found.get(name) != manifest.tables.get(name)]
+    digests = {name: sha256(content).hexdigest() for name, content in tables.items()}
+    names = sorted(digests.keys() | manifest.tables.keys())
+    return [name for name in names if digests.get(name) != manifest.tables.get(name)]
 
 
 def describe(experiment: Experiment, folder: Path) -> Manifest:
-    """Return what is to be said of an experiment whose results are in a folder, but for its runs."""
+    """Return the manifest of an experiment whose results are in `folder`, before any run."""
     seeds: dict[Role, list[int]] = {"tuning": [], "reporting": []}
     for seed, role in experiment.roles():
         seeds[role].append(seed)
@@ -299,7 +299,7 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
 
 
 def _about(setting: ProblemSetting) -> AboutProblem:
-    """Return what is to be known of a problem."""
+    """Return the description of a problem."""
     about = setting.about
     return AboutProblem(
         problem=to_jsonable_python({"name": setting.name, **setting.settings}),
@@ -322,7 +322,7 @@ def _about_axis(axis: Axis) -> AboutAxis:
 
 
 def _about_optimizer(setting: OptimizerSetting, problems: Sequence[ProblemSetting]) -> AboutOptimizer:
-    """Return what is to be known of an optimizer."""
+    """Return the description of an optimizer."""
     fixed = setting.hyperparameters
     return AboutOptimizer(
         label=setting.label,
@@ -333,7 +333,7 @@ def _about_optimizer(setting: OptimizerSetting, problems: Sequence[ProblemSettin
             AboutCandidate(
                 number=each.number,
                 values={
-                    name: each.settings.get(name)  # None: it has none such
+                    name: each.settings.get(name)  # None if it does not have that one
                     for name in {**each.settings, **fixed}
                     if name not in fixed or fixed[name] != each.settings.get(name)
                 },
@@ -348,15 +348,15 @@ def _about_optimizer(setting: OptimizerSetting, problems: Sequence[ProblemSettin
 
 
 def _partition(rule: str, problems: Sequence[ProblemSetting]) -> dict[str, str]:
-    """Return problem → what the rule says of how it divides that problem's parameters, if it does."""
-    names = [] if ":" in rule else re.findall(r"\w+", rule)  # of wrappers, and of the rule in them
+    """Return problem → how the rule divides that problem's parameters, as text, if it does."""
+    names = [] if ":" in rule else re.findall(r"\w+", rule)  # of wrappers, and last of the rule itself
     tell = getattr(RULES.get(names[-1]), "partition", None) if names else None
     layouts = {each.label: getattr(each.about, "layout", None) for each in problems if tell}
     return {label: tell(layout) for label, layout in layouts.items() if tell and layout}
 
 
 def relative(file: Path, folder: Path) -> str:
-    """Return a file relative to a folder; as it is where that cannot be, on another drive."""
+    """Return a file relative to a folder, or its absolute path if it is on another drive."""
     try:
         return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Merge: results of one experiment that were computed apart, such as the shards of a job array."""
+"""Merging results of one experiment that were computed separately, such as shards of a job array."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from optimlab.storage.store import Store
 
 @dataclass(frozen=True)
 class Merged:
-    """What came of an experiment.
+    """The outcome for one experiment.
 
     Attributes
     ----------
     experiment : its name.
-    folder : of the merged results.
-    copied : how many parts were copied.
-    finished, expected : how many of its runs have finished, and how many there are.
-    damaged : parts that are not what was written, and were left out.
+    folder : the folder of the merged results.
+    copied : the number of parts copied.
+    finished, expected : the number of finished runs, and of all runs.
+    damaged : parts that had changed since they were written, and were left out.
     """
 
     experiment: str
@@ -38,36 +38,37 @@ class Merged:
 
 
 def merge(sources: list[Path], into: Path) -> list[Merged]:
-    """Merge results into a folder of results, whose own runs are kept.
+    """Merge results into a results folder, which keeps its own runs.
 
     Every part is read whole and compared with the digest in its name before it is copied. The tables are
-    made from the parts, so they are those of one sweep, byte for byte, however the runs were divided.
+    made from the parts, so they equal those of a single sweep byte for byte, however the runs were
+    divided.
 
     Parameters
     ----------
-    sources : folders of all results, or of one experiment; nothing is written there.
-    into : the folder of all results that they are merged into.
+    sources : results folders, or folders of one experiment; nothing is written there.
+    into : the results folder to merge into.
 
     Raises
     ------
     UserError
-        When a folder holds no results; or when results of one experiment have other runs, as another
-        version of its file or of the code gives them: nothing is merged then.
+        If a folder holds no results, or results of one experiment have different runs because its file
+        or the code differed; nothing is merged then.
     """
-    found: dict[str, list[Store]] = defaultdict(list)
+    stores_of: dict[str, list[Store]] = defaultdict(list)
     for source in sources:
         folders = _experiments(source)
         if not folders:
             raise UserError(f"{source} holds no results")
         for folder in folders:
             if not _is_same(folder, into / folder.name):
-                found[folder.name].append(Store(folder))
-    manifests = {name: _agreed(stores, Store(into / name)) for name, stores in found.items()}
-    return [_merge(stores, Store(into / name), manifests[name]) for name, stores in found.items()]
+                stores_of[folder.name].append(Store(folder))
+    manifests = {name: _agreed(stores, Store(into / name)) for name, stores in stores_of.items()}
+    return [_merge(stores, Store(into / name), manifests[name]) for name, stores in stores_of.items()]
 
 
 def _merge(stores: list[Store], target: Store, manifest: Manifest) -> Merged:
-    """Merge the results of one experiment; `manifest` is what all of them say of its runs."""
+    """Merge the results of one experiment; `manifest` is that of the merged results."""
     copied = 0
     damaged: list[Path] = []
     with target.held():
@@ -76,7 +77,7 @@ def _merge(stores: list[Store], target: Store, manifest: Manifest) -> Merged:
             copied, damaged = copied + more, damaged + wrong
         done = target.write_tables(manifest)
     for path in damaged:
-        warn(f"{path} is not what was written, and was left out")
+        warn(f"{path} has changed since it was written, and was left out")
     if len(done.computed) > 1:
         kinds = "; ".join(describe_computing(each.by) for each in done.computed)
         warn(f"{target.folder}: runs were computed by different libraries or kernels: {kinds}")
@@ -91,7 +92,7 @@ def _merge(stores: list[Store], target: Store, manifest: Manifest) -> Merged:
 
 
 def _experiments(source: Path) -> list[Path]:
-    """Return the folders of experiments in a folder of results, or the folder itself if it is one."""
+    """Return the experiments' folders in a results folder, or the folder itself if it is one."""
     if (source / MANIFEST).is_file():
         return [source]
     return [path.parent for path in sorted(source.glob(f"*/{MANIFEST}"))]
@@ -102,12 +103,12 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _agreed(stores: list[Store], target: Store) -> Manifest:
-    """Return what is to be said of the merged results.
+    """Return the manifest of the merged results.
 
     Raises
     ------
     UserError
-        When the results are not of the same runs.
+        If the results do not belong to the same runs.
     """
     known = target.manifest()
     manifests = [(store.folder, _manifest(store)) for store in stores]
@@ -118,15 +119,15 @@ def _agreed(stores: list[Store], target: Store) -> Manifest:
             if getattr(manifest, aspect) != getattr(first, aspect):
                 what = "seeds" if aspect == "seeds" else "runs"
                 raise UserError(
-                    f"{folder} is of other {what} than {where}: of another version of the experiment's "
-                    "file, of the code or of a library. Sweep both with the same, or keep them apart"
+                    f"{folder} has other {what} than {where}: the experiment file, the code or a "
+                    "library differed. Sweep both with the same versions, or keep them apart"
                 )
     sweeps = [manifest.last_sweep for _, manifest in everything if manifest.last_sweep]
     runs, seconds = sum(each.runs for each in sweeps), max(each.seconds for each in sweeps)
     costs: dict[str, dict[str, StepCost]] = {}
     for _, manifest in reversed(everything):
-        for problem, found in manifest.costs.items():
-            costs.setdefault(problem, {}).update(found)
+        for problem, measured in manifest.costs.items():
+            costs.setdefault(problem, {}).update(measured)
     update: dict[str, object] = {"last_sweep": LastSweep(runs=runs, seconds=seconds), "costs": costs}
     if where != target.folder and first.file:
         file = Path(os.path.normpath(where.resolve() / first.file))

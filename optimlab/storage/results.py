@@ -1,4 +1,4 @@
-"""Reading a folder of results: its tables and its experiment.json, checked before they are used."""
+"""Reading a results folder: its tables and its experiment.json, checked before they are used."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ METRICS = [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accur
 ROLES = ("tuning", "reporting")
 
 
-class NothingToReport(UserError):  # noqa: N818 - it is no error of the program
-    """There are no tables to report, or they cannot be read; the message says which and what to do."""
+class NothingToReport(UserError):  # noqa: N818 - not an error of the program
+    """No tables to report, or unreadable ones; the message says which, and what to do."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What a folder of results holds: its tables, and its experiment.json.
+    """The content of an experiment's results folder: its tables and its experiment.json.
 
-    `params` is None where no parameters were recorded, and `surface`, the loss around their paths, where
+    `params` is None if no parameters were recorded; `surface`, the loss around their paths, is None if
     the sweep has not computed it.
     """
 
@@ -58,36 +58,36 @@ class Tables:
 def read_experiments(results: Path, experiments: list[str] | None = None) -> list[Tables]:
     """Return the tables of all experiments, `digits` first, then by name; or of those named, in order.
 
-    What cannot be read is left out with a line on stderr, unless it is named.
+    Results that cannot be read are left out with a warning, unless they are named.
 
     Raises
     ------
     NothingToReport
-        If there is none, or a named one cannot be read.
+        If there are none, or named ones cannot be read.
     """
     if experiments:
         return [read_tables(results / name) for name in experiments]
-    found, errors = [], []
+    tables, errors = [], []
     for name in sorted(Folder(results).names(), key=lambda name: (name != "digits", name)):
         try:
             if _holds_results(results, name):
-                found.append(read_tables(results / name))
+                tables.append(read_tables(results / name))
         except UserError as error:
             errors.append(str(error))
-    if not found:
+    if not tables:
         nothing = f"no results in {results}: {_sweep_and_plot(results)}"
         raise NothingToReport("\n  ".join(errors) or nothing)
     for text in errors:
         warn(f"left out: {text}")
-    return found
+    return tables
 
 
 def _holds_results(results: Path, name: str) -> bool:
-    """Return whether an entry of the folder of results is one of results, and no link."""
+    """Return whether an entry of the results folder holds results, and is not a link."""
     names = ("runs.csv", MANIFEST, "parts")
     if (results / name).is_symlink():
         if any((results / name / each).exists() for each in names):
-            warn(f"{results / name} is a link, which is not followed; left out")
+            warn(f"{results / name} is left out: it is a link, and links are not followed")
         return False
     folder = Folder(results).folder(name)
     return Folder(results).is_folder(name) and any(folder.exists(each) for each in names)
@@ -96,8 +96,8 @@ def _holds_results(results: Path, name: str) -> bool:
 def read_tables(folder: Path) -> Tables:
     """Return the tables of an experiment; columns of metrics that it does not have are empty.
 
-    They are of one moment: where they are not those that experiment.json names, or are older than the
-    parts, they are made again first, unless a sweep is writing there. A sweep is never waited for.
+    The tables are consistent: if they are not those that experiment.json names, or are older than the
+    parts, they are made again first, unless a sweep is writing there. This never waits for a sweep.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def read_tables(folder: Path) -> Tables:
     """
     store = Store(folder)
     try:
-        manifest, contents = _of_one_moment(store)
+        manifest, contents = _consistent(store)
     except OSError as error:
         raise _garbled(Path(error.filename or folder), error.strerror or str(error)) from error
     if "runs.csv" not in contents:
@@ -147,8 +147,8 @@ def read_tables(folder: Path) -> Tables:
     return Tables(folder, runs, traces, params, manifest.known(), surface)
 
 
-def _of_one_moment(store: Store) -> tuple[Manifest, dict[str, bytes]]:
-    """Return experiment.json and the tables; made again where they are not of one moment."""
+def _consistent(store: Store) -> tuple[Manifest, dict[str, bytes]]:
+    """Return experiment.json and the tables, made again if they do not belong together."""
     manifest, contents = _read_about(store.folder), store.tables()
     if _is_current(store, manifest, contents):
         return manifest, contents
@@ -167,39 +167,40 @@ def _of_one_moment(store: Store) -> tuple[Manifest, dict[str, bytes]]:
 
 def _is_current(store: Store, manifest: Manifest, contents: dict[str, bytes]) -> bool:
     """Return whether the tables are those of the manifest, and as new as the parts."""
-    if not manifest.tables:  # made by an older version, or by others: there is nothing to compare with
+    if not manifest.tables:  # written by an older version or another program: nothing to compare with
         return "runs.csv" in contents or not manifest.cells
-    return not differing(manifest, contents) and manifest.parts == store.moment()
+    return not differing(manifest, contents) and manifest.parts == store.digest_of_parts()
 
 
 def _made_again(
     store: Store, manifest: Manifest, contents: dict[str, bytes]
 ) -> tuple[Manifest, dict[str, bytes]]:
-    """Make the tables from the parts, unless those lack runs that the tables had."""
+    """Make the tables from the parts, unless the parts lack runs that the tables had."""
     wrong = [store.folder / name for name in differing(manifest, contents)]
     count, before = store.count_finished(manifest.runs()), manifest.runs_finished or 0
     if wrong and (count < before or not count):
         raise NothingToReport(
-            f"{wrong[0]} is not what was written, and the parts hold {count:,} of its {before:,} runs: "
+            f"{wrong[0]} has changed since it was written, and the parts hold {count:,} of its "
+            f"{before:,} runs: "
             f"{_sweep_and_plot(store.folder.parent, store.folder.name)}"
         )
-    if count < before:  # what the parts lack was pruned since
+    if count < before:  # the missing runs have been pruned since
         return manifest, contents
     manifest = store.write_tables(manifest)
     if wrong:
-        warn(f"{wrong[0]} was not what was written: all tables are made from the parts again")
+        warn(f"{wrong[0]} had changed since it was written: all tables are made from the parts again")
     elif count > before:
-        warn(f"{store.folder.name}: its tables are made again, with {count - before:,} runs more")
+        warn(f"{store.folder.name}: its tables are made again, with {count - before:,} more runs")
     return manifest, store.tables()
 
 
 def _read_about(folder: Path) -> Manifest:
-    """Return what experiment.json says; nothing where there is none."""
+    """Return the content of experiment.json; an empty manifest if there is none."""
     own = experiment_folder(folder)
     if not own.exists(MANIFEST):
         if own.exists("parts") and not own.exists("runs.csv"):
             hint = _sweep_and_plot(folder.parent, folder.name)
-            raise NothingToReport(f"{folder} has finished runs and no tables: {hint}")
+            raise NothingToReport(f"{folder} has finished runs but no tables: {hint}")
         return Manifest()
     try:
         return read_manifest(own.read(MANIFEST, LARGEST_MANIFEST))
@@ -219,7 +220,13 @@ def _checked(
     metrics: list[str],
     numbers: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Return a table, read from its bytes, once it has what it must have."""
+    """Return a table read from its bytes, after checking its required columns.
+
+    Raises
+    ------
+    NothingToReport
+        If it is missing or garbled; the message names the file.
+    """
     try:
         if path.name not in contents:
             raise ValueError("it does not exist")
@@ -235,7 +242,7 @@ def _checked(
     if table[required].isna().any(axis=None) or (table[labels] == "").any(axis=None):
         raise _garbled(path, "a row has no " + ", ".join(required))
     if not (np.isfinite(table["learning_rate"]) & (table["learning_rate"] > 0)).all():
-        raise _garbled(path, "a learning rate is no positive number")
+        raise _garbled(path, "a learning rate is not a positive number")
     return table
 
 
@@ -245,6 +252,6 @@ def _garbled(path: Path, why: str) -> NothingToReport:
 
 
 def _sweep_and_plot(results: Path, experiment: str = "") -> str:
-    """Return what to run for tables and a page."""
+    """Return the commands that make tables and a page, as text."""
     sweep, plots = hints.command("sweep", experiment, results), hints.command("plots", results=results)
     return f"run `{sweep}`, then `{plots}`"

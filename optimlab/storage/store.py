@@ -1,10 +1,10 @@
-"""The store: finished runs on disk, and the tidy tables that are made from them.
+"""The store: finished runs on disk, and the tidy tables made from them.
 
-The durable truth is a folder of Parquet parts, one per stack, each written in whole or not at all. A
-part holds the traces of its runs, and in its metadata how each run ended; its name ends with a digest
-of its content, so that one whose bytes have changed is never believed: the sweep sets it aside and
-does its runs again. The tables `runs.csv` and `traces.parquet` are made from the parts as often as
-wanted, a few parts in memory at a time.
+The primary data is a folder of Parquet parts, one per stack, each written atomically. A part holds the
+traces of its runs and, in its metadata, how each run ended. Its name ends with a digest of its content,
+so a part whose bytes have changed is never used: the sweep sets it aside and does its runs again. The
+tables `runs.csv` and `traces.parquet` can be made from the parts at any time, with a few parts in memory
+at once.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ from optimlab.training import METRICS, PROBLEM_METRICS
 FORMAT = 2
 METADATA_KEY = b"optimlab"
 PARTS_IN_MEMORY = 16
-ROWS_IN_A_GROUP = 1 << 17  # of traces.parquet: its bytes must not tell where parts begin and end
+ROWS_IN_A_GROUP = 1 << 17  # of traces.parquet: its bytes must not depend on where parts begin and end
 PARAMS_IN_A_GROUP = 1 << 10  # of params.parquet, likewise
 
 PART_NAME = re.compile(r"[0-9a-f]{24}-[0-9a-f]{24}\.parquet")
 LARGEST_MANIFEST = 50_000_000  # bytes
 LONGEST_REASON = 500  # characters
 
-Index = dict[str, "Place"]  # run_id → where it is, and how it ended
+Index = dict[str, "Location"]  # run_id → where it is, and how it ended
 
 
 class DamagedPartError(UserError):
-    """A file among the parts that is not what a sweep wrote."""
+    """A part that is not as a sweep wrote it."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is not what was written; the next sweep sets it aside")
+        super().__init__(f"{path} has changed since it was written; the next sweep sets it aside")
 
 
 class Store:
@@ -69,7 +69,7 @@ class Store:
 
     Parameters
     ----------
-    folder : results/<experiment>; made when something is written.
+    folder : results/<experiment>; created when something is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,12 +83,12 @@ class Store:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the results for this process alone to write, and tidy up after one that was killed.
+        """Lock the results for writing by this process alone, and tidy up after one that was killed.
 
         Raises
         ------
         UserError
-            When another process holds them, or the folder holds files, but no results.
+            If another process holds the lock, or the folder holds files but no results.
         """
         self._refuse_foreign()
         with only_writer(self._own):
@@ -98,26 +98,26 @@ class Store:
             yield
 
     def is_marked(self) -> bool:
-        """Return whether the folder carries our mark: a whole experiment.json, or a sound part."""
+        """Return whether the folder is recognizably ours: a whole experiment.json, or a sound part."""
         manifest = self.manifest()
         if manifest is not None and manifest.is_whole():
             return True
         try:
             return any(self._is_sound(name) for name in self._part_names())
-        except (EntryError, PermissionError):  # "parts" is a link or a file, or somebody else's
+        except (EntryError, PermissionError):  # "parts" is a link or a file, or not ours to read
             return False
 
     def size(self) -> tuple[int, int]:
-        """Return how many files the results are, and their bytes."""
+        """Return the number of files of the results, and their bytes."""
         return self._own.size()
 
     def clear(self) -> None:
-        """Delete all results, if the folder carries our mark.
+        """Delete all results, if the folder is recognizably ours.
 
         Raises
         ------
         UserError
-            When something in it is a link.
+            If something in it is a link.
         """
         if not self.is_marked():
             return
@@ -134,7 +134,7 @@ class Store:
         self._own.remove_if_empty()
 
     def _refuse_foreign(self) -> None:
-        """Raise when the folder holds files, but none of ours."""
+        """Raise UserError if the folder holds files, but none of ours."""
         ours = [name for name in self._parts.names() if PART_NAME.fullmatch(name) or name == "damaged"]
         if ours or self.is_marked():
             return
@@ -142,12 +142,12 @@ class Store:
         others = [n for n in self._own.names() if n not in known and not n.endswith(".tmp")]
         if others:
             raise UserError(
-                f"{self.folder} holds files that are no results of optimlab, such as {others[0]}: "
-                "give another folder, --results FOLDER, or move them away"
+                f"{self.folder} holds files that are not optimlab results, such as {others[0]}: "
+                "name another folder with --results FOLDER, or move them away"
             )
 
     def with_rounds(self, experiment: Experiment) -> Experiment:
-        """Return an experiment with the seeds and the looks that a sweep in rounds has added here."""
+        """Return the experiment with the seeds and looks that a sweep in rounds has added here."""
         manifest = self.manifest()
         if experiment.looks or manifest is None or not manifest.looks:
             return experiment
@@ -157,7 +157,7 @@ class Store:
         return replace(experiment, reporting_seeds=seeds, looks=looks)
 
     def write_part(self, stack: FinishedStack) -> None:
-        """Put a finished stack on disk, in whole or, when that raises OSError, not at all."""
+        """Write a finished stack to disk atomically: if OSError is raised, nothing is written."""
         self._parts.create()
         runs = [asdict(replace(run, reason=_shortened(run.reason))) for run in stack.runs]
         notes = {"format": FORMAT, "runs": runs, "computed_by": stack.computed_by}
@@ -169,16 +169,16 @@ class Store:
         stem = _digest("".join(run.run_id for run in stack.runs).encode())
         name = f"{stem}-{_digest(content)}.parquet"
         self._parts.write(name, content)
-        for other in self._parts.names(f"{stem}-*.parquet"):  # of the same runs, which had failed
+        for other in self._parts.names(f"{stem}-*.parquet"):  # of the same runs, which failed before
             if other != name:
                 self._parts.delete(other, even_link=True)
 
     def take(self, other: Store) -> tuple[int, list[Path]]:
-        """Copy the parts of other results, but for those whose runs have all finished here.
+        """Copy the parts of other results, except those whose runs have all finished here.
 
         Returns
         -------
-        How many were copied, and those that are not what was written, which were not.
+        How many parts were copied, and the damaged ones, which were not.
         """
         copied, damaged = 0, []
         finished = set(self.finished())
@@ -197,139 +197,141 @@ class Store:
         return copied, damaged
 
     def set_aside_damaged(self, experiment: Experiment) -> None:
-        """Move what is no sound part to parts/damaged/, with a warning; its runs count as not done.
+        """Move damaged parts to parts/damaged/, with a warning; their runs count as unfinished.
 
-        The columns of a part of the experiment's runs must be those that its problem records.
+        A part with runs of the experiment is damaged, too, if its columns are not those that its problem
+        records.
 
         Raises
         ------
         OSError
-            When a part cannot be read or moved, which says nothing of its content.
+            If a part cannot be read or moved, which says nothing about its content.
         """
         columns = {setting.label: _columns(setting) for setting in experiment.problems}
         runs = {run.run_id: run for run in experiment.runs()}
         for name in self._part_names():
             try:
                 notes, traces = self._decoded_part(name)
-                own = [runs[end.run_id] for end in notes.runs if end.run_id in runs]
-                found = set(traces.column_names)
-                if any(found - {"params"} != columns[run.problem] for run in own) or (
-                    "params" not in found and any(run.keeps_params for run in own)
+                wanted = [runs[end.run_id] for end in notes.runs if end.run_id in runs]
+                names = set(traces.column_names)
+                if any(names - {"params"} != columns[run.problem] for run in wanted) or (
+                    "params" not in names and any(run.keeps_params for run in wanted)
                 ):
                     raise DamagedPartError(self.parts / name)
             except DamagedPartError:
                 self._damaged.create()
-                names = (f"{name}{f'.{n}' if n else ''}" for n in itertools.count())
-                target = next(each for each in names if not self._damaged.exists(each))
+                targets = (f"{name}{f'.{n}' if n else ''}" for n in itertools.count())
+                target = next(each for each in targets if not self._damaged.exists(each))
                 self._parts.move(name, self._damaged, target)
                 text = (
-                    f"{self.parts / name} is not what was written: it is now {self.damaged / target}, "
-                    "and its runs are done again"
+                    f"{self.parts / name} has changed since it was written: it is now "
+                    f"{self.damaged / target}, and its runs are done again"
                 )
                 warn(text)
 
     def finished(self) -> dict[str, Path]:
-        """Return run_id → part of every run on disk that need not run again: all but failed ones."""
+        """Return run_id → part for every run on disk that need not run again: all but failed ones."""
         return {
-            run_id: self.parts / place.part
-            for run_id, place in self._index().items()
-            if place.status != "failed"
+            run_id: self.parts / location.part
+            for run_id, location in self._index().items()
+            if location.status != "failed"
         }
 
     def read(
         self, runs: Iterable[Run]
     ) -> Iterator[tuple[Run, FinishedRun, dict[str, Any], dict[str, str]]]:
-        """Yield each of these runs that is on disk: how it ended, its traces, and what computed it."""
+        """Yield each of the given runs that is on disk: how it ended, its traces, what computed it."""
         index = self._index()
         for run in runs:
             if run.run_id in index:
                 notes, traces = self._read_part(index[run.run_id].part)
-                place = next(n for n, end in enumerate(notes.runs) if end.run_id == run.run_id)
-                rows = traces.filter(pc.equal(traces["run"], place)).drop_columns("run")
+                position = next(n for n, end in enumerate(notes.runs) if end.run_id == run.run_id)
+                rows = traces.filter(pc.equal(traces["run"], position)).drop_columns("run")
                 columns = {name: rows[name].to_numpy() for name in rows.column_names}
-                yield run, notes.runs[place], columns, notes.computed_by
+                yield run, notes.runs[position], columns, notes.computed_by
 
     def stale(self, experiment: Experiment) -> list[Path]:
-        """Return the parts that no table of the experiment, as it is now, is made from."""
+        """Return the parts that hold no run of the experiment as it is now."""
         return [self.parts / name for name in self._stale_names(experiment)]
 
     def prune(self, experiment: Experiment) -> list[Path]:
-        """Delete the stale parts, and those that were set aside; return what was deleted.
+        """Delete the stale parts and those that were set aside; return what was deleted.
 
-        Tables that need none of them are still those of the parts.
+        Tables that need none of them stay valid.
         """
         stale, damaged = self._stale_names(experiment), self._damaged.names()
-        manifest, before = self.manifest(), self.moment()
+        manifest, before = self.manifest(), self.digest_of_parts()
         for name in stale:
             self._parts.delete(name, even_link=True)
         if self._parts.exists(self._damaged.path.name):
             self._parts.delete(self._damaged.path.name)
-        is_of_before = stale and manifest and manifest.parts == before
-        if manifest and is_of_before and self.count_finished(manifest.runs()) == manifest.runs_finished:
-            self._own.write(MANIFEST, manifest.model_copy(update={"parts": self.moment()}).content())
+        was_current = stale and manifest and manifest.parts == before
+        if manifest and was_current and self.count_finished(manifest.runs()) == manifest.runs_finished:
+            update = {"parts": self.digest_of_parts()}
+            self._own.write(MANIFEST, manifest.model_copy(update=update).content())
         return [self.parts / name for name in stale] + [self.damaged / name for name in damaged]
 
     def manifest(self) -> Manifest | None:
-        """Return what experiment.json holds; None where it is not there or is garbled."""
+        """Return the content of experiment.json; None if it is missing or garbled."""
         try:
             return read_manifest(self._own.read(MANIFEST, LARGEST_MANIFEST))
         except (OSError, ValueError, EntryError):
             return None
 
     def refuse_other(self, experiment: Experiment) -> None:
-        """Raise UserError when the results are those of another file, which still exists."""
+        """Raise UserError if the results belong to another experiment file that still exists."""
         manifest = self.manifest()
         if manifest is None or not manifest.file:
             return
         other = Path(os.path.normpath(self.folder.resolve() / manifest.file))
         try:
             is_other = other.is_file() and not other.samefile(experiment.file)
-        except (OSError, ValueError):  # nor is it one that could be looked for
+        except (OSError, ValueError):  # the path cannot even be looked up
             return
         if is_other:
             raise UserError(
                 printable(
-                    f"{self.folder} holds the results of {other}, and {experiment.file.resolve()} is "
-                    "another file. Rename one of the two, or give one a folder of its own: --results"
+                    f"{self.folder} holds the results of {other}, but {experiment.file.resolve()} is "
+                    "another file. Rename one of the two, or give one a separate folder: --results"
                 )
             )
 
-    def moment(self) -> str:
-        """Return a digest of all parts, by their names, which hold the digests of their contents."""
+    def digest_of_parts(self) -> str:
+        """Return a digest of all parts: of their names, which contain the digests of their contents."""
         return _digest("\n".join(self._part_names()).encode())
 
     def tables(self) -> dict[str, bytes]:
-        """Return the tables as they are on disk: name → content."""
+        """Return the tables on disk: name → content."""
         return {name: self._own.read(name) for name in TABLES if self._own.exists(name)}
 
     def surface(self) -> bytes | None:
-        """Return the loss around the paths as it is on disk; see `optimlab.storage.surface`."""
+        """Return the surface file on disk, if any; see `optimlab.storage.surface`."""
         return self._own.read(SURFACE) if self._own.exists(SURFACE) else None
 
     def write_surface(self, content: bytes) -> None:
-        """Put the loss around the paths on disk."""
+        """Write the surface file to disk."""
         self._own.write(SURFACE, content)
 
     def computed_otherwise(self, experiment: Experiment) -> Counter[str]:
-        """Return what computed the finished runs, in words, where it is not what is here → how many."""
+        """Return the libraries and kernels, other than those here, that computed runs → how many."""
         index, here = self._index(), computing()
-        places = [index[run.run_id] for run in experiment.runs() if run.run_id in index]
-        others = [place.computed_by for place in places if place.computed_by not in ({}, here)]
+        locations = [index[run.run_id] for run in experiment.runs() if run.run_id in index]
+        others = [each.computed_by for each in locations if each.computed_by not in ({}, here)]
         return Counter(map(describe_computing, others))
 
     def count_finished(self, runs: Iterable[Run]) -> int:
-        """Return how many of these runs are in the parts."""
+        """Return how many of the given runs are in the parts."""
         index = self._index()
         return sum(run.run_id in index for run in runs)
 
     def write_tables(self, manifest: Manifest) -> Manifest:
         """Make the tables and experiment.json from the parts, and return the latter.
 
-        Rows are in the experiment's order, whatever order the runs finished in. experiment.json comes
-        last, with a digest of each table: until then, tables of two moments are known by theirs.
+        Rows are in the experiment's order, whatever order the runs finished in. experiment.json is
+        written last, with a digest of each table, so that a mix of old and new tables is detected.
         """
         self._own.create()
-        index, moment = self._index(), self.moment()
+        index, digest_of_parts = self._index(), self.digest_of_parts()
         digests = {}
         for name, fill in TABLES.items():
             if name == "params.parquet" and not manifest.record_params:
@@ -349,7 +351,7 @@ class Store:
                 "runs_finished": len(ends),
                 "statuses": dict(statuses),
                 "computed": [Computed(by=dict(by), runs=runs) for by, runs in computed.items()],
-                "parts": moment,
+                "parts": digest_of_parts,
                 "tables": digests,
             }
         )
@@ -357,7 +359,7 @@ class Store:
         return manifest
 
     def made_again(self, manifest: Manifest) -> dict[str, bytes]:
-        """Return the tables as they are made from the parts: name → content."""
+        """Return the tables made anew from the parts, in memory: name → content."""
         index, made = self._index(), {}
         for name, fill in TABLES.items():
             if name != "params.parquet" or manifest.record_params:
@@ -367,14 +369,14 @@ class Store:
         return made
 
     def _groups(self, manifest: Manifest, index: Index) -> Iterator[Group]:
-        """Yield the finished runs in the experiment's order, as many at once as share a part."""
-        found = (run for run in manifest.runs() if run.run_id in index)
-        for name, runs in itertools.groupby(found, lambda run: index[run.run_id].part):
+        """Yield the finished runs in the experiment's order, grouped while they share a part."""
+        finished = (run for run in manifest.runs() if run.run_id in index)
+        for name, runs in itertools.groupby(finished, lambda run: index[run.run_id].part):
             notes, traces = self._read_part(name)
             yield Group(list(runs), notes.runs, traces)
 
     def _index(self) -> Index:
-        """Return run_id → (part, status), of the sound parts. A success beats a failure."""
+        """Return run_id → location, from the sound parts. A success takes precedence over a failure."""
         index: Index = {}
         for name in self._part_names():
             try:
@@ -384,7 +386,7 @@ class Store:
             for run in notes.runs:
                 known = index.get(run.run_id)
                 if known is None or known.status == "failed":
-                    index[run.run_id] = Place(name, run.status, notes.computed_by)
+                    index[run.run_id] = Location(name, run.status, notes.computed_by)
         return index
 
     def _is_sound(self, name: str) -> bool:
@@ -404,28 +406,28 @@ class Store:
         return [name for name in self._part_names() if name not in used]
 
     def _sound_part(self, name: str) -> pa.BufferReader:
-        """Return the content of a part, once it is known to be what was written.
+        """Return the content of a part after checking its digest.
 
         Raises
         ------
         ValueError
-            When it is not.
+            If the content has changed or cannot be read.
         """
         try:
             content = self._parts.read(name)
         except (EntryError, FileNotFoundError) as error:
             raise ValueError(str(error)) from None
         if Path(name).stem.rpartition("-")[2] != _digest(content):
-            raise ValueError("its digest is another")
+            raise ValueError("its digest differs")
         return pa.BufferReader(content)
 
     def _decoded_part(self, name: str) -> tuple[Notes, pa.Table]:
-        """Return what a part says of its runs, and their traces.
+        """Return the notes of a part, and its traces.
 
         Raises
         ------
         DamagedPartError
-            When it is not what a sweep wrote.
+            If it is not as a sweep wrote it.
         """
         try:
             part = self._sound_part(name)
@@ -436,12 +438,12 @@ class Store:
 
 
 class Notes(BaseModel):
-    """What a part says of its runs, beside their traces.
+    """The metadata of a part.
 
     Attributes
     ----------
-    format : of the part; one of another format has no runs that this version knows.
-    runs : how each ended.
+    format : the part's format; a part of another format has no runs for this version.
+    runs : how each run ended.
     computed_by : the libraries and kernels that decide the last bits.
     """
 
@@ -450,8 +452,8 @@ class Notes(BaseModel):
     computed_by: dict[str, str] = {}
 
 
-class Place(NamedTuple):
-    """Of a run on disk: the name of its part, how it ended, and what computed it."""
+class Location(NamedTuple):
+    """A run on disk: the name of its part, how it ended, and what computed it."""
 
     part: str
     status: str
@@ -459,30 +461,30 @@ class Place(NamedTuple):
 
 
 class Group:
-    """Runs of one part that follow each other in an experiment."""
+    """Runs of one part that are consecutive in the experiment's order."""
 
     def __init__(self, runs: list[Run], ends: Sequence[FinishedRun], traces: pa.Table) -> None:
         self.runs, self.all_ends, self.all_traces = runs, ends, traces
-        self.place = {end.run_id: place for place, end in enumerate(ends)}
-        self.ends = [(run, ends[self.place[run.run_id]]) for run in runs]
+        self.position = {end.run_id: position for position, end in enumerate(ends)}
+        self.ends = [(run, ends[self.position[run.run_id]]) for run in runs]
 
     def only(self, runs: list[Run]) -> Group:
-        """Return these runs of the group alone."""
+        """Return a group of only the given runs of this one."""
         return Group(runs, self.all_ends, self.all_traces)
 
     def traces(self, schema: pa.Schema) -> pa.Table:
-        """Return the traces of these runs, with the columns that say whose they are."""
-        starts = self.all_traces["run"].to_numpy().searchsorted(range(len(self.place) + 1))
-        places = np.array([self.place[run.run_id] for run in self.runs])
-        lengths = starts[places + 1] - starts[places]
-        owners = np.repeat(np.arange(len(places)), lengths)
-        rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in places])
+        """Return the traces of these runs, with the columns that identify the run."""
+        starts = self.all_traces["run"].to_numpy().searchsorted(range(len(self.position) + 1))
+        positions = np.array([self.position[run.run_id] for run in self.runs])
+        lengths = starts[positions + 1] - starts[positions]
+        owners = np.repeat(np.arange(len(positions)), lengths)
+        rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in positions])
         columns = [pa.array([getattr(run, name) for run in self.runs]).take(owners) for name in RUN_KEYS]
         known = self.all_traces.column_names
         columns += [
             self.all_traces[name].take(rows)
             if name in known
-            else pa.nulls(len(rows))  # another problem's
+            else pa.nulls(len(rows))  # a metric of another problem
             for name in schema.names[len(RUN_KEYS) :]
         ]
         return pa.table(columns, names=schema.names).cast(schema)
@@ -522,7 +524,7 @@ def _fill_traces(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -
 
 
 def _fill_params(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
-    """Write params.parquet, of the runs that record their parameters."""
+    """Write params.parquet, for the runs that record their parameters."""
     dtype = np.result_type(*(about.dtype for about in manifest.problems.values()))
     params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
     schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*RUN_KEYS, "step"]), params])
@@ -531,7 +533,7 @@ def _fill_params(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -
 
 
 def _fill_records(schema: pa.Schema, groups: Iterator[Group], rows: int, file: IO[bytes]) -> None:
-    """Write a Parquet file in groups of so many rows, in encodings that every reader knows."""
+    """Write a Parquet file in groups of `rows` rows, in encodings that every reader supports."""
     with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=RUN_KEYS) as writer:
         for table in _in_pieces((group.traces(schema) for group in groups), rows):
             writer.write_table(table)
@@ -541,12 +543,12 @@ TABLES = {"runs.csv": _fill_runs, "traces.parquet": _fill_traces, "params.parque
 
 
 def _notes(part: pa.BufferReader) -> Notes:
-    """Return what a part says of its runs; of none where another version wrote it.
+    """Return the notes of a part; without runs if another version wrote it.
 
     Raises
     ------
     ValueError
-        When it says nothing, or nonsense.
+        If they are missing or invalid.
     """
     try:
         raw = json.loads(pq.read_schema(part).metadata[METADATA_KEY])
@@ -558,17 +560,23 @@ def _notes(part: pa.BufferReader) -> Notes:
     if any(run.final.keys() < set(PROBLEM_METRICS) for run in notes.runs):
         raise ValueError("a final metric is missing")
     if any(run.status not in STATUSES for run in notes.runs):
-        raise ValueError("a status is none")
+        raise ValueError("a status is unknown")
     return notes
 
 
 def _columns(setting: ProblemSetting) -> set[str]:
-    """Return the columns of a problem's parts, but for the parameters."""
+    """Return the columns of a problem's parts, except the parameters."""
     return {"run", "step", "epoch", *METRICS, *setting.about.extra_metrics}
 
 
 def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:
-    """Return the traces of a part: the columns that a stack's have, run after run."""
+    """Return the traces of a part, run after run, after checking their columns.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or has the wrong type, or rows belong to no run of the part.
+    """
     try:
         traces = pq.read_table(part)
         if notes.format != FORMAT:
@@ -578,16 +586,16 @@ def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:
         if not all(
             pa.types.is_integer(each) or pa.types.is_floating(each) for each in numbers.schema.types
         ):
-            raise ValueError("a metric is no number")
+            raise ValueError("a metric is not a number")
     except (pa.ArrowException, OSError, KeyError) as error:
         raise ValueError(str(error)) from error
     if len(runs) and not (runs[0] >= 0 and runs[-1] < len(notes.runs) and (np.diff(runs) >= 0).all()):
-        raise ValueError("its rows are of other runs")
+        raise ValueError("its rows belong to other runs")
     return traces
 
 
 def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Yield the tables' rows in tables of so many rows each, wherever the given ones begin and end."""
+    """Yield the rows of all tables, regrouped into tables of `rows` rows each."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -601,7 +609,7 @@ def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _shortened(reason: str) -> str:
-    """Return a reason of at most so many characters as anyone reads."""
+    """Return a reason cut to `LONGEST_REASON` characters."""
     return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
 
 

@@ -1,4 +1,4 @@
-"""surface.parquet: the loss around the paths of a network, and of which tables it is."""
+"""surface.parquet: the loss around the paths of a network, tied to the tables it was computed from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 SURFACE = "surface.parquet"
 COLUMNS = ("x", "y", "train_loss")
 KEY = b"tables"
-OF = ("runs.csv", "params.parquet")  # which decide what is drawn
+OF = ("runs.csv", "params.parquet")  # the tables that decide what is drawn
 
 
 def as_surface(table: pd.DataFrame, tables: Mapping[str, bytes]) -> bytes:
@@ -33,14 +33,14 @@ def as_surface(table: pd.DataFrame, tables: Mapping[str, bytes]) -> bytes:
 
 
 def surface_of(content: bytes | None, tables: Mapping[str, bytes]) -> pd.DataFrame | None:
-    """Return the surface that belongs to these tables; None where the file is none, or of others."""
+    """Return the surface, if the file is valid and belongs to these tables; else None."""
     if content is None:
         return None
     try:
-        found = pq.read_table(pa.BufferReader(content))
-        if (found.schema.metadata or {}).get(KEY) != _digest(tables):
+        stored = pq.read_table(pa.BufferReader(content))
+        if (stored.schema.metadata or {}).get(KEY) != _digest(tables):
             return None
-        table = found.select(list(COLUMNS)).to_pandas().astype(float)
+        table = stored.select(list(COLUMNS)).to_pandas().astype(float)
     except (pa.ArrowException, KeyError, OSError, ValueError):
         return None
     shape = (table["y"].nunique(), table["x"].nunique())

@@ -1,4 +1,4 @@
-"""The tables of an experiment: their columns and types, declared once, and how each is read back.
+"""The tables of an experiment: their columns and types, declared once, and how to read them back.
 
 Labels, rules and reasons are text, whatever they look like: "1", "01", "nan" and "true" are labels.
 """
@@ -36,17 +36,18 @@ TRACE_SCHEMA = pa.schema(
     ]
 )
 TEXTS = [name for name, kind in RUN_COLUMNS.items() if kind is str]
-LABELS = ["run_id", "problem", "optimizer", "role", "status"]  # they never begin with a sign
+LABELS = ["run_id", "problem", "optimizer", "role", "status"]  # never begin with one of `SIGNS`
 NUMBERS = {name: kind for name, kind in RUN_COLUMNS.items() if kind is not str}
 QUOTE = "'"
-SIGNS = ("=", "+", "-", "@", "\t", QUOTE)  # a spreadsheet would compute what begins with one
+SIGNS = ("=", "+", "-", "@", "\t", QUOTE)  # a spreadsheet would run a text that begins with one
 
 
 def as_cell(value: Any) -> Any:
-    """Return a value as it stands in a CSV file, from which `read_runs` gives it back.
+    """Return a value as written to a CSV file, from which `read_runs` restores it.
 
-    Nothing for None and NaN; an apostrophe before a text that a spreadsheet would take for a formula;
-    and no lone carriage return, which Python writes without quotes and others take for a line's end.
+    None and NaN become empty; a text that a spreadsheet would take for a formula is preceded by an
+    apostrophe; a lone carriage return is escaped, since Python does not quote it and other programs take
+    it for the end of a line.
     """
     if isinstance(value, str):
         return (QUOTE if value.startswith(SIGNS) else "") + value.replace("\r", "\\r")
@@ -60,19 +61,19 @@ def write_csv(table: pd.DataFrame) -> bytes:
 
 
 def read_runs(content: bytes, numbers: Collection[str] = ()) -> pd.DataFrame:
-    """Return runs.csv as a table; a text that is not there is "", a number NaN.
+    """Return runs.csv as a table; a missing text is "", a missing number NaN.
 
     Parameters
     ----------
-    content : of the file.
+    content : the bytes of the file.
     numbers : the hyper-parameters that are numbers; others are text.
 
     Raises
     ------
     ValueError
-        If it is no CSV file, or a cell is not of the type of its column.
+        If it is not a CSV file, or a cell does not have the type of its column.
     """
-    import pandas as pd  # which takes longer to import than a command to begin
+    import pandas as pd  # slow to import
 
     table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
     types = dict.fromkeys(numbers, float) | NUMBERS
@@ -80,7 +81,7 @@ def read_runs(content: bytes, numbers: Collection[str] = ()) -> pd.DataFrame:
     for name in table.columns.difference([*LABELS, *types]):
         table[name] = table[name].str.removeprefix(QUOTE)
     for name, kind in types.items():
-        if name in table:  # pandas' own conversion may be off by the last bit
+        if name in table:  # pandas' conversion may be wrong in the last bit
             cells = table[name].to_numpy(dtype=object)
             table[name] = np.where(cells == "", "nan", cells).astype(kind)
     return table
@@ -92,7 +93,7 @@ def read_records(content: bytes) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If it is no Parquet file, or a column is not of its type.
+        If it is not a Parquet file, or a column has the wrong type.
     """
     try:
         table = pq.read_table(pa.BufferReader(content)).to_pandas()
