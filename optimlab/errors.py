@@ -1,4 +1,4 @@
-"""Errors that are for people: the command line prints their message, and no traceback."""
+"""User-facing errors, which the command line prints without a traceback."""
 
 import signal
 
@@ -9,22 +9,22 @@ STOP_SIGNALS = [
 
 
 def printable(text: str, longest: int = LONGEST) -> str:
-    """Return a text from outside as one line for a terminal: what cannot be seen is spelt out."""
+    """Return a text from outside as one line for a terminal, with invisible characters escaped."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])
     return f"{line}…" if len(text) > longest else line
 
 
 def printable_lines(text: str) -> str:
-    """Return a message for a terminal, whole: its lines are kept, what cannot be seen is spelt out."""
+    """Return a whole message for a terminal: lines are kept, invisible characters escaped."""
     return "\n".join(printable(line, len(line)) for line in text.split("\n"))
 
 
 class UserError(Exception):
-    """Something that the user can put right; the message says what and where."""
+    """A mistake that the user can correct; the message says what and where."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or another signal to stop, as the command line raises it: a plug-in may raise the other."""
+    """Ctrl-C or another stop signal; plug-ins may raise KeyboardInterrupt, but not this."""
 
 
 class OutOfTime(Interrupted):

@@ -1,6 +1,6 @@
-"""Files that are written whole or not at all, in folders that one process at a time may write.
+"""Files written atomically, in folders that only one process at a time may write to.
 
-Nothing here follows a link inside a folder of results, which may come from a stranger: see `Folder`.
+Nothing here follows a link inside a results folder, which may come from a stranger: see `Folder`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOLDER = ".lock-holder"
 LARGEST_HOLDER = 1000  # bytes
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}  # of some network mounts
 
-# Windows has no descriptors of folders: there an entry is looked at before it is used by its path.
+# Windows has no folder descriptors: there an entry is checked before it is used by its path.
 BY_DESCRIPTOR = os.open in os.supports_dir_fd
 FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 # Links are refused, and opening a pipe does not wait for its other end.
@@ -35,28 +35,28 @@ SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(o
 
 
 class EntryError(UserError):
-    """An entry of a folder that is not what it has to be, such as a link."""
+    """An entry of a folder that is not of the required kind, such as a link."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path} {what}")
 
 
 class HeldError(UserError):
-    """A folder that another process is writing in; the message says which, and on which machine."""
+    """A folder that another process is writing to; the message says which, and on which machine."""
 
 
 @dataclass(frozen=True)
 class Folder:
     """A folder whose entries are reached without following a link.
 
-    Each operation opens the folders from the root down by descriptor, and refuses what is a link at
-    that moment. So nothing outside is read, written or deleted, even if a link is put in place
-    between a check and a use.
+    Each operation opens the folders from the root down by descriptor, and refuses links as it does so.
+    Nothing outside is read, written or deleted, even if a link is put in place between a check and a
+    use.
 
     Attributes
     ----------
-    path : for messages, and of the root.
-    above : the folder that it is in; None for the root, which may be a link itself.
+    path : the path, for messages and to open the root.
+    above : the parent folder; None for the root, which may itself be a link.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class Folder:
         return Folder(self.path / name, self)
 
     def create(self) -> None:
-        """Make the folder, and those above it, where they do not exist."""
+        """Create the folder and its parents, if they do not exist."""
         if self.above is None:
             self.path.mkdir(parents=True, exist_ok=True)
             return
@@ -78,29 +78,29 @@ class Folder:
             pass
 
     def names(self, pattern: str = "*") -> list[str]:
-        """Return the names of the entries that match, in order; none where there is no folder."""
+        """Return the names of the entries that match, sorted; none if the folder does not exist."""
         try:
             with self._opened() as at:
-                found = os.listdir(self.path if at is None else at)  # noqa: PTH208
+                names = os.listdir(self.path if at is None else at)  # noqa: PTH208
         except FileNotFoundError:
             return []
-        return sorted(name for name in found if fnmatch(name, pattern))
+        return sorted(name for name in names if fnmatch(name, pattern))
 
     def exists(self, name: str) -> bool:
-        """Return whether there is an entry of this name, a link that leads nowhere included."""
+        """Return whether there is an entry of this name, even a broken link."""
         return self._mode(name) is not None
 
     def is_folder(self, name: str) -> bool:
-        """Return whether an entry is a folder, and no link to one."""
+        """Return whether an entry is a folder, and not a link to one."""
         return stat.S_ISDIR(self._mode(name) or 0)
 
     def open(self, name: str, most: int | None = None) -> BinaryIO:
-        """Open a regular file to read it.
+        """Open a regular file for reading.
 
         Raises
         ------
         EntryError
-            When it is a link, a folder, a pipe or a device, or has more than `most` bytes.
+            If it is a link, a folder, a pipe or a device, or has more than `most` bytes.
         """
         descriptor = self._open(name, os.O_RDONLY)
         if most is not None and os.fstat(descriptor).st_size > most:
@@ -115,10 +115,10 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
-        """Open a file to write it: whole, or when the block raises, not at all.
+        """Open a file for writing it atomically: if the block raises, nothing changes.
 
-        A reader sees the old file or the new one, never a half; and once the block has ended, not even
-        a power failure undoes it. A file that has other names (hard links) keeps its content there.
+        A reader sees the old file or the new one, never a part; once the block has ended, the file
+        survives even a power failure. Other names of the old file (hard links) keep its content.
         """
         self.refuse_link(name)
         temporary = self._spelt(f".{name}.{secrets.token_hex(4)}.tmp")
@@ -141,22 +141,22 @@ class Folder:
             raise OSError(error.errno, text, str(self.path / name)) from error
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all."""
+        """Write a file atomically."""
         with self.writing(name) as file:
             file.write(content)
 
     def move(self, name: str, to: Folder, new_name: str) -> None:
-        """Give an entry another folder and name; of a link, the link itself moves."""
+        """Move an entry to another folder and name; if it is a link, the link itself moves."""
         with self._opened() as at, to._opened() as there:
             os.rename(self._spelt(name), to._spelt(new_name), src_dir_fd=at, dst_dir_fd=there)
 
     def delete(self, name: str, *, even_link: bool = False) -> None:
-        """Delete a file, or a folder with all it holds; links in it go, but not what they point to.
+        """Delete a file, or a folder with its content; links in it are deleted, not their targets.
 
         Parameters
         ----------
-        name : of the entry; a link is refused.
-        even_link : whether to delete a link instead; what it points to stays.
+        name : the entry; a link is refused.
+        even_link : whether to delete a link, too; its target stays.
         """
         if not even_link:
             self.refuse_link(name)
@@ -168,13 +168,13 @@ class Folder:
                 os.unlink(self._spelt(name), dir_fd=at)
 
     def remove_if_empty(self) -> None:
-        """Delete this folder, which is not the root, if nothing is in it."""
+        """Delete this folder, which must not be the root, if it is empty."""
         assert self.above is not None
         with self.above._opened() as at, suppress(OSError):
             os.rmdir(self.above._spelt(self.path.name), dir_fd=at)
 
     def size(self) -> tuple[int, int]:
-        """Return how many files there are, here and further down, and their bytes."""
+        """Return the number of files, here and in folders below, and their bytes."""
         files = size = 0
         for name in self.names():
             inner = self.folder(name).size() if self.is_folder(name) else (1, self._size(name))
@@ -186,24 +186,24 @@ class Folder:
             return os.stat(self._spelt(name), dir_fd=at, follow_symlinks=False).st_size
 
     def remove_temporaries(self, pattern: str = "*") -> None:
-        """Delete what a killed process left of files whose names match."""
+        """Delete the temporary files that a killed process left, of files whose names match."""
         for name in self.names(f".{pattern}.*.tmp"):
             self.delete(name)
 
     def refuse_link(self, name: str) -> None:
-        """Raise EntryError when the entry is a link."""
+        """Raise EntryError if the entry is a link."""
         if stat.S_ISLNK(self._mode(name) or 0):
             raise _is_link(self.path / name)
 
     def refuse_links(self) -> None:
-        """Raise EntryError when an entry, here or further down, is a link."""
+        """Raise EntryError if an entry, here or in folders below, is a link."""
         for name in self.names():
             self.refuse_link(name)
             if self.is_folder(name):
                 self.folder(name).refuse_links()
 
     def _mode(self, name: str) -> int | None:
-        """Return the kind of an entry, as `stat` has it; None where there is none."""
+        """Return the mode of an entry, as `stat` gives it; None if there is none."""
         try:
             with self._opened() as at:
                 return os.stat(self._spelt(name), dir_fd=at, follow_symlinks=False).st_mode
@@ -212,12 +212,12 @@ class Folder:
 
     @contextmanager
     def _opened(self) -> Iterator[int | None]:
-        """Open the folder, from the root down; yield its descriptor, None where there are none.
+        """Open the folder, from the root down; yield its descriptor, None on Windows.
 
         Raises
         ------
         EntryError
-            When the folder, or one on the way, is a link or no folder.
+            If the folder, or one above it, is a link or not a folder.
         """
         if not BY_DESCRIPTOR:
             if self.above is not None:
@@ -262,27 +262,27 @@ class Folder:
             raise EntryError(self.path / name, "is not a regular file: move it away")
 
     def _spelt(self, name: str) -> str:
-        """Return how an entry is named beside the folder's descriptor, or where there is none."""
+        """Return the name of an entry relative to the folder's descriptor, or its path on Windows."""
         return name if BY_DESCRIPTOR else str(self.path / name)
 
 
 def experiment_folder(path: Path) -> Folder:
-    """Return results/<experiment>, which is no link; the folder of all results may be one."""
+    """Return results/<experiment>, which must not be a link; the results folder may be one."""
     return Folder(path.parent).folder(path.name)
 
 
 def _is_link(path: Path) -> EntryError:
-    what = "is a link, and links inside a folder of results are not followed: "
+    what = "is a link, and links inside a results folder are not followed: "
     return EntryError(path, f"{what}remove it, or replace it by what it points to")
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Return the content of a file that ends: of a regular one, or of one that a link leads to.
+    """Return the content of a regular file, perhaps through a link.
 
     Raises
     ------
     OSError
-        When it cannot be read, is a pipe or a device, or has more than `most` bytes.
+        If it cannot be read, is a pipe or a device, or has more than `most` bytes.
     """
     descriptor = os.open(path, os.O_RDONLY | SAFELY & ~getattr(os, "O_NOFOLLOW", 0))
     try:
@@ -299,15 +299,15 @@ def read_regular(path: Path, most: int) -> bytes:
 
 @contextmanager
 def only_writer(folder: Folder) -> Iterator[None]:
-    """Hold a folder for this process alone to write in, while the block runs.
+    """Lock a folder for writing by this process alone, while the block runs.
 
-    The operating system lets go of the lock when its holder dies, however it dies. Where the file
-    system has no locks, the file that names the holder takes the lock's place.
+    The operating system releases the lock when its holder dies, however it dies. On a file system
+    without locks, the file that names the holder serves as the lock.
 
     Raises
     ------
     HeldError
-        When another process holds the folder; the message says which, and on which machine.
+        If another process holds the lock; the message says which, and on which machine.
     """
     folder.create()
     folder._refuse_irregular(HOLDER, folder._mode(HOLDER))
@@ -321,9 +321,9 @@ def only_writer(folder: Folder) -> Iterator[None]:
             _take_place_of_dead_holder(folder)
         else:
             if not is_free:
-                who = _holder(folder) or "another process"
-                raise HeldError(f"{folder.path}: {who} is writing here; wait for it, or stop it")
-            if folder.exists(HOLDER):  # of one that was killed
+                holder = _holder(folder) or "another process"
+                raise HeldError(f"{folder.path}: {holder} is writing here; wait for it, or stop it")
+            if folder.exists(HOLDER):  # left by a process that was killed
                 folder.delete(HOLDER)
         _sign(folder)
         try:
@@ -336,7 +336,7 @@ def only_writer(folder: Folder) -> Iterator[None]:
 
 
 def _sign(folder: Folder) -> None:
-    """Name this process as the one that writes."""
+    """Write the file that names this process as the holder."""
     try:
         descriptor = folder._open(HOLDER, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     except FileExistsError:
@@ -346,29 +346,29 @@ def _sign(folder: Folder) -> None:
 
 
 def _take_place_of_dead_holder(folder: Folder) -> None:
-    """Delete the name of a holder that this machine knows to be dead; leave any other."""
-    who = _holder(folder)
-    process, _, machine = (who or "").removeprefix("process ").partition(" on ")
+    """Delete the file of a holder that is dead, if it ran on this machine; leave any other."""
+    holder = _holder(folder)
+    process, _, machine = (holder or "").removeprefix("process ").partition(" on ")
     if machine == socket.gethostname() and process.isdecimal() and not _is_alive(int(process)):
         aside = f"{HOLDER}.{secrets.token_hex(4)}"
         with suppress(FileNotFoundError):  # another process may do the same
             folder.move(HOLDER, folder, aside)
-            if folder.read(aside).decode() == who:
+            if folder.read(aside).decode() == holder:
                 folder.delete(aside)
-            else:  # the other was faster, and has signed by now
+            else:  # another process was faster, and holds the lock now
                 folder.move(aside, folder, HOLDER)
 
 
 def _held_without_lock(folder: Folder) -> HeldError:
-    who = _holder(folder) or "another process"
+    holder = _holder(folder) or "another process"
     return HeldError(
-        f"{folder.path}: {who} is writing here; wait for it, or stop it. "
+        f"{folder.path}: {holder} is writing here; wait for it, or stop it. "
         f"This file system has no locks: if that process is dead, remove {folder.path / HOLDER}"
     )
 
 
 def _holder(folder: Folder) -> str:
-    """Return who writes there, as far as that can be read."""
+    """Return the name of the holder, "" if it cannot be read."""
     with suppress(OSError, ValueError, EntryError):
         return printable(folder.read(HOLDER, LARGEST_HOLDER).decode())
     return ""
@@ -379,13 +379,13 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's, or no number of a process
+    except (OSError, OverflowError):  # another user's process, or not a process number
         return True
     return True
 
 
 def _sync(descriptor: int | None) -> None:
-    """Put a rename on disk, where the system and the file system can."""
+    """Flush a rename to disk, if the system and the file system can."""
     if descriptor is None:
         return
     try:

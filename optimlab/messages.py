@@ -1,4 +1,4 @@
-"""Messages to the user, on stderr, which no filter of Python's warnings hides or makes an error."""
+"""Messages to the user on stderr, independent of Python's warnings and their filters."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _LISTENERS: list[list[str]] = []
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """Yield the list of the warnings that are printed while the block runs; blocks may be nested."""
+    """Yield a list that collects the warnings printed while the block runs; blocks may be nested."""
     texts: list[str] = []
     _LISTENERS.append(texts)
     try:
@@ -21,7 +21,7 @@ def heard() -> Iterator[list[str]]:
 
 
 def warn(text: str) -> None:
-    """Print a line for the user on stderr; where it is closed or full, do nothing."""
+    """Print a warning on stderr; if that is closed or full, do nothing."""
     for texts in _LISTENERS:
         texts.append(text)
     if sys.stderr is None:  # closed before this process began
@@ -29,5 +29,5 @@ def warn(text: str) -> None:
     try:
         sys.stderr.write(f"optimlab: warning: {printable_lines(text)}\n")
         sys.stderr.flush()
-    except (OSError, ValueError):  # ValueError: closed since
+    except (OSError, ValueError):  # ValueError: it has been closed since
         pass

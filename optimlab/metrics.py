@@ -1,6 +1,7 @@
-"""The metrics of a problem, declared once: what each is called, and which way is better.
+"""The metrics of a problem, declared once: their names, and which direction is better.
 
-A column of the traces is a split and a metric, such as ``validation_loss``; ``final_…`` in runs.csv.
+A column of the traces is a split and a metric, such as ``validation_loss``; in runs.csv it begins with
+``final_``.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that tells how good parameters are on a split.
+    """A measure of how good parameters are on a split.
 
     Attributes
     ----------
-    name : in columns.
-    label : in words.
-    is_higher_better : which way is better.
-    worst : what a run counts with that has no number, since it diverged or failed.
+    name : its name in columns.
+    label : its name in text.
+    is_higher_better : whether higher values are better.
+    worst : the value that counts for a run without one, because it diverged or failed.
     is_share : whether it is shown in percent.
     """
 
@@ -53,12 +54,12 @@ def metric_of(column: str) -> Metric | None:
 
 
 def is_final(column: str) -> bool:
-    """Return whether a column of runs.csv is a metric at the end of a run."""
+    """Return whether a column of runs.csv is a final metric."""
     return column.startswith("final_") and metric_of(column) is not None
 
 
 def title(column: str) -> str:
-    """Return what a column of a metric is called.
+    """Return the text for a column of a metric.
 
     Examples
     --------
@@ -70,7 +71,7 @@ def title(column: str) -> str:
 
 
 def titles(columns: Iterable[str]) -> dict[str, str]:
-    """Return what the columns of a user's own metrics are called: those of a split and no known metric.
+    """Return column → text for plug-in metrics: columns of a split that are not a built-in metric.
 
     Examples
     --------

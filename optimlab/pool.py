@@ -1,4 +1,4 @@
-"""Worker processes: each does one task at a time, and exits when the process that started it does."""
+"""Worker processes: each does one task at a time, and exits when its parent process does."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ import cloudpickle
 
 from optimlab.errors import UserError
 
-LENGTH = struct.Struct("<Q")  # before each message
-# A worker is one of as many as there are cores: its libraries start no threads beside it.
+LENGTH = struct.Struct("<Q")  # precedes each message
+# There are as many workers as cores, so a worker's libraries must not start threads.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
@@ -33,26 +33,26 @@ Tell = Callable[["Clock | Progress"], None]
 
 @dataclass(frozen=True)
 class Clock:
-    """A worker's message: from now on, its task may take so many seconds; None: as long as it takes."""
+    """A worker's message: from now on, its task may take this many seconds; None: no limit."""
 
     seconds: float | None
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A worker's message: so much of its task is done, in the task's own unit."""
+    """A worker's message: how much of its task is done, in the task's unit."""
 
     amount: float
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a task.
+    """How a task ended.
 
     Attributes
     ----------
-    task : which.
-    kind : "done" (`value` is its result), "died" (its worker did) or "overdue" (it took longer than its
+    task : the task.
+    kind : "done" (`value` is its result), "died" (its worker died) or "overdue" (it took longer than its
         clock allowed, and its worker was killed).
     """
 
@@ -64,12 +64,12 @@ class Event:
 class Pool:
     """Worker processes, started when there is something to do.
 
-    They belong to process groups of their own: Ctrl-C in the terminal reaches this process alone,
-    which stops them. A worker that dies is replaced.
+    Each has its own process group: Ctrl-C in the terminal reaches only this process, which stops them. A
+    worker that dies is replaced.
 
     Parameters
     ----------
-    work : a function of a module; a worker calls ``work(task, tell)`` with each task.
+    work : a module-level function; a worker calls ``work(task, tell)`` with each task.
     jobs : the number of processes.
     """
 
@@ -85,7 +85,7 @@ class Pool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Have idle workers exit by themselves; kill them all where one is still busy."""
+        """Let idle workers exit; if one is still busy, kill them all."""
         self.is_over = True
         if self.in_hand:
             for worker in self.workers:
@@ -101,12 +101,12 @@ class Pool:
         next_task: Callable[[], Any],
         follow: Callable[[Any, float], None] = lambda task, amount: None,
     ) -> Generator[Event]:
-        """Yield how tasks end, until all have.
+        """Yield an event for each task as it ends, until all have ended.
 
         Parameters
         ----------
-        next_task : returns what to do next; None when there is nothing, for now. It is asked again
-            after each event.
+        next_task : returns the next task, or None if there is none for now. It is called again after
+            each event.
         follow : called with a task in progress and how much of it is done.
 
         Raises
@@ -133,17 +133,17 @@ class Pool:
 
 
 def in_order(calls: Iterable[tuple[Any, Any, Any]], pool: Pool | None) -> Iterator[Any]:
-    """Yield the results of calls in their order.
+    """Yield the results of calls, in order.
 
     Parameters
     ----------
-    calls : (function, arguments, keyword arguments) each, as joblib's `delayed` makes them.
-    pool : one whose work is `call`; None to call in this process.
+    calls : tuples (function, arguments, keyword arguments), as joblib's `delayed` makes them.
+    pool : a pool whose work is `numbered_call`; None to call in this process.
 
     Raises
     ------
     UserError
-        When a worker process dies.
+        If a worker process dies.
     """
     if pool is None:
         yield from (call(each) for each in calls)
@@ -154,7 +154,7 @@ def in_order(calls: Iterable[tuple[Any, Any, Any]], pool: Pool | None) -> Iterat
     for event in pool.run(lambda: next(todo, None)):
         if event.kind == "died":
             raise UserError(
-                "a worker process died, perhaps because memory ran out; nothing is lost: try again"
+                "a worker process died, perhaps for lack of memory; nothing is lost: try again"
             )
         results[event.task[0]] = event.value
         while following in results:
@@ -163,13 +163,13 @@ def in_order(calls: Iterable[tuple[Any, Any, Any]], pool: Pool | None) -> Iterat
 
 
 def call(each: tuple[Any, Any, Any]) -> Any:
-    """Return what a function returns."""
+    """Call a function and return its result."""
     function, arguments, keywords = each
     return function(*arguments, **keywords)
 
 
 def numbered_call(each: tuple[int, tuple[Any, Any, Any]], tell: Tell) -> Any:
-    """Return what a numbered call returns: the work of a pool for `in_order`."""
+    """Return the result of a numbered call: the work of a pool for `in_order`."""
     return call(each[1])
 
 
@@ -183,7 +183,7 @@ class _Worker:
         self.thread.start()
 
     def kill(self) -> None:
-        """Kill the process, and what it started."""
+        """Kill the process and its children."""
         process = self.process
         if process and process.poll() is None:
             if os.name == "posix":
@@ -207,13 +207,13 @@ class _Worker:
         process = self.process = self.process or _start()
         assert process.stdin
         assert process.stdout
-        if self.pool.is_over:  # since before there was a process to kill
+        if self.pool.is_over:  # the pool ended before there was a process to kill
             return Event(task, "died")
         timer, overdue = None, threading.Event()
         try:
             _send(process.stdin, content)
             while True:
-                message = pickle.loads(_receive(process.stdout))  # noqa: S301 - its own worker's
+                message = pickle.loads(_receive(process.stdout))  # noqa: S301 - from our own worker
                 if isinstance(message, Progress):
                     self.pool.events.put(Event(task, "progress", message.amount))
                     continue
@@ -231,7 +231,7 @@ class _Worker:
         finally:
             if timer:
                 timer.cancel()
-            if overdue.is_set():  # perhaps at the last moment, with the task done
+            if overdue.is_set():  # perhaps just as the task was done
                 self._end()
 
     def _too_late(self, overdue: threading.Event) -> None:
@@ -239,7 +239,7 @@ class _Worker:
         self.kill()
 
     def _end(self) -> None:
-        """Wait until the process has exited: it does when nothing is left to come."""
+        """Close the process's streams, which makes it exit, and wait for it."""
         process, self.process = self.process, None
         if process is None:
             return
@@ -263,14 +263,14 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def serve() -> None:
-    """Do what comes from the parent, until nothing more can come: the life of a worker process."""
-    if sys.platform == "linux":  # even while a loop in C keeps Python's threads from running
+    """Do tasks from the parent until its stream ends: the main function of a worker process."""
+    if sys.platform == "linux":  # dies with its parent even while a loop in C blocks Python's threads
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tasks, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
-        os.dup2(2, 1)  # what a plug-in prints is no answer
+        os.dup2(2, 1)  # keeps what a plug-in prints out of the answers
     except OSError:  # stderr is closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -281,7 +281,7 @@ def serve() -> None:
     def send(content: bytes) -> None:
         try:
             _send(answers, content)
-        except (OSError, ValueError):  # nobody listens, or a plug-in has closed what is not its own
+        except (OSError, ValueError):  # the parent has gone, or a plug-in has closed the stream
             os._exit(1)
 
     while (content := received.get()) is not None:
@@ -297,7 +297,7 @@ def serve() -> None:
 
 
 def _listen(tasks: IO[bytes], received: queue.SimpleQueue[bytes | None], idle: threading.Event) -> None:
-    """Pass on what comes; when nothing more can, the parent has exited or needs no more."""
+    """Pass on messages from the parent; exit at once if its stream ends while a task is running."""
     with suppress(EOFError):
         while True:
             content = _receive(tasks)
@@ -309,7 +309,7 @@ def _listen(tasks: IO[bytes], received: queue.SimpleQueue[bytes | None], idle: t
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return an error as one that can travel, with a note of where it arose."""
+    """Return an error that can be pickled, with a note of where it was raised."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301
     except Exception:
@@ -331,7 +331,7 @@ def _receive(stream: IO[bytes]) -> bytes:
     Raises
     ------
     EOFError
-        When there is none, or a part of one.
+        If the stream ends before a whole message.
     """
     (length,) = LENGTH.unpack(_exactly(stream, LENGTH.size))
     return _exactly(stream, length)

@@ -1,4 +1,4 @@
-"""Progress: a bar where there is a terminal, plain lines where there is none."""
+"""Progress: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SECONDS_IN_A_NOTEBOOK = 0.5
 
 
 class RateColumn(ProgressColumn):
-    """Runs a second."""
+    """Runs per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate, nothing before it is known."""
+        """Return the rate, or nothing while it is unknown."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else rate_text(speed), style="cyan")
 
 
 def drawing_bar(console: Console) -> Bar:
-    """Return the bar that shows how far a report is: only on a terminal, and gone when it is done."""
+    """Return the progress bar of a report, shown only on a terminal and removed at the end."""
     return Bar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -45,17 +45,17 @@ def drawing_bar(console: Console) -> Bar:
 
 
 class Progress:
-    """Shows how far a sweep is.
+    """Shows the progress of a sweep.
 
     Parameters
     ----------
-    console : where to; its `is_terminal` decides between a bar and lines, of which a notebook shows
-        the last one alone.
+    console : the console to print to; on a terminal a bar is drawn, elsewhere lines are printed, of
+        which a notebook shows only the last.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.cell: Any = None  # of a notebook: where the line is
+        self.cell: Any = None  # the display that holds the line in a notebook
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -68,7 +68,7 @@ class Progress:
 
     @contextmanager
     def over(self, missing: int, kept: int) -> Iterator[None]:
-        """Show the progress of `missing` runs while the block runs; `kept` have finished before."""
+        """Show the progress of `missing` runs while the block runs; `kept` were finished before."""
         self.total, self.done, self.in_progress = missing, 0, 0.0
         self.started = self.last_line = time.monotonic()
         kept_text = f", {kept:,} finished before" if kept else ""
@@ -78,12 +78,12 @@ class Progress:
             yield
 
     def advance(self, runs: int) -> None:
-        """Note that so many more runs are on disk."""
+        """Note that `runs` more runs are on disk."""
         self.done += runs
         self._show()
 
     def follow(self, runs: float) -> None:
-        """Note how many runs are done of those in progress: a half of a stack of ten counts as five."""
+        """Note how much of the runs in progress is done: half of a stack of ten counts as five runs."""
         self.in_progress = runs
         self._show()
 
@@ -101,7 +101,7 @@ class Progress:
             self._print(f"{so_far} of {self.total:,} runs{left}")
 
     def _print(self, line: str) -> None:
-        """Print a line; in a notebook, in place of the one before."""
+        """Print a line; in a notebook, replace the previous one."""
         if not self.console.is_jupyter or self.console.quiet:
             self.console.print(line)
             return
@@ -115,5 +115,5 @@ class Progress:
 
 
 def rate_text(rate: float) -> str:
-    """Return a rate, in runs per second, as text: per minute where that reads better."""
+    """Return a rate in runs per second as text, per minute if it is below one."""
     return f"{rate:,.0f} runs/s" if rate >= 1 else f"{60 * rate:.2g} runs/min"

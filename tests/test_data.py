@@ -98,7 +98,7 @@ def test_groups_stay_together():
             "split.by",
             "must be one of stratified, random, order, group:",
         ),
-        ({"by": "stratified"}, numbers(9), "split.by", "stratified is for classes"),
+        ({"by": "stratified"}, numbers(9), "split.by", "stratified needs classes"),
         ({"by": "group:x"}, numbers(9), "split.by", "there is no column 'x'"),
         ({"by": "order"}, classes(9, 1), "split", "leaves no row of b for training"),
     ],
@@ -282,9 +282,7 @@ def test_missing_values_are_refused_dropped_or_filled(tmp_path):
     assert dropped.targets.ravel().tolist() == [1, 4]
     filled = read(tmp_path, GAPS, missing="mean")
     assert np.isnan(filled.features).sum(axis=0).tolist() == [1, 1, 1]
-    with pytest.raises(
-        DataError, match=r'row 3, column "y": the value is missing.* leaves such rows out$'
-    ):
+    with pytest.raises(DataError, match=r'row 3, column "y": the value is missing.* drops such rows$'):
         read(tmp_path, "x,y\n1,1\n2,2\n3,?\n", missing="mean")
 
 
@@ -292,14 +290,14 @@ def test_missing_values_are_refused_dropped_or_filled(tmp_path):
     ("content", "reading", "key", "message"),
     [
         ("a;b;y\n1;2;3\n", {}, "separator", 'is it separator = ";"'),
-        ("a,y\n1,2\n3\n", {}, "data", "row 2 has 1 cells, and the first line 2 names"),
+        ("a,y\n1,2\n3\n", {}, "data", "row 2 has 1 cells, but the first line has 2 names"),
         (
             'a;y\n"1,5";2\n"2,5";3\n',
             {"separator": ";"},
             "decimal",
-            'row 1, column "a": "1,5" is no number',
+            'row 1, column "a": "1,5" is not a number',
         ),
-        ("a,y\n1,1\n2,2\nthree,3\n4,4\n", {}, "data", 'row 3, column "a": "three" is no number'),
+        ("a,y\n1,1\n2,2\nthree,3\n4,4\n", {}, "data", 'row 3, column "a": "three" is not a number'),
         ("a,y\n1,1\n1e999,2\n", {}, "data", 'row 2, column "a": a number must be finite'),
         ("a,,y\n1,1,1\n", {}, "data", "column 2 has no name"),
         ("a,a,y\n1,1,1\n", {}, "data", 'two columns have the name "a"'),
@@ -335,7 +333,7 @@ def test_a_file_that_is_none_of_its_kind(tmp_path, name):
 
 
 def test_arrays_of_other_lengths(tmp_path):
-    with pytest.raises(DataError, match='as many rows each, and have: "x" 3, "y" 4'):
+    with pytest.raises(DataError, match='the same number of rows; they have: "x" 3, "y" 4'):
         read(tmp_path, npz(x=np.ones(3), y=np.ones(4)), "table.npz")
 
 
@@ -484,8 +482,8 @@ HALVES = {"train": K[:40], "validation": K[40:]}
         (TWO, {"targets": K % 2 - 1}, "targets must be labels 0 … 1 (N,), got -1"),
         (TWO, {"targets": K % 2 + 0.5}, "targets must be labels 0 … 1 (N,), got 0.5"),
         (TWO, {"targets": np.array(["a", "b"] * 30)}, "targets must be numbers, got an array of <U1"),
-        (TWO, {"class_names": ()}, "class_names must be two different names or more, got ()"),
-        (TWO, {"class_names": ("a", "a")}, "class_names must be two different names or more"),
+        (TWO, {"class_names": ()}, "class_names must be at least two different names, got ()"),
+        (TWO, {"class_names": ("a", "a")}, "class_names must be at least two different names"),
         (TWO, {"features": X[:, 0]}, "features must be numbers (N, F), got shape (60,)"),
         (TWO, {"features": X[:50]}, "there are 50 rows of features and 60 of targets"),
         (TWO, {"features": X[:, :0]}, "features must be numbers (N, F), got shape (60, 0)"),
@@ -498,10 +496,10 @@ HALVES = {"train": K[:40], "validation": K[40:]}
         (TWO, {"splits": {"train": K}}, "a split has train, validation and perhaps test; this one has train"),
         (TWO, {"splits": HALVES | {"holdout": K[:3]}}, "a split has train, validation and perhaps test"),
         (TWO, {"splits": HALVES | {"test": K[39:41]}}, "row 39 of the split is in train and in test"),
-        (TWO, {"splits": HALVES | {"train": K[20:] + 9}}, "train must be different rows of 0 … 59"),
-        (TWO, {"splits": HALVES | {"train": K - 1}}, "train must be different rows of 0 … 59"),
-        (TWO, {"splits": HALVES | {"train": [3, 3]}}, "train must be different rows of 0 … 59"),
-        (TWO, {"splits": HALVES | {"validation": K[:0]}}, "validation must be different rows of 0 … 59"),
+        (TWO, {"splits": HALVES | {"train": K[20:] + 9}}, "train must be at least one of the rows 0 … 59, each once"),
+        (TWO, {"splits": HALVES | {"train": K - 1}}, "train must be at least one of the rows 0 … 59, each once"),
+        (TWO, {"splits": HALVES | {"train": [3, 3]}}, "train must be at least one of the rows 0 … 59, each once"),
+        (TWO, {"splits": HALVES | {"validation": K[:0]}}, "validation must be at least one of the rows 0 … 59, each once"),
     ],
 )  # fmt: skip
 def test_a_data_set_that_does_not_go_together_is_refused(settings, changed, message):

@@ -1,4 +1,4 @@
-"""The small data sets that come with scikit-learn."""
+"""The small data sets bundled with scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A data set: features, targets and splits; and what a network sees of it.
+"""A data set: features, targets and splits, and its preparation for a network.
 
-Whatever is estimated from data, be it a mean to fill a gap or a deviation to scale by, is estimated on
+Everything estimated from data, such as a mean to fill gaps or a deviation to scale by, is estimated on
 the training part alone.
 """
 
@@ -23,7 +23,7 @@ BY = ("stratified", "random", "order", "group:<column>")
 
 
 class DataError(ValueError):
-    """Data that cannot be learned as a file asks for; `key` is the setting that could mend it."""
+    """Data that cannot be used as the experiment file says; `key` is the setting to change."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -32,23 +32,23 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is to be learned.
+    """Features, targets, and their names.
 
     Attributes
     ----------
     task : "classification" or "regression".
     features : numbers (N, F); NaN where a value is missing.
-    targets : labels 0 … C − 1 (N,), or numbers (N, K) to be predicted; (N,) is one of them.
-    class_names : the C classes, of a classification.
-    target_names : the K targets, of a regression.
-    feature_names : the F features.
-    groups : column → what `Split.by` = "group:column" keeps together (N,).
-    splits : role → rows, where the data bring a split of their own; "train" and "validation" at least.
+    targets : in classification, labels 0 … C − 1 (N,); in regression, numbers (N, K), or (N,) for K = 1.
+    class_names : the names of the C classes, in classification.
+    target_names : the names of the K targets, in regression.
+    feature_names : the names of the F features.
+    groups : column → group of each row (N,); ``Split.by = "group:column"`` keeps groups together.
+    splits : role → rows, if the data come with a split; at least "train" and "validation".
 
     Raises
     ------
     DataError
-        When these do not go together.
+        If these are inconsistent.
     """
 
     task: Task
@@ -88,12 +88,12 @@ class Dataset:
 
     @property
     def outputs(self) -> int:
-        """How many outputs a network needs: one per class, or per target."""
+        """The number of outputs of a network: one per class or per target."""
         return len(self.class_names) if self.task == "classification" else self.targets.shape[1]
 
 
 def _numbers(name: str, values: Any) -> Array:
-    """Return values as numbers, if they are."""
+    """Return values as float64, after checking that they are numbers."""
     array = np.asarray(values)
     if array.dtype.kind not in "iufb":
         raise DataError("data", f"{name} must be numbers, got an array of {array.dtype}")
@@ -101,18 +101,18 @@ def _numbers(name: str, values: Any) -> Array:
 
 
 def _labels(targets: Array, names: tuple[str, ...]) -> Array:
-    """Return labels as whole numbers, if each is the place of a class."""
+    """Return labels as integers, after checking that each is the index of a class."""
     if len(names) < 2 or len(set(names)) < len(names):
-        raise DataError("data", f"class_names must be two different names or more, got {names!r}")
+        raise DataError("data", f"class_names must be at least two different names, got {names!r}")
     if targets.ndim != 1 or not np.isin(targets, np.arange(len(names))).all():
         wrong = targets[~np.isin(targets, np.arange(len(names)))]
-        found = f"{wrong.flat[0]:g}" if wrong.size else f"shape {targets.shape}"
-        raise DataError("data", f"targets must be labels 0 … {len(names) - 1} (N,), got {found}")
+        given = f"{wrong.flat[0]:g}" if wrong.size else f"shape {targets.shape}"
+        raise DataError("data", f"targets must be labels 0 … {len(names) - 1} (N,), got {given}")
     return targets.astype(np.intp)
 
 
 def _targets(targets: Array, names: tuple[str, ...]) -> Array:
-    """Return targets (N, K), if they are finite and each has a name."""
+    """Return targets as (N, K), after checking that they are finite and named."""
     targets = targets[:, None] if targets.ndim == 1 else targets
     if targets.ndim != 2:
         raise DataError("data", f"targets must be numbers (N, K), got shape {targets.shape}")
@@ -125,27 +125,27 @@ def _targets(targets: Array, names: tuple[str, ...]) -> Array:
 
 
 def _rows(role: str, rows: Any, count: int) -> Array:
-    """Return the rows of a part, given so or as a mask, if they are rows."""
+    """Return the row indices of a part, given as indices or as a mask, after checking them."""
     rows = np.asarray(rows)
     if rows.dtype == bool and rows.shape == (count,):
         rows = np.flatnonzero(rows)
     is_sound = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) > 0
     if not is_sound or rows.min() < 0 or rows.max() >= count or len(np.unique(rows)) < len(rows):
-        text = f"the split's {role} must be different rows of 0 … {count - 1}, one at least"
+        text = f"the split's {role} must be at least one of the rows 0 … {count - 1}, each once"
         raise DataError("data", text)
     return rows.astype(np.intp)
 
 
 def _check_parts(splits: Mapping[str, Array]) -> None:
-    """Raise where the parts of a split are others than the roles, or share a row."""
+    """Raise DataError if the parts of a split are not the roles, or share a row."""
     if not {"train", "validation"} <= splits.keys() <= set(ROLES):
         text = f"a split has train, validation and perhaps test; this one has {', '.join(splits)}"
         raise DataError("data", text)
     rows, counts = np.unique(np.concatenate(list(splits.values())), return_counts=True)
     if counts.max() > 1:
-        where = [role for role, own in splits.items() if rows[counts.argmax()] in own]
+        where = [role for role, part in splits.items() if rows[counts.argmax()] in part]
         text = f"row {rows[counts.argmax()]} of the split is in {' and in '.join(where)}"
-        raise DataError("data", f"{text}: what is trained on tells nothing of new data")
+        raise DataError("data", f"{text}: rows trained on say nothing about new data")
 
 
 class Part(NamedTuple):
@@ -157,18 +157,18 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Which rows train, and which validate and test.
+    """How rows are divided into training, validation and test.
 
     Parameters
     ----------
-    validation, test : how much is for each: a share below 1, or a number of rows. Without a test part
-        (0), nothing is reported of it.
-    by : "stratified" gives each part its share of every class; "random" draws; "order" takes the last
-        rows for the test and those before them for validation; "group:column" never parts rows of the
-        same group. By default stratified for classes, and else random.
+    validation, test : the size of each part: a share below 1, or a number of rows. With test = 0 there
+        is no test part.
+    by : "stratified" gives each part its share of every class; "random" draws rows; "order" takes the
+        last rows for the test and those before them for validation; "group:column" never separates rows
+        of the same group. By default stratified in classification, random in regression.
     seed : of the draw.
-    resample : whether each run's seed draws a split of its own, so that what is said of the seeds holds
-        for the luck of the split, too.
+    resample : whether each run's seed draws a different split, so that intervals over seeds include the
+        luck of the split.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -180,12 +180,12 @@ class Split:
     resample: bool = False
 
     def rows(self, data: Dataset, rng: np.random.Generator) -> dict[str, Array]:
-        """Return role → rows, ascending, as drawn by a generator.
+        """Return role → rows, ascending, drawn with the given generator.
 
         Raises
         ------
         DataError
-            When a part would be empty, a class would be missing from training, or `by` is not for this
+            If a part would be empty, a class would be missing from training, or `by` does not suit the
             data.
         """
         by = self.by or ("stratified" if data.task == "classification" else "random")
@@ -200,11 +200,11 @@ class Split:
         else:
             raise DataError("split.by", f"must be one of {', '.join(BY)}, got {by!r}")
         if by == "stratified" and data.task != "classification":
-            raise DataError("split.by", 'stratified is for classes; take "random"')
+            raise DataError("split.by", 'stratified needs classes; use "random"')
         sizes = {role: self._size(role, count) for role in ("validation", "test")}
         fewest = data.outputs if by == "stratified" else 1
         if sum(sizes.values()) + fewest > count:
-            text = f"asks for {sum(sizes.values()):,} rows for validation and test of {count:,} in all"
+            text = f"asks for {sum(sizes.values()):,} rows for validation and test, of {count:,} in all"
             each = ", and each class needs one in training" if by == "stratified" else ""
             raise DataError("split", f"{text}, which leaves no row for training{each}")
         if of_unit is None:
@@ -231,12 +231,14 @@ class Split:
         return size
 
     def _groups(self, data: Dataset, column: str) -> Array:
-        """Return the number of each row's group."""
+        """Return the index of each row's group (N,)."""
         if column not in data.groups:
             known = ", ".join(data.groups) or "none"
             raise DataError("split.by", f"there is no column {column!r}; there are: {known}")
         if self.resample:
-            text = "groups give parts of other sizes to each seed; leave out resample, or the groups"
+            text = (
+                "with groups, parts differ in size from seed to seed; leave out resample or the groups"
+            )
             raise DataError("split.resample", text)
         _, groups = np.unique(data.groups[column].astype(str), return_inverse=True)
         return groups
@@ -246,10 +248,10 @@ _NAMES = {"train": "training", "validation": "validation", "test": "the test"}
 
 
 def _cut(order: Array, sizes: Mapping[str, int], labels: Array | None) -> dict[str, Array]:
-    """Return rows by role, as many as wanted, from the end of an order of rows.
+    """Return role → rows, with parts of the given sizes taken from the end of `order`.
 
-    With labels, each class has its share in each part, to within a row, and the first of its rows in
-    training: rows are sorted by class, and those of a part are taken at equal distances.
+    With labels, each part has its share of every class, to within a row, and each class has at least one
+    row in training: rows are sorted by class, and those of a part are taken evenly spaced.
     """
     parts, left = {}, order
     kept = left[:0]
@@ -268,7 +270,7 @@ def _cut(order: Array, sizes: Mapping[str, int], labels: Array | None) -> dict[s
 
 
 def _cut_groups(order: Array, groups: list[Array], sizes: Mapping[str, int]) -> dict[str, Array]:
-    """Return rows by role: whole groups, in an order, until a part has at least its size."""
+    """Return role → rows: whole groups, in the given order, until a part has at least its size."""
     todo, parts = list(order), {}
     for role in ("test", "validation"):
         taken: list[Array] = []
@@ -280,7 +282,7 @@ def _cut_groups(order: Array, groups: list[Array], sizes: Mapping[str, int]) -> 
 
 
 def _check_classes(data: Dataset, train: Array) -> None:
-    """Raise where training has too little to learn from."""
+    """Raise DataError if training lacks a class, or all its targets are equal."""
     targets = data.targets[train]
     if data.task == "classification":
         absent = sorted(set(range(data.outputs)) - set(targets.tolist()))
@@ -289,7 +291,7 @@ def _check_classes(data: Dataset, train: Array) -> None:
             text = f'leaves no row of {names} for training; by = "stratified" gives each class one'
             raise DataError("split", text)
         if len(set(targets.tolist())) == 1:
-            raise DataError("target", f"has one class alone in training, {data.class_names[0]}")
+            raise DataError("target", f"has only one class in training, {data.class_names[0]}")
         return
     constant = np.ptp(targets, axis=0) == 0
     if constant.any():
@@ -305,15 +307,15 @@ def prepare(
     target_scaling: Scaling,
     dtype: str,
 ) -> tuple[dict[str, Part], Array]:
-    """Return the samples by role, filled and scaled by the training part, and the targets' scale (K,).
+    """Return role → samples, filled and scaled by the training part, and the targets' scale (K,).
 
     A missing value is filled with the mean of its column. A column that is constant in training is
-    shifted, and not stretched. A one of a scaled target is `scale` in the data's units.
+    shifted but not divided. One unit of a scaled target is `scale` units of the data.
 
     Raises
     ------
     DataError
-        When a column has no value in training, or a number is too large.
+        If a column has no value in training, or a number is too large.
     """
     features = data.features
     train = features[rows["train"]]
@@ -337,23 +339,23 @@ def prepare(
 def _scaled(
     values: Array, train: Array, scaling: Scaling, dtype: str, names: tuple[str, ...]
 ) -> tuple[Array, Array]:
-    """Return columns (N, F), scaled by their training rows, and what a one of each is in its units (F,).
+    """Return columns (N, F) scaled by their training rows, and the scale of each in its units (F,).
 
     Raises
     ------
     DataError
-        When a number is too large for the dtype, or for its column's deviation to be computed, and when
-        a column that varies does not in the dtype.
+        If a number is too large for the dtype or for its column's deviation to be computed, or a column
+        that varies is constant in the dtype.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         shift, stretch = _fit(values[train], scaling)
         scaled = ((values - shift) / stretch if scaling != "none" else values).astype(dtype)
-    names = names or tuple(f"column {place}" for place in range(1, values.shape[1] + 1))
+    names = names or tuple(f"column {number}" for number in range(1, values.shape[1] + 1))
     is_bad = (~np.isfinite(scaled) | ~np.isfinite(stretch)).any(axis=0)
     if is_bad.any():
-        place = int(np.argmax(is_bad))
-        text = f"numbers as large as {np.abs(values[:, place]).max():g}, too large for {dtype}"
-        raise DataError("data", f"{names[place]} has {text}")
+        index = int(np.argmax(is_bad))
+        text = f"numbers as large as {np.abs(values[:, index]).max():g}, too large for {dtype}"
+        raise DataError("data", f"{names[index]} has {text}")
     is_lost = (np.ptp(values[train], axis=0) > 0) & (np.ptp(scaled[train], axis=0) == 0)
     if is_lost.any():
         raise DataError(
@@ -364,7 +366,7 @@ def _scaled(
 
 
 def _fit(values: Array, scaling: Scaling) -> tuple[Array, Array]:
-    """Return what is subtracted from each column, and by what it is divided then."""
+    """Return what is subtracted from each column (F,), and what it is then divided by (F,)."""
     if scaling == "standard":
         is_constant = np.ptp(values, axis=0) == 0  # its mean and deviation have rounding errors
         shift = np.where(is_constant, values[0], values.mean(axis=0))

@@ -1,7 +1,7 @@
 """scikit-learn's 1,797 handwritten digits of 8×8 pixels, in [0, 1].
 
-The images stand in the order of their writers. The last 297 are the test set: writers whom training
-never saw, hence harder than a random split. The first 1,500 are split once, the same for every seed.
+The images are in the order of their writers. The last 297 are the test set: their writers do not occur
+in training, so it is harder than a random split. The first 1,500 are split once, alike for all seeds.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ TRAIN_IMAGES = 1200
 def load_digits() -> Dataset:
     """Return the digits with their split.
 
-    They are read from scikit-learn's file, and split as its `train_test_split` does, without importing
-    it, which takes a worker longer than fifty trainings.
+    They are read from scikit-learn's file and split as its `train_test_split` does, but without
+    importing scikit-learn, which takes a worker longer than fifty trainings.
 
     Raises
     ------
     ModuleNotFoundError
-        When scikit-learn is not installed.
+        If scikit-learn is not installed.
     """
     package = find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
-        raise ModuleNotFoundError("the digits are scikit-learn's, which is not installed")
+        raise ModuleNotFoundError("the digits come with scikit-learn, which is not installed")
     file = Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
     rows = np.loadtxt(file, delimiter=",")
     labels = rows[:, -1].astype(np.intp)
@@ -54,17 +54,17 @@ def load_digits() -> Dataset:
 
 
 def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the places of so many, drawn from each class in proportion, in ascending order."""
+    """Return the indices of `count` labels, drawn from each class in proportion, ascending."""
     rng = np.random.RandomState(0)
     sizes = np.bincount(labels)
     shares = sizes / sizes.sum() * count
     counts = np.floor(shares).astype(int)
     rest = shares - counts
-    for value in np.unique(rest)[::-1]:  # the largest remainders are rounded up, ties by lot
+    for value in np.unique(rest)[::-1]:  # the largest remainders are rounded up, ties at random
         tied = np.flatnonzero(rest == value)
-        lucky = min(len(tied), count - counts.sum())
-        if lucky:
-            counts[rng.choice(tied, lucky, replace=False)] += 1
+        rounded_up = min(len(tied), count - counts.sum())
+        if rounded_up:
+            counts[rng.choice(tied, rounded_up, replace=False)] += 1
     drawn = [
         np.flatnonzero(labels == label)[rng.permutation(size)[: counts[label]]]
         for label, size in enumerate(sizes)

@@ -1,8 +1,7 @@
-"""Data in files: CSV, Parquet and NPZ. Columns become numbers; what cannot is named by row and column.
+"""Data in files: CSV, Parquet and NPZ. Errors name the row and column.
 
-A column whose cells are all numbers is one feature; any other is categorical, true and false included,
-and gives one feature per category, 0 or 1. A target that is no number, or that the loss takes so, is a
-class.
+A column whose cells are all numbers is one feature; any other, booleans included, is categorical and
+gives one 0/1 feature per category. A target that is text, or whose loss needs classes, is a class.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ Array = np.ndarray
 
 SUFFIXES = (".csv", ".parquet", ".npz")
 LARGEST_FILE = 500_000_000
-MOST_CATEGORIES = 100  # of a column of text; more are names or numbers, not kinds
-FEW_CATEGORIES = 10  # which are kinds even where there are as few rows; more may be half of the rows
+MOST_CATEGORIES = 100  # of a column of text; more are probably names or numbers, not categories
+FEW_CATEGORIES = 10  # always allowed; beyond that, a column may have at most half as many as rows
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?[./]\d\d?[./]\d{4}")
 MISSING = {"", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -35,16 +34,16 @@ WITH_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Reading:
-    """How a file is read.
+    """How to read a file.
 
     Attributes
     ----------
     targets : the columns to predict.
-    ignored : columns that are no features.
-    group : a column that `optimlab.data.Split` keeps together, which is no feature either.
-    missing : what is done with a row that lacks a value: "refuse", "drop", or "mean", which fills it.
-    separator, decimal : of a CSV file: between cells, and in numbers.
-    task : what the loss is for; None for what the target suggests.
+    ignored : columns to ignore.
+    group : a column of groups that `optimlab.data.Split` keeps together; it is not a feature.
+    missing : how to treat a row that lacks a value: "refuse", "drop", or "mean", which fills it.
+    separator, decimal : of a CSV file: the character between cells, and the decimal mark.
+    task : the task that the loss is for; None to infer it from the target.
     """
 
     targets: tuple[str, ...] = ()
@@ -58,7 +57,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: numbers (N,) with NaN for what is missing, or texts with None."""
+    """A column: numbers (N,) with NaN for missing values, or texts (N,) with None."""
 
     cells: Array
 
@@ -74,20 +73,20 @@ class Column:
         return np.isnan(self.cells)
 
     def categories(self) -> list[str]:
-        """Return the different texts, or numbers as texts, in order."""
+        """Return the distinct values as texts, sorted."""
         if self.is_text:
             return sorted({value for value in self.cells if value is not None})
         return [_shown(value) for value in np.unique(self.cells[~np.isnan(self.cells)]).tolist()]
 
-    def places(self, categories: list[str]) -> Array:
-        """Return each value's place among the categories; −1 for a gap."""
-        place = {name: number for number, name in enumerate(categories)}
+    def codes(self, categories: list[str]) -> Array:
+        """Return the index of each value's category (N,); −1 where it is missing."""
+        code = {name: number for number, name in enumerate(categories)}
         texts = self.cells if self.is_text else [_shown(value) for value in self.cells.tolist()]
-        return np.array([place.get(text, -1) for text in texts], np.intp)
+        return np.array([code.get(text, -1) for text in texts], np.intp)
 
 
 def _shown(value: float) -> str:
-    """Return a number with all its digits, so that no two have the same text."""
+    """Return a number with all its digits, so that different numbers have different texts."""
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e16 else repr(value)
 
 
@@ -97,7 +96,7 @@ def read_file(file: Path, reading: Reading) -> Dataset:
     Raises
     ------
     DataError
-        When it cannot be read, or a cell is not what it has to be.
+        If it cannot be read, or a cell is invalid.
     """
     try:
         if file.stat().st_size > LARGEST_FILE:
@@ -147,14 +146,14 @@ def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
         if other and other != reading.separator:
             shown = repr(other).strip("'")
             raise DataError(
-                "separator", f'the first line has one name alone; is it separator = "{shown}"?'
+                "separator", f'the first line has only one name; is it separator = "{shown}"?'
             )
     _check_names(names)
     for row, cell in enumerate(cells):
         if len(cell) != len(names):
             raise DataError(
                 "data",
-                f"row {row + 1:,} has {len(cell):,} cells, and the first line {len(names):,} names",
+                f"row {row + 1:,} has {len(cell):,} cells, but the first line has {len(names):,} names",
             )
     return {name: _as_column(name, texts, reading) for name, *texts in zip(names, *cells, strict=True)}
 
@@ -175,11 +174,11 @@ def _as_column(name: str, cells: list[str], reading: Reading) -> Column:
     known = int((~is_gap).sum())
     commas = [row for row, cell in enumerate(cells) if WITH_COMMA.fullmatch(cell)]
     if not comma and len(commas) + int(is_number.sum()) == known and commas:
-        text = f'{_at(commas[0], name)}: "{cells[commas[0]]}" is no number; is it decimal = ","?'
+        text = f'{_at(commas[0], name)}: "{cells[commas[0]]}" is not a number; is it decimal = ","?'
         raise DataError("decimal", text)
     if is_number.sum() > known / 2:
         row = int(np.argmin(is_number | is_gap))
-        text = f'{_at(row, name)}: "{cells[row]}" is no number, as most of the column'
+        text = f'{_at(row, name)}: "{cells[row]}" is not a number, but most of the column is'
         raise DataError("data", text)
     return Column(texts)
 
@@ -211,36 +210,36 @@ def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
 def _npz(content: bytes, reading: Reading) -> dict[str, Column]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            read = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError("data", f"is not an NPZ file of numbers and texts: {error}") from error
     columns: dict[str, Column] = {}
-    for name, array in found.items():
+    for name, array in read.items():
         if array.ndim == 0:
             raise DataError("data", f'array "{name}" has no rows')
         flat = array.reshape(len(array), -1)
-        for place, values in enumerate(flat.T):
-            one = name if array.ndim == 1 or flat.shape[1] == 1 else f"{name}[{place}]"
+        for index, values in enumerate(flat.T):
+            column = name if array.ndim == 1 or flat.shape[1] == 1 else f"{name}[{index}]"
             if values.dtype.kind in "USb":
-                columns[one] = Column(np.array([str(v) or None for v in values.tolist()], object))
+                columns[column] = Column(np.array([str(v) or None for v in values.tolist()], object))
             elif values.dtype.kind in "iuf":
-                columns[one] = Column(values.astype(np.float64))
+                columns[column] = Column(values.astype(np.float64))
             else:
                 raise DataError(
                     "data", f'array "{name}" is of type {array.dtype}: neither numbers nor text'
                 )
-    lengths = {name: len(array) for name, array in found.items()}
+    lengths = {name: len(array) for name, array in read.items()}
     if len(set(lengths.values())) > 1:
         text = ", ".join(f'"{name}" {length:,}' for name, length in lengths.items())
-        raise DataError("data", f"the arrays must have as many rows each, and have: {text}")
+        raise DataError("data", f"all arrays must have the same number of rows; they have: {text}")
     return columns
 
 
 def _check_names(names: list[str]) -> None:
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         if not name:
-            raise DataError("data", f"column {place + 1} has no name in the first line")
-        if name in names[:place]:
+            raise DataError("data", f"column {index + 1} has no name in the first line")
+        if name in names[:index]:
             raise DataError("data", f'two columns have the name "{name}"')
 
 
@@ -268,21 +267,21 @@ def _dataset(columns: Mapping[str, Column], reading: Reading) -> Dataset:
     if task == "regression":
         for name, column in targets.items():
             if column.is_text:
-                text = f'"{name}" is text, such as "{column.cells[0]}", and the loss is one of numbers'
+                text = f'"{name}" is text, such as "{column.cells[0]}", but the loss needs numbers'
                 raise DataError("target", text)
         numbers = np.stack([column.cells for column in targets.values()], axis=1)
         return Dataset(
             task, np.stack(features, axis=1), numbers, (), reading.targets, tuple(names), group
         )
     if len(targets) > 1:
-        raise DataError("target", "must be one column where classes are predicted")
+        raise DataError("target", "must be one column if classes are predicted")
     classes = first.categories()
     if len(classes) < 2:
-        raise DataError("target", f'must have two classes or more; all rows are "{classes[0]}"')
+        raise DataError("target", f'must have at least two classes; all rows are "{classes[0]}"')
     return Dataset(
         task,
         np.stack(features, axis=1),
-        first.places(classes),
+        first.codes(classes),
         tuple(classes),
         feature_names=tuple(names),
         groups=group,
@@ -293,8 +292,8 @@ def _check_columns(columns: Mapping[str, Column], reading: Reading) -> None:
     there = ", ".join(columns) or "none"
     if not reading.targets:
         raise DataError("target", f"is missing: which column is to be predicted? There are: {there}")
-    for place, name in enumerate(reading.targets):
-        if name in reading.targets[:place]:
+    for index, name in enumerate(reading.targets):
+        if name in reading.targets[:index]:
             raise DataError("target", f'names the column "{name}" twice')
         if name in reading.ignored:
             raise DataError("ignore", f'"{name}" is the target')
@@ -309,7 +308,13 @@ def _check_columns(columns: Mapping[str, Column], reading: Reading) -> None:
 def _without_gaps(
     columns: Mapping[str, Column], used: Mapping[str, Column], reading: Reading
 ) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
-    """Return the columns without the rows that are dropped; raise where a value may not be missing."""
+    """Return all columns, and those of features, without dropped rows.
+
+    Raises
+    ------
+    DataError
+        If a value is missing that must not be.
+    """
     required = {name: columns[name] for name in (*reading.targets, reading.group) if name}
     if reading.missing != "mean":
         required |= used
@@ -325,24 +330,24 @@ def _without_gaps(
             text = f"{_at(int(np.argmax(gaps)), name)}: the value is missing"
             more = f", and {gaps.sum() - 1:,} more in this column" if gaps.sum() > 1 else ""
             fill = ', and "mean" fills it' if name in used else ""
-            raise DataError("missing", f'{text}{more}; missing = "drop" leaves such rows out{fill}')
+            raise DataError("missing", f'{text}{more}; missing = "drop" drops such rows{fill}')
     return columns, used
 
 
 def _features(columns: Mapping[str, Column]) -> Iterator[tuple[str, Array]]:
-    """Yield name and values of each feature: a column of numbers, or one per category of a text."""
+    """Yield name and values of each feature: a column of numbers, or one per category of text."""
     for name, column in columns.items():
         if not column.is_text:
             yield name, column.cells
             continue
         categories = column.categories()
-        places, gaps = column.places(categories), column.gaps
+        codes, gaps = column.codes(categories), column.gaps
         rows = int((~gaps).sum())
         if len(categories) > min(MOST_CATEGORIES, max(FEW_CATEGORIES, rows / 2)):
             text = f'column "{name}" has {len(categories):,} different texts, such as "{categories[0]}"'
-            raise DataError("ignore", f"{text}, in {rows:,} rows: not kinds, so ignore it")
+            raise DataError("ignore", f"{text}, in {rows:,} rows: too many for categories, so ignore it")
         if all(DATE.fullmatch(category) for category in categories):
             text = f'column "{name}" has dates, such as "{categories[0]}"'
             raise DataError("ignore", f"{text}, which have no order here: ignore it, or give numbers")
         for number, category in enumerate(categories):
-            yield f"{name}={category}", np.where(gaps, np.nan, places == number)
+            yield f"{name}={category}", np.where(gaps, np.nan, codes == number)

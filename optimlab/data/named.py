@@ -1,4 +1,4 @@
-"""Files that an experiment names: data, and code of the user's own."""
+"""Files that an experiment names: data and plug-ins."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, TypeGuard
 
 
 class File(str):
-    """The name of a file as an experiment gives it, which knows the folder that it is in.
+    """The name of a file as an experiment gives it, together with the experiment's folder.
 
-    Files of one name are equal: where an experiment is, is not what it computes.
+    Files with the same name are equal: an experiment's location does not change what it computes.
     """
 
     folder: Path
@@ -24,10 +24,10 @@ class File(str):
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the file."""
         return self.folder / self
 
 
 def is_own(name: Any) -> TypeGuard[str]:
-    """Return whether a name in an experiment's file is of a user's own file."""
+    """Return whether a name in an experiment file refers to a plug-in."""
     return isinstance(name, str) and ".py:" in name

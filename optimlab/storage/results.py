@@ -87,7 +87,7 @@ def _holds_results(results: Path, name: str) -> bool:
     names = ("runs.csv", MANIFEST, "parts")
     if (results / name).is_symlink():
         if any((results / name / each).exists() for each in names):
-            warn(f"{results / name} is left out: it is a link, and links are not followed")
+            warn(f"{results / name} is a link, and links are not followed: it is left out")
         return False
     folder = Folder(results).folder(name)
     return Folder(results).is_folder(name) and any(folder.exists(each) for each in names)
