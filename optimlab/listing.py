@@ -94,7 +94,7 @@ class State:
             "folder": str(self.folder),
             "runs": experiment.count(),
             "finished": self.finished,
-            "seeds": {"tuning": experiment.tuning_seeds, "reporting": experiment.reporting_seeds},
+            "seeds": experiment.seeds.model_dump(),
             "problems": [
                 {
                     "label": each.label,
@@ -146,7 +146,7 @@ def print_state(console: Console, state: State) -> None:
             "and the start",
             markup=False,
         )
-    console.print(f"seeds: {experiment.tuning_seeds} tuning, {experiment.reporting_seeds} reporting")
+    console.print(f"seeds: {experiment.seeds.tuning} tuning, {experiment.seeds.reporting} reporting")
     if stale:
         prune = hints.optimlab("prune", experiment.argument, state.folder.parent, experiment.changes)
         console.print(

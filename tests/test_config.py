@@ -50,7 +50,7 @@ def test_digits_is_the_default_sweep_of_the_design():
     assert setting.steps == 30 * epoch == 570
     assert setting.record_at == tuple(range(epoch, 571, epoch))
     assert len(Recorder(setting.record_at, setting.problem.init([0])[0]).steps) == 31
-    assert (experiment.tuning_seeds, experiment.reporting_seeds) == (10, 30)
+    assert (experiment.seeds.tuning, experiment.seeds.reporting) == (10, 30)
     assert [(u.units, u.activation) for u in setting.problem.hidden] == [
         (32, "sigmoid"),
         (16, "relu"),
@@ -75,7 +75,7 @@ def test_every_shipped_experiment_loads(file):
 def test_what_is_left_out_has_a_default(tmp_path):
     text = 'title = "t"\n[problem]\nname = "digits"\n[training]\nepochs = 2\n[optimizers.Adam]\n'
     experiment = tiny(tmp_path, "learning_rates = [0.1]\n" + text)
-    assert (experiment.tuning_seeds, experiment.reporting_seeds) == (10, 30)
+    assert (experiment.seeds.tuning, experiment.seeds.reporting) == (10, 30)
     assert experiment.description == ""
     assert (experiment.final, experiment.equal_within) == ("mean:5", 0.05)
     other = tiny(tmp_path, 'final = "last"\nequal_within = 0\nlearning_rates = [0.1]\n' + text)
@@ -119,7 +119,7 @@ HIDDEN_OK = '{ units = 3, activation = "relu" }'
 ONE_MISTAKE = [
     # unknown keys, at every level
     ({"top": "learning_rate = 3\nlearning_rates = [1]\n"}, "learning_rate: unknown key; did you mean learning_rates?"),
-    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, learning_rates, search, schedule, schedules, final, equal_within, report, problem, problems, training, seeds, optimizers"),
+    ({"top": "learning_rates = [1]\nq = 3\n"}, "q: unknown key; known are title, description, final, equal_within, report, seeds, learning_rates, search, schedule, schedules, problem, problems, training, optimizers"),
     ({"problem": "batch_sizes = 3"}, "problem.batch_sizes: unknown key; did you mean batch_size?"),
     ({"training": "epochs = 1\nrecord_evry = 3"}, "training.record_evry: unknown key; did you mean record_every?"),
     ({"seeds": "tunning = 3"}, "seeds.tunning: unknown key; did you mean tuning?"),
@@ -186,7 +186,7 @@ ONE_MISTAKE = [
     ({"problem": 'initialization = "zero"'}, "problem.initialization: must be 'uniform', 'glorot', 'he' or 'orthogonal', got \"zero\""),
     ({"optimizers": "[optimizers.Adm]"}, 'optimizers.Adm: unknown optimizer "Adm"; did you mean Adam? (your own is "file.py:ClassName")'),
     ({"optimizers": SGD + 'rule = "zzz"'}, 'optimizers.SGD.rule: unknown optimizer "zzz"; `optimlab list` shows all (your own is "file.py:ClassName")'),
-    ({"optimizers": SGD + "rule = 3"}, 'optimizers.SGD.rule: unknown optimizer "3"; `optimlab list` shows all (your own is "file.py:ClassName")'),
+    ({"optimizers": SGD + "rule = 3"}, "optimizers.SGD.rule: must be text, got 3"),
     ({"optimizers": "[optimizers.SGD0.5]\nmomentum = 0.5"}, 'optimizers.SGD0: a dot splits a key in TOML; quote the label: [optimizers."SGD0.5"]'),
     ({"optimizers": "[optimizers]\nSGD0.5.momentum = 0.5"}, 'optimizers.SGD0: a dot splits a key in TOML; quote the label: [optimizers."SGD0.5"]'),
     ({"optimizers": SGD + "[optimizers.SGD.0.9]\nrule = 'SGD'"}, 'optimizers.SGD: a dot splits a key in TOML; quote the label: [optimizers."SGD.0.9"]'),
@@ -292,7 +292,7 @@ def test_mistakes_of_all_problems_are_told_at_once(tmp_path):
         training="",
     )
     keys = [line.partition(":")[0] for line in mistakes_of(write(tmp_path, text))]
-    assert keys == ["problems.a.noise", "problems.b.name", "problems.c.q", "training"]
+    assert keys == ["training", "problems.a.noise", "problems.b.name", "problems.c.q"]
 
 
 def test_each_problem_has_its_own_schedule(tmp_path):

@@ -216,7 +216,9 @@ def test_what_moves_between_two_sources_changes_the_run_id(tmp_path, monkeypatch
 
 def test_tuning_and_reporting_seeds_never_meet(tmp_path):
     most = base(tmp_path, seeds=f"tuning = {FIRST_REPORTING_SEED}\nreporting = 3")
-    roles = {role: [seed for seed, _ in group] for role, group in groupby(most.roles(), lambda r: r[1])}
+    roles = {
+        role: [seed for seed, _ in group] for role, group in groupby(most.seeds.roles(), lambda r: r[1])
+    }
     assert roles == {"tuning": list(range(1000)), "reporting": [1000, 1001, 1002]}
 
 

@@ -4,7 +4,8 @@ import importlib
 import json
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sweeping import OWN, document, optimlab, plugin, run, tiny, write
 
 from optimlab.experiment import load as config
 from optimlab.experiment.candidates import Axis, Candidate
+from optimlab.experiment.document import Seeds
 from optimlab.experiment.identity import problem_code, script_digest
 from optimlab.experiment.imports import Module, follow
 from optimlab.experiment.load import ExperimentError
@@ -323,13 +325,24 @@ class Bowl(Landscape):
 def given(problem, folder):
     """Return an experiment that was made in Python."""
     return Experiment(
-        name="given", file=folder / "given.toml", toml="", title="", description="",
-        problems=(ProblemSetting("bowl", "bowl", problem, (2,)),), tuning_seeds=1, reporting_seeds=1,
+        name="given", file=folder / "given.toml", title="given",
+        problems=(ProblemSetting("bowl", "bowl", problem, (2,)),), seeds=Seeds(tuning=1, reporting=1),
         optimizers=(OptimizerSetting(
             "SGD", "SGD", {"momentum": 0.0}, (Axis("learning_rate", (0.1,)),),
             (Candidate(1, 0.1, {"momentum": 0.0}),),
         ),),
     )  # fmt: skip
+
+
+def test_an_experiment_made_in_python_is_checked_as_a_file_is(tmp_path):
+    experiment = given(Landscape(), tmp_path)
+    assert run(replace(experiment, file=Path("none.toml")), tmp_path).statuses == {"ok": 2}
+    with pytest.raises(
+        ValueError, match=r'^final: must be .+, got "first"; equal_within: must be at most 1, got 3$'
+    ):
+        replace(experiment, equal_within=3, final="first")
+    with pytest.raises(ValueError, match="must give at least one seed"):
+        Seeds(tuning=0, reporting=0)
 
 
 def ids(experiment):

@@ -323,7 +323,7 @@ def test_the_shipped_experiment_is_the_one_that_its_docs_describe():
     assert len({setting.learning_rates for setting in experiment.optimizers}) == 1  # the same budget
     for setting in experiment.problems:  # each start point has as many seeds as any other
         starts = len(setting.problem.starts)
-        assert experiment.tuning_seeds % starts == experiment.reporting_seeds % starts == 0
+        assert experiment.seeds.tuning % starts == experiment.seeds.reporting % starts == 0
 
 
 def test_the_paths_of_the_network_lie_on_one_surface():

@@ -89,7 +89,7 @@ def test_an_experiment_of_python_is_that_of_its_file(tmp_path):
         optimizers={"Own": {"rule": "own.py:Own"}},
         problem={"name": checked.problems[0].name, **checked.problems[0].settings},
         learning_rates=list(checked.optimizers[0].learning_rates),
-        seeds=(checked.tuning_seeds, checked.reporting_seeds),
+        seeds=(checked.seeds.tuning, checked.seeds.reporting),
         steps=checked.problems[0].steps,
         record_every=checked.problems[0].record_at[0],
         name="tiny",

@@ -8,7 +8,7 @@ looked at, and whatever is made from them later counts those looks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -68,18 +68,18 @@ def rounds(
     UserError
         When the experiment has nothing to compare, or more reporting seeds than `most`.
     """
-    if len(experiment.optimizers) < 2 or not experiment.reporting_seeds:
+    if len(experiment.optimizers) < 2 or not experiment.seeds.reporting:
         raise UserError(f"{experiment.file}: --until decided needs two optimizers and reporting seeds")
-    most = MOST * experiment.reporting_seeds if most is None else most
+    most = MOST * experiment.seeds.reporting if most is None else most
     if not fresh:
         experiment = Store(results / experiment.name).with_rounds(experiment)
-    seeds = experiment.reporting_seeds
+    seeds = experiment.seeds.reporting
     if seeds > most:
         raise UserError(f"{experiment.file}: there are {seeds:,} reporting seeds, more than {most:,}")
     looks = experiment.looks
     while True:
         looks = looks if seeds in looks else (*looks, seeds)
-        outcome = sweep(replace(experiment, reporting_seeds=seeds, looks=looks), fresh=fresh)
+        outcome = sweep(experiment.with_rounds(seeds, looks), fresh=fresh)
         fresh = False
         pairs, undecided = _decided(results / experiment.name)
         yield Round(outcome, seeds, pairs, undecided, level_of_look(len(looks)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optimlab.errors import UserError, printable
-from optimlab.experiment.document import LEGAL_NAME
+from optimlab.experiment.document import LEGAL_NAME, MOST_TITLE
 from optimlab.experiment.identity import digest
 from optimlab.experiment.load import ExperimentError, find, load, parse, read_text
 from optimlab.experiment.spec import Experiment
@@ -56,7 +56,8 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
         where = f"{path} with {' '.join(f'--set {change}' for change in told)}"
         raise ExperimentError(where, error.mistakes) from None
     title = f"{checked.title} ({', '.join(change.replace('=', ' = ', 1) for change in told)})"
-    return replace(checked, name=_name(path, wanted), title=printable(title, 200), changes=told)
+    title = printable(title, MOST_TITLE - 1)
+    return replace(checked, name=_name(path, wanted), title=title, changes=told)
 
 
 def _read_change(change: str) -> tuple[Key, Any]:

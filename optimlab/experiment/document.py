@@ -1,25 +1,32 @@
-"""The keys of an experiment's file, as pydantic checks them, and their limits."""
+"""The keys of an experiment's file: each is declared here, with its type, limits, default and meaning.
+
+The tables in it have their own: a problem's are the fields of its class in `optimlab.problems`, an
+optimizer's are in `optimlab.experiment.optimizer_table`, a schedule's in `optimlab.schedules`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
 
-from optimlab.experiment.runs import FIRST_REPORTING_SEED
+from optimlab.experiment.runs import FIRST_REPORTING_SEED, Role
 from optimlab.experiment.search import Shared
+from optimlab.experiment.validation import Mistake, read_keys, show, unknown
 
 MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
-LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
+MOST_TITLE = 200
+EITHER_LENGTH = "must give either epochs or steps"
 LEGAL_NAME = re.compile(r"[^\W_]([\w .+=()-]{0,58}[\w+=()-])?")
 NAME_RULE = (
     "up to 60 letters, digits, spaces and . _ + - = ( ), "
     "the first a letter or a digit, the last no space or dot"
 )
-# Control characters, and those that turn the direction of the text that follows.
+# Control characters, and those that change the direction of the text after them.
 INVISIBLE = r"\p{Cc}\u{202A}-\u{202E}\u{2066}-\u{2069}"
 LearningRates = Annotated[
     tuple[Annotated[float, Ge(1e-30), Le(1e30)], ...],
@@ -27,63 +34,127 @@ LearningRates = Annotated[
 ]
 
 
+def _legal_final(final: str) -> str:
+    if not re.fullmatch(r"last|best_validation|mean:[1-9][0-9]{0,5}", final):
+        legal = '"last", "best_validation", or "mean:5" with any number of records'
+        raise ValueError(f"must be {legal}, got {show(final)}")
+    return final
+
+
 class Length(BaseModel):
     """How long a run trains, and when it is recorded: at every epoch's end, or every so many steps."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
     epochs: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     steps: Annotated[int, Ge(1), Le(100_000_000)] | None = None
     record_every: Literal["epoch"] | Annotated[int, Ge(1)] = "epoch"
 
 
 class Training(Length):
-    """The same of all problems that have no training of their own.
+    """The training of all problems that have none of their own.
 
     The parameters are recorded for the first `record_params` reporting seeds alone.
     """
 
     record_params: Annotated[int, Ge(0)] = 0
 
+    def of(self, own: Length | None) -> Length:
+        """Return the training of a problem: its own keys, and otherwise these."""
+        if own is None:
+            return self
+        missing = () if own.epochs or own.steps else ("epochs", "steps")
+        if "record_every" not in own.model_fields_set:
+            missing = (*missing, "record_every")
+        return own.model_copy(update={name: getattr(self, name) for name in missing})
+
 
 class Seeds(BaseModel):
-    """How many seeds choose the learning rate, and how many others are reported."""
+    """How many seeds choose the candidates, and how many others are reported."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
     tuning: Annotated[int, Ge(0), Le(FIRST_REPORTING_SEED)] = 10
     reporting: Annotated[int, Ge(0), Le(1_000_000)] = 30
 
-    def all(self) -> Iterator[int]:
-        """Yield every seed, those that choose first."""
-        yield from range(self.tuning)
-        yield from range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.reporting)
+    @model_validator(mode="after")
+    def _has_a_seed(self) -> Seeds:
+        if self.tuning + self.reporting == 0:
+            raise ValueError("must give at least one seed, tuning or reporting")
+        return self
+
+    def roles(self) -> Iterator[tuple[int, Role]]:
+        """Yield every seed with its role, those that choose first."""
+        for seed in range(self.tuning):
+            yield seed, "tuning"
+        for seed in range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.reporting):
+            yield seed, "reporting"
 
 
-class Document(BaseModel):
-    """The keys of the file; the tables of the problem and of each optimizer are checked apart.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a file says of the experiment as a whole.
 
-    `final` and `equal_within` are for the statistics alone (`optimlab.statistics.compare_optimizers`),
-    and `report` names blocks of the user's own for the page: they change no run.
+    Attributes
+    ----------
+    title, description : for people.
+    final : what a run ends with, for the statistics: "last", "mean:5" records, or "best_validation".
+    equal_within : the share of a loss within which a difference does not matter, for the statistics.
+    report : functions of the user's own, "file.py:function", that add blocks to the page.
+    seeds : how many choose the candidate, and how many others are reported.
     """
 
-    model_config = ConfigDict(extra="forbid")
     title: Annotated[
         str,
         StringConstraints(
-            strip_whitespace=True, min_length=1, max_length=200, pattern=f"^[^{INVISIBLE}]*$"
+            strip_whitespace=True, min_length=1, max_length=MOST_TITLE, pattern=f"^[^{INVISIBLE}]*$"
         ),
     ]
     description: Annotated[
         str, StringConstraints(max_length=5000, pattern=f"^([^{INVISIBLE}]|[\\n\\t])*$")
     ] = ""
-    learning_rates: LearningRates | None = None
-    search: Shared | None = None
-    schedule: Any = None
-    schedules: dict[str, Any] = {}
-    final: str = "mean:5"
+    final: Annotated[str, AfterValidator(_legal_final)] = "mean:5"
     equal_within: Annotated[float, Ge(0), Le(1)] = 0.05
     report: tuple[str, ...] = ()
+    seeds: Seeds = field(default_factory=Seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document(Settings):
+    """What a file holds; a key whose value is wrong is None.
+
+    Attributes
+    ----------
+    learning_rates, search, schedule, schedules : of all optimizers that have none of their own.
+    problem, problems : the table of the only problem, or of each, by label.
+    training : of all problems that have none of their own.
+    optimizers : the table of each, by label.
+    """
+
+    learning_rates: LearningRates = ()
+    search: Shared = field(default_factory=Shared)
+    schedule: Any = None
+    schedules: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
-    problems: Annotated[dict[str, dict[str, Any]], Len(1, MOST_PROBLEMS)] | None = None
+    problems: Annotated[dict[str, Any], Len(1, MOST_PROBLEMS)] | None = None
     training: Training
-    seeds: Seeds = Seeds()
-    optimizers: Annotated[dict[str, dict[str, Any]], Len(1, MOST_OPTIMIZERS)]
+    optimizers: Annotated[dict[str, Any], Len(1, MOST_OPTIMIZERS)]
+
+
+def read_document(raw: dict[str, Any], mistakes: list[Mistake]) -> Document:
+    """Return what a file holds, and add what is wrong to the mistakes."""
+    known = fields(Document)
+    values = read_keys(Document, raw, "", mistakes)
+    for key in known:
+        if key.default is key.default_factory is MISSING and key.name not in raw:
+            mistakes.append(Mistake(key.name, "is missing"))
+            values[key.name] = None
+    table = raw.get("training")
+    if isinstance(table, dict) and ("epochs" in table) == ("steps" in table):
+        mistakes.append(Mistake("training", EITHER_LENGTH))
+        values["training"] = None
+    names = [key.name for key in known]
+    mistakes += [Mistake(key, unknown(key, names)) for key in raw if key not in names]
+    if ("problem" in raw) == ("problems" in raw):
+        text = "must be given: either one [problem], or a table [problems.<label>] for each of several"
+        mistakes.append(Mistake("problem", text))
+        values |= {"problem": None, "problems": None}
+    return Document(**values)

@@ -12,6 +12,7 @@ import itertools
 import json
 import tomllib
 from contextlib import nullcontext
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from pydantic_core import from_json
 
 from optimlab.data.named import is_own
 from optimlab.errors import UserError, printable
-from optimlab.experiment.document import LEGAL_FINAL, LEGAL_NAME, NAME_RULE, Document, Seeds, Training
+from optimlab.experiment.document import LEGAL_NAME, NAME_RULE, Document, Settings, read_document
 from optimlab.experiment.read_optimizers import check_optimizers, lost_in_dtype
-from optimlab.experiment.read_problems import cautions_of, check_problems, check_training
+from optimlab.experiment.read_problems import cautions_of, check_problems
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.trials import SECONDS_TO_CHECK, plugin_pool
-from optimlab.experiment.validation import Mistake, show, sound, validate
+from optimlab.experiment.validation import Mistake, show
 from optimlab.files import read_regular
 from optimlab.hints import PAGE
 from optimlab.messages import warn
@@ -186,46 +187,29 @@ def _too_large(experiment: Experiment) -> str:
 
 def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: float) -> Experiment:
     mistakes: list[Mistake] = []
-    document = validate(Document, raw, "", mistakes)
-    # What is wrong above is known by now; each part is looked at all the same, for what else is.
-    seeds = sound(Seeds, raw.get("seeds", {}))
-    if seeds and seeds.tuning + seeds.reporting == 0:
-        mistakes.append(Mistake("seeds", "must give at least one seed, tuning or reporting"))
-    problems = check_problems(raw, path.parent, seeds, pool, seconds, mistakes)
-    problems = check_training(raw, problems, mistakes)
-    lengths = tuple({setting.steps for setting in problems if setting.record_at})
-    optimizers = check_optimizers(raw, path.parent, lengths, pool, seconds, mistakes)
+    document = read_document(raw, mistakes)
+    # What is wrong above is known by now; the rest is checked all the same.
+    problems = check_problems(document, path.parent, pool, seconds, mistakes)
+    lengths = tuple({setting.steps for setting in problems})
+    optimizers = check_optimizers(document, path.parent, lengths, pool, seconds, mistakes)
     for problem, setting in itertools.product(problems, optimizers):
-        mistakes += lost_in_dtype(problem, setting, raw["optimizers"][setting.label])
-    final = raw.get("final", "last")
-    if isinstance(final, str) and not LEGAL_FINAL.fullmatch(final):
-        legal = '"last", "best_validation", or "mean:5" with any number of records'
-        mistakes.append(Mistake("final", f"must be {legal}, got {show(final)}"))
-    for place, name in enumerate(sound(tuple[str, ...], raw.get("report")) or (), start=1):
+        mistakes += lost_in_dtype(problem, setting, document.optimizers[setting.label])
+    for place, name in enumerate(document.report or (), start=1):
         not_one = _wrong_block(name, path.parent)
         mistakes += [Mistake(f"report[{place}]", not_one)] if not_one else []
-    training = sound(Training, raw.get("training"))
-    if training and training.record_params and seeds:
-        wrong = _wrong_params(training.record_params, seeds.reporting, problems, optimizers)
-        mistakes += [Mistake("training.record_params", wrong)] if wrong else []
+    mistakes += _wrong_params(document, problems, optimizers)
     if mistakes:
         raise ExperimentError(path, mistakes)
-    for caution in cautions_of(problems, raw):
+    for caution in cautions_of(document, problems):
         warn(printable(f"{path}: {caution}"))
     return Experiment(
         name=path.stem,
         file=path,
         toml=text,
-        title=document.title,
-        description=document.description,
         problems=tuple(problems),
-        tuning_seeds=seeds.tuning,
-        reporting_seeds=seeds.reporting,
         optimizers=tuple(optimizers),
-        record_params=training.record_params,
-        final=document.final,
-        equal_within=document.equal_within,
-        report=document.report,
+        record_params=document.training.record_params,
+        **{each.name: getattr(document, each.name) for each in fields(Settings)},
     )
 
 
@@ -247,17 +231,23 @@ def _wrong_block(name: str, folder: Path) -> str:
 
 
 def _wrong_params(
-    seeds: int, reporting: int, problems: list[ProblemSetting], optimizers: list[OptimizerSetting]
-) -> str | None:
-    """Return why the parameters of so many seeds cannot be recorded; None if they can."""
-    if seeds > reporting:
-        return f"must be at most {reporting:,}, the number of reporting seeds, got {seeds:,}"
+    document: Document, problems: list[ProblemSetting], optimizers: list[OptimizerSetting]
+) -> list[Mistake]:
+    """Return why the parameters of so many seeds cannot be recorded; nothing if they can."""
+    training, seeds = document.training, document.seeds
+    if not (training and seeds and training.record_params):
+        return []
+    count = training.record_params
     candidates = sum(len(setting.candidates) for setting in optimizers)
     size = sum(
-        seeds * candidates * (len(s.record_at) + 1) * s.about.size * np.dtype(s.about.dtype).itemsize
+        count * candidates * (len(s.record_at) + 1) * s.about.size * np.dtype(s.about.dtype).itemsize
         for s in problems
     )
-    if size > MOST_PARAMS_BYTES:
+    if count > seeds.reporting:
+        wrong = f"must be at most {seeds.reporting:,}, the number of reporting seeds, got {count:,}"
+    elif size > MOST_PARAMS_BYTES:
         most = f"{MOST_PARAMS_BYTES / 1e9:g} GB"
-        return f"would keep {size / 1e9:,.1f} GB of parameters; must keep at most {most}"
-    return None
+        wrong = f"would keep {size / 1e9:,.1f} GB of parameters; must keep at most {most}"
+    else:
+        return []
+    return [Mistake("training.record_params", wrong)]

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from optimlab.data import DATASETS, DataError
 from optimlab.data.files import SUFFIXES
 from optimlab.data.named import File, is_own
 from optimlab.errors import Interrupted
 from optimlab.experiment import identity
-from optimlab.experiment.document import LEGAL_NAME, MOST_PROBLEMS, NAME_RULE, Length, Seeds, Training
+from optimlab.experiment.document import (
+    EITHER_LENGTH,
+    LEGAL_NAME,
+    NAME_RULE,
+    Document,
+    Length,
+    Seeds,
+    Training,
+)
 from optimlab.experiment.facts import facts_of
 from optimlab.experiment.own import Own, OwnProblem, wrong_problem
 from optimlab.experiment.registry import load_object
 from optimlab.experiment.spec import ProblemSetting
 from optimlab.experiment.trials import Trial, try_out
-from optimlab.experiment.validation import Mistake, resolve, show, sound, split_labels, validate
+from optimlab.experiment.validation import Mistake, resolve, show, split_labels, validate
 from optimlab.formatting import join_words
 from optimlab.metrics import ALL as METRICS
 from optimlab.pool import Pool
@@ -33,64 +41,92 @@ MOST_RUN_BYTES = 1_000_000_000
 MOST_SPLITS_TRIED = 1000
 
 
-def cautions_of(problems: list[ProblemSetting], raw: Mapping[str, Any]) -> list[str]:
+class ProblemTable(NamedTuple):
+    """The table of a problem, and what else decides whether it is right.
+
+    Attributes
+    ----------
+    key : in the file.
+    label : its own; None for the only problem, which is named for what it is.
+    table : as the file has it.
+    training : of all problems that have none of their own; None where it is wrong, as `seeds`.
+    seeds : of the experiment.
+    folder : of the file.
+    """
+
+    key: str
+    label: str | None
+    table: Any
+    training: Training | None
+    seeds: Seeds | None
+    folder: Path
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys of the problem alone."""
+        return {key: value for key, value in self.table.items() if key != "training"}
+
+    @property
+    def own_names(self) -> list[str]:
+        """The names of code of the user's own in it."""
+        return list(_own_names(self.table))
+
+
+def cautions_of(document: Document, problems: list[ProblemSetting]) -> list[str]:
     """Return what is allowed and seldom wanted, each with its key."""
     return [
-        f"{'problem' if 'problem' in raw else f'problems.{setting.label}'}.{key}: {text}"
+        f"{_key(document, setting.label)}.{key}: {text}"
         for setting in problems
         for key, text in setting.about.cautions().items()
     ]
 
 
+def _key(document: Document, label: str) -> str:
+    return "problem" if document.problem is not None else f"problems.{label}"
+
+
 def check_problems(
-    raw: dict[str, Any],
-    folder: Path,
-    seeds: Seeds | None,
-    pool: Pool,
-    seconds: float,
-    mistakes: list[Mistake],
+    document: Document, folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
 ) -> list[ProblemSetting]:
-    """Return the sound problems, of [problem] or of [problems.<label>]; their steps are to come."""
-    if ("problem" in raw) == ("problems" in raw):
-        text = "must be given: either one [problem], or a table [problems.<label>] for each of several"
-        mistakes.append(Mistake("problem", text))
-        return []
-    if "problem" in raw:
-        todo = {"problem": partial(_check_problem, "problem", None, raw["problem"], folder, seeds)}
-    else:
-        tables = raw["problems"]
-        entries = list(tables.items())[:MOST_PROBLEMS] if isinstance(tables, dict) else ()
-        todo = {
-            f"problems.{name}": partial(_check_problem, f"problems.{name}", name, table, folder, seeds)
-            for name, table in entries
-        }
-    own = {key: list(_own_names(check.args[2])) for key, check in todo.items()}
+    """Return the sound problems, of [problem] or of [problems.<label>]."""
+    tables: Mapping[Any, Any] = document.problems or {}
+    if document.problem is not None:
+        tables = {None: document.problem}
+    todo = [
+        ProblemTable(
+            "problem" if label is None else f"problems.{label}",
+            label,
+            table,
+            document.training,
+            document.seeds,
+            folder,
+        )
+        for label, table in tables.items()
+    ]
     trials = {
-        key: Trial(
-            partial(_with_facts, todo[key]),
-            key,
+        each.key: Trial(
+            partial(_with_facts, each),
+            each.key,
             names[0] if len(names) == 1 else f"one of {join_words(names)}",
         )
-        for key, names in own.items()
-        if names
+        for each in todo
+        if (names := each.own_names)
     }
     tried = try_out(trials, pool, seconds)
     settings: list[ProblemSetting] = []
-    for key, check in todo.items():
-        setting, found = tried[key] if key in tried else check()
-        mistakes += found
+    for each in todo:
+        setting, found = tried[each.key] if each.key in tried else _check_problem(each)
+        mistakes += [mistake for mistake in found if mistake not in mistakes]  # of what they share
         if setting:
             twins = [f"problems.{s.label}" for s in settings if s.problem == setting.problem]
-            mistakes += [Mistake(key, f"is the same problem as {twin}") for twin in twins]
+            mistakes += [Mistake(each.key, f"is the same problem as {twin}") for twin in twins]
             settings.append(setting)
-    return settings
+    return [setting for setting in settings if setting.record_at]
 
 
-def _with_facts(
-    check: Callable[[], tuple[ProblemSetting | None, list[Mistake]]],
-) -> tuple[ProblemSetting | None, list[Mistake]]:
-    """Return what a check of a problem does, with its facts, and without what it has loaded."""
-    setting, found = check()
+def _with_facts(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mistake]]:
+    """Return what the check of a problem does, with its facts, and without what it has loaded."""
+    setting, found = _check_problem(each)
     if setting:
         facts = facts_of(setting.problem)
         setting = replace(setting, problem=replace(setting.problem), facts=facts)  # type: ignore[type-var]
@@ -106,32 +142,52 @@ def _own_names(value: Any) -> Iterator[str]:
             yield from _own_names(each)
 
 
-def _check_problem(
-    key: str, label: str | None, table: Any, folder: Path, seeds: Seeds | None
-) -> tuple[ProblemSetting | None, list[Mistake]]:
-    """Return a problem's setting, None unless it is sound, and the mistakes in its table."""
-    if label is not None and not LEGAL_NAME.fullmatch(label):
-        return None, [Mistake(key, f"a label is {NAME_RULE}")]
-    if not isinstance(table, dict):
-        return None, []
-    settings = dict(table)
-    settings.pop("training", None)  # `check_training` reads it
+def _check_problem(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mistake]]:
+    """Return a problem's setting, None unless it is sound, and the mistakes in its table.
+
+    A sound one of which it is not known how long it trains has no steps to record.
+    """
+    if each.label is not None and not LEGAL_NAME.fullmatch(each.label):
+        return None, [Mistake(each.key, f"a label is {NAME_RULE}")]
+    if not isinstance(each.table, dict):
+        return None, [Mistake(each.key, f"must be a table, got {show(each.table)}")]
+    name, problem, found = _read_table(each)
+    own_length = "training" in each.table
+    length: Length | None = None
+    if own_length:
+        key = f"{each.key}.training"
+        length = validate(Length, each.table["training"], key, found)
+        if length and length.epochs and length.steps:
+            found.append(Mistake(key, EITHER_LENGTH))
+            length = None
+    if problem is None:
+        return None, found
+    record_at: tuple[int, ...] = ()
+    if each.training and (length or not own_length):
+        key = f"{each.key}.training" if own_length else "training"
+        record_at = _record_at(each.training.of(length), problem.steps_per_epoch, key, found)
+    label = each.label or _label(name, problem)
+    return ProblemSetting(label, name, problem, record_at), found
+
+
+def _read_table(each: ProblemTable) -> tuple[str, Any, list[Mistake]]:
+    """Return a problem's name, itself, None unless it is sound, and what is wrong with it."""
+    settings, key, folder = each.settings, each.key, each.folder
     name = settings.pop("name", "table" if "data" in settings else None)
     if is_own(name):
         own = OwnProblem(File(name, folder.resolve()), settings)
         wrong = [Mistake(f"{key}.{one}", message) for one, message in own.check().items()]
-        label = label or _stem(own.label, "own")
-        return None if wrong else ProblemSetting(label, name, own, ()), wrong
+        return name, None if wrong else own, wrong
     known_name = isinstance(name, str) and name in PROBLEMS
     kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
     legal = {"training", *(field.name for kind in kinds for field in fields(kind))}
-    split = split_labels(key, table, legal) if label else []
+    split = split_labels(key, each.table, legal) if each.label else []
     if split:
-        return None, split
+        return "", None, split
     if not known_name:
         names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
         hint = f'; did you mean data = "{name}"?' if isinstance(name, str) and name in DATASETS else ""
-        return None, [Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}{hint}")]
+        return "", None, [Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}{hint}")]
     found: list[Mistake] = []
     problem = read_problem(PROBLEMS[name], settings, key, folder, found)
     known = settings.keys() & legal
@@ -147,10 +203,8 @@ def _check_problem(
         if where not in told:
             found.append(Mistake(where, message))
     if problem and not found:
-        found += _unworkable(key, problem, seeds)
-    if problem is None or found:
-        return None, found
-    return ProblemSetting(label or _label(name, problem), name, problem, ()), []
+        found += _unworkable(key, problem, each.seeds)
+    return name, None if found else problem, found
 
 
 def _unworkable(key: str, problem: Any, seeds: Seeds | None) -> list[Mistake]:
@@ -161,8 +215,9 @@ def _unworkable(key: str, problem: Any, seeds: Seeds | None) -> list[Mistake]:
     if problem.run_bytes > MOST_RUN_BYTES:
         text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
         return [Mistake(key, f"{text}; must take at most {MOST_RUN_BYTES / 1e9:g} GB")]
-    is_resampled = getattr(problem, "is_resampled", False)
-    for seed in itertools.islice(seeds.all() if seeds and is_resampled else (), MOST_SPLITS_TRIED):
+    if not (seeds and getattr(problem, "is_resampled", False)):
+        return []
+    for seed, _ in itertools.islice(seeds.roles(), MOST_SPLITS_TRIED):
         try:
             problem.rows(seed)
         except DataError as error:
@@ -170,8 +225,33 @@ def _unworkable(key: str, problem: Any, seeds: Seeds | None) -> list[Mistake]:
     return []
 
 
+def _record_at(length: Length, epoch: int, key: str, mistakes: list[Mistake]) -> tuple[int, ...]:
+    """Return the steps to record, the last one included; () and a mistake where they are too many.
+
+    Parameters
+    ----------
+    length : of a run.
+    epoch : its steps.
+    key : of the length.
+    mistakes : is added to.
+    """
+    steps = length.steps or (length.epochs or 0) * epoch
+    every = epoch if length.record_every == "epoch" else length.record_every
+    if steps > MOST_STEPS:
+        text = f"gives {steps:,} steps per run; must give at most {MOST_STEPS:,}"
+        mistakes.append(Mistake(f"{key}.epochs", text))
+    elif steps > MOST_RECORDS * every:
+        text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
+        mistakes.append(Mistake(f"{key}.record_every", text))
+    else:
+        return (*range(every, steps, every), steps)
+    return ()
+
+
 def _label(name: str, problem: Any) -> str:
     """Return the label of an experiment's only problem: its data's name, or its own."""
+    if isinstance(problem, OwnProblem):
+        return _stem(problem.label, "own")
     data = getattr(problem, "data", "")
     return _stem(Path(getattr(data, "name", data)).stem, name)
 
@@ -265,52 +345,3 @@ def _own(
         mistakes.append(Mistake(key, str(error)))
         return None
     return Own(File(name, folder.resolve()), settings)
-
-
-def check_training(
-    raw: Mapping[str, Any], problems: list[ProblemSetting], mistakes: list[Mistake]
-) -> list[ProblemSetting]:
-    """Return the problems with the steps to record, the last one included."""
-    shared = raw.get("training")
-    if isinstance(shared, dict) and ("epochs" in shared) == ("steps" in shared):
-        mistakes.append(Mistake("training", "must give either epochs or steps"))
-        return []
-    training = sound(Training, shared)
-    settings = []
-    for setting in problems if training else ():
-        key, length = _length(raw, setting.label, training, mistakes)
-        if length is None:
-            continue
-        epoch = setting.about.steps_per_epoch
-        steps = length.steps or (length.epochs or 0) * epoch
-        every = epoch if length.record_every == "epoch" else length.record_every
-        if steps > MOST_STEPS:
-            text = f"gives {steps:,} steps per run; must give at most {MOST_STEPS:,}"
-            mistakes.append(Mistake(f"{key}.epochs", text))
-            break
-        if steps > MOST_RECORDS * every:
-            text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
-            mistakes.append(Mistake(f"{key}.record_every", text))
-            break
-        settings.append(replace(setting, record_at=(*range(every, steps, every), steps)))
-    return settings
-
-
-def _length(
-    raw: Mapping[str, Any], label: str, training: Training, mistakes: list[Mistake]
-) -> tuple[str, Length | None]:
-    """Return the key that says how long a problem trains, its own or the shared one, and how long."""
-    key = "problem" if "problem" in raw else f"problems.{label}"
-    own = (raw["problem"] if "problem" in raw else raw["problems"][label]).get("training")
-    if own is None:
-        return "training", training
-    key = f"{key}.training"
-    length: Length | None = validate(Length, own, key, mistakes)
-    if length and length.epochs and length.steps:
-        mistakes.append(Mistake(key, "must give either epochs or steps"))
-        return key, None
-    if length and not (length.epochs or length.steps):
-        length = length.model_copy(update={"epochs": training.epochs, "steps": training.steps})
-    if length and "record_every" not in own:
-        length = length.model_copy(update={"record_every": training.record_every})
-    return key, length

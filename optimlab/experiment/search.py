@@ -15,7 +15,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import AllowInfNan, BaseModel, ConfigDict
 
 from optimlab.experiment.candidates import RATE, Axis
-from optimlab.experiment.validation import Mistake, show, validate
+from optimlab.experiment.validation import Mistake, can_be_kept, show, validate
 from optimlab.optimizers import RANGES
 
 DRAWS = 100  # for a trial, at most, where values recur
@@ -111,6 +111,18 @@ def _span(name: str, given: Mapping[str, Any], key: str, default: Any, mistakes:
     elif scaling == "one_minus_log" and is_whole:
         mistakes.append(Mistake(f"{key}.scaling", "must be log or linear for whole numbers"))
     return Axis(name, (), span.min, span.max, scaling, is_whole)
+
+
+def grid(given: Mapping[str, Any]) -> list[Axis]:
+    """Return the axes of the hyper-parameters of which several values are given."""
+    axes = []
+    for name, values in given.items():
+        if isinstance(values, list):
+            different = tuple(dict.fromkeys(values)) if all(map(can_be_kept, values)) else ()
+            is_number = all(isinstance(value, int | float) for value in different)
+            if len(different) > 1:
+                axes.append(Axis(name, tuple(sorted(different)) if is_number else different))
+    return axes
 
 
 def draw(

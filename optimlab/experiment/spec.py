@@ -14,12 +14,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from optimlab.experiment.candidates import Axis, Candidate
+from optimlab.experiment.document import Seeds, Settings
 from optimlab.experiment.facts import Facts
 from optimlab.experiment.identity import digest, joint_digest, problem_code, script_digest
 from optimlab.experiment.imports import Code
 from optimlab.experiment.registry import code_of, names_of
-from optimlab.experiment.runs import FIRST_REPORTING_SEED, Cell, Role, Run, runs_of
+from optimlab.experiment.runs import Cell, Run, runs_of
+from optimlab.experiment.validation import Mistake, validate
 from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
 
@@ -106,42 +110,42 @@ class ProblemSetting:
         return dataclasses.asdict(self.problem)  # type: ignore[call-overload]
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A checked experiment.
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Settings):
+    """A checked experiment. One that is made in Python needs no file.
 
     Attributes
     ----------
     name : of the TOML file and of the results folder.
-    file : the TOML file.
-    toml : its text.
-    title, description : for people.
     problems : what is optimized, in the file's order; each is a comparison of its own.
-    tuning_seeds, reporting_seeds : how many choose the candidate, and how many others are shown.
     optimizers : in the file's order.
+    file : the TOML file; in its folder is looked for code and data of the user's own.
+    toml : its text.
     record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
     looks : of a sweep in rounds, the reporting seeds at each look at its results.
-    final : what a run ends with, for the statistics: "last", "mean:5" records, or "best_validation".
-    equal_within : the share of a loss within which a difference does not matter, for the statistics.
-    report : functions of the user's own, "file.py:function", that add blocks to the page.
     changes : how it differs from its file, as ``--set`` has it: "training.epochs=3".
+
+    Raises
+    ------
+    ValueError
+        When one of the `Settings` is wrong; the message says what a file with it would be answered.
     """
 
     name: str
-    file: Path
-    toml: str
-    title: str
-    description: str
     problems: tuple[ProblemSetting, ...]
-    tuning_seeds: int
-    reporting_seeds: int
     optimizers: tuple[OptimizerSetting, ...]
+    file: Path = Path("experiment.toml")
+    toml: str = ""
     record_params: int = 0
     looks: tuple[int, ...] = ()
-    final: str = "mean:5"
-    equal_within: float = 0.05
-    report: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        mistakes: list[Mistake] = []
+        settings = {each.name: getattr(self, each.name) for each in dataclasses.fields(Settings)}
+        validate(Settings, to_jsonable_python(settings), "", mistakes)
+        if mistakes:
+            raise ValueError("; ".join(f"{each.key}: {each.message}" for each in mistakes))
 
     @property
     def argument(self) -> str:
@@ -155,12 +159,10 @@ class Experiment:
             setting.rule not in RULES or len(setting.names) > 1 for setting in self.optimizers
         )
 
-    def roles(self) -> Iterator[tuple[int, Role]]:
-        """Yield every seed with its role."""
-        for seed in range(self.tuning_seeds):
-            yield seed, "tuning"
-        for seed in range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.reporting_seeds):
-            yield seed, "reporting"
+    def with_rounds(self, reporting: int, looks: tuple[int, ...]) -> Experiment:
+        """Return the experiment with so many reporting seeds, and the looks at them."""
+        seeds = Seeds(tuning=self.seeds.tuning, reporting=reporting)
+        return dataclasses.replace(self, seeds=seeds, looks=looks)
 
     def cells(self) -> Iterator[Cell]:
         """Yield every cell, by problem, optimizer and candidate."""
@@ -171,12 +173,12 @@ class Experiment:
 
     def runs(self) -> Iterator[Run]:
         """Yield every run, by cell and seed."""
-        return runs_of(self.cells(), list(self.roles()), self.record_params)
+        return runs_of(self.cells(), list(self.seeds.roles()), self.record_params)
 
     def count(self) -> int:
         """Return the number of runs."""
         candidates = sum(len(setting.candidates) for setting in self.optimizers)
-        return len(self.problems) * candidates * (self.tuning_seeds + self.reporting_seeds)
+        return len(self.problems) * candidates * (self.seeds.tuning + self.seeds.reporting)
 
     def _identity(self, problem: ProblemSetting, setting: OptimizerSetting, candidate: Candidate) -> str:
         """Return a digest of everything but the seed that decides a run's numbers."""

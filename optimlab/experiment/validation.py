@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -148,6 +148,8 @@ def _message(detail: Any, location: list[int | str], schema: dict[str, Any]) -> 
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in UNKNOWN_KEY:
         return unknown(str(location[-1]), _legal_keys(schema, location[:-1]))
+    if kind == "value_error":  # of a model's own validator, whose message is whole
+        return str(context["error"])
     phrase = MESSAGES.get(kind, detail["msg"].lower()).format(**context)
     return phrase if kind == "missing" else f"{phrase}, got {show(detail['input'])}"
 
@@ -165,9 +167,25 @@ def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
     return list(place.get("properties", {}))
 
 
-def sound(kind: Any, value: Any) -> Any:
-    """Return `value` as a `kind`, or None if it is none."""
-    return validate(kind, value, "", [])
+def read_keys(kind: type, table: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> dict[str, Any]:
+    """Return the values of a table's known keys by name, each checked once; None where one is wrong.
+
+    Tables in it are left as the file has them.
+
+    Parameters
+    ----------
+    kind : a dataclass, whose fields are the known keys.
+    table : what the file holds.
+    key : where it is in the file; "" for the whole file.
+    mistakes : is added to.
+    """
+    values: dict[str, Any] = {}
+    for name, annotation in get_type_hints(kind, include_extras=True).items():
+        if name in table:
+            where = f"{key}.{name}".removeprefix(".")
+            value = validate(annotation, table[name], where, mistakes)
+            values[name] = table[name] if isinstance(value, dict) else value
+    return values
 
 
 def split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mistake]:
@@ -184,3 +202,12 @@ def split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mi
             text = f"a dot splits a key in TOML; quote the label: [{kind}.{quoted}]"
             mistakes.append(Mistake(key, printable(text)))
     return mistakes
+
+
+def can_be_kept(value: Any) -> bool:
+    """Return whether results can hold a value: no text that is not UTF-8, no number without end."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError):
+        return False
+    return isinstance(value, bool | int | float | str | None)

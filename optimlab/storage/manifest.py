@@ -263,7 +263,7 @@ def differing(manifest: Manifest, tables: Mapping[str, bytes]) -> list[str]:
 def describe(experiment: Experiment, folder: Path) -> Manifest:
     """Return the manifest of an experiment whose results are in `folder`, before any run."""
     seeds: dict[Role, list[int]] = {"tuning": [], "reporting": []}
-    for seed, role in experiment.roles():
+    for seed, role in experiment.seeds.roles():
         seeds[role].append(seed)
     problems = {setting.label: _about(setting) for setting in experiment.problems}
     only = next(iter(problems.values())) if len(problems) == 1 else AboutProblem()

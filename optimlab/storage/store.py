@@ -151,10 +151,10 @@ class Store:
         manifest = self.manifest()
         if experiment.looks or manifest is None or not manifest.looks:
             return experiment
-        seeds = max(experiment.reporting_seeds, manifest.looks[-1])
+        seeds = max(experiment.seeds.reporting, manifest.looks[-1])
         looks = tuple(manifest.looks)
         looks = looks if seeds in looks else (*looks, seeds)
-        return replace(experiment, reporting_seeds=seeds, looks=looks)
+        return experiment.with_rounds(seeds, looks)
 
     def write_part(self, stack: FinishedStack) -> None:
         """Write a finished stack to disk atomically: if OSError is raised, nothing is written."""

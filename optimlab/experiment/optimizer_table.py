@@ -1,0 +1,158 @@
+"""The table of an optimizer in an experiment's file: its keys, and what else decides what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from optimlab.data.named import is_own
+from optimlab.experiment.candidates import RATE
+from optimlab.experiment.document import Document, LearningRates
+from optimlab.experiment.search import Shared
+from optimlab.experiment.validation import Mistake, read_keys, show, validate
+from optimlab.optimizers import RULES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The keys of an optimizer's table that are no hyper-parameters; one whose value is wrong is None.
+
+    Attributes
+    ----------
+    rule : what `optimlab.experiment.registry.load_rule` takes; the label if left out.
+    learning_rates : to try; () for those of the file.
+    search : hyper-parameter → its span or choices, and `trials`.
+    schedule : of the learning rate: its name, or a table; see
+        `optimlab.experiment.registry.load_schedule`.
+    schedules : the same for other hyper-parameters, by name.
+    """
+
+    rule: str = ""
+    learning_rates: LearningRates = ()
+    search: dict[str, Any] | None = None
+    schedule: Any = None
+    schedules: dict[str, Any] | None = None
+
+
+OF_TABLE = tuple(each.name for each in fields(Keys))
+
+
+@dataclass(frozen=True)
+class OptimizerTable:
+    """The table of an optimizer, and what else decides whether it is right.
+
+    Attributes
+    ----------
+    label : its own.
+    given : what the file holds.
+    keys : those that are no hyper-parameters.
+    document : the whole file, whose learning rates and schedules all optimizers share.
+    folder : of the file.
+    lengths : the numbers of steps that the problems train for.
+    """
+
+    label: str
+    given: dict[str, Any]
+    keys: Keys
+    document: Document
+    folder: Path
+    lengths: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Where it is in the file."""
+        return f"optimizers.{self.label}"
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Hyper-parameter → its value, or the list of its values."""
+        return {name: value for name, value in self.given.items() if name not in OF_TABLE}
+
+    @property
+    def rule(self) -> str:
+        """Its name, as `load_rule` takes it."""
+        return str(self.keys.rule) if "rule" in self.given else self.label
+
+    @property
+    def rule_key(self) -> str:
+        """The key that the rule comes from."""
+        return f"{self.key}{'.rule' if 'rule' in self.given else ''}"
+
+    @property
+    def is_plugin(self) -> bool:
+        """Whether code of the user's own is run to check it."""
+        return ":" in self.own_names
+
+    @property
+    def own_names(self) -> str:
+        """The names of code of the user's own, or else of the rule."""
+        schedules = [value for _, value in self.schedules.values()]
+        named = [each.get("name") if isinstance(each, dict) else each for each in schedules]
+        names = [*([] if self.rule in RULES else [self.rule]), *filter(is_own, named)]
+        return ", ".join(dict.fromkeys(names)) or self.rule
+
+    @property
+    def trials(self) -> int | None:
+        """How many candidates a search draws, by its own table or the file's; None if neither says."""
+        own: int | None = (self.keys.search or {}).get("trials")
+        return own if own is not None or self.document.search is None else self.document.search.trials
+
+    @property
+    def schedules(self) -> dict[str, tuple[str, Any]]:
+        """Hyper-parameter → the key and the value of its schedule, of its table or the file's."""
+        found: dict[str, tuple[str, Any]] = {}
+        for table, key in ((self.document, ""), (self.keys, f"{self.key}.")):
+            for name, value in (table.schedules or {}).items():
+                found[name] = f"{key}schedules.{name}", value
+            if table.schedule is not None:
+                found[RATE] = f"{key}schedule", table.schedule
+        return found
+
+    def search(self, mistakes: list[Mistake]) -> dict[str, Any]:
+        """Return the axes of its search as the file has them, {} where it has none."""
+        given = self.keys.search
+        if given is None:
+            return {}
+        if "trials" in given:
+            validate(Shared, {"trials": given["trials"]}, f"{self.key}.search", mistakes)
+        axes = {name: value for name, value in given.items() if name != "trials"}
+        if not axes:
+            text = "must have an axis, such as learning_rate"
+            mistakes.append(Mistake(f"{self.key}.search", text))
+        if RATE in axes and "learning_rates" in self.given:
+            text = "is in search, too: give learning_rates or search.learning_rate"
+            mistakes.append(Mistake(f"{self.key}.learning_rates", text))
+        for name, value in self.hyperparameters.items():
+            if name in axes:
+                text = "is in search, too: give it a value or an axis"
+                mistakes.append(Mistake(f"{self.key}.{name}", text))
+            elif isinstance(value, list):
+                text = f"is a list beside a search: write search.{name} = {{ choices = {show(value)} }}"
+                mistakes.append(Mistake(f"{self.key}.{name}", text))
+        return axes
+
+    def learning_rates(self, mistakes: list[Mistake]) -> tuple[float, ...]:
+        """Return the learning rates to try, its own or the file's, ascending and once each."""
+        if self.keys.search and RATE in self.keys.search:
+            return ()
+        rates = self.keys.learning_rates
+        if rates == ():
+            rates = self.document.learning_rates
+        if rates == ():
+            text = "needs learning_rates, here or at the top of the file"
+            mistakes.append(Mistake(self.key, text))
+        return tuple(sorted(set(rates or ())))
+
+
+def read_optimizer(
+    label: str,
+    given: dict[str, Any],
+    document: Document,
+    folder: Path,
+    lengths: tuple[int, ...],
+    mistakes: list[Mistake],
+) -> OptimizerTable:
+    """Return the table of an optimizer, and add what is wrong with its keys to the mistakes."""
+    keys = Keys(**read_keys(Keys, given, f"optimizers.{label}", mistakes))
+    return OptimizerTable(label, given, keys, document, folder, lengths)

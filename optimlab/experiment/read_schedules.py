@@ -1,0 +1,115 @@
+"""The schedules of an optimizer: TOML in, checked settings out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from optimlab.data.named import is_own
+from optimlab.errors import Interrupted
+from optimlab.experiment.candidates import RATE
+from optimlab.experiment.optimizer_table import OptimizerTable
+from optimlab.experiment.refusals import Rule, wrong_together
+from optimlab.experiment.registry import load_schedule
+from optimlab.experiment.spec import CURVE
+from optimlab.experiment.validation import Mistake, resolve, show, unknown
+from optimlab.schedules import SCHEDULES, Schedule, settings_of
+
+AT_START = ("initial_distance",)  # hyper-parameters that the first step alone knows, or must not change
+
+
+def read_schedules(
+    each: OptimizerTable, legal: Mapping[str, Any], mistakes: list[Mistake]
+) -> dict[str, dict[str, Any]]:
+    """Return the optimizer's schedules, hyper-parameter → settings, without those that change nothing.
+
+    A shared one that is for a hyper-parameter of others is none.
+    """
+    schedules = {}
+    others = each.keys.schedules or {}
+    for table, key in ((others, f"{each.key}."), (each.document.schedules or {}, "")):
+        if RATE in table:
+            text = "the key for the learning rate is `schedule`"
+            mistakes.append(Mistake(f"{key}schedules.{RATE}", text))
+    for name, (key, value) in sorted(each.schedules.items(), key=lambda item: item[0] != RATE):
+        if name != RATE and name not in legal:
+            if name in others:
+                mistakes.append(Mistake(key, unknown(name, list(legal))))
+            continue
+        schedule = _read_schedule(value, key, mistakes)
+        if schedule and schedule != {"name": "constant", "warmup": 0.0}:
+            schedules[name] = schedule
+    return schedules
+
+
+def _read_schedule(value: Any, key: str, mistakes: list[Mistake]) -> dict[str, Any] | None:
+    """Return a schedule's settings, as a table; None for "none", and for a wrong one, with a mistake."""
+    table = {"name": value} if isinstance(value, str) else value
+    name = table.get("name") if isinstance(table, dict) else None
+    if is_own(name) or value == "none":
+        return None if value == "none" else dict(table)
+    if isinstance(table, dict) and name is None:
+        names = ", ".join(f'"{each}"' for each in SCHEDULES)
+        mistakes.append(Mistake(f"{key}.name", f"is missing: it is one of {names}"))
+        return None
+    schedule = resolve(value, "name", SCHEDULES, key, mistakes)
+    if schedule is None:
+        return None
+    wrong = schedule.wrong()
+    mistakes += [Mistake(key, wrong)] if wrong else []
+    return settings_of(schedule)
+
+
+def wrong_schedule(
+    rule: Rule,
+    ends: list[dict[str, Any]],
+    values: Mapping[str, Any],
+    name: str,
+    settings: dict[str, Any],
+    each: OptimizerTable,
+) -> str | None:
+    """Return what is wrong with a schedule somewhere in a run; None if nothing is.
+
+    Parameters
+    ----------
+    rule : what makes the optimizer.
+    ends : its hyper-parameters, with the lowest and the highest learning rate.
+    values : all hyper-parameters, defaults included.
+    name, settings : the hyper-parameter, and its schedule.
+    each : whose schedule it is.
+    """
+    value = values[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{name} must be a number to have a schedule, got {show(value)}"
+    if name in AT_START:
+        return f"{name} counts at the start alone"
+    try:
+        schedule = load_schedule(settings, each.folder)
+        factors = {
+            (step, steps): schedule.factor(step, steps)
+            for steps in each.lengths or (CURVE,)
+            for step in _steps_to_look_at(steps, schedule)
+        }
+    except Interrupted:
+        raise
+    except Exception as error:  # the user's own may raise anything
+        return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+    for (step, steps), factor in factors.items():
+        where = f"at step {step:,} of {steps:,}"
+        if not math.isfinite(factor):
+            return f"{where}, its factor must be finite, got {factor}"
+        for given in ends:
+            wrong = wrong_together(rule, {**given, name: given.get(name, value) * factor})
+            if wrong:
+                return f"{where}, {wrong}"
+    return None
+
+
+def _steps_to_look_at(steps: int, schedule: Schedule) -> list[int]:
+    """Return the steps that a schedule is checked at: the first, the last, and many between."""
+    warm = round(getattr(schedule, "warmup", 0) * steps)
+    between = np.linspace(1, steps, min(steps, CURVE), dtype=int).tolist()
+    return sorted({*between, *(step for step in (warm, warm + 1) if 1 <= step <= steps)})

@@ -1,0 +1,130 @@
+"""What a rule refuses: values, candidates and schedules, each with a message that says what is wrong."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optimlab.errors import Interrupted
+from optimlab.experiment.candidates import RATE
+from optimlab.experiment.mixing import ADVICE, mixes_runs
+from optimlab.experiment.optimizer_table import OF_TABLE
+from optimlab.experiment.runs import RUN_COLUMNS
+from optimlab.experiment.validation import can_be_kept, show, unknown
+from optimlab.metrics import is_final
+from optimlab.optimizers import BY_KEY, RULES
+
+MOST_TRIED_OUT = 30  # of a plug-in's candidates, when it is checked
+Rule = Callable[..., Any]
+
+
+def wrong_default(name: str, default: Any) -> str | None:
+    """Return why a table cannot hold a hyper-parameter of a plug-in; None if it can."""
+    if name in OF_TABLE:
+        return f"its hyper-parameter {name} has the name of a key of the optimizer's table"
+    if name in RUN_COLUMNS or is_final(name):
+        return f"its hyper-parameter {name} has the name of a column of runs.csv"
+    if default is inspect.Parameter.empty or can_be_kept(default):
+        return None
+    if isinstance(default, float):
+        return f"the default of {name} must be finite, got {default}; None may stand for no limit"
+    return f"the default of {name} must be a number, a text, true, false or None"
+
+
+def wrong_value(rule: Callable[..., Any], legal: Mapping[str, Any], name: str, value: Any) -> str | None:
+    """Return what is wrong with one hyper-parameter; None if nothing is."""
+    if name == "learning_rate":
+        return "unknown key; did you mean learning_rates, a list?"
+    if name not in legal:
+        return unknown(name, list(dict.fromkeys([*legal, *BY_KEY, *OF_TABLE])))
+    if value == []:
+        return "must not be empty"
+    if not isinstance(value, bool | int | float | str):
+        hint = "; ranges and choices belong in search" if isinstance(value, dict) else ""
+        return f"must be a number, a text, true or false, got {show(value)}{hint}"
+    is_endless = isinstance(value, float) and not math.isfinite(value)
+    message = f"must be finite, got {show(value)}" if is_endless else None
+    try:
+        rule(learning_rate=0.01, **{name: value})
+    except ValueError as error:
+        return str(error)
+    except Interrupted:
+        raise
+    except BaseException:  # a plug-in may raise anything, and may need what is not given here
+        return message
+    return message
+
+
+def wrong_on_axis(
+    rule: Callable[..., Any], legal: Mapping[str, Any], name: str, value: Any
+) -> str | None:
+    """Return what is wrong with a value of an axis; None if nothing is."""
+    if name != RATE:
+        return wrong_value(rule, legal, name, value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"must be a number, got {show(value)}"
+    return None if 1e-30 <= value <= 1e30 else f"must be in [1e-30, 1e30], got {show(value)}"
+
+
+def wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str | None:
+    """Return why the rule refuses all hyper-parameters together; None if it does not."""
+    try:
+        rule(**{"learning_rate": 0.01, **given})
+    except ValueError as error:
+        return str(error)
+    except Interrupted:
+        raise
+    except BaseException as error:  # a plug-in may raise anything
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def wrong_candidate(
+    rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Return why the rule refuses a candidate, the first that it does, by name; None if it does not."""
+    for values, _ in by_others(tried):
+        message = wrong_together(rule, {**fixed, **values})
+        if message:
+            return f"{_named(values)}{message}"
+    return None
+
+
+def wrong_stacked(
+    rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Return what is wrong with how a plug-in treats a stack of runs; None if nothing is.
+
+    Of many candidates some are tried out, spread over all: each of the sweep's stacks is checked again.
+    """
+    if rule in RULES.values():
+        return None
+    rates = [values[RATE] for values in tried]
+    for values, own in spread(by_others(tried)):
+        if rates and mixes_runs(rule, {**fixed, **values}, own if len(own) > 1 else rates):
+            return f"{_named(values)}its step mixes the runs of a stack: {ADVICE}"
+    return None
+
+
+def by_others(
+    tried: Sequence[Mapping[str, Any]],
+) -> list[tuple[dict[str, Any], list[float]]]:
+    """Return the different values of all tuned hyper-parameters but the rate, and the rates of each."""
+    groups: dict[str, tuple[dict[str, Any], list[float]]] = {}
+    for values in tried:
+        others = {name: value for name, value in values.items() if name != RATE}
+        groups.setdefault(repr(others), (others, []))[1].append(values[RATE])
+    return list(groups.values())
+
+
+def spread(groups: list[Any]) -> list[Any]:
+    """Return some of many, spread over all."""
+    return groups[:: -(-len(groups) // MOST_TRIED_OUT) or 1]
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    """Return a candidate for a message: "with momentum = 0.9: "; "" where the rate alone varies."""
+    words = ", ".join(f"{name} = {show(value)}" for name, value in values.items())
+    return f"with {words}: " if words else ""
