@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
+from annotated_types import Gt, Le, Lt
 
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.compiled import compiled
@@ -395,3 +396,35 @@ class ActivationLayer(Layer):
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         gradient *= self.slope.reshape(gradient.shape)
         return gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropoutSettings:
+    """The settings of `Dropout` in a file."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    layer: Literal["dropout"] = "dropout"
+    rate: Annotated[float, Gt(0), Lt(1)] = 0.5
+
+    def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
+        """Return the layer after so many features."""
+        return Dropout(name, features, dtype, self.rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNormSettings:
+    """The settings of `LayerNorm` in a file."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    layer: Literal["layer_norm"] = "layer_norm"
+    eps: Annotated[float, Gt(0), Le(1)] = 1e-5
+
+    def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
+        """Return the layer after so many features."""
+        return LayerNorm(name, features, dtype, self.eps)
+
+
+# What a file may put between blocks of Dense and activation: settings, which build the layer.
+LAYERS: dict[str, type] = {"dropout": DropoutSettings, "layer_norm": LayerNormSettings}

@@ -7,14 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-import numpy as np
-from annotated_types import Ge, Gt, Le, Len, Lt
+from annotated_types import Ge, Le, Len
 
 from optimlab.data import DATASETS
 from optimlab.data.dataset import DataError, Dataset, Scaling, Split, Task
 from optimlab.data.files import SUFFIXES, Reading, read_file
 from optimlab.data.named import File
-from optimlab.nn.layers import INITIALIZATIONS, Dropout, Layer, LayerNorm
+from optimlab.nn.layers import INITIALIZATIONS, LAYERS
 from optimlab.nn.losses import LOSSES, Loss
 from optimlab.nn.network import Network, perceptron
 from optimlab.problems.digits import REFUSE_UNKNOWN_KEYS, HiddenLayer
@@ -23,40 +22,6 @@ from optimlab.problems.supervised import Supervised
 BATCH = 32
 FEW_NUMBERS = 10  # a target with no more different whole numbers may be one of classes
 FOR_FILES = ("target", "ignore", "missing", "separator", "decimal")
-
-
-# What a file may put between blocks of Dense and activation: settings, which build the layer.
-
-
-@dataclass(frozen=True, kw_only=True)
-class DropoutSettings:
-    """See `Dropout`."""
-
-    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
-
-    layer: Literal["dropout"] = "dropout"
-    rate: Annotated[float, Gt(0), Lt(1)] = 0.5
-
-    def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
-        """Return the layer after so many features."""
-        return Dropout(name, features, dtype, self.rate)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerNormSettings:
-    """See `LayerNorm`."""
-
-    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
-
-    layer: Literal["layer_norm"] = "layer_norm"
-    eps: Annotated[float, Gt(0), Le(1)] = 1e-5
-
-    def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
-        """Return the layer after so many features."""
-        return LayerNorm(name, features, dtype, self.eps)
-
-
-LAYERS: dict[str, type] = {"dropout": DropoutSettings, "layer_norm": LayerNormSettings}
 
 
 @dataclass(frozen=True, kw_only=True)
