@@ -156,7 +156,8 @@ def columns_of(comparison: Comparison, styles: dict[str, SeriesStyle]) -> list[C
         columns.append(Column(head, cell, "descending" if metric.is_higher_better else "ascending"))
     if summary["seeds_never_at_95"].notna().any():
         columns.append(Column("Epochs to 95 % validation accuracy", _epochs_cell))
-    return [*columns, Column("Stuck, diverged, failed", _status_cell)]
+    bad = ", ".join(STATUSES[1:]).capitalize()
+    return [*columns, Column(bad, _status_cell)]
 
 
 def _rank_cell(record: Record) -> Cell:
