@@ -174,7 +174,10 @@ HERE = f"import os\nif os.getpid() == {os.getpid()}: raise SystemExit('in the pr
         ("def extremes(runs): ...", "TypeError: extremes() takes 1 positional argument"),
         ("BLOCK('h', 'text')", "paragraphs of its Block must be a list, and is a text"),
         ("BLOCK('h', 5)", "TypeError: 'int' object is not iterable"),
-        ("BLOCK('h', [], 'c', ['a', 'b'], [['1']])", "its Block has 2 columns, and a row of 1 cells"),
+        (
+            "BLOCK('h', [], 'c', ['a', 'b'], [['1']])",
+            "the table of its Block has 2 columns, and a row of 1 cells",
+        ),
         ("BLOCK('h', [], figures=['f.png'])", "each of its figures must be made by static_figure"),
     ],
 )

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, m
 
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, Role
 from optimlab.experiment.search import Shared
-from optimlab.experiment.validation import Mistake, read_keys, show, unknown
+from optimlab.experiment.validation import EMPTY_KEY, Mistake, read_keys, show, unknown
 
 MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
 MOST_TITLE = 200
@@ -152,7 +152,7 @@ def read_document(raw: dict[str, Any], mistakes: list[Mistake]) -> Document:
         mistakes.append(Mistake("training", EITHER_LENGTH))
         values["training"] = None
     names = [key.name for key in known]
-    mistakes += [Mistake(key, unknown(key, names)) for key in raw if key not in names]
+    mistakes += [Mistake(key or EMPTY_KEY, unknown(key, names)) for key in raw if key not in names]
     if ("problem" in raw) == ("problems" in raw):
         text = "must be given: either one [problem], or a table [problems.<label>] for each of several"
         mistakes.append(Mistake("problem", text))
