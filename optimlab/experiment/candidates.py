@@ -97,18 +97,18 @@ class Axis:
 
     def share(self, value: float) -> float:
         """Return which share of the way through a span a value is."""
-        low, high, place = (self._scaled(each) for each in (self.low, self.high, value))
-        return (place - low) / (high - low)
+        low, high, position = (self._scaled(each) for each in (self.low, self.high, value))
+        return (position - low) / (high - low)
 
     def _scaled(self, value: float) -> float:
         if self.scaling == "one_minus_log":
             return -math.log(max(1 - value, TINY))
         return math.log(max(value, TINY)) if self.scaling == "log" else value
 
-    def _unscaled(self, place: float) -> float:
+    def _unscaled(self, position: float) -> float:
         if self.scaling == "one_minus_log":
-            return 1 - math.exp(-place)
-        return math.exp(place) if self.scaling == "log" else place
+            return 1 - math.exp(-position)
+        return math.exp(position) if self.scaling == "log" else position
 
 
 def combinations(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:

@@ -62,10 +62,10 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
 
 def _read_change(change: str) -> tuple[Key, Any]:
     """Return key and value of a change."""
-    for place in (place for place, letter in enumerate(change) if letter == "="):
-        key = _read_key(change[:place])
+    for index in (index for index, letter in enumerate(change) if letter == "="):
+        key = _read_key(change[:index])
         if key:
-            return key, _read_value(change, change[place + 1 :])
+            return key, _read_value(change, change[index + 1 :])
     example = "a key and a value as a TOML file has them, such as training.epochs=3"
     raise UserError(f"--set {change}: must be {example}")
 
@@ -97,10 +97,10 @@ def _read_value(change: str, text: str) -> Any:
 def _put(document: dict[str, Any], key: Key, value: Any) -> None:
     """Give a key of a document a value; tables on the way are made where they are missing."""
     table = document
-    for place, part in enumerate(key[:-1], start=1):
+    for depth, part in enumerate(key[:-1], start=1):
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise UserError(f"--set {_dotted(key)}: {_dotted(key[:place])} is no table in the file")
+            raise UserError(f"--set {_dotted(key)}: {_dotted(key[:depth])} is no table in the file")
     table[key[-1]] = value
 
 

@@ -205,8 +205,8 @@ def _resolve(wanted: _Import, module: Module, beside: Sequence[Path]) -> list[Mo
         return []
     if top == PACKAGE.name:
         return _modules(Module(top, PACKAGE / "__init__.py", (PACKAGE,)), name, wanted.names)
-    places = [each for each in beside if each / f"{top}.py" != module.file]
-    first = [found for place in places if (found := _in_folder(place, top, is_beside=True))]
+    folders = [each for each in beside if each / f"{top}.py" != module.file]
+    first = [found for folder in folders if (found := _in_folder(folder, top, is_beside=True))]
     files = [found for found in first if found.file and not found.folders]
     there, owner = _on_path(top)
     if files and owner:
@@ -217,9 +217,9 @@ def _resolve(wanted: _Import, module: Module, beside: Sequence[Path]) -> list[Mo
     if owner:
         return owner
     own = [
-        Module(top, init if (init := place / "__init__.py").is_file() else None, (place,), True)
-        for place in places
-        if place.name == top
+        Module(top, init if (init := folder / "__init__.py").is_file() else None, (folder,), True)
+        for folder in folders
+        if folder.name == top
     ]
     candidates = [*files, *first, *own, *([there] if there else [])]
     resolved = (_modules(candidate, name, wanted.names) for candidate in candidates)

@@ -194,9 +194,9 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
     optimizers = check_optimizers(document, path.parent, lengths, pool, seconds, mistakes)
     for problem, setting in itertools.product(problems, optimizers):
         mistakes += lost_in_dtype(problem, setting, document.optimizers[setting.label])
-    for place, name in enumerate(document.report or (), start=1):
+    for number, name in enumerate(document.report or (), start=1):
         not_one = _wrong_block(name, path.parent)
-        mistakes += [Mistake(f"report[{place}]", not_one)] if not_one else []
+        mistakes += [Mistake(f"report[{number}]", not_one)] if not_one else []
     mistakes += _wrong_params(document, problems, optimizers)
     if mistakes:
         raise ExperimentError(path, mistakes)

@@ -234,7 +234,7 @@ def _with_keys(key: str, values: Any) -> list[tuple[str, Any]]:
     """Return the values of a hyper-parameter, one or a list, each with its key."""
     if not isinstance(values, list) or not values:
         return [(key, values)]
-    return [(f"{key}[{place}]", value) for place, value in enumerate(values, start=1)]
+    return [(f"{key}[{number}]", value) for number, value in enumerate(values, start=1)]
 
 
 def _first(values: Any) -> Any:
@@ -308,13 +308,13 @@ def _values(setting: OptimizerSetting) -> set[str]:
 def _without_twins(settings: Sequence[OptimizerSetting]) -> list[OptimizerSetting]:
     """Return the optimizers without the default of one where another has the same candidate already."""
     left = list(settings)
-    for place in reversed(range(len(left))):
-        setting = left[place]
+    for index in reversed(range(len(left))):
+        setting = left[index]
         others = [other for other in left if other is not setting]
         tuned = tuple(each for each in setting.candidates if each.number != DEFAULT)
         alone = replace(setting, candidates=tuned)
         if sum(len(_shared_runs(setting, other)) for other in others) > sum(
             len(_shared_runs(alone, other)) for other in others
         ):
-            left[place] = alone
+            left[index] = alone
     return left

@@ -287,8 +287,8 @@ def read_problem(
             continue
         if isinstance(value, list):
             parts[name] = tuple(
-                _part(each, tag, kinds, f"{key}.{name}[{place}]", folder, mistakes)
-                for place, each in enumerate(value, start=1)
+                _part(each, tag, kinds, f"{key}.{name}[{number}]", folder, mistakes)
+                for number, each in enumerate(value, start=1)
             )
         else:
             parts[name] = _part(value, tag, kinds, f"{key}.{name}", folder, mistakes)
@@ -323,8 +323,8 @@ def _own_metrics(
 ) -> tuple[Own | None, ...]:
     """Return the metrics of the user's own, each of a name that no other has."""
     metrics: dict[str, Own | None] = {}
-    for place, name in enumerate(names, start=1):
-        where = f"{key}[{place}]"
+    for number, name in enumerate(names, start=1):
+        where = f"{key}[{number}]"
         if not is_own(name):
             mistakes.append(Mistake(where, f'must be "file.py:function", got {show(name)}'))
             continue

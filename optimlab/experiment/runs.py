@@ -116,7 +116,7 @@ class FinishedStack:
     Attributes
     ----------
     runs : how each run ended.
-    traces : "run" (its place in `runs`), "step", "epoch" and the metrics: name → column. Where
+    traces : "run" (its index in `runs`), "step", "epoch" and the metrics: name → column. Where
         parameters are recorded, "params" has rows of them (P,), and None for the other runs.
     computed_by : the libraries and kernels that computed it, which decide the last bits.
     cost : of a step of one of its runs, where one was trained alone.

@@ -71,7 +71,7 @@ def read_axes(
             continue
         if "choices" in given:
             axis = _choices(name, given, where, mistakes)
-            tried = {f"choices[{place}]": value for place, value in enumerate(axis.levels, start=1)}
+            tried = {f"choices[{number}]": value for number, value in enumerate(axis.levels, start=1)}
         else:
             axis = _span(name, given, where, defaults.get(name), mistakes)
             tried = {"min": given.get("min"), "max": given.get("max")}
@@ -138,8 +138,8 @@ def draw(
     """
     found: dict[str, dict[str, Any]] = {}
     most = DRAWS * trials + 1000
-    for place, point in enumerate(_halton(axes)):
-        if len(found) == trials or place == most:
+    for index, point in enumerate(_halton(axes)):
+        if len(found) == trials or index == most:
             break
         values = {axis.name: axis.at(float(u)) for axis, u in zip(axes, point, strict=True)}
         if not tried(values):

@@ -155,16 +155,16 @@ def _message(detail: Any, location: list[int | str], schema: dict[str, Any]) -> 
 
 
 def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
-    """Return the keys that the table at this place may have."""
-    place = schema
+    """Return the keys that the table at this location may have."""
+    node = schema
     for part in [*location, None]:
-        if "anyOf" in place:  # it, or null
-            place = place["anyOf"][0]
-        if "$ref" in place:
-            place = schema["$defs"][place["$ref"].rsplit("/", 1)[-1]]
+        if "anyOf" in node:  # it, or null
+            node = node["anyOf"][0]
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
         if part is not None:
-            place = place["items"] if isinstance(part, int) else place["properties"][part]
-    return list(place.get("properties", {}))
+            node = node["items"] if isinstance(part, int) else node["properties"][part]
+    return list(node.get("properties", {}))
 
 
 def read_keys(kind: type, table: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> dict[str, Any]:
