@@ -38,6 +38,7 @@ from optimlab.problems import PROBLEMS, Table
 from optimlab.progress import Progress
 from optimlab.report.figures.static import FONT_SIZE
 from optimlab.report.page import Report, report_of, write_report
+from optimlab.report.paper import paper_figures
 from optimlab.report.vega import Chart
 from optimlab.schedules import SCHEDULES
 from optimlab.storage.results import Tables, read_tables
@@ -413,7 +414,8 @@ class Result:
 
         Parameters
         ----------
-        name : "traces", "learning-rates", …; a wrong one is answered with all that there are.
+        name : "traces", "learning-rates", "targets", "profiles", "budget", "wins", "pairs", "time", …;
+            an unknown one raises an error that lists all. Of several problems, each has a prefix.
         width : in inches; None for that of the page.
         font_size : of its letters, in points, where a width is given.
 
@@ -422,10 +424,8 @@ class Result:
         UserError
             When there is no such figure.
         """
-        drawings = {
-            name: each for name, each in self._report.drawings.items() if not isinstance(each, Chart)
-        }
-        drawing = drawings[_one_of(drawings, name, "figure")]
+        figures = paper_figures(self._report)
+        _, drawing = figures[_one_of(figures, name, "figure")]
         return drawing.figure() if width is None else drawing.sized(width, font_size)
 
     def report(self, path: str | Path = "report.html") -> Path:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 import shutil
 import subprocess
@@ -138,9 +139,13 @@ def test_as_many_digits_as_the_interval_bears(numbers):
 
 
 def test_figures_have_the_width_the_letters_and_a_title(reports):
-    for name, count in (("one", 2), ("several", 2 * 4 + 2)):
-        figures = paper.paper_figures(reports[name])
-        assert len(figures) == count, list(figures)
+    compared = ["targets", "profiles", "wins", "pairs", "time"]
+    assert list(paper.paper_figures(reports["one"])) == ["traces", "accuracy", *compared]
+    figures = paper.paper_figures(reports["several"])
+    compared.insert(2, "budget")
+    own = ["traces", "learning-rates", "rates-1-sgd", "rates-2-adam", *compared]
+    each = [f"{problem}-{name}" for problem in ("1-a-b", "2-50") for name in own]
+    assert list(figures) == [*each, "paths-1-a-b", "paths-2-50"]
     title, drawing = paper.paper_figures(reports["one"])["traces"]
     assert title == "Loss, given learning rates"
     titles = {title for title, _ in paper.paper_figures(reports["several"]).values()}
@@ -154,6 +159,86 @@ def test_figures_have_the_width_the_letters_and_a_title(reports):
         for text in [*figure.legends[0].findobj(Text), axes.xaxis.label, axes.yaxis.label]:
             box = text.get_window_extent()
             assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
+
+
+def values(reports, name, kind):
+    """Return a figure at a column's width, and the table of the chart of that name."""
+    report = reports[name]
+    prefix = "1-a-b-" if name == "several" else ""
+    title, drawing = paper.paper_figures(report)[prefix + kind]
+    figure = drawing.sized(3.3, 8, title)
+    figure.draw_without_rendering()
+    charts = {chart.name: chart for chart in next(iter(report.contests.values())).charts}
+    tables = charts[kind].tables if kind in charts else {}
+    return figure, {
+        each: t[t["setting"] == "tuned"] if "setting" in t else t for each, t in tables.items()
+    }
+
+
+def drawn(figure, marker=None):
+    """Return all points of the lines of the first panel, those of a marker alone if one is given."""
+    lines = [each for each in figure.axes[0].lines if marker in (None, each.get_marker())]
+    return {(x, y) for each in lines for x, y in zip(each.get_xdata(), each.get_ydata(), strict=True)}
+
+
+def test_figures_show_the_numbers_of_the_page_s_charts(reports):
+    figure, tables = values(reports, "several", "budget")
+    shown = sorted(y for _, y in drawn(figure))
+    assert shown == pytest.approx(sorted(tables["budget"]["expected_loss"]), rel=1e-12)
+    figure, tables = values(reports, "several", "wins")
+    texts = {text.get_text().rstrip("*") for text in figure.axes[0].texts}
+    assert texts == {f"{100 * share:.0f}" for share in tables["wins"]["share_won"]}
+    figure, tables = values(reports, "several", "pairs")
+    assert drawn(figure, "D") == {(tables["pairs"]["difference_iqm"].iloc[0], 0)}
+    (text,) = figure.axes[0].texts
+    assert text.get_text().replace("\n", " ") == tables["pairs"]["text"].iloc[0]
+    figure, tables = values(reports, "one", "profiles")
+    metric = tables["profiles"]["metric"].iloc[-1]
+    profile = tables["profiles"][tables["profiles"]["metric"] == metric]
+    assert drawn(figure) == set(zip(profile["ratio"], profile["share"], strict=True))
+    figure, tables = values(reports, "one", "targets")
+    reached = [text.get_text().partition(",")[0] for text in figure.axes[0].texts]
+    assert len(reached) == 2
+    assert set(reached) <= {f"{n} of 3" for n in tables["targets"]["reached"]}
+
+
+@pytest.mark.parametrize("kind", ["targets", "profiles", "budget", "wins", "pairs", "time"])
+def test_figures_of_comparisons_are_legible_in_a_column(reports, kind):
+    figure, _ = values(reports, "several", kind)
+    axes = figure.axes[0]
+    ticks = {}
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        ticks[axis] = [tick.label1 if axis is axes.yaxis or tick.label1.get_visible() else tick.label2
+                       for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]  # fmt: skip
+    others = [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label, figure._suptitle]
+    others += [text for legend in figure.legends for text in legend.findobj(Text)]
+    for text in [*others, *itertools.chain(*ticks.values())]:
+        if text is None or not text.get_text().strip():
+            continue
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
+        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
+        assert text.get_fontsize() >= 5
+    assert axes.get_xlabel()
+    for labels in ticks.values():
+        boxes = [each.get_window_extent() for each in labels if each.get_text()]
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+
+
+def test_figures_are_chosen_by_kind_or_name(reports, results, tmp_path):
+    assert list(paper.paper_figures(reports["several"], only=["wins", "2-50-rates-2-adam"])) == [
+        *("1-a-b-wins", "2-50-rates-2-adam", "2-50-wins")
+    ]
+    assert len(paper.paper_figures(reports["several"], only=["rates", "paths"])) == 6
+    words = ["one", "--results", results, "--into", tmp_path, "--only"]
+    refused = call("export", *words, "winds")
+    names = "traces, accuracy, targets, profiles, wins, pairs and time"
+    told = f"there is no figure 'winds'; there are: {names}"
+    assert (refused.exit_code, told in refused.stderr) == (2, True), refused.stderr
+    assert call("export", *words, "wins, pairs").exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"wins.pdf", "pairs.pdf"}
+    assert set(paper.FIGURES) <= set(re.findall(r"[a-z-]+", call("export", "--help").output))
 
 
 def test_rates_figures_have_no_label_over_another(reports):
@@ -185,7 +270,7 @@ def test_files_have_real_text_and_the_same_bytes(reports):
 
 
 def test_export_writes_what_is_asked_for(results, tmp_path):
-    words = ["one", "--results", results, "--into", tmp_path / "tex"]
+    words = ["one", "--results", results, "--into", tmp_path / "tex", "--only", "traces,accuracy"]
     done = call("export", *words, "--table", "latex,csv", "--figures", "svg", "--width", "84mm")
     assert done.exit_code == 0, done.output
     names = {path.name for path in (tmp_path / "tex").iterdir()}

@@ -56,8 +56,8 @@ def test_charts_and_figures_are_those_of_the_page(result):
     assert 0 <= letters.x0 < letters.x1 <= figure.axes[0].get_window_extent().x0
     with pytest.raises(UserError, match=r"no chart 'trace'; there are: traces, .* and paths"):
         result.chart("trace")
-    with pytest.raises(UserError, match=r"no figure 'wins'; there are: traces, "):
-        result.figure("wins")
+    with pytest.raises(UserError, match=r"no figure 'win'; there are: traces, .* wins, pairs"):
+        result.figure("win")
 
 
 def test_the_page_is_one_file(result, tmp_path, capsys):

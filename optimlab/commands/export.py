@@ -30,6 +30,14 @@ def export(
     figures: Annotated[
         str | None, typer.Option(metavar="FORMATS", help="The figures as pdf, svg or png.")
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Which figures: traces, accuracy, learning-rates, rates, targets, profiles, budget, "
+            "wins, pairs, time, paths, or a figure's name; all if left out.",
+        ),
+    ] = None,
     width: Annotated[
         str, typer.Option(metavar="LENGTH", help="Of figures, such as 3.3in, 84mm or 240pt.")
     ] = "3.3in",
@@ -50,9 +58,10 @@ def export(
 
     console = common.console(quiet=quiet)
     with common.user_errors():
-        neither = table is None and figures is None
-        of_table = _chosen("--table", table or "latex" * neither, list(paper.TABLES))
-        of_figures = _chosen("--figures", figures or "pdf" * neither, list(paper.FORMATS))
+        is_default = table is None and figures is None
+        of_table = _chosen("--table", table or "latex" * (is_default and not only), list(paper.TABLES))
+        is_pdf = is_default or (only and figures is None)
+        of_figures = _chosen("--figures", figures or "pdf" * bool(is_pdf), list(paper.FORMATS))
         try:
             inches = paper.read_length(width)
         except ValueError as error:
@@ -64,7 +73,8 @@ def export(
             file, written_as = paper.TABLES[each]
             files[file] = written_as(paper.paper_table(report)).encode()
         if of_figures:
-            for figure, (title, drawing) in paper.paper_figures(report, seeds).items():
+            names = _words(only or "")
+            for figure, (title, drawing) in paper.paper_figures(report, seeds, names).items():
                 files |= paper.printed(figure, title, drawing, of_figures, inches, font_size)
         _write(console, files, results / name, into)
 
@@ -120,11 +130,16 @@ def animate(
 
 def _chosen(option: str, text: str, known: list[str]) -> list[str]:
     """Return the formats that an option names, with commas between them."""
-    formats = [each.strip() for each in text.split(",") if each.strip()]
+    formats = _words(text)
     for each in formats:
         if each not in known:
             raise UserError(f"{option} must be of {', '.join(known)}, got {each!r}")
     return list(dict.fromkeys(formats))
+
+
+def _words(text: str) -> list[str]:
+    """Return words that have commas between them."""
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _write(console: Console, files: dict[str, bytes], folder: Path, into: str | None) -> None:

@@ -7,18 +7,21 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optimlab.formatting import SUPERSCRIPTS, number, rounded_up, short, split_name
+from optimlab.errors import UserError
+from optimlab.formatting import SUPERSCRIPTS, join_words, number, rounded_up, short, split_name
 from optimlab.metrics import REPORTED
+from optimlab.report.blocks.costs import time_drawing
 from optimlab.report.blocks.ranking import FEW_SEEDS
 from optimlab.report.figures import plots
+from optimlab.report.figures.comparisons import comparison_figures
 from optimlab.report.figures.static import Drawing, slug, static_figures
 from optimlab.report.page import Report, unit_of
 from optimlab.report.problem_result import ProblemResult
-from optimlab.statistics.contests import problems_of
+from optimlab.statistics.contests import problem_of, problems_of
 from optimlab.statuses import BAD
 
 PRINT_DOTS_AN_INCH = 300
@@ -224,42 +227,75 @@ TABLES: dict[str, tuple[str, Callable[[PaperTable], str]]] = {
     "csv": ("table.csv", as_csv),
 }
 FORMATS = ("pdf", "svg", "png")
+FIGURES = {  # kind → title
+    "traces": "Loss",
+    "accuracy": "Final accuracy",
+    "learning-rates": "Final loss by learning rate",
+    "rates": "Loss at every learning rate",
+    "targets": "Time to a target",
+    "profiles": "All targets",
+    "budget": "What tuning buys",
+    "wins": "Win rates",
+    "pairs": "Differences",
+    "time": "Loss over processor time",
+    "paths": "Paths",
+}
 
 
-def paper_figures(report: Report, seeds: int | None = None) -> dict[str, tuple[str, Drawing]]:
+def paper_figures(
+    report: Report, seeds: int | None = None, only: Collection[str] = ()
+) -> dict[str, tuple[str, Drawing]]:
     """Return name → title and figure of an experiment, or of each of its problems.
 
     Parameters
     ----------
     report : of the experiment.
     seeds : how many seeds are drawn as faint lines; None for all.
+    only : kinds of `FIGURES`, or names of figures; all figures if empty.
+
+    Raises
+    ------
+    UserError
+        When the experiment has no figure of a name or kind.
     """
     tables = report.tables
     several = len(report.contests) > 1
     found: dict[str, tuple[str, Drawing]] = {}
+    kinds = dict.fromkeys(report.paths.figures, "paths")
     parts = problems_of(tables.runs, tables.traces)
-    for place, (problem, contest) in enumerate(report.contests.items(), start=1):
-        summary = contest.comparison.summary
+    for index, (problem, contest) in enumerate(report.contests.items(), start=1):
+        comparison = contest.comparison
+        summary = comparison.summary
         unit = unit_of(tables.experiment, contest.runs)
-        drawings = static_figures(contest.runs, parts[problem][1], summary, report.styles, unit)
+        own = problem or problem_of(contest.runs)
+        drawings = {
+            **static_figures(contest.runs, parts[problem][1], summary, report.styles, unit),
+            **comparison_figures(contest.charts, comparison, report.styles, unit),
+            **time_drawing(own, contest, tables, report.styles),
+        }
         is_tuned = bool((summary["learning_rate_edge"] != "only").any())
-        what = contest.comparison.tuned
-        setting = f"tuned {what}" if is_tuned else f"given {what}"
+        setting = f"tuned {comparison.tuned}" if is_tuned else f"given {comparison.tuned}"
         for name, drawing in drawings.items():
-            prefix = f"{place}-{slug(problem, 'problem')}-" if several else ""
+            prefix = f"{index}-{slug(problem, 'problem')}-" if several else ""
             where = f"{problem}: " if several else ""
             title = where + _title(name, list(report.styles), setting)
             found[prefix + name] = title, _with_fewer_seeds(drawing, seeds)
+            kinds[prefix + name] = "rates" if name.startswith("rates-") else name
     for name, drawing in report.paths.figures.items():
         found[name] = "Paths at the tuned learning rates", drawing
-    return found
+    unknown = [each for each in only if each not in found and each not in kinds.values()]
+    if unknown:
+        raise UserError(f"there is no figure {unknown[0]!r}; there are: {join_words(list(found))}")
+    return {
+        name: each for name, each in found.items() if not only or name in only or kinds[name] in only
+    }
 
 
 def _title(name: str, labels: list[str], setting: str) -> str:
     if name.startswith("rates-"):
         return f"{labels[int(name.split('-')[1]) - 1]} at every learning rate"
-    titles = {"traces": "Loss", "accuracy": "Final accuracy"}
-    return f"{titles[name]}, {setting}" if name in titles else "Final loss by learning rate"
+    without_setting = ("learning-rates", "budget")
+    return FIGURES[name] if name in without_setting else f"{FIGURES[name]}, {setting}"
 
 
 def _with_fewer_seeds(drawing: Drawing, seeds: int | None) -> Drawing:

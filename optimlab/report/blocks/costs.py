@@ -12,7 +12,7 @@ from optimlab import statistics
 from optimlab.formatting import duration, number, split_name
 from optimlab.report.block import Block
 from optimlab.report.figures.plots import CLOCKS, add_legend, draw_bands, new_figure, settled
-from optimlab.report.figures.static import StaticFigure, static_figure
+from optimlab.report.figures.static import Drawings, StaticFigure, drawing, static_figure
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import SeriesStyle, figure_style
 from optimlab.storage.results import Tables
@@ -118,15 +118,9 @@ def _figure(
     styles: dict[str, SeriesStyle],
 ) -> StaticFigure | None:
     """Return the loss against the processor time of a run alone, at the chosen candidates."""
-    reported = statistics.reported_runs(contest.runs)
-    loss = contest.comparison.basis.loss
-    traces = tables.traces[tables.traces["run_id"].isin(reported["run_id"])]
-    seconds = step_seconds(tables.experiment, problem)
-    traces = traces[traces["optimizer"].isin(seconds)]
-    if traces.empty:
+    bands, loss = _bands(problem, contest, tables), contest.comparison.basis.loss
+    if bands.empty:
         return None
-    bands = statistics.trace_bands(reported, traces, f"{loss}_loss")
-    bands["seconds"] = bands["step"] * bands["optimizer"].map(seconds)
     shown = {label: style for label, style in styles.items() if label in set(bands["optimizer"])}
     return static_figure(
         "time" if index == 1 else f"time-{index}",
@@ -138,6 +132,27 @@ def _figure(
         shown,
         loss=loss,
     )
+
+
+def time_drawing(
+    problem: str, contest: ProblemResult, tables: Tables, styles: dict[str, SeriesStyle]
+) -> Drawings:
+    """Return the figure of the loss against processor time, for print; none where no cost is known."""
+    bands, loss = _bands(problem, contest, tables), contest.comparison.basis.loss
+    shown = {label: style for label, style in styles.items() if label in set(bands["optimizer"])}
+    return {} if bands.empty else drawing("time", time_figure, bands, shown, loss=loss)
+
+
+def _bands(problem: str, contest: ProblemResult, tables: Tables) -> pd.DataFrame:
+    """Return the bands of the loss of the chosen candidates, with the seconds of a run alone."""
+    reported = statistics.reported_runs(contest.runs)
+    traces = tables.traces[tables.traces["run_id"].isin(reported["run_id"])]
+    seconds = step_seconds(tables.experiment, problem)
+    traces = traces[traces["optimizer"].isin(seconds)]
+    if traces.empty:
+        return pd.DataFrame(columns=["optimizer"])
+    bands = statistics.trace_bands(reported, traces, f"{contest.comparison.basis.loss}_loss")
+    return bands.assign(seconds=bands["step"] * bands["optimizer"].map(seconds))
 
 
 def time_figure(
