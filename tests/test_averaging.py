@@ -117,7 +117,7 @@ def test_a_wrapper_asks_for_gradients_where_its_rule_does():
 
 @pytest.mark.parametrize("wrong", ["Adam", Adam, None])
 def test_a_wrapper_is_around_an_optimizer(wrong):
-    with pytest.raises(TypeError, match="Lookahead is around an optimizer, got"):
+    with pytest.raises(TypeError, match="Lookahead wraps an optimizer, got"):
         Lookahead(wrong)
 
 

@@ -159,7 +159,7 @@ def test_weight_decay_needs_the_learning_rate(tmp_path):
     source = plugin().replace("self.learning_rate", "self.rate")
     file = write(tmp_path, document(optimizers=f"{OWN}weight_decay = 0.1\n"), own=source)
     assert mistakes_of(file) == [
-        "optimizers.Own: TypeError: weight decay is a share of learning_rate, which Own has not"
+        "optimizers.Own: TypeError: weight decay needs a learning_rate, which Own does not have"
     ]
 
 

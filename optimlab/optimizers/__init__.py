@@ -1,4 +1,4 @@
-"""All optimizers by name: import them, and what they are made of, from here."""
+"""All optimizers by name; import them, and their building blocks, from here."""
 
 from optimlab.optimizers.adaptive import (
     ADOPT,
@@ -59,7 +59,7 @@ RULES: dict[str, type] = {
     rule.__name__: rule for rule in (*CLASSIC, *ADAPTIVE, *DISTANCE, *AVERAGING, *MATRIX)
 }
 WRAPPERS: dict[str, type] = {wrapper.__name__: wrapper for wrapper in (EMA, Lookahead, Cautious)}
-# What a key of an optimizer's table puts around a rule that has no hyper-parameter of this name.
+# Key of an optimizer's table → wrapper for rules that do not have this hyper-parameter themselves.
 BY_KEY: dict[str, type] = {"clip_norm": ClipNorm, "clip_value": ClipValue, "weight_decay": WeightDecay}
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""The adaptive rules since Adam, and those that take signs: a page of maths for each.
+"""The adaptive rules since Adam, and the sign-based ones, a page of maths each.
 
-They differ from one another in a line or two, which "Differs from" names. What they share, such as a
-running average and its bias, is in `optimlab.optimizers.terms`.
+They differ from one another in a line or two, as "Differs from" says. What they share, such as running
+averages and their bias correction, is in `optimlab.optimizers.terms`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from optimlab.optimizers.terms import (
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Rule):
-    """AdamW: Adam, with the weights shrunk beside the step rather than through the gradient.
+    """AdamW: Adam with decoupled weight decay: weights shrink directly, not through the gradient.
 
     ::
 
@@ -34,8 +34,8 @@ class AdamW(Rule):
         w ← w − η m̂ / (√v̂ + ε)
 
     Differs from `Adam` in its first line. λ acts on weights alone, not on biases and normalization,
-    where the task's layout tells them apart. The share is η λ, as in PyTorch and optax; the paper's is λ
-    alone.
+    where the task's layout tells them apart. The factor is 1 − η λ, as in PyTorch and optax; in the
+    paper it is 1 − λ.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class AdamW(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class NAdam(Rule):
-    """NAdam: Adam that looks ahead as Nesterov does, by mixing the newest gradient in once more.
+    """NAdam: Adam with a look-ahead like Nesterov's: the newest gradient is mixed in once more.
 
     ::
 
@@ -82,8 +82,8 @@ class NAdam(Rule):
         u = μₜ₊₁ m / (1 − μ₁ ⋯ μₜ₊₁) + (1 − μₜ) g / (1 − μ₁ ⋯ μₜ)
         w ← w − η u / (√v̂ + ε)
 
-    Differs from `Adam` in u, which there is m / (1 − β₁ᵗ). The momentum schedule μ is that of PyTorch,
-    whose ``momentum_decay`` is ψ; optax has none (μ = β₁).
+    Differs from `Adam` in u, which in Adam is m / (1 − β₁ᵗ). The momentum schedule μ is PyTorch's, with
+    ``momentum_decay`` for ψ; optax has none (μ = β₁).
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class NAdam(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class RAdam(Rule):
-    """RAdam: Adam that warms itself up, while its second moment is made of too few gradients.
+    """RAdam: Adam with an automatic warm-up while its second moment averages too few gradients.
 
     ::
 
@@ -144,7 +144,7 @@ class RAdam(Rule):
         w ← w − η m̂ · r √(1 − β₂ᵗ) / (√v + ε)     where ρ > 5
         w ← w − η m̂                               elsewhere
 
-    Differs from `Adam` in r, and in its first steps, which are those of momentum. ε is where PyTorch has
+    Differs from `Adam` in r, and in its first steps, which are plain momentum. ε is where PyTorch has
     it; the paper has none, and optax adds it after the correction by 1 − β₂ᵗ.
 
     Parameters
@@ -192,7 +192,7 @@ class RAdam(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class AMSGrad(Rule):
-    """AMSGrad: Adam over the largest second moment so far, so that no rate ever grows again.
+    """AMSGrad: Adam with the largest second moment so far, so that effective rates never grow.
 
     ::
 
@@ -201,8 +201,8 @@ class AMSGrad(Rule):
         V ← max(V, v)
         w ← w − η m̂ / (√(V / (1 − β₂ᵗ)) + ε)
 
-    Differs from `Adam` in V. The maximum is that of the uncorrected v, as in PyTorch; optax takes that
-    of the corrected one, and the paper corrects nothing.
+    Differs from `Adam` in V. The maximum is taken over the uncorrected v, as in PyTorch; optax takes it
+    over the corrected v̂, and the paper corrects nothing.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ class AMSGrad(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Adamax(Rule):
-    """Adamax: Adam over the largest recent gradient, where Adam has a root mean square.
+    """Adamax: Adam with the largest recent gradient in place of the root mean square.
 
     ::
 
@@ -252,7 +252,7 @@ class Adamax(Rule):
         u ← max(β₂ u, |g| + ε)
         w ← w − η m̂ / u
 
-    Differs from `Adam` in u, which is no mean and needs no correction. ε is where PyTorch has it; the
+    Differs from `Adam` in u, a maximum, which needs no bias correction. ε is where PyTorch has it; the
     paper has none, and optax adds it to u.
 
     Parameters
@@ -294,7 +294,7 @@ class Adamax(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaDelta(Rule):
-    """AdaDelta: RMSprop whose rate is, parameter by parameter, the size of its own recent steps.
+    """AdaDelta: RMSprop whose rate for each parameter is the size of that parameter's recent steps.
 
     ::
 
@@ -303,8 +303,8 @@ class AdaDelta(Rule):
         D ← ρ D + (1 − ρ) d²
         w ← w − η d
 
-    Differs from `RMSprop` in √(D + ε), which has the unit of a parameter: the paper has no η, that is
-    η = 1. While D is small, ε decides how fast it begins.
+    Differs from `RMSprop` in √(D + ε), which has the unit of a parameter. The paper has no η (η = 1).
+    While D is small, ε decides how fast it starts.
 
     Parameters
     ----------
@@ -341,7 +341,7 @@ class AdaDelta(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaBelief(Rule):
-    """AdaBelief: Adam over the surprise, how far gradients are from their own average.
+    """AdaBelief: Adam scaled by the deviation of gradients from their average.
 
     ::
 
@@ -349,8 +349,8 @@ class AdaBelief(Rule):
         s ← β₂ s + (1 − β₂) (g − m)² + ε    ŝ = s / (1 − β₂ᵗ)
         w ← w − η m̂ / (√ŝ + ε)
 
-    Differs from `Adam` in (g − m)², which there is g²: where gradients agree, it takes long steps. ε
-    acts in both places, as in the authors' code and by default in optax.
+    Differs from `Adam` in (g − m)², which in Adam is g²: where gradients agree, it takes long steps. ε
+    is added in both places, as in the authors' code and by default in optax.
 
     Parameters
     ----------
@@ -394,7 +394,7 @@ class AdaBelief(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Yogi(Rule):
-    """Yogi: Adam whose second moment moves by amounts that do not grow with its distance.
+    """Yogi: Adam whose second moment changes by an amount that does not depend on how far it has to go.
 
     ::
 
@@ -402,9 +402,9 @@ class Yogi(Rule):
         v ← v − (1 − β₂) sign(v − g²) g²            v̂ = v / (1 − β₂ᵗ)
         w ← w − η m̂ / (√v̂ + ε)
 
-    Differs from `Adam` in v: there the change is (1 − β₂) (g² − v), so that v falls fast after a large
-    gradient; here it falls as slowly as small gradients are small. Both averages begin at 0; those of
-    optax at 1e-6 by default.
+    Differs from `Adam` in v. Adam's change is (1 − β₂) (g² − v), so v falls fast after a large
+    gradient; here the smaller the gradients, the more slowly it falls. Both averages begin at 0; those
+    of optax at 1e-6 by default.
 
     Parameters
     ----------
@@ -448,7 +448,7 @@ class Yogi(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Adan(Rule):
-    """Adan: Adam with Nesterov's momentum, told from the differences of successive gradients.
+    """Adan: Adam with Nesterov momentum, estimated from the differences of successive gradients.
 
     ::
 
@@ -458,9 +458,9 @@ class Adan(Rule):
         n ← β₃ n + (1 − β₃) (g + β₂ d)²
         w ← (w − η (m̂ + β₂ v̂) / (√n̂ + ε)) / (1 + η λ),   ^ is division by 1 − βᵗ
 
-    Differs from `NAdam` in v, an average of differences of its own, and in its implicit weight decay.
-    The paper writes 1 − β for these β; the authors' code does as here. optax 0.2.8 has 1 − β₂ in the
-    place of the two single β₂, and no division by 1 + η λ.
+    Differs from `NAdam` in v, a separate average of differences, and in its implicit weight decay.
+    The paper writes 1 − β for these β; the authors' code writes them as here. optax 0.2.8 has 1 − β₂ in
+    place of the two single β₂, and does not divide by 1 + η λ.
 
     Parameters
     ----------
@@ -516,7 +516,7 @@ class Adan(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class AdEMAMix(Rule):
-    """AdEMAMix: Adam with a second, far longer memory of gradients beside its own.
+    """AdEMAMix: Adam with a second, much longer average of gradients.
 
     ::
 
@@ -525,9 +525,9 @@ class AdEMAMix(Rule):
         v ← β₂ v + (1 − β₂) g²           v̂ = v / (1 − β₂ᵗ)
         w ← (1 − η λ) w − η (m̂ + α(t) M) / (√v̂ + ε)
 
-    Differs from `AdamW` in M. Over the T steps of the training, α(t) grows in a line from 0 to α, and
-    β₃(t) from β₁ to β₃ so that the half-life of its memory grows in a line; T is the task's number of
-    steps. A bare row, of no task, has α and β₃ from the first step on, as optax has by default.
+    Differs from `AdamW` in M. Over the T steps of the training, α(t) grows linearly from 0 to α, and
+    β₃(t) from β₁ to β₃ so that its half-life grows linearly; T is the task's number of steps. Without a
+    task, α and β₃ hold from the first step, as in optax by default.
 
     Parameters
     ----------
@@ -576,7 +576,7 @@ class AdEMAMix(Rule):
         params -= np.multiply(mixed, self.learning_rate, out=mixed)
 
     def _long_decay(self, progress: float) -> Hyperparameter:
-        """Return β₃(t), whose half-life ln ½ / ln β − 1 is the line between those of β₁ and β₃."""
+        """Return β₃(t), whose half-life ln ½ / ln β − 1 grows linearly from that of β₁ to that of β₃."""
         if progress == 1:
             return self.beta3
         with np.errstate(divide="ignore"):  # β = 0 has no memory: its logarithm is −∞
@@ -585,7 +585,7 @@ class AdEMAMix(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class ADOPT(Rule):
-    """ADOPT: Adam whose gradient is scaled before it is averaged, by a second moment without it.
+    """ADOPT: Adam with each gradient scaled before averaging, by a second moment that excludes it.
 
     ::
 
@@ -594,8 +594,8 @@ class ADOPT(Rule):
         w ← w − η m
         v ← β₂ v + (1 − β₂) g²
 
-    Differs from `Adam` in the order of things, by which it converges for any β₂, and in the clipping of
-    the paper's second version. ε is a floor.
+    Differs from `Adam` in the order of operations, which makes it converge for any β₂, and in the
+    clipping of the paper's second version. ε is a floor.
 
     Parameters
     ----------
@@ -637,7 +637,7 @@ class ADOPT(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Lion(Rule):
-    """Lion: the sign of a momentum, found by a search over programs.
+    """Lion: the sign of a momentum; found by a search over programs.
 
     ::
 
@@ -645,9 +645,9 @@ class Lion(Rule):
         m ← β₂ m + (1 − β₂) g
         w ← (1 − η λ) w − η u
 
-    Differs from `Signum` in its two decays, by which the newest gradient counts for more in a step than
-    in the memory. Each step has the same length, so η is some three to ten times smaller than Adam's
-    and λ larger by as much.
+    Differs from `Signum` in its two decay rates, which give the newest gradient more weight in the step
+    than in the average. Each step has the same length, so a good η is three to ten times smaller than
+    Adam's, and λ larger by the same factor.
 
     Parameters
     ----------
@@ -685,14 +685,14 @@ class Lion(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Signum(Rule):
-    """Signum: a step of one length along each axis, whichever way its momentum points.
+    """Signum: a step of the same length along each axis, in the direction of the momentum's sign.
 
     ::
 
         m ← μ m + (1 − μ) g
         w ← w − η sign(m)
 
-    Differs from `SGD` in the sign, and from `Lion` in that one decay does both. Momentum 0 is signSGD.
+    Differs from `SGD` in the sign, and from `Lion` in its single decay rate. Momentum 0 is signSGD.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Rules whose result is an average of where they have been, and wrappers around any rule.
+"""Rules whose result is an average of their iterates, and wrappers around any rule.
 
-A wrapper holds another optimizer and has no learning rate of its own:
+A wrapper holds another optimizer, whose learning rate it has:
 
 >>> from optimlab.optimizers import RAdam
 >>> Lookahead(Cautious(RAdam(learning_rate=0.01)), sync_period=6).learning_rate
@@ -39,7 +39,7 @@ from optimlab.optimizers.terms import (
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleFreeSGD(Rule):
-    """Schedule-Free SGD: gradients between a plain walk and its average, and no schedule.
+    """Schedule-Free SGD: takes gradients between an SGD iterate and its average, and needs no schedule.
 
     ::
 
@@ -48,9 +48,9 @@ class ScheduleFreeSGD(Rule):
         c = η*² / Σ η*²,  η* the largest η so far, summed over the steps
         w ← (1 − c) w + c z
 
-    Differs from `SGD` in that w is the average, and momentum the place between z and w of the
-    gradient. The parameters are w, and all metrics are those of w; PyTorch's and optax's hold y, and
-    have w computed for an evaluation. A schedule of η is to have a warm-up alone: c is for that.
+    Differs from `SGD` in that w is the average, and that μ sets where between z and w the gradient is
+    taken. The parameters are w, and all metrics are those of w; PyTorch and optax hold y, and compute w
+    for an evaluation. A schedule of η should be a warm-up only, which c allows for.
     Batch normalization's running averages are those at y.
 
     Parameters
@@ -86,7 +86,7 @@ class ScheduleFreeSGD(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleFreeAdamW(Rule):
-    """Schedule-Free AdamW: the average of an RMSprop's walk in the place of momentum and schedule.
+    """Schedule-Free AdamW: the average of RMSprop iterates replaces momentum and schedule.
 
     ::
 
@@ -96,7 +96,7 @@ class ScheduleFreeAdamW(Rule):
         c = η*² / Σ η*²,  η* the largest η so far, summed over the steps
         w ← (1 − c) w + c z
 
-    Differs from `ScheduleFreeSGD` in √v̂, and from `AdamW` in that β₁ is no decay of an average.
+    Differs from `ScheduleFreeSGD` in √v̂, and from `AdamW` in that β₁ is not the decay of an average.
 
     Parameters
     ----------
@@ -142,14 +142,14 @@ def _begin_walk(params: Array, task: Task | None) -> State:
 
 
 def _between(params: Array, state: State, share: Hyperparameter) -> Array:
-    """Return y, a share of the way from the walk to its average, in the scratch array."""
+    """Return y, between the iterate z and its average, in the scratch array."""
     between = np.subtract(params, state["walk"], out=state["scratch"])
     between *= share
     return np.add(between, state["walk"], out=between)
 
 
 def _walk(params: Array, state: State, rule: Any, share: Hyperparameter) -> None:
-    """Move the walk z by the state's update, and its average `params` towards it."""
+    """Move the iterate z by the state's update, and its average `params` towards it."""
     state["steps"] += 1
     walk, update, rate = state["walk"], state["update"], rule.learning_rate
     if np.any(rule.weight_decay):
@@ -168,15 +168,15 @@ def _walk(params: Array, state: State, rule: Any, share: Hyperparameter) -> None
 
 @dataclass(frozen=True)
 class EMA(Wrapper):
-    """EMA: any rule, whose result is the exponential moving average of its parameters.
+    """EMA: any rule, evaluated at the exponential moving average of its parameters.
 
     ::
 
-        w ← what the rule makes of w
+        w ← the rule's step from w
         a ← β a + (1 − β) w          â = a / (1 − βᵗ), or 1 − Π β where β changes
 
-    The metrics are those of â. Differs from `Lookahead` in that the rule never hears of the average.
-    It is freed from its bias, as the moments of `Adam` are, so that it is no average with the start.
+    The metrics are those of â. Differs from `Lookahead` in that the average never affects the rule.
+    The average is bias-corrected, as Adam's moments are, so that the starting point does not enter it.
 
     Parameters
     ----------
@@ -219,15 +219,15 @@ class EMA(Wrapper):
 
 @dataclass(frozen=True)
 class Lookahead(Wrapper):
-    """Lookahead: k steps forward by any rule, one step back towards where they began.
+    """Lookahead: k steps forward by any rule, then one step back towards where they began.
 
     ::
 
-        w ← what the rule makes of w
+        w ← the rule's step from w
         every k steps:  s ← s + α (w − s),  w ← s
 
-    The metrics are those of the slow weights s. Differs from `EMA` in that the rule goes on from
-    them. Its state goes on as it is.
+    The metrics are those of the slow weights s. Differs from `EMA` in that the rule continues from
+    them, with its state unchanged.
 
     Parameters
     ----------
@@ -272,16 +272,16 @@ class Lookahead(Wrapper):
 
 @dataclass(frozen=True)
 class Cautious(Wrapper):
-    """Cautious: any rule, but for what of its step the newest gradient speaks against.
+    """Cautious: any rule, without those components of its step that the newest gradient opposes.
 
     ::
 
-        u = the rule's step, so that it would make w − u of w
+        u = the rule's step: alone it would give w − u
         φ = 1 where u g > 0, 0 elsewhere
         w ← w − φ u / max(mean φ, 0.001)
 
-    The mean is over each array of the task's layout, or a whole bare row: what remains of a step is
-    as much longer as it has fewer entries. A decay of weights in the rule is part of its step.
+    The mean is over each array of the task's layout, or over the whole row without a task: the remaining
+    entries are scaled up by the inverse of their share. The rule's weight decay is part of its step.
 
     Parameters
     ----------

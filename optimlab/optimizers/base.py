@@ -1,8 +1,8 @@
-"""What an optimizer is: the protocol, what it may know of its task, and the legal ranges.
+"""The optimizer protocol, what a rule may know about its task, and the legal ranges.
 
-An optimizer is a few elementwise lines over an array of parameters, one row per run (R, P), or one
-run alone (P,). It never mentions R. Its hyper-parameters are numbers, or columns (R, 1) where the
-runs of a stack differ. What it remembers between steps lives in a state that the caller holds:
+An optimizer is a few elementwise lines over an array of parameters, one row per run (R, P), or a
+single run (P,). It never mentions R. Its hyper-parameters are numbers, or columns (R, 1) where the
+runs of a stack differ. What it keeps between steps is in a state that the caller holds:
 
 >>> import numpy as np
 >>> from optimlab.optimizers import SGD
@@ -15,14 +15,14 @@ runs of a stack differ. What it remembers between steps lives in a state that th
 >>> params
 array([ 0.54, -1.08])
 
-Any class of this shape is an optimizer: a constructor of keyword-only hyper-parameters, among them
+Any class of this form is an optimizer: a constructor of keyword-only hyper-parameters, among them
 ``learning_rate``, and the three methods ``init``, ``gradient_point`` and ``step``. An experiment
-names one of your own as ``"file.py:ClassName"``. Sums and norms go over the last axis alone
-(``axis=-1, keepdims=True``): no run may see another.
+names a plug-in as ``"file.py:ClassName"``. Sums and norms go over the last axis only
+(``axis=-1, keepdims=True``), so that no run sees another.
 
-Two things are optional. A rule that needs to know more than the parameters' shape takes it in
+Two things are optional. A rule that needs more than the parameters' shape defines
 ``init(params, task)``; see `Task`. A rule whose result is not the point that it trains, such as an
-average, has ``eval_params(params, state)``, which returns where the metrics are to be taken.
+average, defines ``eval_params(params, state)``, which returns the point at which to take the metrics.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Hyperparameter = float | Array
 
 
 class Optimizer(Protocol):
-    """What the training loop asks of an optimizer."""
+    """The methods that the training loop calls."""
 
     learning_rate: Hyperparameter
 
@@ -48,20 +48,20 @@ class Optimizer(Protocol):
         """Return the state before the first step, for parameters of this shape and dtype."""
 
     def gradient_point(self, params: Array, state: State) -> Array:
-        """Return the point, of the shape of `params`, at which the next gradient is wanted."""
+        """Return the point, of the shape of `params`, at which to take the next gradient."""
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
         """Move `params` in place, given the gradient at `gradient_point`; update `state`."""
 
 
 class Layout(Protocol):
-    """Where each named array of a problem is in the flat row of parameters (P,).
+    """The position of each named array of a problem in the flat row of parameters (P,).
 
     Attributes
     ----------
     shapes : name → shape, in the order of the row; a layer's matrix is (inputs, outputs).
-    slices : name → place in the row.
-    weights : the names of what weight decay acts on, which biases and normalization are not.
+    slices : name → slice of the row.
+    weights : the names of the arrays that weight decay acts on: not biases or normalization.
     """
 
     @property
@@ -76,15 +76,15 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What a rule may know about the training that it takes part in.
+    """What a rule may know about the training.
 
     Attributes
     ----------
-    layout : of the flat row.
-    steps : that the training will take.
-    steps_per_epoch : that show all the data once.
-    generators : one per row of the parameters, for rules that draw random numbers: row r draws from
-        ``generators[r]`` alone, so that a run's bits depend on its seed and on no other row.
+    layout : the layout of the flat row.
+    steps : the number of steps of the training.
+    steps_per_epoch : the number of steps that go through the data once.
+    generators : one per row of the parameters, for rules that draw random numbers: row r draws only
+        from ``generators[r]``, so that a run's bits depend on its seed and on no other row.
     """
 
     layout: Layout
@@ -94,18 +94,18 @@ class Task:
 
 
 def begin(optimizer: Any, params: Array, task: Task | None) -> State:
-    """Return an optimizer's first state; its `init` is given the task if it takes one."""
+    """Return an optimizer's initial state; the task is passed to `init` if it accepts one."""
     try:
         inspect.signature(optimizer.init).bind(params, task)
-    except (TypeError, ValueError):  # it takes none, or has no signature
+    except (TypeError, ValueError):  # it accepts none, or has no signature
         return optimizer.init(params)
     return optimizer.init(params, task)
 
 
 def eval_params(optimizer: Any, params: Array, state: State) -> Array:
-    """Return where the metrics are to be taken: the parameters, unless the optimizer says otherwise."""
-    elsewhere = getattr(optimizer, "eval_params", None)
-    return params if elsewhere is None else elsewhere(params, state)
+    """Return the point at which to take the metrics: `params`, unless the optimizer defines another."""
+    method = getattr(optimizer, "eval_params", None)
+    return params if method is None else method(params, state)
 
 
 class Range(NamedTuple):
@@ -118,7 +118,7 @@ class Range(NamedTuple):
     is_whole: bool = False
 
     def __contains__(self, value: object) -> bool:
-        if isinstance(value, np.ndarray) and value.size:  # of all its numbers, and none is NaN
+        if isinstance(value, np.ndarray) and value.size:  # all its numbers; a NaN is outside
             is_legal = value.min() in self and value.max() in self
             return is_legal and (not self.is_whole or bool(np.all(value == np.floor(value))))
         number: Any = value
@@ -138,7 +138,7 @@ RANGES = {
     "beta1": Range(0, 1, low_is_legal=True),
     "beta2": Range(0, 1, low_is_legal=True),
     "beta3": Range(0, 1, low_is_legal=True),
-    "eps": Range(0, np.inf, low_is_legal=False),  # at eps = 0 a pixel that is always blank gives 0/0
+    "eps": Range(0, np.inf, low_is_legal=False),  # at eps = 0, a pixel that is always blank gives 0/0
     "weight_decay": Range(0, np.inf, low_is_legal=True),
     "momentum_decay": Range(0, np.inf, low_is_legal=True),
     "alpha": Range(0, np.inf, low_is_legal=True),
@@ -172,7 +172,7 @@ def check_hyperparameters(optimizer: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is a real number, or an array of some; a truth value is none."""
+    """Return whether a value is a real number or an array of real numbers; a boolean is not."""
     if type(value) in (int, float):
         return True
     is_number = isinstance(value, int | float | np.number | np.ndarray) and np.size(value) > 0
@@ -180,7 +180,7 @@ def _is_number(value: Any) -> bool:
 
 
 class Rule:
-    """What most rules share: checked hyper-parameters, and a gradient that is wanted at the params."""
+    """Base of most rules: checks the hyper-parameters, and takes the gradient at the parameters."""
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)
@@ -190,23 +190,23 @@ class Rule:
 
 
 class Wrapper:
-    """What wrappers share: checks, and gradients and metrics where the rule in them has them."""
+    """Base of wrappers: checks, and takes gradients and metrics where the wrapped rule does."""
 
     around: Any
 
     def __post_init__(self) -> None:
         if isinstance(self.around, type) or not hasattr(self.around, "step"):
-            raise TypeError(f"{type(self).__name__} is around an optimizer, got {self.around!r}")
+            raise TypeError(f"{type(self).__name__} wraps an optimizer, got {self.around!r}")
         check_hyperparameters(self)
 
     @property
     def learning_rate(self) -> Hyperparameter:
-        """That of the rule in it."""
+        """The learning rate of the wrapped rule."""
         return self.around.learning_rate
 
     def gradient_point(self, params: Array, state: State) -> Array:
         return self.around.gradient_point(params, state["around"])
 
     def eval_params(self, params: Array, state: State) -> Array:
-        """Return where the rule is evaluated."""
+        """Return the point at which the wrapped rule is evaluated."""
         return eval_params(self.around, params, state["around"])

@@ -1,7 +1,7 @@
 """Weight decay and gradient clipping around any rule.
 
-A key of an optimizer's table asks for them, ``weight_decay = 0.01`` or ``clip_norm = 1``. A rule that
-has a hyper-parameter of this name keeps its own.
+A key of an optimizer's table adds them: ``weight_decay = 0.01`` or ``clip_norm = 1``. A rule that has
+this hyper-parameter itself uses its own.
 
 >>> from optimlab.optimizers import SGD
 >>> WeightDecay(ClipNorm(SGD(learning_rate=0.5), clip_norm=1.0), weight_decay=0.01).learning_rate
@@ -21,11 +21,11 @@ from optimlab.optimizers.terms import decayed_parts, scale_weights
 
 @dataclass(frozen=True)
 class WeightDecay(Wrapper):
-    """Decoupled weight decay: any rule, with the weights shrunk beside its step.
+    """Decoupled weight decay: any rule, with the weights shrunk before its step.
 
     ::
 
-        w ← (1 − η λ) w,  then what the rule makes of it
+        w ← (1 − η λ) w,  then the rule's step
 
     λ acts on weights alone, not on biases and normalization, where the task's layout tells them apart.
     η is the rule's learning rate: a schedule of η scales the decay with it, as in PyTorch's and optax's
@@ -57,7 +57,7 @@ class WeightDecay(Wrapper):
         super().__post_init__()
         if not hasattr(self.around, "learning_rate"):
             name = type(self.around).__name__
-            raise TypeError(f"weight decay is a share of learning_rate, which {name} has not")
+            raise TypeError(f"weight decay needs a learning_rate, which {name} does not have")
 
     def init(self, params: Array, task: Task | None = None) -> State:
         return {"decayed": decayed_parts(task), "around": begin(self.around, params, task)}
@@ -69,13 +69,13 @@ class WeightDecay(Wrapper):
 
 @dataclass(frozen=True)
 class ClipNorm(Wrapper):
-    """Clipping by norm: any rule, whose gradient is scaled down to a norm that it may have at most.
+    """Clipping by norm: any rule, with the gradient scaled down to a maximal norm.
 
     ::
 
-        g ← g · c / max(‖g‖, c),  then what the rule makes of it
+        g ← g · c / max(‖g‖, c),  then the rule's step
 
-    ‖g‖ is the norm of all of a run's gradient, as in optax's clip_by_global_norm; PyTorch's
+    ‖g‖ is the norm of a run's whole gradient, as in optax's clip_by_global_norm; PyTorch's
     clip_grad_norm_ divides by ‖g‖ + 1e-6.
 
     Parameters
@@ -104,7 +104,7 @@ class ClipNorm(Wrapper):
         return {**room, "around": begin(self.around, params, task)}
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
-        # In float64, where the squares of float32 cannot overflow.
+        # In float64, in which squares of float32 numbers cannot overflow.
         squares = np.square(gradient, out=state["squares"], dtype=np.float64)
         norm = np.sqrt(np.sum(squares, axis=-1, keepdims=True))
         factor = (self.clip_norm / np.maximum(norm, self.clip_norm)).astype(params.dtype)
@@ -114,11 +114,11 @@ class ClipNorm(Wrapper):
 
 @dataclass(frozen=True)
 class ClipValue(Wrapper):
-    """Clipping by value: any rule, none of whose gradient's entries is larger than a limit.
+    """Clipping by value: any rule, with each entry of the gradient limited.
 
     ::
 
-        g ← min(max(g, −c), c),  then what the rule makes of it
+        g ← min(max(g, −c), c),  then the rule's step
 
     Differs from `ClipNorm` in that the direction of the gradient changes.
 

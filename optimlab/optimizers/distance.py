@@ -1,6 +1,6 @@
-"""Rules that find their own rate: from how far they have come, summed over a whole row.
+"""Rules that estimate their rate from the distance travelled, over a run's whole row.
 
-Their learning rate is a factor beside the rate that they find, and 1 unless there is a schedule.
+Their learning rate multiplies the rate that they estimate; it is 1 unless there is a schedule.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from optimlab.optimizers.terms import (
 
 @dataclass(frozen=True, kw_only=True)
 class DoG(Rule):
-    """DoG: SGD whose rate is the distance it has come over the gradients it has seen.
+    """DoG: SGD whose rate is the largest distance from the start over the norm of all gradients so far.
 
     ::
 
@@ -31,14 +31,13 @@ class DoG(Rule):
         G ← G + ‖g‖²
         w ← w − η r / √(G + ε) · g
 
-    Differs from `AdaGrad` in that G is one sum for the whole run, and in r, which takes the place of
-    a rate. The authors report an average of w: see `EMA`. With batch normalization they begin at ρ =
-    1e-4.
+    Differs from `AdaGrad` in that G is one sum for the whole run, and in r, which replaces the rate.
+    The authors report an average of w: see `EMA`. With batch normalization they start at ρ = 1e-4.
 
     Parameters
     ----------
     learning_rate : η, in (0, ∞).
-    initial_distance : ρ, in (0, ∞): how far the first step goes.
+    initial_distance : ρ, in (0, ∞): the length of the first step.
     eps : ε, in (0, ∞).
 
     References
@@ -73,7 +72,7 @@ class DoG(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Prodigy(Rule):
-    """Prodigy: AdamW that finds its rate, from how well gradients point back to the start.
+    """Prodigy: AdamW that estimates its rate from how well gradients point back to the start.
 
     ::
 
@@ -86,8 +85,8 @@ class Prodigy(Rule):
         w ← w − c d m / (√v + d' ε) − c d λ w
         d ← d'
 
-    Differs from `AdamW` in d, which is the rate. Its correction of the bias, in c, is that of optax;
-    the paper has none. Sums over s and r are here as in the formulas; optax divides them by δ.
+    Differs from `AdamW` in d, the rate. The bias correction, in c, is optax's; the paper has none. The
+    sums s and r are as in the formulas; optax divides them by δ.
 
     Parameters
     ----------
@@ -133,7 +132,7 @@ class Prodigy(Rule):
 
         back = np.subtract(state["start"], params, out=scratch)
         back *= gradient
-        # By the first distance, so that their sums do not vanish in float32.
+        # Divided by the first distance, so that the sums do not vanish in float32.
         share = distance / self.initial_distance
         state["progress"] *= decay
         state["progress"] += share * rate * np.sum(back, axis=-1, keepdims=True)
@@ -144,8 +143,8 @@ class Prodigy(Rule):
         second = average_square(state["second_moment"], scaled, self.beta2, scratch)
 
         size = np.sum(np.abs(state["sum"], out=scratch), axis=-1, keepdims=True)
-        found = np.divide(state["progress"], size, out=np.zeros_like(size), where=size > 0)
-        np.maximum(distance, found, out=distance)
+        estimate = np.divide(state["progress"], size, out=np.zeros_like(size), where=size > 0)
+        np.maximum(distance, estimate, out=distance)
         np.add(np.sqrt(second, out=scratch), self.eps * distance, out=scratch)
         np.divide(first, scratch, out=scratch)
         scratch *= rate

@@ -1,4 +1,4 @@
-"""Which rule contains which: at some values of its hyper-parameters it takes the steps of the other."""
+"""Which rule contains which: for some hyper-parameters, it takes the same steps as the other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Inclusion:
     Attributes
     ----------
     wider, narrower : names of rules.
-    at : hyper-parameter of the wider one → the value at which it is the other; ∞: in the limit.
-    words : how, after "… contains …: ".
-    narrower_at : hyper-parameter of the narrower one → the only value for which this holds.
-    same : hyper-parameter of the wider one → that of the narrower one which it has to equal.
+    at : hyper-parameter of the wider rule → the value at which it is the other; ∞: in the limit.
+    words : an explanation, to follow "… contains …: ".
+    narrower_at : hyper-parameter of the narrower rule → the only value for which this holds.
+    same : hyper-parameter of the wider rule → the one of the narrower rule that it must equal.
     """
 
     wider: str
@@ -45,7 +45,7 @@ INCLUSIONS = (
         "Adam",
         "RMSprop",
         {"beta1": 0},
-        "with beta1 = 0 it is RMSprop, but for the bias correction and the place of eps",
+        "with beta1 = 0 it is RMSprop, except for the bias correction and the place of eps",
         same={"beta2": "rho", "eps": "eps"},
     ),
     Inclusion("Adam", "SGD", {"eps": math.inf}, BY_EPS, same={"beta1": "momentum"}),

@@ -1,7 +1,7 @@
-"""Rules that know the layers: trust ratios for each, and steps that treat a weight matrix as a matrix.
+"""Layer-wise rules: trust ratios per layer, and steps that treat a weight matrix as a matrix.
 
-The task's layout says which numbers of the row are one array. Products, roots and bases are those of one
-run's matrix each, batched over the runs (R, n, m), so that no run's bits depend on R.
+The task's layout says which numbers of the row form one array. Products, roots and bases are computed
+for each run's matrix, batched over the runs (R, n, m), so that no run's bits depend on R.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from optimlab.optimizers.terms import (
 
 @dataclass(frozen=True, kw_only=True)
 class LAMB(Rule):
-    """LAMB: AdamW whose step in each layer is as long as a share of the layer's weights.
+    """LAMB: AdamW with each layer's step scaled to a fraction of the norm of the layer's weights.
 
     ::
 
         u = m̂ / (√v̂ + ε) + λ w       m̂ and v̂ as in Adam
         w ← w − η ‖w‖ / ‖u‖ · u       layer by layer; the ratio is 1 where a norm is 0
 
-    Differs from `AdamW` in the ratio, and in that λ w is part of the step. A bare row is one layer.
+    Differs from `AdamW` in the ratio, and in that λ w is part of the step. Without a task the whole row
+    is one layer.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ class LAMB(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class LARS(Rule):
-    """LARS: SGD with momentum, whose rate in each layer keeps to a share of the layer's weights.
+    """LARS: SGD with momentum, with each layer's rate scaled to the norm of the layer's weights.
 
     ::
 
@@ -84,7 +85,8 @@ class LARS(Rule):
         v ← μ v + η τ (g + λ w)
         w ← w − v
 
-    Differs from `SGD` in τ. optax has ‖g + λ w‖ below the line. A bare row is one layer.
+    Differs from `SGD` in τ. optax has ‖g + λ w‖ in the denominator. Without a task the whole row is one
+    layer.
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ def _trust(size: Array, length: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Muon(Rule):
-    """Muon: momentum made orthogonal, so that a step is as long in all directions of a hidden matrix.
+    """Muon: orthogonalized momentum, so that a step is equally long in all directions of a matrix.
 
     ::
 
@@ -147,14 +149,14 @@ class Muon(Rule):
 
     with a, b, c = 3.4445, −4.7750, 2.0315, which take all singular values to about 1.
 
-    **The partition.** Muon is for hidden matrices: all matrices of the layout but the first, which
-    sees the data, and the last, which gives the output. Everything else, biases and normalization
-    too, is trained by `AdamW` at the same η. `Muon.hidden` names the matrices. In the default digits
-    network it is one of three, 512 of 2,894 parameters; a bare row, and a network of less than two
-    hidden layers, has none.
+    **The partition.** Muon is for hidden matrices: all matrices of the layout except the first, which
+    takes the data, and the last, which gives the output. Everything else, including biases and
+    normalization, is trained by `AdamW` at the same η. `Muon.hidden` names the matrices. In the default
+    digits network it is one of three, 512 of 2,894 parameters; without a task, or with fewer than two
+    hidden layers, there is none.
 
-    Differs from `SGD` in O, and from `Shampoo` in that nothing is remembered but B. The factor 0.2
-    √max(n, m) makes O as large as a step of AdamW, so that both share a rate; that is PyTorch's
+    Differs from `SGD` in O, and from `Shampoo` in that it keeps nothing but B. The factor 0.2
+    √max(n, m) makes O as large as a step of AdamW, so that both share a rate; it is PyTorch's
     ``match_rms_adamw``.
 
     Parameters
@@ -228,7 +230,7 @@ MOMENTS = ("first_moment", "second_moment")
 
 
 def _orthogonal(x: Array) -> Array:
-    """Return the matrices (…, n, m) of norm 1 with their singular values near 1: Newton and Schulz."""
+    """Return matrices (…, n, m) of norm 1 with their singular values moved near 1, by Newton–Schulz."""
     is_tall = x.shape[-2] > x.shape[-1]
     x = np.ascontiguousarray(x.mT) if is_tall else x
     for _ in range(5):
@@ -239,7 +241,7 @@ def _orthogonal(x: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Shampoo(Rule):
-    """Shampoo: AdaGrad with a matrix for each side of a weight matrix, not a number for each weight.
+    """Shampoo: AdaGrad with a matrix for each side of a weight matrix instead of a number per weight.
 
     ::
 
@@ -247,10 +249,10 @@ class Shampoo(Rule):
         V ← μ V + (1 − μ) L^(−¼) G R^(−¼)
         W ← W − η V
 
-    What is no matrix has AdaGrad's diagonal: g / √(Σ g² + ε). The roots are computed anew at the
-    first step and every k steps from then on, by eigenvalues; those below ε are ε.
+    Arrays that are not matrices use AdaGrad's diagonal: g / √(Σ g² + ε). The roots are computed at the
+    first step and every k steps from then on, from eigenvalues, which are at least ε.
 
-    Differs from `AdaGrad` in that it knows how the gradients of two weights go together, and from
+    Differs from `AdaGrad` in that it uses correlations between the gradients of weights, and from
     `SOAP` in that it forgets nothing.
 
     Parameters
@@ -328,10 +330,11 @@ class SOAP(Rule):
         V ← β₂ V + (1 − β₂) G'²
         W ← (1 − η λ) (W − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · P (M' / (√V + ε)) Qᵀ)
 
-    The first gradient gives P and Q, and no step. Every k steps they are turned: one power
-    iteration, and its QR decomposition. What is no matrix has Adam's step, P = Q = I.
+    The first gradient gives P and Q, but no step. Every k steps they are updated by one power
+    iteration and its QR decomposition. Arrays that are not matrices take Adam's step, P = Q = I.
 
-    Differs from `Adam` in the basis, and from `Shampoo` in that the basis may be old while V is not.
+    Differs from `Adam` in the basis, and from `Shampoo` in that V is updated at each step, even while
+    the basis is old.
 
     Parameters
     ----------
@@ -417,7 +420,7 @@ class SOAP(Rule):
 
 
 def _turn(rows: Array, shape: tuple[int, ...], left: Array, right: Array) -> None:
-    """Make left X right of the matrices X that rows (…, n m) are, in place."""
+    """Replace each matrix X, given as rows (…, n m), by left X right, in place."""
     rows[...] = (left @ _as_matrix(rows, shape) @ right).reshape(rows.shape)
 
 
@@ -427,7 +430,7 @@ def _eigenvectors(matrices: Array) -> Array:
 
 
 def _turned(averages: list[Array], bases: list[Array], squares: Array) -> tuple[list[Array], Array]:
-    """Return both bases, turned by a power iteration, and `squares`, all in order: the largest first."""
+    """Return both bases after a power iteration, and `squares`, all sorted with the largest first."""
     turned = []
     for side, (mean, basis) in enumerate(zip(map(_finite, averages), bases, strict=True)):
         sizes = np.sum(basis * (mean @ basis), axis=-2)
@@ -439,26 +442,26 @@ def _turned(averages: list[Array], bases: list[Array], squares: Array) -> tuple[
 
 
 def _where(is_time: Array, new: Array, old: Array | None) -> Array:
-    """Return the new matrices of the runs whose time it is, and the old ones of the others."""
+    """Return the new matrices for the runs that are due, and the old ones for the others."""
     return new if old is None else np.where(np.asarray(is_time)[..., None], new, old)
 
 
 def _finite(matrices: Array) -> Array:
-    """Return matrices (…, n, n), zero where a run has diverged: LAPACK would raise for all runs."""
+    """Return matrices (…, n, n), zero where a run has diverged, for which LAPACK would raise."""
     return np.where(np.isfinite(matrices).all(axis=(-2, -1), keepdims=True), matrices, 0)
 
 
 def _matrices(
     params: Array, task: Task | None
 ) -> tuple[list[tuple[slice, tuple[int, ...]]], list[slice]]:
-    """Return the matrices of a layout, place and shape, and the places of all else."""
+    """Return the slice and shape of each matrix of a layout, and the slices of everything else."""
     names = [name for name, shape in task.layout.shapes.items() if len(shape) == 2] if task else []
     matrices = [(task.layout.slices[name], task.layout.shapes[name]) for name in names if task]
     return matrices, _without(params.shape[-1], [part for part, _ in matrices])
 
 
 def _without(size: int, parts: list[slice]) -> list[slice]:
-    """Return what of a row of this size is in none of the parts, which do not overlap."""
+    """Return the slices of a row of `size` numbers that no part covers; parts do not overlap."""
     ends = sorted((part.start, part.stop) for part in parts)
     starts = [0, *(stop for _, stop in ends)]
     stops = [*(start for start, _ in ends), size]

@@ -1,9 +1,9 @@
 """optax's optimizers by name: ``rule = "optax:lion"``, with the extra ``optimlab[optax]``.
 
-Those of optax.contrib are ``"optax:contrib.prodigy"``. A run is a tree of its named arrays, so that
-rules that treat matrices as matrices have them. Eight runs of a stack take a step in one compiled
-call, one after the other; every number with a fraction, the learning rate first, may differ by run and
-by step. Their ``b1``, ``b2`` and ``b3`` are beta1, beta2 and beta3 here.
+Optimizers of optax.contrib are named ``"optax:contrib.prodigy"``. A run is a tree of its named arrays,
+so that rules for matrices see matrices. One compiled call takes a step of eight runs of a stack, one
+after the other; hyper-parameters that are floats, such as the learning rate, may differ by run and by
+step. optax's ``b1``, ``b2`` and ``b3`` are beta1, beta2 and beta3 here.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from optimlab.optimizers.base import RANGES, Array, State, Task
 REFUSED = {
     "noisy_sgd": "its noise would be the same in all runs",
     "contrib.dpsgd": "it takes the gradients of single samples",
-    "contrib.schedule_free": "it goes around another optimizer; there are schedule_free_sgd and _adamw",
+    "contrib.schedule_free": "it wraps another optimizer; use schedule_free_sgd or schedule_free_adamw",
     "contrib.sophia": "it asks for the loss at several points in a step",
 }
 RENAMED = {"b1": "beta1", "b2": "beta2", "b3": "beta3"}
-THEIRS = {ours: theirs for theirs, ours in RENAMED.items()}
+OPTAX_NAMES = {ours: theirs for theirs, ours in RENAMED.items()}
 EIGHT = 8  # runs in a compiled call
-CHECKED = ("learning_rate", "beta1", "beta2", "beta3", "momentum")  # since optax checks little itself
-FIRST_LEARNING_RATE = 0.001  # of those that have no default
+CHECKED = ("learning_rate", "beta1", "beta2", "beta3", "momentum")  # optax itself checks little
+FIRST_LEARNING_RATE = 0.001  # for optimizers without a default
 
 Layout = tuple[tuple[str, int, tuple[int, ...]], ...]  # name, start and shape of each array in the row
 
 
 @dataclass(frozen=True)
 class OptaxRule:
-    """What makes an optimizer of a function of optax, from hyper-parameters by optimlab's names."""
+    """Makes an optimizer from a function of optax, given hyper-parameters by optimlab's names."""
 
     name: str
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Name → default, of those that are numbers, texts or switches, or may be numbers."""
-        found: dict[str, Any] = {}
+        """Name → default, for hyper-parameters that are, or may be, numbers, texts or booleans."""
+        defaults: dict[str, Any] = {}
         for name, parameter in inspect.signature(_factories()[self.name]).parameters.items():
             default, ours = parameter.default, RENAMED.get(name, name)
             if name == "learning_rate":
-                found[name] = default if isinstance(default, int | float) else FIRST_LEARNING_RATE
+                defaults[name] = default if isinstance(default, int | float) else FIRST_LEARNING_RATE
                 continue
             may_be_number = float in get_args(parameter.annotation)
             is_open = default is None or default is parameter.empty
             if isinstance(default, bool | int | float | str) or (is_open and may_be_number):
-                found[ours] = default
-        return found
+                defaults[ours] = default
+        return defaults
 
     def __call__(self, **given: Any) -> OptaxOptimizer:
         """Return the optimizer.
@@ -64,7 +64,7 @@ class OptaxRule:
         Raises
         ------
         ValueError
-            When a value is out of range, or optax refuses to take a step.
+            If a value is out of range, or optax refuses to take a step.
         """
         optimizer = OptaxOptimizer(self.name, given)
         optimizer.check()
@@ -84,7 +84,7 @@ class OptaxOptimizer:
         return self.values.get("learning_rate", FIRST_LEARNING_RATE)
 
     def check(self) -> None:
-        """Raise ValueError unless the values are legal, and a step can be traced; nothing is run."""
+        """Raise ValueError unless the values are legal and a step can be traced; nothing is run."""
         for name in CHECKED:
             value = self.values.get(name)
             if isinstance(value, float | np.ndarray) and value not in RANGES[name]:
@@ -96,8 +96,8 @@ class OptaxOptimizer:
         layout = _layout(rows.shape[1], task)
         compiled = _compiled(self.name, self._fixed, layout)
         with _precision(rows.dtype):
-            begun = [compiled.init(*some) for some in _by_eights(self._numbers(rows), rows)]
-        return {"optax": begun, "layout": layout}
+            states = [compiled.init(*some) for some in _by_eights(self._numbers(rows), rows)]
+        return {"optax": states, "layout": layout}
 
     def gradient_point(self, params: Array, state: State) -> Array:
         return params
@@ -107,35 +107,35 @@ class OptaxOptimizer:
         compiled = _compiled(self.name, self._fixed, state["layout"])
         with _precision(rows.dtype):
             parts = list(_by_eights(self._numbers(rows), rows, slopes))
-            for place, (numbers, before, slope) in enumerate(parts):
-                after, state["optax"][place] = compiled.step(
-                    numbers, slope, state["optax"][place], before
+            for index, (numbers, before, slope) in enumerate(parts):
+                after, state["optax"][index] = compiled.step(
+                    numbers, slope, state["optax"][index], before
                 )
-                some = rows[EIGHT * place : EIGHT * (place + 1)]
+                some = rows[EIGHT * index : EIGHT * (index + 1)]
                 some[...] = np.asarray(after)[: len(some)]
 
     def eval_params(self, params: Array, state: State) -> Array:
-        """Return the average that schedule-free rules are evaluated at; of others the parameters."""
+        """Return the average of a schedule-free rule, and the parameters of any other."""
         if not isinstance(state["optax"][0], optax.contrib.ScheduleFreeState):
             return params
         rows = np.atleast_2d(params)
         compiled = _compiled(self.name, self._fixed, state["layout"])
         with _precision(rows.dtype):
             parts = zip(state["optax"], _by_eights({}, rows), strict=True)
-            found = [compiled.average(begun, some) for begun, (_, some) in parts]
-        return np.concatenate(found)[: len(rows)].astype(params.dtype).reshape(params.shape)
+            averages = [compiled.average(part, some) for part, (_, some) in parts]
+        return np.concatenate(averages)[: len(rows)].astype(params.dtype).reshape(params.shape)
 
     @property
     def _fixed(self) -> tuple[tuple[str, Any], ...]:
-        """The hyper-parameters that are compiled in, by optax's names: switches, and whole numbers."""
+        """The hyper-parameters that are compiled in, by optax's names: all that are not floats."""
         return tuple(
-            (THEIRS.get(name, name), value)
+            (OPTAX_NAMES.get(name, name), value)
             for name, value in sorted(self.values.items())
             if not _has_fraction(value)
         )
 
     def _numbers(self, rows: Array) -> dict[str, Array]:
-        """Return the others, by optax's names, a number for each run."""
+        """Return the other hyper-parameters by optax's names, one number per run."""
         return {
             name: np.broadcast_to(np.ravel(np.asarray(value, rows.dtype)), len(rows))
             for name, value in self._with_fraction.items()
@@ -144,7 +144,8 @@ class OptaxOptimizer:
     @property
     def _with_fraction(self) -> dict[str, Any]:
         numbers = {"learning_rate": self.learning_rate, **self.values}
-        return {THEIRS.get(name, name): each for name, each in numbers.items() if _has_fraction(each)}
+        names = {name: OPTAX_NAMES.get(name, name) for name in numbers}
+        return {names[name]: each for name, each in numbers.items() if _has_fraction(each)}
 
 
 def _has_fraction(value: Any) -> bool:
@@ -152,19 +153,19 @@ def _has_fraction(value: Any) -> bool:
 
 
 def _precision(dtype: Any) -> Any:
-    """Return a context in which jax keeps to the precision of the runs."""
+    """Return a context in which jax uses the precision of the runs."""
     return jax.enable_x64(np.dtype(dtype) == np.float64)
 
 
 def _layout(size: int, task: Task | None) -> Layout:
     if task is None:
         return (("params", 0, (size,)),)
-    places = task.layout.slices
-    return tuple((name, places[name].start, tuple(shape)) for name, shape in task.layout.shapes.items())
+    slices = task.layout.slices
+    return tuple((name, slices[name].start, tuple(shape)) for name, shape in task.layout.shapes.items())
 
 
 class Compiled(NamedTuple):
-    """What eight runs do in one call each: begin, take a step, and average."""
+    """Compiled functions of eight runs: initialize, take a step, and average."""
 
     init: Callable[..., Any]
     step: Callable[..., Any]
@@ -203,19 +204,19 @@ def _for_each_run(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _by_eights(numbers: dict[str, Array], *stacks: Array) -> Iterator[tuple[Any, ...]]:
-    """Yield numbers and stacks for eight runs at a time, the last ones filled up with zeros and ones.
+    """Yield numbers and stacks for eight runs at a time, the last ones padded with ones and zeros.
 
-    It is the same compiled loop for every stack, because the last bits of a run would depend on how
-    many runs there are under vmap, or in loops of other lengths. What is yielded are copies: optax may
-    keep them, and the memory of a gradient is used again.
+    Every stack uses the same compiled loop: under vmap, or in loops of other lengths, the last bits of a
+    run would depend on the number of runs. The arrays are copies: optax may keep them, and the memory of
+    a gradient is reused.
     """
     for start in range(0, len(stacks[0]), EIGHT):
-        own = slice(start, start + EIGHT)
-        lacking = max(0, own.stop - len(stacks[0]))
-        yield (
-            {name: np.pad(each[own], (0, lacking), constant_values=1) for name, each in numbers.items()},
-            *(jax.numpy.array(np.pad(each[own], ((0, lacking), (0, 0)))) for each in stacks),
-        )
+        part = slice(start, start + EIGHT)
+        lacking = max(0, part.stop - len(stacks[0]))
+        padded = {
+            name: np.pad(each[part], (0, lacking), constant_values=1) for name, each in numbers.items()
+        }
+        yield padded, *(jax.numpy.array(np.pad(each[part], ((0, lacking), (0, 0)))) for each in stacks)
 
 
 @cache
@@ -227,7 +228,7 @@ def _check(name: str, fixed: tuple[tuple[str, Any], ...], numbers: tuple[str, ..
         with _precision(float):
             state = jax.eval_shape(compiled.init, values, row)
             jax.eval_shape(compiled.step, values, row, state, row)
-    except Exception as error:  # optax and jax raise what they like
+    except Exception as error:  # optax and jax may raise anything
         reason = str(error).partition("\n")[0]
         if "missing" in reason and "update" in reason:
             reason = "it asks for more than the gradient, such as the loss at several points"
@@ -236,24 +237,24 @@ def _check(name: str, fixed: tuple[tuple[str, Any], ...], numbers: tuple[str, ..
 
 @cache
 def _factories() -> dict[str, Callable[..., Any]]:
-    """Return name → function, of all that take a learning rate and return an optimizer."""
-    found: dict[str, Callable[..., Any]] = {}
+    """Return name → function, for all that take a learning rate and return an optimizer."""
+    factories: dict[str, Callable[..., Any]] = {}
     for prefix, module in (("", optax), ("contrib.", optax.contrib)):
         for name, value in vars(module).items():
             if not isinstance(value, FunctionType | partial) or name.startswith(("_", "scale_by")):
                 continue
             if "learning_rate" in inspect.signature(value).parameters:
-                found[prefix + name] = value
-    return found
+                factories[prefix + name] = value
+    return factories
 
 
 def find(name: str) -> OptaxRule:
-    """Return the rule of a name in optax.
+    """Return the rule of optax with a name.
 
     Raises
     ------
     ValueError
-        When there is none, with the nearest, or when it cannot be used for rows.
+        If there is none (the message has the nearest names), or it cannot be used on rows.
     """
     known = _factories()
     if name not in known:

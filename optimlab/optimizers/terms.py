@@ -1,6 +1,6 @@
-"""The terms that several rules are made of: running averages, their bias, weight decay, norms.
+"""Building blocks of several rules: running averages, their bias, weight decay, norms.
 
-Each works in place on rows (R, P) or on one run (P,), and each row on itself alone.
+Each works in place on rows (R, P) or a single run (P,), and treats each row separately.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from optimlab.optimizers.base import Array, Hyperparameter, State, Task
 
 
 def fresh_state(params: Array, *names: str) -> State:
-    """Return a state before the first step: arrays of zeros by these names, and room for a result."""
+    """Return an initial state: an array of zeros for each name, and a scratch array."""
     zeros = {name: np.zeros_like(params) for name in names}
     return {"steps": 0, **zeros, "scratch": np.empty_like(params)}
 
@@ -29,14 +29,14 @@ def average_square(mean: Array, value: Array, decay: Hyperparameter, scratch: Ar
 
 
 def bias(decay: Hyperparameter, steps: int) -> Hyperparameter:
-    """Return 1 − βᵗ: the share of an average that began at zero which is made of t values."""
+    """Return 1 − βᵗ, the total weight of t values in an average that began at zero."""
     return 1 - decay**steps
 
 
 def adam_direction(
     gradient: Array, state: State, beta1: Hyperparameter, beta2: Hyperparameter, eps: Hyperparameter
 ) -> Array:
-    """Return Adam's m̂ / (√v̂ + ε), in the scratch array, once both averages have seen the gradient."""
+    """Update both averages with the gradient, and return Adam's m̂ / (√v̂ + ε) in the scratch array."""
     state["steps"] += 1
     scratch = state["scratch"]
     first = average(state["first_moment"], gradient, beta1, scratch)
@@ -48,14 +48,14 @@ def adam_direction(
 
 
 def decayed_parts(task: Task | None) -> list[slice]:
-    """Return the places in the row that weight decay acts on: the weights, or all of a bare row."""
+    """Return the slices that weight decay acts on: the weights, or the whole row without a task."""
     if task is None:
         return [slice(None)]
     return [task.layout.slices[name] for name in task.layout.weights]
 
 
 def layers(task: Task | None) -> list[slice]:
-    """Return the places in the row of a task's arrays, each a layer; a bare row is one."""
+    """Return the slices of a task's arrays, each a layer; without a task, the whole row."""
     return [slice(None)] if task is None else list(task.layout.slices.values())
 
 

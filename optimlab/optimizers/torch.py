@@ -1,8 +1,8 @@
 """PyTorch's optimizers by name: ``rule = "torch:AdamW"``, with the extra ``optimlab[torch]``.
 
-Each run is one flat tensor in a parameter group of its own, so that learning rates and other numbers may
-differ by run; PyTorch works in the memory of the rows themselves. Its ``lr`` is learning_rate here, and
-``betas`` are beta1 and beta2.
+Each run is one flat tensor in a separate parameter group, so that learning rates and other numbers may
+differ by run; PyTorch works in the memory of the rows themselves. PyTorch's ``lr`` is learning_rate
+here, and ``betas`` are beta1 and beta2.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from optimlab.optimizers.base import Array, State
 
 REFUSED = {
     "LBFGS": "it asks for the loss at several points in a step",
-    "SparseAdam": "it takes sparse gradients alone",
-    "Muon": "it takes matrices alone, and a run is a row: `Muon` itself knows the layers",
+    "SparseAdam": "it takes only sparse gradients",
+    "Muon": "it takes only matrices, and a run is a row; the built-in `Muon` knows the layers",
 }
-FIRST_LEARNING_RATE = 0.001  # of those that have no default
+FIRST_LEARNING_RATE = 0.001  # for optimizers without a default
 
 
 @dataclass(frozen=True)
 class TorchRule:
-    """What makes an optimizer of a class of torch.optim, from hyper-parameters by optimlab's names."""
+    """Makes an optimizer from a class of torch.optim, given hyper-parameters by optimlab's names."""
 
     name: str
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Name → default, of those that are numbers, texts or switches."""
-        found: dict[str, Any] = {}
+        """Name → default, for hyper-parameters that are numbers, texts or booleans."""
+        defaults: dict[str, Any] = {}
         for parameter in inspect.signature(getattr(torch.optim, self.name)).parameters.values():
             if parameter.name == "lr":
                 is_number = isinstance(parameter.default, int | float)
-                found["learning_rate"] = parameter.default if is_number else FIRST_LEARNING_RATE
+                defaults["learning_rate"] = parameter.default if is_number else FIRST_LEARNING_RATE
             elif parameter.name == "betas":
-                found |= {"beta1": parameter.default[0], "beta2": parameter.default[1]}
+                defaults |= {"beta1": parameter.default[0], "beta2": parameter.default[1]}
             elif isinstance(parameter.default, bool | int | float | str):
-                found[parameter.name] = parameter.default
-        return found
+                defaults[parameter.name] = parameter.default
+        return defaults
 
     def __call__(self, **given: Any) -> TorchOptimizer:
         """Return the optimizer; PyTorch checks the values."""
@@ -66,42 +66,45 @@ class TorchOptimizer:
 
     def init(self, params: Array) -> State:
         rows = [torch.nn.Parameter(torch.tensor(row)) for row in np.atleast_2d(params)]
-        groups = [{"params": [row], **self._of_run(place)} for place, row in enumerate(rows)]
+        groups = [{"params": [row], **self._of_run(run)} for run, row in enumerate(rows)]
         make = getattr(torch.optim, self.name)
-        return {"rows": rows, "optimizer": make(groups, **self._of_run(0))}  # whose values it checks
+        return {
+            "rows": rows,
+            "optimizer": make(groups, **self._of_run(0)),
+        }  # PyTorch checks these values
 
     def gradient_point(self, params: Array, state: State) -> Array:
         return params
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
         rows = zip(state["rows"], np.atleast_2d(params), np.atleast_2d(gradient), strict=True)
-        for place, (row, values, slope) in enumerate(rows):
+        for run, (row, values, slope) in enumerate(rows):
             row.data = torch.from_numpy(values)
             row.grad = torch.from_numpy(np.ascontiguousarray(slope))
-            state["optimizer"].param_groups[place].update(self._of_run(place))
+            state["optimizer"].param_groups[run].update(self._of_run(run))
         state["optimizer"].step()
 
-    def _of_run(self, place: int) -> dict[str, Any]:
+    def _of_run(self, run: int) -> dict[str, Any]:
         """Return the hyper-parameters of one run by PyTorch's names."""
-        own = {
-            name: float(np.ravel(value)[place if np.size(value) > 1 else 0])
+        values = {
+            name: float(np.ravel(value)[run if np.size(value) > 1 else 0])
             if isinstance(value, np.ndarray)
             else value
             for name, value in self.values.items()
         }
-        if "beta1" in own:
-            own["betas"] = (own.pop("beta1"), own.pop("beta2"))
-        own["lr"] = own.pop("learning_rate")
-        return own
+        if "beta1" in values:
+            values["betas"] = (values.pop("beta1"), values.pop("beta2"))
+        values["lr"] = values.pop("learning_rate")
+        return values
 
 
 def find(name: str) -> TorchRule:
-    """Return the rule of a name in torch.optim.
+    """Return the rule of torch.optim with a name.
 
     Raises
     ------
     ValueError
-        When there is none, with the nearest, or when it cannot be used for rows.
+        If there is none (the message has the nearest names), or it cannot be used on rows.
     """
     known = [
         each

@@ -54,7 +54,7 @@ def test_its_keywords_are_those_of_the_signature(tmp_path):
     [
         ("Adm", "torch.optim has no Adm; the nearest are Adam"),
         ("LBFGS", "torch:LBFGS cannot be used: it asks for the loss at several points"),
-        ("Muon", "torch:Muon cannot be used: it takes matrices alone"),
+        ("Muon", "torch:Muon cannot be used: it takes only matrices"),
     ],
 )
 def test_what_cannot_be_used_is_told(tmp_path, name, message):
