@@ -323,7 +323,7 @@ def test_lines_and_letters_of_any_script_are_no_control_characters(tmp_path):
         ("folder.py:Own", "there is no file {folder}/folder.py"),
         ("latin.py:Own", "latin.py cannot be loaded: SyntaxError: "),
         ("nul.py:Own", "nul.py cannot be loaded: "),
-        ("own\\u0000.py:Own", r'"own\x00.py" cannot be read: embedded null byte'),
+        ("own\\u0000.py:Own", r'"own\x00.py" cannot be read: '),
         (f"{'x' * 300}.py:Own", "cannot be read: [Errno "),
     ],
 )
