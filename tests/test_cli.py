@@ -161,6 +161,26 @@ def test_a_mistake_in_the_options_is_json_too(here, words, message):
     assert call(*(word for word in words if word != "--json"), "--", "--json").stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("optimlab export f", ["first"]),
+        ("optimlab plots first ", ["first", "second"]),
+        ("optimlab animate --results elsewhere t", ["third"]),
+        ("optimlab show ti", ["tiny"]),
+    ],
+)
+def test_a_shell_completes_names(here, words, names):
+    for name in ("results/first", "results/second", "elsewhere/third"):
+        (here / name).mkdir(parents=True)
+        (here / name / "experiment.json").touch()
+    variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    done = CliRunner().invoke(
+        cli.app, [], env=variables | {"_OPTIMLAB_COMPLETE": "complete_bash"}, prog_name="optimlab"
+    )
+    assert done.output.split() == names
+
+
 def test_runs_that_fail_give_1_and_the_others_finish(here):
     source = plugin(init="if np.any(self.learning_rate > 0.2): raise ValueError('too large')")
     text_of(here, document(optimizers=OWN + "[optimizers.SGD]"), own=source)

@@ -1,6 +1,7 @@
 """The front door for Python: an experiment without a file, and what its result shows."""
 
 import gc
+import json
 import linecache
 import re
 from pathlib import Path
@@ -47,6 +48,7 @@ def test_charts_and_figures_are_those_of_the_page(result):
     shown = result.chart("traces")._repr_mimebundle_()
     (spec,) = (value for name, value in shown.items() if name.startswith("application/vnd.vegalite.v"))
     assert sum(len(rows) for rows in spec["datasets"].values()) > 0
+    json.dumps(spec, allow_nan=False)  # as Jupyter sends it
     assert shown["image/png"].startswith("iVBOR")
     figure = result.figure("traces", width=3.3)
     assert isinstance(figure, Figure)

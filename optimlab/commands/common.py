@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from optimlab.errors import STOP_SIGNALS, Interrupted, UserError, printable_lines
+from optimlab.hints import RESULTS
 
 if TYPE_CHECKING:
     from optimlab.experiment.spec import Experiment
@@ -54,6 +55,17 @@ def _known_experiments(incomplete: str) -> list[str]:
 
     names = {file.stem for folder in (SHIPPED, FOLDER) for file in folder.glob("*.toml")}
     return sorted(name for name in names if name.startswith(incomplete))
+
+
+def complete_results(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of folders of results that a shell may complete."""
+    results = Path(ctx.params.get("results") or RESULTS)
+    return [name for name in names_of_results(results) if name.startswith(incomplete)]
+
+
+def names_of_results(results: Path) -> list[str]:
+    """Return the names of the experiments that a folder has results of."""
+    return sorted(path.parent.name for path in results.glob("*/experiment.json"))
 
 
 ExperimentName = Annotated[
@@ -145,7 +157,7 @@ def result_names(names: list[str], results: Path) -> list[str]:
     for name in found:
         is_name = name not in ("", ".", "..") and Path(name).name == name
         if not is_name or not (results / name).is_dir():
-            known = sorted(path.parent.name for path in results.glob("*/experiment.json"))
+            known = names_of_results(results)
             there = f"; there are: {', '.join(known)}" if known else ""
             raise UserError(f"{results} has no results of {name!r}{there}")
     return list(dict.fromkeys(found))

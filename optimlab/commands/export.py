@@ -15,7 +15,10 @@ from optimlab.hints import RESULTS
 if TYPE_CHECKING:
     from rich.console import Console
 
-Name = Annotated[str, typer.Argument(help="An experiment that has results.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="An experiment that has results.", autocompletion=common.complete_results),
+]
 Into = Annotated[
     str | None,
     typer.Option(metavar="FOLDER", help="Where to write; results/NAME/export if left out."),
@@ -104,7 +107,10 @@ def bundle(
 
 def animate(
     name: Annotated[
-        str, typer.Argument(help="An experiment that has results with paths.")
+        str,
+        typer.Argument(
+            help="An experiment that has results with paths.", autocompletion=common.complete_results
+        ),
     ] = "landscapes",
     problem: Annotated[str | None, typer.Argument(help="Its problem; the first if left out.")] = None,
     into: Into = None,

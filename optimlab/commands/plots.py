@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def plots(
     experiments: Annotated[
-        list[str] | None, typer.Argument(help="Which experiments the page shows; all if left out.")
+        list[str] | None,
+        typer.Argument(
+            help="Which experiments the page shows; all if left out.",
+            autocompletion=common.complete_results,
+        ),
     ] = None,
     quiet: common.Quiet = False,
     results: common.ResultsFolder = RESULTS,

@@ -89,8 +89,9 @@ class Chart:
 
     def whole_spec(self) -> dict[str, Any]:
         """Return the chart as Vega-Lite with its data."""
+        ends = {np.inf: INFINITY, -np.inf: f"-{INFINITY}"}
         rows = {
-            name: table.replace({np.inf: INFINITY, -np.inf: f"-{INFINITY}"}).to_dict("records")
+            name: table.replace(ends).astype(object).where(table.notna(), None).to_dict("records")
             for name, table in self.tables.items()
         }
         spec = self.spec | {"datasets": self.spec.get("datasets", {}) | rows}
