@@ -25,7 +25,7 @@ from optimlab.errors import UserError
 
 
 class Commands(TyperGroup):
-    """The commands. A mistake in their options is printed as JSON, too, where --json is among them."""
+    """The commands. With --json, a mistake in the options is printed as JSON as well."""
 
     is_json = False
 
@@ -38,13 +38,13 @@ class Commands(TyperGroup):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the command's own words, and run it."""
+        """Read the command's options, and run it."""
         with self._mistakes():
             return super().invoke(ctx)
 
     @contextmanager
     def _mistakes(self) -> Iterator[None]:
-        """Print the message of a mistake in the options as JSON, where it is wanted."""
+        """With --json, print the message of a mistake in the options as JSON."""
         try:
             yield
         except Exception as error:
@@ -82,15 +82,15 @@ def options(
 
 
 def _settle_environment() -> None:
-    """Refuse or mend variables that would end a library in the middle of something."""
+    """Refuse or repair environment variables that would make a library fail later."""
     cores = os.environ.get("LOKY_MAX_CPU_COUNT", "1")
     if not cores.isdecimal() or int(cores) < 1:
         raise UserError(f"the variable LOKY_MAX_CPU_COUNT must be a number of cores, got {cores}")
-    os.environ.pop("MPLBACKEND", None)  # no window is opened, and an unknown one ends matplotlib
-    os.environ["MATPLOTLIBRC"] = os.devnull  # nor is a user's taste read, which may be no text
+    os.environ.pop("MPLBACKEND", None)  # no window is opened, and an unknown backend is an error
+    os.environ["MATPLOTLIBRC"] = os.devnull  # a user's matplotlibrc may not be text
     try:
         Path.home()
-    except RuntimeError:  # there is no HOME, and no user that it could be known from
+    except RuntimeError:  # HOME is not set, and the user is unknown
         os.environ["HOME"] = "/nonexistent"
 
 

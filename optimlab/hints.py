@@ -1,4 +1,4 @@
-"""Hints: commands for the user, spelt so that a shell takes them as they are."""
+"""Hints: commands for the user, quoted for a shell."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-RESULTS = Path("results")  # where they are unless the user says otherwise
+RESULTS = Path("results")  # the default folder
 PAGE = "report.html"  # beside the folders of the experiments
 
 
 def command(
     verb: str, experiment: str = "", results: Path = RESULTS, changes: Sequence[str] = ()
 ) -> str:
-    """Return the command that works here: one of the Makefile in a checkout, else of the package."""
+    """Return the command that works here: of the Makefile in a checkout, else of the package."""
     is_checkout = Path("Makefile").is_file() and Path("optimlab/__init__.py").is_file()
     if is_checkout and not changes:
         return make(verb, experiment, results)

@@ -1,4 +1,4 @@
-"""The front door for Python and notebooks: run an experiment, and hold its result.
+"""The interface for Python and notebooks: run an experiment, and use its result.
 
 >>> import optimlab
 >>> result = optimlab.compare("SGD", "Adam", problem={"name": "ravine"})  # doctest: +SKIP
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SHOWN = (  # of the summary, in a notebook
+SHOWN = (  # columns of the summary, in a notebook
     *("rank", "optimizer", "learning_rate", "hyperparameters"),
     *("final_loss_median", "final_loss_interval_low"),
     *("final_loss_interval_high", "worse_than_best", "final_accuracy_median", "final_r2_median"),
 )
-DOTS_IN_A_NOTEBOOK = 100  # an inch, of the pictures of charts, which it keeps in its file
+DOTS_IN_A_NOTEBOOK = 100  # per inch, of the charts' images, which are stored in its file
 OPTIMIZER = ("init", "gradient_point", "step")
 TRAINING = ("epochs", "steps", "record_every", "record_params")
 # Optimlab's own classes → the key of a table that names them, and their name.
@@ -185,7 +185,7 @@ def build_experiment(
     if seeds is not None:
         document["seeds"] = _seeds(seeds)
     document["optimizers"] = dict(_optimizers(optimizers))
-    return parse(to_toml(_named(document, folder)), folder / f"{name}.toml")
+    return parse(to_toml(_named(document, folder, {})), folder / f"{name}.toml")
 
 
 def _table(key: str, given: Any) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
     elif isinstance(given, tuple | Dataset) or hasattr(given, "to_parquet"):
         settings = {"data": given}
     elif type(given) in KINDS:
-        settings = _settings_of(given, folder)
+        settings = _settings_of(given, folder, {})
     else:
         settings = {"name": given}
     if "name" in settings:
@@ -280,12 +280,20 @@ def _label_of(rule: Any) -> str:
     return str(getattr(rule, "__name__", type(rule).__name__))
 
 
-def _named(value: Any, folder: Path, key: str = "") -> Any:
-    """Return settings with names in place of classes, functions and objects."""
+def _named(value: Any, folder: Path, names: dict[str, Any], key: str = "") -> Any:
+    """Return settings with names in place of classes, functions and objects.
+
+    Parameters
+    ----------
+    value : settings, or one of them.
+    folder : of the experiment.
+    names : name → its class or function; is added to.
+    key : of the value.
+    """
     if isinstance(value, Mapping):
-        return {name: _named(each, folder, str(name)) for name, each in value.items()}
+        return {name: _named(each, folder, names, str(name)) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_named(each, folder, key) for each in value]
+        return [_named(each, folder, names, key) for each in value]
     is_plain = value is None or isinstance(value, bool | int | float | str | range)
     if key not in CODE or is_plain or hasattr(value, "tolist"):
         return value
@@ -295,14 +303,18 @@ def _named(value: Any, folder: Path, key: str = "") -> Any:
         if value in KINDS:
             return KINDS[value][1]
     elif type(value) in KINDS:
-        return _settings_of(value, folder)
+        return _settings_of(value, folder, names)
     elif key in CLASSES and not callable(value):
         raise UserError(f"{key}: give {CLASSES[key]} as its class, not {value!r}")
-    return name_of(value, folder, is_called=key in CALLED)
+    name = name_of(value, folder, is_called=key in CALLED)
+    is_code = isinstance(value, type | FunctionType)
+    if is_code and names.setdefault(name, value) is not value:
+        raise UserError(f"{key}: there are two different definitions of {value.__name__}: rename one")
+    return name
 
 
-def _settings_of(value: Any, folder: Path) -> dict[str, Any]:
-    """Return the table of an object of optimlab's own: its name, and what is not as usual."""
+def _settings_of(value: Any, folder: Path, names: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of an object of optimlab's own: its name and settings other than defaults."""
     key, name = KINDS[type(value)]
     defaults = {each.name: each.default for each in fields(value)}
     changed = {
@@ -310,7 +322,7 @@ def _settings_of(value: Any, folder: Path) -> dict[str, Any]:
         for each, default in defaults.items()
         if getattr(value, each) is not default and getattr(value, each) != default
     }
-    return {key: name, **_named(changed, folder)}
+    return {key: name, **_named(changed, folder, names)}
 
 
 def to_toml(document: Mapping[str, Any]) -> str:
@@ -337,7 +349,7 @@ def _plain(value: Any, key: str) -> Any:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of an experiment: its tables, its verdict, its charts.
+    """The results of an experiment: its tables, its verdict, its charts.
 
     In a notebook, it shows the verdict and the ranked table.
 
@@ -394,8 +406,8 @@ class Result:
 
         Parameters
         ----------
-        name : "traces", "targets", "profiles", …; a wrong one is answered with all that there are.
-        problem : which one, in an experiment of several; None for the first.
+        name : "traces", "targets", "profiles", …; an unknown one raises an error that lists all.
+        problem : its label, in an experiment of several problems; None for the first.
 
         Raises
         ------
@@ -417,7 +429,7 @@ class Result:
         name : "traces", "learning-rates", "targets", "profiles", "budget", "wins", "pairs", "time", …;
             an unknown one raises an error that lists all. Of several problems, each has a prefix.
         width : in inches; None for that of the page.
-        font_size : of its letters, in points, where a width is given.
+        font_size : of its labels, in points, if a width is given.
 
         Raises
         ------
@@ -442,14 +454,14 @@ class Result:
         return f"{self.verdict}\n\n{self._shown().to_string(index=False, float_format='{:.4g}'.format)}"
 
     def _shown(self) -> pd.DataFrame:
-        """Return the columns of the summary that say most."""
+        """Return the most informative columns of the summary."""
         names = ["problem", *SHOWN]
         return self.summary[[name for name in names if name in self.summary]].dropna(axis=1, how="all")
 
 
 @dataclass(frozen=True)
 class ChartView:
-    """A chart of the page, which a notebook shows; `spec` is Vega-Lite with its data."""
+    """A chart of the page, which a notebook displays; `spec` is Vega-Lite with its data."""
 
     chart: Chart = field(repr=False)
 
@@ -459,7 +471,7 @@ class ChartView:
         return self.chart.whole_spec()
 
     def save(self, path: str | Path) -> Path:
-        """Write the chart as it is first shown, as .png or .svg, and return its path."""
+        """Write the chart in its initial state, as .png or .svg, and return its path."""
         path = Path(path)
         files = self.chart.files()
         path.write_bytes(files[self.chart.name + _one_of([".png", ".svg"], path.suffix, "format")])
@@ -476,7 +488,7 @@ class ChartView:
 
 
 def _one_of(known: Iterable[str], name: str, kind: str) -> str:
-    """Return a name that is known, or tell those that are."""
+    """Return a name if it is known; otherwise list the known names in an error."""
     if name not in known:
         raise UserError(f"there is no {kind} {name!r}; there are: {join_words(list(known))}")
     return name

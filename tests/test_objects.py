@@ -198,6 +198,17 @@ def test_mistakes_are_told(built, message):
     assert message in str(told.value)
 
 
+def test_two_definitions_of_one_name_are_not_mixed_up(built):
+    source = (
+        "class Mine(SGD):\n    def step(self, params, gradient, state):\n        params -= {} * gradient"
+    )
+    first, second = (
+        cell("from optimlab import SGD\n" + source.format(factor))["Mine"] for factor in (1, 2)
+    )
+    with pytest.raises(UserError, match="two different definitions of Mine: rename one"):
+        built(problem=Landscape(), optimizers={"a": first, "b": second})
+
+
 def test_wrong_objects_are_told_by_their_check(built):
     names = cell(BOWL.replace("(params**2).sum(axis=1), 2", "(params**2).sum(), 2"))
     with pytest.raises(UserError, match=r"problem.name: the loss must be an array \(3,\)"):

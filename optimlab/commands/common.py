@@ -1,4 +1,4 @@
-"""What commands share: their arguments, where they print, and what errors become."""
+"""Shared by the commands: arguments, console output, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from optimlab.experiment.spec import Experiment
 
 JOBS_A_CORE = 4
-WITHOUT_END = 10**6  # letters, more than any line has
+UNLIMITED = 10**6  # characters, more than any line has
 
 
 def results_folder(text: str | Path) -> Path:
-    """Refuse a path that is empty, that Parquet's files cannot have, or that is a file."""
+    """Refuse a path that is empty, is not UTF-8 (which Parquet requires), or is a file."""
     path = Path(text)
     if not str(text):
         raise typer.BadParameter("the path is empty")
@@ -33,14 +33,14 @@ def results_folder(text: str | Path) -> Path:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise typer.BadParameter("the path is not UTF-8") from error
-    with suppress(OSError):  # whoever writes there will say what is wrong
+    with suppress(OSError):  # writing there later reports what is wrong
         if path.exists() and not path.is_dir():
             raise typer.BadParameter(f"'{path}' is a file")
     return path
 
 
 def _not_too_many(jobs: int | None) -> int | None:
-    """Refuse more workers than the machine could start."""
+    """Refuse more workers than the machine can start."""
     from joblib import cpu_count
 
     if jobs and jobs > JOBS_A_CORE * cpu_count():
@@ -88,7 +88,7 @@ Jobs = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and warnings.")]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object; words and progress go to stderr.")
+    bool, typer.Option("--json", help="Print one JSON object; text and progress go to stderr.")
 ]
 Changes = Annotated[
     list[str] | None,
@@ -102,17 +102,17 @@ Changes = Annotated[
 
 
 def console(*, markup: bool = False, quiet: bool = False, as_json: bool = False) -> Console:
-    """Return where a command prints words. What is no terminal has no width: nothing is cut or wrapped.
+    """Return the console for a command's text. Outside a terminal, nothing is cut or wrapped.
 
     Parameters
     ----------
-    markup : whether rich's markup is read.
+    markup : whether rich's markup is interpreted.
     quiet : whether nothing is printed.
-    as_json : whether stdout is for JSON, and words go to stderr.
+    as_json : whether stdout is for JSON, and text goes to stderr.
     """
     made = Console(highlight=False, markup=markup, emoji=False, quiet=quiet, stderr=as_json)
     if not made.is_terminal:
-        made.width = WITHOUT_END
+        made.width = UNLIMITED
     return made
 
 
@@ -164,22 +164,22 @@ def result_names(names: list[str], results: Path) -> list[str]:
 
 
 def has_terminal() -> bool:
-    """Return whether somebody can be asked."""
+    """Return whether the user can be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def agreed(question: str, *, on_stderr: bool = False) -> bool:
-    """Ask; whatever does not begin with y is a no, and so is the end of the input."""
+    """Ask; an answer that does not begin with y means no, as does the end of the input."""
     typer.echo(f"{question} [y/N] ", nl=False, err=on_stderr)
     return sys.stdin is not None and sys.stdin.readline().lower().startswith("y")
 
 
 @contextmanager
 def user_errors(*, as_json: bool = False) -> Iterator[None]:
-    """Print what the user can put right, without a traceback: exit 2 for a mistake, else 1.
+    """Print user-facing errors without a traceback: exit 2 for a mistake, 1 for a failure.
 
-    Ctrl-C gives 130: while the block runs, signals to stop raise `Interrupted`, if none ignores them.
-    Where stdout is for JSON, it has the message, too, under the key "error".
+    Ctrl-C exits with 130: in the block, stop signals raise `Interrupted` unless they are ignored.
+    With `as_json`, the message is also printed on stdout, under the key "error".
     """
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     heard = [number for number in STOP_SIGNALS if before[number] is not signal.SIG_IGN]

@@ -1,4 +1,4 @@
-"""`optimlab export`, `bundle` and `animate`: results for a paper, to hand in, and for slides."""
+"""`optimlab export`, `bundle` and `animate`: results for a paper, an archive or slides."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def export(
         ),
     ] = None,
     width: Annotated[
-        str, typer.Option(metavar="LENGTH", help="Of figures, such as 3.3in, 84mm or 240pt.")
+        str, typer.Option(metavar="LENGTH", help="Width of the figures, such as 3.3in, 84mm or 240pt.")
     ] = "3.3in",
     font_size: Annotated[
-        float, typer.Option(min=3, max=40, help="Of the letters in figures, in points.")
+        float, typer.Option(min=3, max=40, help="Font size in figures, in points.")
     ] = 8,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many seeds are faint lines; all if left out.")
+        int | None, typer.Option(min=1, help="How many seeds to draw as faint lines; all if left out.")
     ] = None,
     into: Into = None,
     quiet: common.Quiet = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
-    """Write the ranked table and the figures for a paper: as LaTeX and PDF, unless you say otherwise."""
+    """Write the ranked table and the figures for a paper: as LaTeX and PDF by default."""
     from optimlab.report import paper
     from optimlab.report.page import report_of
     from optimlab.storage.results import read_tables
@@ -135,7 +135,7 @@ def animate(
 
 
 def _chosen(option: str, text: str, known: list[str]) -> list[str]:
-    """Return the formats that an option names, with commas between them."""
+    """Return the formats in the comma-separated value of an option."""
     formats = _words(text)
     for each in formats:
         if each not in known:
@@ -144,12 +144,12 @@ def _chosen(option: str, text: str, known: list[str]) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Return words that have commas between them."""
+    """Return the words of a comma-separated list."""
     return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _write(console: Console, files: dict[str, bytes], folder: Path, into: str | None) -> None:
-    """Write files, whole or not at all, and print their paths."""
+    """Write files atomically, and print their paths."""
     from optimlab.files import Folder
 
     target = (

@@ -1,4 +1,4 @@
-"""`optimlab list`, `show` and `check`: what there is, and what an experiment would run."""
+"""`optimlab list`, `show` and `check`: what is available, and what an experiment would run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def show(
     as_json: common.AsJson = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
-    """Show what an experiment would run, its network, and how much of it has finished."""
+    """Show what an experiment would run, its network, and how much of it is finished."""
     from optimlab.listing import print_state, state_of
 
     with common.user_errors(as_json=as_json):

@@ -25,7 +25,7 @@ def merge(
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """Merge results of the same experiments that were computed apart; exit 1 where runs are missing."""
+    """Merge results that were computed separately; exit 1 if runs are missing."""
     from optimlab.storage.merge import merge as run_merge
 
     console = common.console(quiet=quiet, as_json=as_json)

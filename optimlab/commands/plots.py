@@ -28,7 +28,7 @@ def plots(
     quiet: common.Quiet = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
-    """Draw the figures that are not up to date, and write report.html, from finished tables."""
+    """Draw the figures that are out of date, and write report.html."""
     from optimlab.storage.drawn import Drawn
 
     console = common.console(quiet=quiet)

@@ -43,33 +43,36 @@ def sweep(
     yes: common.Yes = False,
     backend: Annotated[
         Literal["local", "joblib", "dask"],
-        typer.Option(help="Whose the workers are: optimlab's, joblib's (loky), or a Dask cluster's."),
+        typer.Option(help="Which workers: optimlab's own, joblib's (loky), or a Dask cluster's."),
     ] = "local",
     scheduler: Annotated[
         str | None, typer.Option(help="The Dask scheduler's address, such as tcp://10.0.0.1:8786.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what it would do, how long, and how much disk.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would run, how long it takes, and how much disk it needs."
+        ),
     ] = False,
     time_limit: Annotated[
         float | None,
         typer.Option(
             min=0.001,
-            help="Seconds that a run may take; one that takes longer is failed. None: no limit.",
+            help="Seconds that a run may take; a longer one fails. No limit if left out.",
         ),
     ] = None,
     deadline: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="Stop after so long, such as 50m, with exit code 130; the same command goes on.",
+            help="Stop after this time, such as 50m, with exit code 130; the same command resumes.",
         ),
     ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Run one of N shares of the runs alone, such as 3/16; `optimlab merge` joins them.",
+            help="Run only one of N shares of the runs, such as 3/16; `optimlab merge` joins them.",
         ),
     ] = None,
     until: Annotated[
@@ -81,7 +84,7 @@ def sweep(
         typer.Option(
             min=1,
             max=1_000_000,
-            help="With --until: the most reporting seeds; 8 times those of the file if left out.",
+            help="With --until: the most reporting seeds; 8 times the file's number if left out.",
         ),
     ] = None,
     quiet: common.Quiet = False,
@@ -145,7 +148,7 @@ def sweep(
 def _check_together(
     until: str | None, most_seeds: int | None, shard: str | None, *, dry_run: bool
 ) -> None:
-    """Refuse options that do not go together."""
+    """Refuse options that exclude each other."""
     if until is None and most_seeds is not None:
         raise UserError("--most-seeds goes with --until decided")
     if until and dry_run:
@@ -155,7 +158,7 @@ def _check_together(
 
 
 def _seconds(text: str) -> float:
-    """Return the duration that --deadline gives."""
+    """Return the seconds of --deadline."""
     try:
         return read_duration(text)
     except ValueError as error:
@@ -178,7 +181,7 @@ def _print_json(as_json: bool, content: dict[str, Any]) -> None:
 
 
 def _check_writable(folder: Path) -> None:
-    """Refuse a folder that results cannot be written to, before anything runs."""
+    """Refuse a folder that cannot be written to, before anything runs."""
     from optimlab.files import experiment_folder
 
     try:
@@ -190,7 +193,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:
-    """Print what --fresh deletes; where it is asked for and refused, end with 1."""
+    """Print what --fresh deletes; exit with 1 if the user is asked and refuses."""
     from optimlab.storage.clean import described
     from optimlab.storage.store import Store
 
@@ -206,7 +209,7 @@ def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:
 def _other_workers(
     backend: str, scheduler: str | None, jobs: int | None, time_limit: float | None
 ) -> AbstractContextManager[Workers | None]:
-    """Return a block that has joblib's or a cluster's workers, if the options ask for them."""
+    """Return a context with joblib's or a cluster's workers, if the options select them."""
     if (backend == "dask") != (scheduler is not None):
         raise UserError("--backend dask and --scheduler ADDRESS belong together")
     if backend == "joblib":
@@ -248,7 +251,7 @@ def _in_rounds(
     *,
     fresh: bool,
 ) -> Outcome:
-    """Sweep until every pair is decided; print what each round comes to."""
+    """Sweep until every pair is decided; print the result of each round."""
     from optimlab.execution.rounds import rounds
 
     for number, each in enumerate(rounds(experiment, results, most, run, fresh=fresh), start=1):
@@ -266,7 +269,7 @@ def _in_rounds(
 
 
 def _tell(console: Console, outcome: Outcome, folder: Path) -> None:
-    """Print how a sweep ended; exit 1 where runs failed or are missing."""
+    """Print how a sweep ended; exit with 1 if runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
     console.print(f"{outcome.ran:,} runs in {duration(outcome.seconds)}; all in all {statuses}.")
     plots = hints.command("plots", results=folder.parent)

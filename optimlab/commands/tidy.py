@@ -41,7 +41,7 @@ def prune(
 def clean(
     yes: common.Yes = False,
     environment: Annotated[
-        Path | None, typer.Option(hidden=True, help="A virtual environment to delete, too.")
+        Path | None, typer.Option(hidden=True, help="A virtual environment to delete as well.")
     ] = None,
     results: common.ResultsFolder = RESULTS,
 ) -> None:

@@ -18,14 +18,14 @@ def verify(
     runs: Annotated[int, typer.Option(min=1, help="How many runs to train again.")] = 20,
     seed: Annotated[
         int | None,
-        typer.Option(help="Which runs: as printed by an earlier call; other ones if left out."),
+        typer.Option(help="Selects the runs, as printed by an earlier call; random if left out."),
     ] = None,
     jobs: common.Jobs = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
-    """Train some of the stored runs and make the tables again; exit 1 where a bit differs."""
+    """Train some of the stored runs again, and rebuild the tables; exit 1 where a bit differs."""
     from optimlab.execution.verify import verify as run_verify
 
     console = common.console(quiet=quiet, as_json=as_json)

@@ -89,7 +89,7 @@ def paper_table(report: Report) -> PaperTable:
 
 
 def _cells(row: dict[Any, Any], contest: ProblemResult) -> dict[str, str]:
-    """Return head → cell of an optimizer, for what there is to say."""
+    """Return head → cell of an optimizer, for the numbers that it has."""
     summary = contest.comparison.summary
     basis = contest.comparison.basis
     cells = {"Optimizer": str(row["optimizer"])}
@@ -117,7 +117,7 @@ def _cells(row: dict[Any, Any], contest: ProblemResult) -> dict[str, str]:
 
 
 def _interval(row: dict[Any, Any], name: str, times: float = 1) -> str:
-    """Return a median and its interval, with as many decimals as tell the interval's ends apart."""
+    """Return a median and its interval, with enough decimals to tell the interval's ends apart."""
     parts = ("median", "interval_low", "interval_high")
     middle, low, high = (times * float(row.get(f"{name}_{part}", math.nan)) for part in parts)
     half = (high - low) / 2
@@ -151,7 +151,7 @@ def _caption(report: Report) -> str:
 
 
 def latex(table: PaperTable) -> str:
-    """Return a table as LaTeX, for a document to input; it needs the package booktabs."""
+    """Return a table as LaTeX, for a document to include; it needs the package booktabs."""
     head, *rows = table.flat
     several = len(table.rows) > 1
     lines = ["% \\usepackage{booktabs}"]
@@ -182,7 +182,7 @@ def latex(table: PaperTable) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Return a text as LaTeX writes it."""
+    """Return a text escaped for LaTeX."""
     parts, end = [], 0
     for found in POWER.finditer(text):
         times = r"\times" if found[1] else ""
@@ -206,7 +206,7 @@ def _greek(letter: str) -> str:
 
 
 def markdown(table: PaperTable) -> str:
-    """Return a table as Markdown has it, its caption below."""
+    """Return a table as Markdown, with its caption below."""
     head, *rows = [[re.sub(r"([\\|`*_<>])", r"\\\1", cell) for cell in row] for row in table.flat]
     texts = 1 + (len(table.rows) > 1)
     rule = ["---"] * texts + ["---:"] * (len(head) - texts)
@@ -215,7 +215,7 @@ def markdown(table: PaperTable) -> str:
 
 
 def as_csv(table: PaperTable) -> str:
-    """Return a table as CSV, its cells as they are printed."""
+    """Return a table as CSV, with its cells as printed."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(table.flat)
     return text.getvalue()
@@ -299,7 +299,7 @@ def _title(name: str, labels: list[str], setting: str) -> str:
 
 
 def _with_fewer_seeds(drawing: Drawing, seeds: int | None) -> Drawing:
-    """Return a figure whose faint lines are those of the first so many seeds."""
+    """Return a figure with faint lines for the first seeds only."""
     if seeds is None or drawing.draw not in (plots.traces_figure, plots.rates_figure):
         return drawing
     bands, traces, *others = drawing.tables
@@ -310,7 +310,7 @@ def _with_fewer_seeds(drawing: Drawing, seeds: int | None) -> Drawing:
 def printed(
     name: str, title: str, drawing: Drawing, formats: list[str], width: float, font_size: float
 ) -> dict[str, bytes]:
-    """Return a figure as files, its text as text: name with ending → content.
+    """Return a figure as files, with text as text: name with suffix → content.
 
     Parameters
     ----------
