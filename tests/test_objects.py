@@ -18,6 +18,8 @@ from optimlab.experiment.registry import plugin_code
 from optimlab.nn.losses import Huber
 from optimlab.notebook import name_of
 from optimlab.problems import Landscape
+from optimlab.report.bundle import code_and_data
+from optimlab.storage.results import read_tables
 
 KEYS = {"optimizers": ["SGD"], "learning_rates": [0.1], "steps": 3, "record_every": 3, "seeds": (0, 2)}
 BOWL = GOOD.replace("width=2", "width=2, start=None").replace(
@@ -29,6 +31,18 @@ BOWL = GOOD.replace("width=2", "width=2, start=None").replace(
 def built(tmp_path):
     """Return a function that builds an experiment in a folder of its own."""
     return lambda **given: optimlab.build_experiment(**KEYS | {"folder": tmp_path} | given)
+
+
+PARTS = """
+from optimlab.report.block import Block
+
+class Mine(SGD):
+    def step(self, params, gradient, state):
+        params -= self.learning_rate * gradient
+
+def block(runs, traces, experiment):
+    return Block("From Python")
+"""
 
 
 def identities(experiment):
@@ -57,13 +71,20 @@ def cell(source):
 def test_an_object_of_a_cell_is_a_problem_that_workers_load(tmp_path):
     names = cell(BOWL)
     bowl = names["Bowl"](3, np.arange(3.0))
-    found = optimlab.run(problem=bowl, folder=tmp_path, results=tmp_path / "results", jobs=2, **KEYS)
+    names |= cell("from optimlab import SGD\n" + PARTS)
+    given = KEYS | {"optimizers": [names["Mine"]], "folder": tmp_path}
+    found = optimlab.run(
+        problem=bowl, report=[names["block"]], results=tmp_path / "results", jobs=2, **given
+    )
     assert set(found.runs["status"]) == {"ok"}
     assert set(found.runs["problem"]) == {"Bowl"}
     again = cell(BOWL)["Bowl"](3, np.arange(3.0))  # as another session would
-    built = optimlab.build_experiment(problem=again, folder=tmp_path, **KEYS)
+    built = optimlab.build_experiment(problem=again, **given)
     assert identities(built) == list(found.runs["run_id"])
-    assert found.report(tmp_path / "page.html").is_file()
+    assert "<h3>From Python</h3>" in found.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    code = code_and_data(read_tables(found.folder))
+    assert "from_notebook/Bowl.py" in code
+    assert len(code) == 4  # the class, the object, the optimizer and the block
 
 
 def test_source_and_settings_identify_an_object(tmp_path, capsys):

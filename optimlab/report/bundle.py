@@ -14,6 +14,7 @@ from optimlab.data.files import SUFFIXES
 from optimlab.errors import UserError
 from optimlab.experiment.registry import plugin_code
 from optimlab.files import Folder, read_regular
+from optimlab.notebook import FOLDER
 from optimlab.storage.manifest import MANIFEST
 from optimlab.storage.results import Tables
 
@@ -84,7 +85,8 @@ def code_and_data(tables: Tables) -> dict[str, bytes]:
         return {}
     file = Path(os.path.normpath(tables.folder.resolve() / str(about.get("file") or "")))
     results = tables.folder.resolve().parent
-    if not file.is_file() or file.is_relative_to(results):
+    is_there = file.is_file() or (file.parent / FOLDER).is_dir()  # an experiment of Python has no file
+    if not is_there or file.is_relative_to(results):
         raise UserError(
             f"{tables.folder}: its experiment's file, with {named[0]} beside it, is not there"
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from optimlab.experiment.registry import load_object
 from optimlab.messages import warn
+from optimlab.notebook import FOLDER
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.report.block import Block
 from optimlab.report.figures.static import StaticFigure
@@ -108,7 +109,7 @@ def _folder_of_code(tables: Tables) -> Path:
         When it is not there, or among the results.
     """
     file = tables.folder / str(tables.experiment.get("file") or "")
-    if not file.is_file():
+    if not file.is_file() and not (file.parent / FOLDER).is_dir():  # an experiment of Python has no file
         raise ValueError("the experiment's file is not where it was")
     results = tables.folder.resolve().parent
     if file.resolve().is_relative_to(results):
