@@ -117,8 +117,12 @@ def name_of(value: Any, folder: Path, *, is_called: bool = False) -> str:
             raise
         source = _module_without_source(value, name, result)
         warn(f"{why}. Its runs are known in this session only: another session repeats them")
-    digest = sha256(source.encode()).hexdigest()[:8]
-    return f"{_relative(_written(folder, f'{name}_{digest}', source), folder)}:{name}"
+    file = _written(folder, f"{name}_{_digest(source)}", source)
+    return f"{_relative(file, folder)}:{name}"
+
+
+def _digest(source: str) -> str:
+    return sha256(source.encode()).hexdigest()[:8]
 
 
 def _relative(file: Path, folder: Path) -> str:
@@ -205,16 +209,21 @@ def _encoded(content: bytes, name: str) -> str:
     return base64.b64encode(content).decode()
 
 
-def module_of(definition: type | FunctionType) -> str:
+def module_of(definition: type | FunctionType, folder: Path) -> str:
     """Return the source of a module with a class or function and all that it uses of the notebook.
 
-    These are imports, other classes and functions, and constants that Python can write: numbers, texts,
-    and tuples, lists, sets and dicts of them.
+    These are imports, other classes and functions, and constants: numbers, texts, and tuples, lists,
+    sets and dicts of them. Other objects, such as arrays, are written to modules of their own.
+
+    Parameters
+    ----------
+    definition : the class or function.
+    folder : of the experiment.
 
     Raises
     ------
     NoSourceError
-        When its source is not known, or when it uses something else.
+        When its source is not known, or when it uses something that cannot be pickled.
     """
     title = definition.__name__
     imports: dict[str, str] = {}
@@ -240,15 +249,24 @@ def module_of(definition: type | FunctionType) -> str:
         elif _is_constant(value):
             constants[name] = f"{name} = {value!r}"
         else:
-            raise NoSourceError(
-                f"{title} uses {name}, a {type(value).__name__} of the notebook, which cannot be "
-                f'written to a module: write it all to a .py file and give "file.py:{title}"'
-            )
+            imports[name] = f"from {_module_with(name, value, folder, title)} import {name}"
 
     visit(title, definition)
     head = f'"""{title}, as a cell of a notebook has it. Written by optimlab."""'
     parts = [head, "\n".join(sorted(imports.values())), "\n".join(constants.values())]
     return "\n\n".join(part for part in [*parts, *definitions.values()] if part) + "\n"
+
+
+def _module_with(name: str, value: Any, folder: Path, user: str) -> str:
+    """Return the name of a module with an object, for a class or function that uses it."""
+    try:
+        source = _module_of_object(value, name, f"{name} = restore()", folder)
+    except Exception as why:  # pickling runs methods of the object
+        raise NoSourceError(
+            f"{user} uses {name}, of type {type(value).__name__}, which cannot be written to a module: "
+            f'write it all to a .py file and give "file.py:{user}"'
+        ) from why
+    return _written(folder, f"{name}_{_digest(source)}", source).stem
 
 
 def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]:
@@ -320,7 +338,7 @@ def file_of(definition: type | FunctionType, folder: Path) -> Path:
             f"{name} is defined in {where or 'an expression'}, and its source is not known"
         )
     if not _is_importable(definition):
-        return _written(folder, name, module_of(definition))
+        return _written(folder, name, module_of(definition, folder))
     module = definition.__module__
     file = Path(getattr(sys.modules[module], "__file__", None) or "")
     is_below = file.resolve().is_relative_to(folder.resolve())

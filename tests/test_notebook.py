@@ -11,7 +11,8 @@ from rich.console import Console
 
 import optimlab
 from optimlab.errors import UserError
-from optimlab.notebook import module_of
+from optimlab.experiment.registry import load_rule, plugin_code
+from optimlab.notebook import module_of, name_of
 from optimlab.progress import Progress
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -51,7 +52,7 @@ def test_a_class_of_a_cell_is_written_with_what_it_uses(tmp_path):
     cells = Notebook()
     for text in (IMPORTS, HELPERS, "unused = object()", CLASS):
         names = cells.run(text)
-    source = module_of(names["Mine"])
+    source = module_of(names["Mine"], tmp_path)
     assert "unused" not in source
     assert source.index("def top") < source.index("def clip") < source.index("class Mine")
     written = {}
@@ -79,24 +80,38 @@ def test_another_version_of_the_cell_has_other_runs(tmp_path):
 
 
 WRONG = {
-    "HANDLE = object()": "Mine uses HANDLE, a object of the notebook, which cannot be written",
-    "HANDLE = np.zeros(3)": "Mine uses HANDLE, a ndarray of the notebook",
+    "import threading\nHANDLE = threading.Lock()": "Mine uses HANDLE, of type lock, which cannot be",
+    "HANDLE = iter([1]), lambda: 1": "Mine uses HANDLE, of type tuple, which cannot be written",
 }
 
 
 @pytest.mark.parametrize("cell", WRONG)
-def test_what_cannot_be_written_is_named(cell):
+def test_what_cannot_be_written_is_named(cell, tmp_path):
     cells = Notebook()
     names = cells.run(IMPORTS + HELPERS + cell + "\n" + CLASS.replace("clip(gradient)", "HANDLE"))
     with pytest.raises(UserError, match=WRONG[cell]):
-        module_of(names["Mine"])
+        module_of(names["Mine"], tmp_path)
 
 
-def test_a_class_without_source_is_told():
+def test_an_array_that_a_class_uses_identifies_its_runs(tmp_path, monkeypatch):
+    digests = []
+    for scale in ("1.0", "1.0", "2.0"):
+        cells = Notebook()
+        names = cells.run(f"{IMPORTS}{HELPERS}SCALES = np.full(1000, {scale})\n")
+        names = cells.run(CLASS.replace("clip(gradient)", "SCALES[0] * gradient"))
+        name = name_of(names["Mine"], tmp_path)
+        digests.append(plugin_code(name, tmp_path).digest())
+        params = np.zeros((1, 1))
+        load_rule(name, tmp_path)(learning_rate=1.0).step(params, np.ones((1, 1)), {})
+        assert params == -float(scale)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_class_without_source_is_told(tmp_path):
     names = {"__name__": "__main__"}
     exec("class Mine:\n    def step(self, params, gradient, state): pass", names)
     with pytest.raises(UserError, match="the source of Mine is not known"):
-        module_of(names["Mine"])
+        module_of(names["Mine"], tmp_path)
 
 
 def first_run(problem, folder):
