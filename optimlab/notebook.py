@@ -273,10 +273,10 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
     """Return where a class or function is defined, its source, and the names that it can use."""
     functions = [value] if isinstance(value, FunctionType) else _methods(value)
     module = sys.modules.get(value.__module__)
-    places = [(each.__code__.co_filename, each.__globals__) for each in functions]
+    origins = [(each.__code__.co_filename, each.__globals__) for each in functions]
     if getattr(module, "__file__", None):  # of a class without methods, nothing else is known
-        places.append((str(module.__file__), vars(module)))  # type: ignore[union-attr]
-    for file, names in places:
+        origins.append((str(module.__file__), vars(module)))  # type: ignore[union-attr]
+    for file, names in origins:
         lines = linecache.getlines(file)
         try:
             tree = ast.parse("".join(lines))

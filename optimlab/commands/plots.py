@@ -34,14 +34,14 @@ def plots(
     console = common.console(quiet=quiet)
     with common.user_errors():
         names = common.result_names(experiments, results) if experiments else None
-        known = Drawn(results, names).whole()
-        if known:
-            for text in known.warnings:
+        record = Drawn(results, names).whole()
+        if record:
+            for text in record.warnings:
                 warn(text)
             page = results / PAGE
         else:
             page = _draw(console, results, names)
-    console.print(f"Open {page}{' (nothing has changed)' if known else ''}", soft_wrap=True)
+    console.print(f"Open {page}{' (nothing has changed)' if record else ''}", soft_wrap=True)
 
 
 def _draw(console: Console, results: Path, names: list[str] | None) -> Path:

@@ -24,7 +24,7 @@ from optimlab.report.vega import METRICS, Chart
 from optimlab.statistics import Comparison
 
 ROW = 0.28  # inches, of an optimizer or a pair
-SMALLEST_LETTERS = 5  # points: smaller numbers are left out of a table
+SMALLEST_FONT = 5  # points: smaller numbers are left out of a table
 MOST_PAIRS = 15  # with more, those of the best optimizer are drawn
 DIAMOND: Any = {"marker": "D", "color": INK, "zorder": 4, "linestyle": ""}
 
@@ -53,17 +53,17 @@ def targets_figure(
     with figure_style([*styles, target]):
         figure = new_figure(3.7 if narrow else 9, ROW * len(rows) + 1)
         axes = figure.subplots()
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             style = styles[row["optimizer"]]
             if np.isfinite(row["epochs_low"]):
                 high = row["epochs_high"] if np.isfinite(row["epochs_high"]) else longest
-                axes.plot([row["epochs_low"], high], [place, place], color=style.colour, alpha=0.45,
+                axes.plot([row["epochs_low"], high], [index, index], color=style.colour, alpha=0.45,
                           linewidth=3, solid_capstyle="butt")  # fmt: skip
             if np.isfinite(row["epochs_median"]):
-                axes.plot(row["epochs_median"], place, marker=style.marker, color=style.colour,
+                axes.plot(row["epochs_median"], index, marker=style.marker, color=style.colour,
                           markersize=7, zorder=4)  # fmt: skip
             never = "" if np.isfinite(row["epochs_median"]) else ",\nmedian: never"
-            _beside(axes, place, f"{row['reached']:.0f} of {row['seeds']:.0f}{never}")
+            _beside(axes, index, f"{row['reached']:.0f} of {row['seeds']:.0f}{never}")
         _rows(axes, [row["optimizer"] for row in rows])
         axes.set(xlabel=f"{clock} to {target}", xlim=(0, 1.04 * longest))
         sns.despine(fig=figure, left=True)
@@ -157,13 +157,13 @@ def wins_figure(table: pd.DataFrame, order: Sequence[str], *, narrow: bool = Fal
         figure = new_figure(width, min(cell, 0.45) * len(order) + 1.6)
         axes = figure.subplots()
         image = axes.imshow(grid, cmap="PuOr", vmin=0, vmax=1, aspect="auto")
-        letters = min(8.5, 72 * cell / 3.2)
+        font_size = min(8.5, 72 * cell / 3.2)
         for (row, column), share in np.ndenumerate(grid):
-            if np.isnan(share) or letters < SMALLEST_LETTERS:
+            if np.isnan(share) or font_size < SMALLEST_FONT:
                 continue
             text = f"{100 * share:.0f}{'*' * int(shown[order[column]][order[row]])}"
             ink = "white" if abs(share - 0.5) > 0.3 else "black"
-            axes.text(column, row, text, ha="center", va="center", fontsize=letters, color=ink)
+            axes.text(column, row, text, ha="center", va="center", fontsize=font_size, color=ink)
         axes.set_yticks(range(len(order)), order)
         axes.set_xticks(range(len(order)), order, rotation=90 if narrow or len(order) > 6 else 0)
         axes.xaxis.tick_top()
@@ -173,7 +173,7 @@ def wins_figure(table: pd.DataFrame, order: Sequence[str], *, narrow: bool = Fal
         axes.grid(visible=False)
         bar = figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.06, pad=0.03,
                               format=PercentFormatter(1, decimals=0))  # fmt: skip
-        star = "" if letters < SMALLEST_LETTERS else " (*: shown to differ)"
+        star = "" if font_size < SMALLEST_FONT else " (*: shown to differ)"
         bar.set_label(f"seeds that the row wins{star}")
         bar.outline.set_visible(False)
         sns.despine(fig=figure, left=True, bottom=True)
@@ -199,17 +199,17 @@ def pairs_figure(
         figure = new_figure(3.7 if narrow else 9, (0.45 if narrow else ROW) * len(rows) + 0.9)
         axes = figure.subplots()
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
-        for place, row in enumerate(rows):
-            mine = points[points["order"] == row["order"]]
-            mine = mine[np.isfinite(mine["difference"])]
-            axes.scatter(mine["difference"], place + (mine["offset"] - 0.5) * 0.45, s=9, color=GREY,
+        for index, row in enumerate(rows):
+            seeds = points[points["order"] == row["order"]]
+            seeds = seeds[np.isfinite(seeds["difference"])]
+            axes.scatter(seeds["difference"], index + (seeds["offset"] - 0.5) * 0.45, s=9, color=GREY,
                          alpha=0.45, linewidths=0, zorder=2)  # fmt: skip
             if np.isfinite(row["difference_low"]):
-                axes.plot([row["difference_low"], row["difference_high"]], [place, place], color=INK,
+                axes.plot([row["difference_low"], row["difference_high"]], [index, index], color=INK,
                           linewidth=2.2, solid_capstyle="butt", zorder=3)  # fmt: skip
             if np.isfinite(row["difference_iqm"]):
-                axes.plot(row["difference_iqm"], place, markersize=5.5, **DIAMOND)
-            _beside(axes, place, row["text"].replace(", ", f",{breaks}"))
+                axes.plot(row["difference_iqm"], index, markersize=5.5, **DIAMOND)
+            _beside(axes, index, row["text"].replace(", ", f",{breaks}"))
         _rows(axes, names)
         axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8))
         axes.set_xlabel(f"second − first, {loss}")
@@ -230,9 +230,9 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def _beside(axes: Axes, place: float, text: str) -> None:
+def _beside(axes: Axes, index: float, text: str) -> None:
     """Write a text to the right of a row."""
-    axes.annotate(text, (1, place), xytext=(4, 0), xycoords=axes.get_yaxis_transform(), fontsize=8,
+    axes.annotate(text, (1, index), xytext=(4, 0), xycoords=axes.get_yaxis_transform(), fontsize=8,
                   textcoords="offset points", va="center", ha="left", color=INK)  # fmt: skip
 
 
