@@ -105,33 +105,20 @@ def test_other_code_other_libraries_and_other_looks_draw_again(results, monkeypa
     assert names == ["first", "second", "second"]
 
 
-BLOCK = """
-from pathlib import Path
-from helper import heading
-from optimlab.report.block import Block
-
-def note(runs, traces, experiment):
-    return Block(heading, [Path(__file__).with_name("note.txt").read_text()])
-"""
-
-
-def test_what_a_block_of_the_user_s_own_reads_is_read_every_time(results, tmp_path, monkeypatch):
-    for name, text in (("own.py", BLOCK), ("helper.py", "heading = 'One'"), ("note.txt", "Two")):
-        (tmp_path / name).write_text(text)
+def test_an_experiment_with_blocks_of_the_user_s_own_is_drawn_every_time(results, tmp_path, monkeypatch):
+    """They may read any file."""
+    source = "from optimlab.report.block import Block\ndef note(*tables): return Block('Noted')"
+    (tmp_path / "own.py").write_text(source)
+    (tmp_path / "first.toml").touch()
     about = json.loads((results / "first/experiment.json").read_text())
     about |= {"report": ["own.py:note"], "file": "../../first.toml"}
-    (tmp_path / "first.toml").touch()
     (results / "first/experiment.json").write_text(json.dumps(about))
-    names, shown = counted(monkeypatch), []
-    for text in ("Two", "Three"):
-        (tmp_path / "note.txt").write_text(text)
-        assert call("plots", "--results", results).stdout == f"Open {results}/report.html\n"
-        shown.append(f"<p>{text}</p>" in (results / "report.html").read_text())
-    (tmp_path / "helper.py").write_text("heading = 'Four'")
-    call("plots", "--results", results)
-    shown.append("<h3>Four</h3>" in (results / "report.html").read_text())
-    assert shown == [True, True, True]
-    assert names == ["first"] * 3  # the other is not drawn again
+    names = counted(monkeypatch)
+    page.write_report(results)
+    assert "<h3>Noted</h3>" in (results / "report.html").read_text()
+    assert names == ["first"]  # the other is not drawn again
+    again = drawn.Drawn(results)
+    assert (again.whole(), list(again.keys)) == (None, ["second"])
 
 
 def test_the_page_shows_the_experiments_that_are_named(results, monkeypatch):

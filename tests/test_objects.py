@@ -1,7 +1,6 @@
 """Classes, functions and objects of Python in place of names, and what identifies their runs."""
 
 import importlib
-import subprocess
 import sys
 from functools import partial
 
@@ -14,7 +13,7 @@ from test_own import GOOD, blocks
 import optimlab
 from optimlab.data import Dataset
 from optimlab.errors import UserError
-from optimlab.experiment.registry import plugin_code
+from optimlab.experiment.registry import load_rule, plugin_code
 from optimlab.nn.losses import Huber
 from optimlab.notebook import name_of
 from optimlab.problems import Landscape
@@ -74,7 +73,7 @@ def test_an_object_of_a_cell_is_a_problem_that_workers_load(tmp_path):
     names |= cell("from optimlab import SGD\n" + PARTS)
     given = KEYS | {"optimizers": [names["Mine"]], "folder": tmp_path}
     found = optimlab.run(
-        problem=bowl, report=[names["block"]], results=tmp_path / "results", jobs=2, **given
+        problem=bowl, report=[names["block"]], results=tmp_path / "results", jobs=1, **given
     )
     assert set(found.runs["status"]) == {"ok"}
     assert set(found.runs["problem"]) == {"Bowl"}
@@ -173,26 +172,18 @@ def test_data_may_be_a_data_set(built):
     assert np.array_equal(found.dataset.features, features)
 
 
-SCRIPT = """
-import sys
-import optimlab
-
-class Mine(optimlab.SGD):
-    momentum: float = 0.5
-
-found = optimlab.compare(
-    Mine, problem={"name": "landscape"}, learning_rates=[0.1], steps=2, seeds=(0, 2), jobs=1
-)
-print(*found.runs["run_id"])
-"""
-
-
-def test_a_script_is_not_run_again_by_its_workers(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    words = [sys.executable, "script.py"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=True)
-    assert len(done.stdout.split()) == 2
-    assert done.stderr == ""
+def test_a_class_of_a_script_is_not_loaded_by_running_the_script(tmp_path, monkeypatch):
+    """Its workers would run the sweep again, without end."""
+    source = "class Mine(SGD):\n    momentum: float = 0.5\n"  # no method tells where it is
+    script = tmp_path / "script.py"
+    script.write_text(f"from optimlab import SGD\n\n{source}\nraise SystemExit")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
+    names = {"__name__": "__main__", "SGD": optimlab.SGD}
+    exec(compile(source, str(script), "exec"), names)
+    monkeypatch.setattr(sys.modules["__main__"], "SGD", optimlab.SGD, raising=False)
+    name = name_of(names["Mine"], tmp_path)
+    assert name == "from_notebook/Mine.py:Mine"
+    assert load_rule(name, tmp_path).momentum == 0.5
 
 
 WRONG = {
