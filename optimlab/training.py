@@ -217,7 +217,7 @@ def train(
         scheduled = optimizer if isinstance(optimizer, Scheduled) else None
         rule: Any = scheduled.at(1, task.steps) if scheduled else optimizer
         state = begin(rule, params, task)
-        recorder = Recorder(record_at, params, problem.extra_metrics, params_of)
+        recorder = Recorder(record_at, params, getattr(problem, "extra_metrics", ()), params_of)
         recorder.record(0, params, problem.evaluate(params, model))
         moment = keeper.found() or Moment(0, params, model, state, vars(recorder))
         step, params, model, state = moment.step, moment.params, moment.model, moment.state

@@ -126,6 +126,12 @@ def test_what_has_no_source_is_known_in_its_session_only(built, tmp_path, monkey
     assert name_of(bowl, tmp_path) != first
 
 
+def test_train_takes_a_problem_that_says_nothing_of_itself():
+    bowl = cell(BOWL)["Bowl"](3)
+    found = optimlab.train(bowl, optimlab.SGD(learning_rate=0.1), [0, 1], [5])
+    assert (found.metrics["train_loss"][-1] < found.metrics["train_loss"][0]).all()
+
+
 def test_all_parts_may_be_objects(built):
     names = {}
     for source in blocks("python"):
