@@ -367,7 +367,12 @@ def table_of(features: Any, target: Any) -> pd.DataFrame:
 def written_data(table: pd.DataFrame, folder: Path) -> Path:
     """Return the Parquet file of a table, below a folder, whose name has a digest of its content."""
     buffer = io.BytesIO()
-    table.rename(columns=str).to_parquet(buffer, index=False)
+    try:
+        table.rename(columns=str).to_parquet(buffer, index=False)
+    except (ValueError, TypeError) as error:  # of pyarrow, which names the column
+        raise UserError(
+            f"the data cannot be written as Parquet: {'; '.join(map(str, error.args))}"
+        ) from None
     content = buffer.getvalue()
     path = folder / FOLDER / f"data-{sha256(content).hexdigest()[:8]}.parquet"
     _write(path, content)

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from optimlab import statistics
 from optimlab.data import Dataset
-from optimlab.errors import UserError
+from optimlab.errors import UserError, printable
 from optimlab.execution.sweep import sweep
 from optimlab.experiment.document import LEGAL_NAME, NAME_RULE
 from optimlab.experiment.load import find, load, parse
@@ -52,6 +52,7 @@ SHOWN = (  # columns of the summary, in a notebook
     *("final_loss_median", "final_loss_interval_low"),
     *("final_loss_interval_high", "worse_than_best", "final_accuracy_median", "final_r2_median"),
 )
+MOST_SHOWN = 80  # characters of a wrong value
 DOTS_IN_A_NOTEBOOK = 100  # per inch, of the charts' images, which are stored in its file
 OPTIMIZER = ("init", "gradient_point", "step")
 TRAINING = ("epochs", "steps", "record_every", "record_params")
@@ -188,10 +189,15 @@ def build_experiment(
     return parse(to_toml(_named(document, folder, {})), folder / f"{name}.toml")
 
 
+def _shown(value: Any) -> str:
+    """Return a wrong value for a message, on one line."""
+    return printable(" ".join(repr(value).split()), MOST_SHOWN)
+
+
 def _table(key: str, given: Any) -> dict[str, Any]:
     """Return a mapping as a table."""
     if not isinstance(given, Mapping):
-        raise UserError(f"{key}: must be a dictionary, got {given!r}")
+        raise UserError(f"{key}: must be a dictionary, got {_shown(given)}")
     return dict(given)
 
 
@@ -202,7 +208,7 @@ def _seeds(given: Any) -> dict[str, Any]:
     if isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 2:
         return {"tuning": given[0], "reporting": given[1]}
     if not isinstance(given, int | np.integer):
-        raise UserError(f"seeds: must be a number, or two: (tuning, reporting); got {given!r}")
+        raise UserError(f"seeds: must be a number, or two: (tuning, reporting); got {_shown(given)}")
     return {"reporting": given}
 
 
@@ -212,7 +218,7 @@ def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
         return {"name" if given in PROBLEMS or ":" in given else "data": given}
     if isinstance(given, Mapping):
         settings = dict(given)
-    elif isinstance(given, tuple | Dataset) or hasattr(given, "to_parquet"):
+    elif isinstance(given, tuple | list | np.ndarray | Dataset) or hasattr(given, "to_parquet"):
         settings = {"data": given}
     elif type(given) in KINDS:
         settings = _settings_of(given, folder, {})
@@ -229,7 +235,7 @@ def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
         settings["data"] = file.relative_to(folder).as_posix()
     elif data is not None and not isinstance(data, str | Dataset) and not callable(data):
         right = "a name, a DataFrame, (features, target), a Dataset, or a function that returns one"
-        raise UserError(f"{key}.data: must be {right}; got {data!r}")
+        raise UserError(f"{key}.data: must be {right}; got {_shown(data)}")
     return settings
 
 
@@ -239,7 +245,7 @@ def _check_methods(key: str, given: Any, methods: Sequence[str], kind: str) -> N
         return
     missing = [name for name in methods if not callable(getattr(given, name, None))]
     if missing:
-        what = given.__name__ if isinstance(given, type) else repr(given)
+        what = given.__name__ if isinstance(given, type) else _shown(given)
         raise UserError(f"{key}: {what} is not {kind}: it lacks the method {missing[0]}")
 
 
@@ -250,7 +256,7 @@ def _optimizers(optimizers: Any) -> list[tuple[str, dict[str, Any]]]:
     if not isinstance(optimizers, Mapping):
         if not isinstance(optimizers, Sequence):
             right = "a list of rules, or a dictionary: label → settings"
-            got = "" if optimizers is None else f"; got {optimizers!r}"
+            got = "" if optimizers is None else f"; got {_shown(optimizers)}"
             raise UserError(f"optimizers: must be given, as {right}{got}")
         labels = [_label_of(each) for each in optimizers]
         repeated = [label for label in labels if labels.count(label) > 1]
@@ -265,7 +271,7 @@ def _optimizers(optimizers: Any) -> list[tuple[str, dict[str, Any]]]:
         rule = settings.get("rule", "")
         if not isinstance(rule, str | type):
             raise UserError(
-                f"optimizers.{label}: {rule!r} is not the class of an optimizer; give "
+                f"optimizers.{label}: {_shown(rule)} is not the class of an optimizer; give "
                 'the class, with its hyper-parameters: {"rule": Adam, "beta1": 0.8}'
             )
         _check_methods(f"optimizers.{label}.rule", rule, OPTIMIZER, "an optimizer")
@@ -305,7 +311,7 @@ def _named(value: Any, folder: Path, names: dict[str, Any], key: str = "") -> An
     elif type(value) in KINDS:
         return _settings_of(value, folder, names)
     elif key in CLASSES and not callable(value):
-        raise UserError(f"{key}: give {CLASSES[key]} as its class, not {value!r}")
+        raise UserError(f"{key}: give {CLASSES[key]} as its class, not {_shown(value)}")
     name = name_of(value, folder, is_called=key in CALLED)
     is_code = isinstance(value, type | FunctionType)
     if is_code and names.setdefault(name, value) is not value:
@@ -343,7 +349,9 @@ def _plain(value: Any, key: str) -> Any:
     if isinstance(value, list | tuple | range):
         return [_plain(each, f"{key}[{number}]") for number, each in enumerate(value, start=1)]
     if value is None or not isinstance(value, bool | int | float | str):
-        raise UserError(f"{key}: an experiment holds numbers, texts, lists and tables, no {value!r}")
+        raise UserError(
+            f"{key}: an experiment holds numbers, texts, lists and tables, no {_shown(value)}"
+        )
     return value
 
 

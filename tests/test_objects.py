@@ -197,6 +197,10 @@ WRONG = {
     "problem.name: 5 is not a problem": {"problem": 5},
     "problem.name: Adam is not a problem: it lacks the method batches": {"problem": optimlab.Adam},
     "problem.data: must be a name, a DataFrame, ": {"problem": {"data": 5}},
+    "problem.data: must be a name, a DataFrame, (features, target), ": {"problem": np.zeros((9, 9))},
+    "the data cannot be written as Parquet: Could not convert <object": {
+        "problem": pd.DataFrame({"a": [object()]})
+    },
     "problems: must be a dictionary, got 5": {"problems": 5},
     "optimizers.int.rule: int is not an optimizer: it lacks the method init": {"optimizers": [int]},
     "is not the class of an optimizer; give the class": {"optimizers": [optimlab.Adam()]},
