@@ -105,6 +105,8 @@ def run(
         raise UserError(f"jobs: must be a whole number, 1 or more, got {jobs!r}")
     if results is not None and not isinstance(results, str | os.PathLike):
         raise UserError(f"results: must be the path of a folder, got {results!r}")
+    if results is not None and Path(results).exists() and not Path(results).is_dir():
+        raise UserError(f"results: {results} is a file")
     if experiment is None:
         checked = build_experiment(**document)
     elif isinstance(experiment, Experiment):
@@ -368,6 +370,9 @@ class Result:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # a text will do, too
+
     @cached_property
     def _tables(self) -> Tables:
         return read_tables(self.folder)
@@ -423,6 +428,8 @@ class Result:
             When there is no such chart.
         """
         contests = self._report.contests
+        if problem and len(contests) == 1:
+            raise UserError("the experiment has one problem only: leave out `problem`")
         contest = contests[_one_of(contests, problem or next(iter(contests)), "problem")]
         charts = {chart.name: chart for chart in [*contest.charts, *self._report.paths.charts]}
         return ChartView(charts[_one_of(charts, name, "chart")])
@@ -442,8 +449,11 @@ class Result:
         Raises
         ------
         UserError
-            When there is no such figure.
+            When there is no such figure, or a number is not of a figure's size.
         """
+        if width is not None:
+            _check_number("width", width, 1, 40)
+        _check_number("font_size", font_size, 3, 40)
         figures = paper_figures(self._report)
         _, drawing = figures[_one_of(figures, name, "figure")]
         return drawing.figure() if width is None else drawing.sized(width, font_size)
@@ -493,6 +503,12 @@ class ChartView:
             "image/png": base64.b64encode(png).decode(),  # where charts are not drawn
             "text/plain": f"{self.chart.heading}: {self.chart.alt}",
         }
+
+
+def _check_number(name: str, value: Any, least: float, most: float) -> None:
+    """Refuse what is not a number between two others."""
+    if not isinstance(value, int | float | np.number) or not least <= value <= most:
+        raise UserError(f"{name}: must be a number from {least:g} to {most:g}, got {_shown(value)}")
 
 
 def _one_of(known: Iterable[str], name: str, kind: str) -> str:

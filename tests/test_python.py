@@ -60,6 +60,11 @@ def test_charts_and_figures_are_those_of_the_page(result):
         result.chart("trace")
     with pytest.raises(UserError, match=r"no figure 'win'; there are: traces, .* wins, pairs"):
         result.figure("win")
+    with pytest.raises(UserError, match="width: must be a number from 1 to 40, got 0"):
+        result.figure("traces", width=0)
+    with pytest.raises(UserError, match="one problem only: leave out `problem`"):
+        result.chart("traces", problem="ravine")
+    assert optimlab.Result(str(result.folder)).verdict == result.verdict
 
 
 def test_the_page_is_one_file(result, tmp_path, capsys):
