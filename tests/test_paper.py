@@ -18,8 +18,10 @@ from test_charts import blank_pictures
 from test_cli import call
 
 from optimlab.report import paper
-from optimlab.report.figures import animation
+from optimlab.report.figures import animation, comparisons
+from optimlab.report.figures.static import Drawing
 from optimlab.report.page import report_of
+from optimlab.report.style import series_styles
 from optimlab.storage.results import read_tables
 
 LANDSCAPES = """title = "Two landscapes"
@@ -224,6 +226,33 @@ def test_figures_of_comparisons_are_legible_in_a_column(reports, kind):
     for labels in ticks.values():
         boxes = [each.get_window_extent() for each in labels if each.get_text()]
         assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+
+
+@pytest.mark.filterwarnings("error")  # of a layout without room
+def test_figures_of_long_labels_have_room():
+    labels = [
+        "Schedule-Free AdamW with a long name (cosine)",
+        "Lookahead(NAdam), weight decay 0.01",
+        "C",
+    ]
+    styles = series_styles(labels)
+    pairs = list(itertools.permutations(labels, 2))
+    wins = pd.DataFrame([{"row": a, "column": b, "share_won": 0.8, "different": 1} for a, b in pairs])
+    times = {"epochs_median": 3.0, "epochs_low": 1.0, "epochs_high": 9.0, "reached": 3, "seeds": 3}
+    targets = pd.DataFrame([{"optimizer": x, "rank": n, **times} for n, x in enumerate(labels)])
+    for drawing in (
+        Drawing("wins", comparisons.wins_figure, (wins, labels)),
+        Drawing("t", comparisons.targets_figure, (targets, styles), {"target": "x", "clock": "steps"}),
+    ):
+        figure = drawing.sized(3.3, 8, "A title")
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        assert axes.get_window_extent().width > figure.bbox.width / 3
+        shown = [each.get_text() for each in axes.get_yticklabels()]
+        assert shown == ["Schedule-F… (cosine)", "Lookahead(…ecay 0.01", "C"]
+        texts = [*axes.get_yticklabels(), *(each.xaxis.label for each in figure.axes)]
+        for box in (each.get_window_extent() for each in texts if each.get_text()):
+            assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
 
 
 def test_figures_are_chosen_by_kind_or_name(reports, results, tmp_path):

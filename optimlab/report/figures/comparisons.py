@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
 from optimlab.formatting import number
-from optimlab.report.figures.plots import add_legend, draw_bands, new_figure, settled
+from optimlab.report.figures.plots import add_legend, draw_bands, fitted, new_figure, settled
 from optimlab.report.figures.static import Drawings, drawing
 from optimlab.report.style import GREY, INK, SeriesStyle, figure_style
 from optimlab.report.vega import METRICS, Chart
@@ -64,7 +64,7 @@ def targets_figure(
                           markersize=7, zorder=4)  # fmt: skip
             never = "" if np.isfinite(row["epochs_median"]) else ",\nmedian: never"
             _beside(axes, index, f"{row['reached']:.0f} of {row['seeds']:.0f}{never}")
-        _rows(axes, [row["optimizer"] for row in rows])
+        _rows(axes, [fitted(row["optimizer"], narrow=narrow) for row in rows])
         axes.set(xlabel=f"{clock} to {target}", xlim=(0, 1.04 * longest))
         sns.despine(fig=figure, left=True)
         return settled(figure)
@@ -151,10 +151,13 @@ def wins_figure(table: pd.DataFrame, order: Sequence[str], *, narrow: bool = Fal
     shares = table.pivot_table(index="row", columns="column", values="share_won")
     shown = table.pivot_table(index="row", columns="column", values="different").to_dict()
     grid = shares.reindex(index=list(order), columns=list(order)).to_numpy(dtype=float)
+    names = [fitted(label, narrow=narrow) for label in order]
+    is_turned = narrow or len(order) > 6
     with figure_style(order):
         width = 3.7 if narrow else 7
         cell = (width - 1.1) / len(order)  # inches
-        figure = new_figure(width, min(cell, 0.45) * len(order) + 1.6)
+        top = 0.07 * max(map(len, names)) if is_turned else 0.2
+        figure = new_figure(width, min(cell, 0.45) * len(order) + 1.4 + top)
         axes = figure.subplots()
         image = axes.imshow(grid, cmap="PuOr", vmin=0, vmax=1, aspect="auto")
         font_size = min(8.5, 72 * cell / 3.2)
@@ -164,8 +167,8 @@ def wins_figure(table: pd.DataFrame, order: Sequence[str], *, narrow: bool = Fal
             text = f"{100 * share:.0f}{'*' * int(shown[order[column]][order[row]])}"
             ink = "white" if abs(share - 0.5) > 0.3 else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=font_size, color=ink)
-        axes.set_yticks(range(len(order)), order)
-        axes.set_xticks(range(len(order)), order, rotation=90 if narrow or len(order) > 6 else 0)
+        axes.set_yticks(range(len(order)), names)
+        axes.set_xticks(range(len(order)), names, rotation=90 if is_turned else 0)
         axes.xaxis.tick_top()
         axes.xaxis.set_label_position("top")
         axes.set_xlabel("beats this one")
@@ -173,7 +176,7 @@ def wins_figure(table: pd.DataFrame, order: Sequence[str], *, narrow: bool = Fal
         axes.grid(visible=False)
         bar = figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.06, pad=0.03,
                               format=PercentFormatter(1, decimals=0))  # fmt: skip
-        star = "" if font_size < SMALLEST_FONT else " (*: shown to differ)"
+        star = "" if font_size < SMALLEST_FONT else "\n(*: shown to differ)"
         bar.set_label(f"seeds that the row wins{star}")
         bar.outline.set_visible(False)
         sns.despine(fig=figure, left=True, bottom=True)
@@ -194,7 +197,10 @@ def pairs_figure(
     """
     rows = pairs.sort_values("order").to_dict("records")
     breaks = "\n" if narrow else " "
-    names = [row["pair"].replace(" – ", f" –{breaks}") for row in rows]
+    names = [
+        f" –{breaks}".join(fitted(label, narrow=narrow) for label in row["pair"].split(" – "))
+        for row in rows
+    ]
     with figure_style(names):
         figure = new_figure(3.7 if narrow else 9, (0.45 if narrow else ROW) * len(rows) + 0.9)
         axes = figure.subplots()
@@ -280,7 +286,10 @@ def comparison_figures(
         points, pairs = tables["pairs"]["differences"], tables["pairs"]["pairs"]
         if len(pairs) > MOST_PAIRS:  # those of the best
             best = str(comparison.summary["optimizer"].iloc[0])
-            pairs = pairs[[best in pair.split(" – ") for pair in pairs["pair"]]]
+            is_of_best = [
+                pair.startswith(f"{best} – ") or pair.endswith(f" – {best}") for pair in pairs["pair"]
+            ]
+            pairs = pairs[is_of_best]
         found |= drawing("pairs", pairs_figure, points, pairs, loss=loss)
     return found
 

@@ -175,7 +175,7 @@ def sensitivity_figure(
             upper.plot(choice["learning_rate"], choice["median"], linestyle="", marker=style.marker,
                        color=style.colour, zorder=5, **RING)  # fmt: skip
         upper.set(xscale="log", xlabel="", ylabel=_with_unit(f"final {split_name(loss)} loss", unit))
-        _draw_shares(lower, bands, shown, styles)
+        _draw_shares(lower, bands, shown, styles, narrow=narrow)
         _learning_rate_ticks(lower, sorted(set(bands["learning_rate"])))
         handles = [_handle(label, styles[label]) for label in shown]
         handles.append(Line2D([], [], linestyle="", marker="o", label="chosen", color="white", **RING))
@@ -218,7 +218,8 @@ def accuracy_figure(
             axes.plot(100 * row["final_accuracy_median"], place, marker="|", markersize=15,
                       markeredgewidth=2, color=INK, zorder=5)  # fmt: skip
             missing = len(values) - len(drawn)
-            names.append(row["optimizer"] + (f"\n({missing} without)" if missing else ""))
+            label = fitted(row["optimizer"], narrow=narrow)
+            names.append(label + (f"\n({missing} without)" if missing else ""))
         axes.set_yticks(range(len(names)), names)
         axes.set(
             ylim=(len(names) - 0.5, -0.5),
@@ -273,6 +274,13 @@ def settled(figure: Figure) -> Figure:
     engine.execute(figure)
     figure.set_layout_engine("none")
     return figure
+
+
+def fitted(label: str, *, narrow: bool) -> str:
+    """Return a label with its middle left out where there is no room for it beside a figure."""
+    most = 20 if narrow else 40
+    end = most // 2 - 1
+    return label if len(label) <= most else f"{label[: most - end - 1]}…{label[-end:]}"
 
 
 def _with_unit(text: str, unit: str) -> str:
@@ -456,7 +464,12 @@ def _learning_rate_ticks(axes: Axes, rates: list[float]) -> None:
 
 
 def _draw_shares(
-    axes: Axes, bands: pd.DataFrame, shown: list[str], styles: dict[str, SeriesStyle]
+    axes: Axes,
+    bands: pd.DataFrame,
+    shown: list[str],
+    styles: dict[str, SeriesStyle],
+    *,
+    narrow: bool,
 ) -> None:
     """Draw one row per optimizer: at each learning rate a bar as high as the share of bad runs."""
     places = np.log10(np.array(sorted(set(bands["learning_rate"]))))
@@ -473,7 +486,8 @@ def _draw_shares(
             widths = (right - left)[some]
             axes.bar(left[some], height[some], widths, bottom[some], align="edge", linewidth=0, **style)
             bottom += height
-    axes.set_yticks(np.arange(len(shown)), list(reversed(shown)), va="bottom")
+    names = [fitted(label, narrow=narrow) for label in reversed(shown)]
+    axes.set_yticks(np.arange(len(shown)), names, va="bottom")
     axes.set(ylim=(0, len(shown)))
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="y")
