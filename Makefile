@@ -1,4 +1,4 @@
-# optimlab: `make` lists what there is to do.
+# optimlab: `make` lists the targets.
 
 override VENV := .venv
 BIN    := $(VENV)/bin
@@ -10,8 +10,8 @@ JOBS       ?=
 RESULTS    ?= results
 QUICK      ?=
 
-# A value reaches the commands by the environment and as it was given: make expands nothing in it, and the
-# shell runs nothing.
+# Values reach the commands through the environment, unchanged: make expands nothing in them, and the shell
+# runs nothing.
 override PYTHON     := $(value PYTHON)
 override EXPERIMENT := $(value EXPERIMENT)
 override JOBS       := $(value JOBS)
@@ -26,7 +26,7 @@ export PYTHON EXPERIMENT JOBS RESULTS QUICK
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# The environment is made anew when pyproject.toml or the pinned versions are newer than it.
+# The environment is made anew when pyproject.toml or the pinned versions are newer than the environment.
 $(READY): pyproject.toml constraints.txt
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "optimlab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 .PHONY: sweep
-sweep: $(READY)  ## Run what is missing of an experiment [EXPERIMENT=digits JOBS=2]
+sweep: $(READY)  ## Train the missing runs of an experiment [EXPERIMENT=digits JOBS=2]
 	@$(BIN)/python -m optimlab sweep --results="$$RESULTS" $${JOBS:+--jobs="$$JOBS"} -- "$$EXPERIMENT"
 
 .PHONY: plots
@@ -44,7 +44,7 @@ plots: $(READY)  ## Draw all figures and write results/report.html
 	@$(BIN)/python -m optimlab plots --results="$$RESULTS"
 
 .PHONY: verify
-verify: $(READY)  ## Train some of the stored runs again, and compare every bit
+verify: $(READY)  ## Train some of the stored runs again and compare every bit
 	@$(BIN)/python -m optimlab verify --results="$$RESULTS" $${JOBS:+--jobs="$$JOBS"} -- "$$EXPERIMENT"
 
 .PHONY: list
@@ -61,11 +61,11 @@ LOOPS := $(addprefix tests/test_, activations.py compiled.py layers.py losses.py
 
 .PHONY: coverage
 coverage: export OMP_NUM_THREADS = 1
-coverage: $(READY)  ## Run all tests, the slow ones too, and name lines and branches not reached
+coverage: $(READY)  ## Run all tests, including slow ones, and list lines and branches not reached
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --cov --cov-report= $(LOOPS)
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal --cov --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-# The libraries are large: they are installed when they are asked for. One thread keeps sums in order.
+# The libraries are large, so they are installed only for this target. One thread keeps sums in order.
 $(VENV)/.parity: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test,parity]'
 	@touch $@
@@ -82,7 +82,7 @@ lint: $(READY)  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# A peer that cannot be had is left out of the tables, with a word.
+# A library that cannot be installed is left out of the tables, with a message.
 $(VENV)/.bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test,bench]' \
 		&& touch $@ || echo 'PyTorch and JAX could not be installed'
@@ -91,7 +91,7 @@ $(VENV)/.bench: $(READY)
 bench: $(VENV)/.bench  ## Time optimlab beside PyTorch, JAX and scikit-learn (ten minutes) [QUICK=1]
 	@$(BIN)/python -m benchmarks --results="$$RESULTS" $${QUICK:+--quick}
 
-# Only what carries optimlab's mark is deleted; an environment is made first only where there is none to ask.
+# Only files that optimlab wrote are deleted; an environment is made first only if there is none to run this.
 .PHONY: clean
-clean: $(if $(wildcard $(BIN)/python),,$(READY))  ## Delete the results and the environment, after asking
+clean: $(if $(wildcard $(BIN)/python),,$(READY))  ## Delete results and environment, after confirmation
 	@$(BIN)/python -m optimlab clean --environment=$(VENV) --results="$$RESULTS"

@@ -1,4 +1,4 @@
-"""A problem of one's own: two thin matrices whose product is to be a given one."""
+"""A plug-in problem: find two thin matrices whose product is a given matrix."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Array = np.ndarray
 
 
 class Factorization:
-    """The mean squared error of U Vᵀ against a matrix of low rank; every other entry is for validation.
+    """The mean squared error of U Vᵀ against a low-rank matrix; every other entry is for validation.
 
-    Its saddle at U = V = 0 is where small starts are; all minima are equally low.
+    Small starting points are near the saddle at U = V = 0; all minima are equally low.
     """
 
     def __init__(self, rows: int = 12, rank: int = 3, spread: float = 0.1) -> None:
@@ -22,17 +22,17 @@ class Factorization:
         self.known = np.add.outer(np.arange(rows), np.arange(rows)) % 2 == 0
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, None]:
-        """Return the start, one row per seed; nothing else changes in training, so the model is None."""
+        """Return the starting points, one row per seed; only params change, so the model is None."""
         draws = [np.random.default_rng(seed).normal(size=self.shape).ravel() for seed in seeds]
         return self.spread * np.array(draws), None
 
     def batches(self, seeds: Sequence[int]) -> Iterator[None]:
-        """Yield nothing to choose from: every step sees all known entries."""
+        """Yield empty batches: every step sees all known entries."""
         while True:
             yield None
 
     def loss_and_gradient(self, params: Array, batch: None, model: None) -> tuple[Array, Array]:
-        """Return the loss (R,) and its gradient (R, P), each run's from its own row alone."""
+        """Return the loss (R,) and its gradient (R, P), each run's from its own row only."""
         u, v = params.reshape(-1, *self.shape).swapaxes(0, 1)
         error = (u @ v.mT - self.matrix) * self.known / self.known.sum()
         gradient = 2 * np.stack([error @ v, error.mT @ u], axis=1)

@@ -1,4 +1,4 @@
-"""An optimizer of your own: sign descent, the simplest relative of Adam.
+"""A plug-in optimizer: sign descent, the simplest relative of Adam.
 
 Copy this file, change `step`, and name the class in an experiment: ``rule = "file.py:ClassName"``.
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class SignDescent:
-    """Steps of one size, against the sign of the gradient: w ← w − η sign g."""
+    """Steps of constant size against the sign of the gradient: w ← w − η sign g."""
 
     learning_rate: float = 0.001
 

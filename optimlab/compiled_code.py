@@ -1,4 +1,4 @@
-"""Where compiled loops are kept: in the user's cache, in a folder for these sources and this numba."""
+"""The cache folder of compiled loops: in the user's cache, one for these sources and this numba."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-ROOMS = [Path(__file__).parent / room for room in ("nn", "optimizers")]  # of all that is compiled
-SOURCES = sha256(b"".join(path.read_bytes() for room in ROOMS for path in sorted(room.glob("*.py"))))
+PACKAGES = [Path(__file__).parent / name for name in ("nn", "optimizers")]  # that hold compiled code
+SOURCES = sha256(b"".join(path.read_bytes() for each in PACKAGES for path in sorted(each.glob("*.py"))))
 
 
 @cache
 def cache_folder() -> Path:
-    """Return where compiled code is kept: in the user's cache, by what it was compiled from and with.
+    """Return the folder for compiled code, whose name depends on the sources and numba's version.
 
-    numba itself notices no change of a function that another one calls.
+    numba itself does not notice when a function called by a compiled one changes.
 
     Raises
     ------
     RuntimeError
-        When there is no home directory.
+        If there is no home directory.
     """
     by_system = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
     given = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or ""
@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 @cache
 def usable_folder() -> Path | None:
-    """Return `cache_folder`, made if need be; None where nothing can be written there."""
+    """Return `cache_folder`, created if necessary; None if nothing can be written there."""
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How numbers, durations, lists, names and settings are written."""
+"""Formatting of numbers, durations, lists, names and settings as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float, digits: int | None = None) -> str:
-    """Return a number as short plain text: 0.0003, 10, 2×10⁻⁵, or with so many digits: 0.100."""
+    """Return a number as short plain text: 0.0003, 10, 2×10⁻⁵, or with `digits` digits: 0.100."""
     if not np.isfinite(value):
         return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
     text = f"{value:g}" if digits is None else f"{value:#.{digits}g}".removesuffix(".")
@@ -28,7 +28,7 @@ def number(value: float, digits: int | None = None) -> str:
 
 
 def short(value: float) -> str:
-    """Return a number with three significant digits at most: 3.71, 6.4, 7, 1230."""
+    """Return a number with at most three significant digits: 3.71, 6.4, 7, 1230."""
     return number(float(f"{value:.3g}"))
 
 
@@ -38,7 +38,7 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it: 0.4 s, 40 s, 2.5 min, 12 min, 3.5 h."""
+    """Return a duration as text: 0.4 s, 40 s, 2.5 min, 12 min, 3.5 h."""
     if seconds < 120:
         amount, unit = seconds, "s"
     elif seconds < 7200:
@@ -54,7 +54,7 @@ def read_duration(text: str) -> float:
     Raises
     ------
     ValueError
-        When it is none, or nothing.
+        If the text is not a duration, or is zero.
     """
     pieces = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     seconds = sum(float(amount) * UNITS[unit] for amount, unit in pieces)
@@ -64,18 +64,18 @@ def read_duration(text: str) -> float:
 
 
 def split_name(split: str) -> str:
-    """Return what a split is called: the "train" split is "training" in words."""
+    """Return the name of a split in text: "training" for "train"."""
     return "training" if split == "train" else split
 
 
 def toml_key(key: str) -> str:
-    """Return a key of a TOML file: bare where that is legal, else quoted."""
+    """Return a TOML key, bare if that is legal, else quoted."""
     is_bare = re.fullmatch(r"[A-Za-z0-9_-]+", key)
     return key if is_bare else json.dumps(key, ensure_ascii=False)
 
 
 def toml_value(value: Any) -> str:
-    """Return a setting as one writes it in a TOML file; of a list of tables, each has a line."""
+    """Return a setting as TOML; in a list of tables, each table has its own line."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
@@ -93,7 +93,7 @@ def toml_value(value: Any) -> str:
 
 
 def toml_document(document: Mapping[str, Any], head: str = "") -> str:
-    """Return a document as the text of a TOML file, with a header for each table.
+    """Return a document as TOML text, with a header for each table.
 
     Examples
     --------
@@ -114,12 +114,12 @@ def toml_document(document: Mapping[str, Any], head: str = "") -> str:
 
 
 def p_value_text(p_value: float) -> str:
-    """Return a p-value in words and figures, never smaller than it is."""
+    """Return a p-value as text, rounded up."""
     return "p < 0.001" if p_value < 0.001 else f"p = {rounded_up(p_value)}"
 
 
 def rounded_up(p_value: float, level: float = 0.05) -> str:
-    """Return a p-value with two digits, rounded up; with three where two would be the level itself."""
+    """Return a p-value with two digits, rounded up; with three if two would give the level itself."""
     for digits in (2, 3):
         unit = 10.0 ** (math.floor(math.log10(p_value)) + 1 - digits)
         text = f"{math.ceil(p_value / unit - 1e-9) * unit:.{digits}g}"

@@ -1,4 +1,4 @@
-"""Listings for the terminal: what there is to run, and how far an experiment is."""
+"""Listings for the terminal: what can be run, and the progress of an experiment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from optimlab.problems import PROBLEMS
 from optimlab.schedules import SCHEDULES, settings_of
 from optimlab.storage.store import Store
 
-LISTED = 5  # of parts that are stale
+LISTED = 5  # stale parts that are named
 
 
 def print_listing(console: Console) -> None:
@@ -72,7 +72,7 @@ def listing() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class State:
-    """An experiment, and how far it is: how many runs have finished, and which parts are stale."""
+    """An experiment and its progress: the number of finished runs, and the stale parts."""
 
     experiment: Experiment
     folder: Path
@@ -81,11 +81,11 @@ class State:
 
     @property
     def stale_bytes(self) -> int:
-        """What the stale parts take of the disk."""
+        """The size of the stale parts on disk."""
         return sum(path.lstat().st_size for path in self.stale)
 
     def about(self) -> dict[str, Any]:
-        """Return it as plain values, for JSON."""
+        """Return the state as plain values, for JSON."""
         experiment = self.experiment
         return {
             "experiment": experiment.name,
@@ -123,7 +123,7 @@ class State:
 
 
 def state_of(experiment: Experiment, results: Path) -> State:
-    """Return what of an experiment is on disk, in the folder of all results."""
+    """Return how much of an experiment is in the results folder."""
     store = Store(results / experiment.name)
     store.refuse_other(experiment)
     experiment = store.with_rounds(experiment)
@@ -133,7 +133,7 @@ def state_of(experiment: Experiment, results: Path) -> State:
 
 
 def print_state(console: Console, state: State) -> None:
-    """Print what an experiment runs, and how many of its runs are on disk."""
+    """Print what an experiment runs, and how many of its runs are finished."""
     experiment, stale = state.experiment, state.stale
     console.print(experiment.title, style="bold", markup=False)
     console.print(
@@ -151,7 +151,7 @@ def print_state(console: Console, state: State) -> None:
         prune = hints.optimlab("prune", experiment.argument, state.folder.parent, experiment.changes)
         console.print(
             f"{len(stale):,} parts ({filesize.decimal(state.stale_bytes)}) hold nothing that the "
-            f"experiment uses as it is now; {prune} deletes them:",
+            f"experiment, as it is now, uses; {prune} deletes them:",
             markup=False,
         )
         for path in stale[:LISTED]:
@@ -174,7 +174,7 @@ def print_state(console: Console, state: State) -> None:
 
 
 def _loaded() -> Iterator[tuple[Path, Experiment | ExperimentError]]:
-    """Yield the file of each experiment, and the experiment, or what is wrong with it."""
+    """Yield each experiment file with its experiment, or with the error in it."""
     with plugin_pool() as pool:
         for file in available():
             try:
@@ -184,7 +184,7 @@ def _loaded() -> Iterator[tuple[Path, Experiment | ExperimentError]]:
 
 
 def named_schedules(schedules: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return schedules as an optimizer's table has them: the learning rate's has a key of its own."""
+    """Return schedules as keys of an optimizer's table: the learning rate's has a separate key."""
     others = {name: each for name, each in schedules.items() if name != "learning_rate"}
     rate = schedules.get("learning_rate")
     return ({"schedule": rate} if rate else {}) | ({"schedules": others} if others else {})
@@ -211,7 +211,7 @@ def _optimizers() -> Table:
 
 
 def _schedules() -> Table:
-    table = _table("schedule", "as the file has it, with its defaults")
+    table = _table("schedule", "as in the experiment file, with defaults")
     for name, kind in SCHEDULES.items():
         table.add_row(name, escape(f"schedule = {toml_value(settings_of(kind()))}"))
     return table

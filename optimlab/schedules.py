@@ -1,16 +1,17 @@
-"""Schedules: a hyper-parameter as a function of how far a run has come.
+"""Schedules: hyper-parameters as functions of a run's progress.
 
-A schedule gives each step a factor, by which the hyper-parameter is multiplied:
+A schedule gives each step a factor that multiplies the hyper-parameter:
 
 >>> [round(Cosine(warmup=0.4).factor(step, 10), 2) for step in range(1, 11)]
 [0.2, 0.4, 0.6, 0.8, 1.0, 0.93, 0.75, 0.5, 0.25, 0.07]
 
-Of N steps, the first W = warmup · N warm up: step k has k / (W + 1), so that no step is wasted at zero.
-Step W + 1 is the first with the factor 1, and from there the schedule goes to ``final``, where a step
-N + 1 would be. So the last step is one short of it, as in PyTorch (``CosineAnnealingLR`` with T_max =
-N − W) and optax (``cosine_decay_schedule`` with decay_steps = N − W).
+Of N steps, the first W = warmup · N are the warm-up: step k has the factor k / (W + 1), so that no step
+has the factor 0. Step W + 1 is the first with the factor 1; from there the schedule approaches
+``final``, which a step N + 1 would reach. The last step is thus one short of it, as in PyTorch
+(``CosineAnnealingLR`` with T_max = N − W) and optax (``cosine_decay_schedule`` with decay_steps =
+N − W).
 
-A rule never sees a schedule: `Scheduled` makes it anew at each step, from the values of that step.
+A rule never sees a schedule: `Scheduled` makes a new rule at each step, from the values of that step.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ PositiveFinal = Annotated[float, Gt(0), Le(1e6)]
 
 
 class Schedule(Protocol):
-    """What gives each step its factor."""
+    """Gives each step its factor."""
 
     def factor(self, step: int, steps: int) -> float:
-        """Return the factor of a step, from 1 on, of so many."""
+        """Return the factor of step 1, 2, … of `steps`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WithWarmup:
-    """What the built-in schedules share: a straight warm-up from nearly 0 to 1.
+    """Base of the built-in schedules: a linear warm-up from nearly 0 to 1.
 
     Attributes
     ----------
-    warmup : the share of the run that warms up, in [0, 1).
+    warmup : the share of the run that is the warm-up, in [0, 1).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -49,18 +50,18 @@ class WithWarmup:
     warmup: Share = 0.0
 
     def factor(self, step: int, steps: int) -> float:
-        """Return the factor of a step, from 1 on, of so many."""
+        """Return the factor of step 1, 2, … of `steps`."""
         warm = round(self.warmup * steps)
         if step <= warm:
             return step / (warm + 1)
         return self.after((step - 1) / steps, warm / steps)
 
     def after(self, progress: float, warm: float) -> float:
-        """Return the factor at a share of the run, of which `warm` was the warm-up."""
+        """Return the factor at a share `progress` of the run, of which `warm` was the warm-up."""
         raise NotImplementedError
 
     def wrong(self) -> str:
-        """Return what is wrong between its settings; "" if nothing is."""
+        """Return what is inconsistent between the settings; "" if nothing is."""
         return ""
 
 
@@ -107,7 +108,7 @@ class Cosine(WithWarmup):
 
 @dataclass(frozen=True, kw_only=True)
 class Step(WithWarmup):
-    """Step: drops by the same factor at each of several moments, to `final` in all.
+    """Step: drops by the same factor at several points of the run, down to `final`.
 
     He et al. (2016), Deep residual learning for image recognition, section 4.2.
 
@@ -150,7 +151,7 @@ class InverseSqrt(WithWarmup):
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupStableDecay(WithWarmup):
-    """Warm-up, stable, decay: 1 until the last part of the run, which falls in a straight line.
+    """Warm-up, stable, decay: 1 until the last part of the run, where it falls linearly.
 
     Hu et al. (2024), MiniCPM: unveiling the potential of small language models with scalable training
     strategies, section 4.
@@ -158,7 +159,7 @@ class WarmupStableDecay(WithWarmup):
     Attributes
     ----------
     final : the factor at the end.
-    decay : the share of the run that falls, at its end.
+    decay : the share of the run, at its end, in which it falls.
     """
 
     warmup: Share = 0.05
@@ -186,21 +187,21 @@ NAMES = {kind: name for name, kind in SCHEDULES.items()}
 
 @dataclass(frozen=True)
 class OfFunction:
-    """A schedule by a function of the user's own: the share of the run that is done → factor.
+    """A schedule by a plug-in function: completed share of the run → factor.
 
-    Step k of N asks for (k − 1) / N: the first for 0, and none for 1.
+    Step k of N calls it with (k − 1) / N: the first with 0, and none with 1.
     """
 
     function: Callable[..., Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def factor(self, step: int, steps: int) -> float:
-        """Return the factor of a step, from 1 on, of so many."""
+        """Return the factor of step 1, 2, … of `steps`."""
         return float(self.function((step - 1) / steps, **self.settings))
 
 
 def settings_of(schedule: WithWarmup) -> dict[str, Any]:
-    """Return a built-in schedule as the table of an experiment's file could have it."""
+    """Return a built-in schedule as a table of an experiment file."""
     settings = asdict(schedule)
     lists = {name: list(value) for name, value in settings.items() if isinstance(value, tuple)}
     return {"name": NAMES[type(schedule)], **settings, **lists}
@@ -208,12 +209,12 @@ def settings_of(schedule: WithWarmup) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A rule some of whose hyper-parameters change during a run; `optimlab.train` takes one.
+    """A rule with scheduled hyper-parameters; `optimlab.train` accepts one.
 
     Attributes
     ----------
-    rule : what makes the optimizer from its hyper-parameters.
-    values : of the hyper-parameters, where their factor is 1: numbers, or columns (R, 1).
+    rule : makes the optimizer from its hyper-parameters.
+    values : hyper-parameter → its value at factor 1: a number, or a column (R, 1).
     schedules : hyper-parameter → its schedule.
 
     Examples
@@ -229,7 +230,7 @@ class Scheduled:
     schedules: Mapping[str, Schedule]
 
     def at(self, step: int, steps: int) -> Any:
-        """Return the optimizer of a step, from 1 on, of so many."""
+        """Return the optimizer for step 1, 2, … of `steps`."""
         now = {
             name: self.values[name] * schedule.factor(step, steps)
             for name, schedule in self.schedules.items()

@@ -1,4 +1,4 @@
-"""The start of a project: a commented experiment, an optimizer of one's own, and how to run them."""
+"""`optimlab init`: a new project with a commented experiment, a plug-in optimizer and a README."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ def start_project(name: str) -> list[Path]:
 
     Parameters
     ----------
-    name : of its experiment.
+    name : the name of its experiment.
 
     Raises
     ------
     UserError
-        When the name cannot be one, or a file is there already: nothing is overwritten.
+        If the name is illegal, or a file exists already: nothing is overwritten.
     """
     if not LEGAL_NAME.fullmatch(name):
         raise UserError(f"an experiment's name is {NAME_RULE}")
     starter = resources.files("optimlab").joinpath("starter")
-    places = {
+    targets = {
         "experiment.toml": FOLDER / f"{name}.toml",
         "my_optimizer.py.txt": FOLDER / "my_optimizer.py",
         "README.md": Path("README.md"),
     }
-    there = [str(path) for path in places.values() if path.exists() or path.is_symlink()]
-    if there:
-        raise UserError(f"{', '.join(there)} is there already, and is not overwritten")
+    existing = [str(path) for path in targets.values() if path.exists() or path.is_symlink()]
+    if existing:
+        raise UserError(f"{', '.join(existing)}: already exists, and is not overwritten")
     FOLDER.mkdir(exist_ok=True)
-    for source, path in places.items():
+    for source, path in targets.items():
         text = starter.joinpath(source).read_text(encoding="utf-8").replace("NAME", name)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-    return list(places.values())
+    return list(targets.values())

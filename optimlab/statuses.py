@@ -1,4 +1,4 @@
-"""The statuses of a run, declared once: what each means, and how a figure fills its share of a bar."""
+"""The statuses of a run, declared once: their meaning, order, and fill in figures."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Status:
 
     Attributes
     ----------
-    name : in tables, on the page and in figures.
-    meaning : in words.
+    name : its name in tables, on the page and in figures.
+    meaning : a description.
     has_loss : whether the run has a finite final loss.
-    fill : of its bars, in matplotlib's terms.
+    fill : matplotlib options for its bars.
     """
 
     name: str

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from optimlab import compiled_code as module
-from optimlab.compiled_code import ROOMS, SOURCES, cache_folder, usable_folder
+from optimlab.compiled_code import PACKAGES, SOURCES, cache_folder, usable_folder
 from optimlab.data.named import File
 from optimlab.execution import compilation
 from optimlab.execution.compilation import compile_once
@@ -112,9 +112,9 @@ def test_what_is_compiled_is_among_the_sources_that_name_the_folder():
         for value in vars(source).values()
         if isinstance(value, Compiled)
     ]
-    assert {Path(loop.function.__code__.co_filename).parent for loop in loops} == set(ROOMS)
+    assert {Path(loop.function.__code__.co_filename).parent for loop in loops} == set(PACKAGES)
     assert cache_folder().name.startswith(SOURCES.hexdigest()[:16])
-    assert not cache_folder().is_relative_to(ROOMS[0].parents[1])
+    assert not cache_folder().is_relative_to(PACKAGES[0].parents[1])
 
 
 @pytest.fixture

@@ -537,7 +537,7 @@ def test_a_failure_of_any_words_can_be_reported(tmp_path):
     done = call("plots", "--results", tmp_path / "results")
     assert done.exit_code == 0
     assert done.stderr.count("\n") == 1  # one of two rates can only be at the end of the grid
-    assert "Own chose a learning rate at the end of the grid" in done.stderr
+    assert "the best learning rate is at the end of the grid for Own" in done.stderr
     runs = pd.read_csv(tmp_path / "results/tiny/runs.csv", dtype=str)
     assert runs["status"].value_counts().to_dict() == {"ok": 41, "failed": 41}
     assert runs["reason"].nunique() == len(REASONS)

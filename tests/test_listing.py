@@ -157,7 +157,7 @@ def test_parts_that_are_stale_are_named(here):
     parts = sorted((results / "tiny/parts").iterdir())
     assert len(parts) == 6
     size = filesize.decimal(sum(path.stat().st_size for path in parts))
-    assert f"6 parts ({size}) hold nothing that the experiment uses as it is now;" in text
+    assert f"6 parts ({size}) hold nothing that the experiment, as it is now, uses;" in text
     assert prune in text
     assert [str(path) in text.replace("\n", "") for path in parts] == [True] * 5 + [False]
     assert "and 1 more" in text

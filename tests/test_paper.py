@@ -351,7 +351,7 @@ def test_a_bundle_without_its_code_is_refused(results, tmp_path, monkeypatch):
     blank_pictures(monkeypatch)
     shutil.copytree(results, tmp_path / "away/results")
     done = call("bundle", "one", "--results", tmp_path / "away/results", "--into", tmp_path)
-    told = "its experiment's file, with own.py:Own beside it, is not there"
+    told = "its experiment file, with own.py:Own beside it, no longer exists"
     assert (done.exit_code, told in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "one.zip").exists()
 

@@ -36,7 +36,7 @@ def test_nothing_is_overwritten(tmp_path, monkeypatch):
     refused = call("init")
     assert (refused.exit_code, refused.stderr) == (
         2,
-        "optimlab: README.md is there already, and is not overwritten\n",
+        "optimlab: README.md: already exists, and is not overwritten\n",
     )
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"]
     assert "name is up to 60 letters" in call("init", "../up").stderr

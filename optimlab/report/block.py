@@ -1,4 +1,4 @@
-"""A block of the page: words, figures and a table, on one topic."""
+"""A block of the page: text, figures and a table on one topic."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Block:
     Attributes
     ----------
     heading, paragraphs : text.
-    caption, columns, rows : of a table, with as many cells in a row as there are columns; without
-        columns there is none.
-    figures : `optimlab.report.figures.static.static_figure` makes them.
+    caption, columns, rows : of a table, with one cell per column in each row; without columns there is
+        no table.
+    figures : made by `optimlab.report.figures.static.static_figure`.
     """
 
     heading: str

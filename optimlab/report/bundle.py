@@ -1,4 +1,4 @@
-"""A bundle: one zip with all that belongs to an experiment, to hand in or to publish."""
+"""Bundles: one zip with everything that belongs to an experiment, to submit or publish."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from optimlab.storage.results import Tables
 TABLES = (MANIFEST, "runs.csv", "traces.parquet", "params.parquet", "surface.parquet")
 LARGEST_FILE = 100_000_000  # bytes, of data beside the experiment
 NO_PACKAGES = {"optimlab", "commit", "python", "blas", "simd", "cpu", "cores", "system", "date"}
-WHEN = (1980, 1, 1, 0, 0, 0)  # of the files in the zip: so it is the same bytes every time
+WHEN = (1980, 1, 1, 0, 0, 0)  # of the files in the zip, so that its bytes are reproducible
 README = """{title}
 
-report.html             the page: open it in a browser, it needs no network
+report.html             the page: open it in a browser; it works offline
 results/                tables and figures
-experiments/{name}.toml what was run, with the code and data that it names
+experiments/{name}.toml the experiment, with the code and data that it names
 requirements.txt        the versions that computed it
 
 To run it again, where optimlab {version} is installed:
@@ -42,9 +42,9 @@ def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes) -> bytes:
 
     Parameters
     ----------
-    tables : its results, from `plots`: what lies beside the tables is in it, too.
+    tables : its results, after `plots`: the files beside the tables are included.
     named : from `code_and_data`.
-    page : the page that holds its pictures.
+    page : the page, with embedded pictures.
     """
     name, about = tables.folder.name, tables.experiment
     files = {"report.html": page}
@@ -76,7 +76,7 @@ def code_and_data(tables: Tables) -> dict[str, bytes]:
     Raises
     ------
     UserError
-        When they are not there any more.
+        If they no longer exist.
     """
     about = tables.experiment
     texts = set(_texts(tomllib.loads(str(about.get("toml") or ""))))
@@ -88,21 +88,21 @@ def code_and_data(tables: Tables) -> dict[str, bytes]:
     is_there = file.is_file() or (file.parent / FOLDER).is_dir()  # an experiment of Python has no file
     if not is_there or file.is_relative_to(results):
         raise UserError(
-            f"{tables.folder}: its experiment's file, with {named[0]} beside it, is not there"
+            f"{tables.folder}: its experiment file, with {named[0]} beside it, no longer exists"
         )
-    found: dict[Path, bytes] = {}
+    files: dict[Path, bytes] = {}
     for text in named:
         try:
-            found |= _files_of(text, file.parent)
+            files |= _files_of(text, file.parent)
         except (ImportError, SyntaxError) as error:
             raise UserError(f"{file.parent / text} cannot be followed: {error}") from error
     folder = file.parent
-    own = {path: content for path, content in found.items() if path.is_relative_to(folder)}
-    return {path.relative_to(folder).as_posix(): content for path, content in own.items()}
+    beside = {path: content for path, content in files.items() if path.is_relative_to(folder)}
+    return {path.relative_to(folder).as_posix(): content for path, content in beside.items()}
 
 
 def _files_of(text: str, folder: Path) -> dict[Path, bytes]:
-    """Return the files of code, with what it imports, or of data."""
+    """Return the files of data, or of code and its imports: path → content."""
     if ".py:" not in text:
         return {(folder / text).resolve(): read_regular(folder / text, LARGEST_FILE)}
     code = plugin_code(text, folder)

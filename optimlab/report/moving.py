@@ -1,4 +1,4 @@
-"""Which paths of an experiment an animation shows, and what it says above them."""
+"""Animations: selects the paths of an experiment, and their title and labels."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.I
 
     Parameters
     ----------
-    report : of an experiment.
-    problem : its label; None for the first that has paths.
+    report : the report on an experiment.
+    problem : the label of the problem; None for the first that has paths.
 
     Raises
     ------
     UserError
-        When there are no such paths.
+        If there are no such paths.
     """
     only = next(iter(report.contests))
     parts = {}
@@ -33,8 +33,8 @@ def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.I
         parts[part.problem if isinstance(part, PathsPart) else only] = part, styles
     if not parts:
         raise UserError(
-            f"{report.tables.folder} holds no paths: they are those of landscapes, and of networks "
-            "with record_params"
+            f"{report.tables.folder} holds no paths: only landscapes, and networks with record_params, "
+            "have them"
         )
     problem = next(iter(parts)) if problem is None else problem
     if problem not in parts:

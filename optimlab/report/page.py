@@ -49,7 +49,7 @@ ROWS_WORTH_A_WORKER = 20_000  # of traces: counting fewer takes less time than s
 
 
 class Follow(Protocol):
-    """Passes on what comes, and tells of it."""
+    """Passes on the items of a sequence and shows the progress, like a progress bar's ``track``."""
 
     def __call__(self, sequence: Iterable[Any], *, total: int, description: str) -> Iterable[Any]: ...
 
@@ -68,10 +68,10 @@ def write_report(
 
     Parameters
     ----------
-    results : the folder of results, one folder per experiment in it.
-    experiments : which ones; without, every one that can be read.
-    follow : is given what is to be done, one by one, and passes it on: a progress bar's ``track``.
-    page : where to write the page instead; it then holds its pictures, and has no links to files.
+    results : the results folder, with one folder per experiment.
+    experiments : the experiments to show; by default all that can be read.
+    follow : wraps each sequence of tasks to show progress: a progress bar's ``track``.
+    page : another path to write the page to; it then embeds its pictures and has no links to files.
 
     Returns
     -------
@@ -80,9 +80,9 @@ def write_report(
     Raises
     ------
     NothingToReport
-        If there is no table of runs, or one that cannot be read.
+        If there is no table of runs, or it cannot be read.
     UserError
-        If another process writes a report there.
+        If another process is writing a report there.
     """
     drawn = Drawn(results, experiments)
     with heard() as left_out:
@@ -96,7 +96,7 @@ def write_report(
         styles = series_styles(list(dict.fromkeys(labels)))
         missing = missing_letters(styles)
         if missing:
-            warn(f"no installed font has {missing}: in figures there are boxes in their place")
+            warn(f"no installed font has {missing}: figures show boxes in their place")
         if page is not None:
             sections = _draw_sections(folder, tables, styles, None, follow)
             _write(Folder(page.parent), {page.name: render(sections).encode()})
@@ -105,7 +105,7 @@ def write_report(
         sections = _draw_sections(folder, tables, styles, drawn, follow)
         content = render(sections).encode()
         _write(folder, {PAGE: content})
-        if not left_out:  # what is amiss is looked at every time
+        if not left_out:  # otherwise the warnings must be given again each time
             files = {path: digest for section in sections for path, digest in section.files.items()}
             files[PAGE] = sha256(content).hexdigest()
             drawn.keep_whole(Record(files, warnings))
@@ -123,11 +123,11 @@ def _draw_sections(
 
     Parameters
     ----------
-    results : the folder of results.
-    tables : of each experiment.
+    results : the results folder.
+    tables : the tables of each experiment.
     styles : optimizer → how it is drawn.
-    drawn : what has been drawn before and need not be drawn again; None for sections of a page that
-        holds its pictures and has no links to files.
+    drawn : records of what has been drawn before; None for sections of a page that embeds its pictures
+        and has no links to files.
     follow : see `write_report`.
     """
     names = [each.folder.name for each in tables]
@@ -160,7 +160,7 @@ def _draw_sections(
 
 
 def _tidy(folder: Folder, section: Record) -> None:
-    """Delete what is left of earlier reports: of killed ones, or of optimizers that are gone."""
+    """Delete the remains of earlier reports: of killed processes, and of optimizers since removed."""
     figures = folder.folder("figures")
     figures.remove_temporaries()
     for path in section.files:
@@ -173,13 +173,13 @@ def _tidy(folder: Folder, section: Record) -> None:
 
 
 def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Record:
-    """Return the section of an experiment, and what was written for it.
+    """Return the record of an experiment: its section, and the files written for it.
 
     Parameters
     ----------
-    report : what is said of it.
-    files : what was written into its folder.
-    is_alone : whether the page holds its pictures, and has no links to files.
+    report : the report on it.
+    files : path in its folder → content of each file written.
+    is_alone : whether the page embeds its pictures and has no links to files.
     """
     name = report.tables.folder.name
     pictures = {
@@ -198,12 +198,12 @@ def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Rec
 
 
 def _html_of(section: Section) -> str:
-    """Return a section of the page, but for its heading; what comes from outside is escaped."""
+    """Return a section of the page without its heading; text from outside is escaped."""
     return _environment().get_template("section.html.j2").render(s=section)
 
 
 def report_of(tables: Tables) -> Report:
-    """Return what is reported of one experiment."""
+    """Return the report on one experiment."""
     tables = _with_finals(tables)
     (report,) = _count([tables], series_styles(_labels(tables)), None, _silently)
     return report
@@ -211,7 +211,7 @@ def report_of(tables: Tables) -> Report:
 
 @dataclass(frozen=True)
 class Report:
-    """An experiment, and what is reported of it."""
+    """The report on an experiment."""
 
     tables: Tables
     styles: dict[str, SeriesStyle]
@@ -221,24 +221,24 @@ class Report:
 
     @cached_property
     def circumstances(self) -> list[Block]:
-        """What is to be said of schedules and of costs."""
+        """The blocks on schedules and costs."""
         experiment = self.tables.experiment
         blocks = (schedules_block(experiment), costs_block(self.tables, self.contests, self.styles))
         return [block for block in blocks if block]
 
     @property
     def blocks(self) -> list[Block]:
-        """All blocks of words and figures."""
+        """All blocks of text and figures."""
         return [*self.own_blocks, *self.circumstances]
 
     @cached_property
     def numbers(self) -> dict[str, pd.DataFrame]:
-        """The tables to write as CSV: the name of the file → its rows."""
+        """The tables to write as CSV: file name → rows."""
         return _joined(self.contests) | self.paths.tables
 
     @cached_property
     def drawings(self) -> dict[str, Drawing | Chart]:
-        """The static figures by name, drawn or of a chart; of several problems only the paths."""
+        """The static figures by name, drawn or of a chart; with several problems only the paths."""
         if len(self.contests) > 1:
             return dict(self.paths.figures)
         (contest,) = self.contests.values()
@@ -284,7 +284,7 @@ def _compare(
     experiment: dict[str, Any],
     styles: dict[str, SeriesStyle],
 ) -> tuple[statistics.Comparison, list[Chart]]:
-    """Return what the optimizers are worth on one problem, and the charts of it."""
+    """Return the comparison of the optimizers on one problem, and its charts."""
     comparison = comparison_of(runs, traces, experiment)
     unit, learns = unit_of(experiment, runs), teaches(experiment, comparison)
     seconds = step_seconds(experiment, problem_of(runs))
@@ -298,7 +298,7 @@ def _draw(
 
     Returns
     -------
-    Of each experiment, the path of each file in its folder → its content.
+    For each experiment, path in its folder → content of each file.
     """
     drawings = [report.drawings for report in reports]
     every = [delayed(each.files)() for own in drawings for each in own.values()]
@@ -336,24 +336,24 @@ def _section(report: Report, pictures: dict[str, Picture]) -> Section:
     )
     if section.warnings:
         at_edge = [end.optimizer for end in section.warnings]
-        what = "a learning rate at the end of the grid"
-        what = what if section.is_only_rate else "an end of what was tried"
+        end = "learning rate is at the end of the grid"
+        end = end if section.is_only_rate else "candidate is at the end of a range"
         warn(
-            f"{tables.folder.name}: {join_words(at_edge)} chose {what}; the page has the lines that "
-            "widen it"
+            f"{tables.folder.name}: the best {end} for {join_words(at_edge)}; the page has the lines "
+            "that widen it"
         )
     return section
 
 
 def _labels(tables: Tables) -> list[str]:
-    """Return the optimizers that ran, in the order of the experiment's file."""
+    """Return the optimizers that ran, in the order of the experiment file."""
     ran = list(pd.unique(tables.runs["optimizer"]))
     listed = [label for label in tables.experiment.get("optimizers") or {} if label in set(ran)]
     return list(dict.fromkeys(listed + ran))
 
 
 def _joined(contests: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
-    """Return the tables of the comparisons; those of several problems joined, with a column for it."""
+    """Return the tables of the comparisons; those of several problems are joined."""
     parts = {}
     for problem, contest in contests.items():
         comparison = contest.comparison
@@ -389,13 +389,13 @@ def _write(folder: Folder, files: dict[str, bytes]) -> None:
 
 
 def _with_finals(tables: Tables) -> Tables:
-    """Return the tables with each run's final metrics as the experiment's file wants them."""
+    """Return the tables with each run's final metrics computed as the experiment file says."""
     runs = with_finals_of(tables.runs, tables.traces, tables.experiment)
     return replace(tables, runs=runs)
 
 
 def unit_of(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
-    """Return the unit of the loss of the runs' problem, "" if it has none."""
+    """Return the unit of the loss of the runs' problem; "" if it has none."""
     problems = experiment.get("problems") or {}
     labels = set(runs["problem"]) if "problem" in runs else set(problems)
     about = problems.get(labels.pop(), {}) if len(labels) == 1 else {}
@@ -405,7 +405,7 @@ def unit_of(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
 
 
 def render(sections: list[Record]) -> str:
-    """Return the page as HTML, of sections that are HTML."""
+    """Return the page as HTML, made of the sections' HTML."""
     own = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
     titles = [section.title for section in sections]
     sections = [
@@ -422,7 +422,7 @@ def render(sections: list[Record]) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Return the templates: everything that comes from outside is escaped."""
+    """Return the template environment, which escapes all text from outside."""
     environment = Environment(
         loader=PackageLoader("optimlab", "report"),
         autoescape=True,
@@ -437,17 +437,17 @@ def _environment() -> Environment:
 
 @cache
 def _library() -> str:
-    """Return Vega, Vega-Lite and what embeds them, as one script; to bundle it takes a second."""
+    """Return Vega, Vega-Lite and vega-embed as one script, bundled in about a second."""
     return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
 
 
 def unbroken(text: str) -> str:
-    """Keep a number on one line with its unit, its relation and the brackets after it."""
+    """Keep a number on one line with its unit, relation sign and following brackets."""
     return re.sub(r" (?=[%(])|(?<=[=<≤]) | (?=[=<≤])", "\N{NO-BREAK SPACE}", text)
 
 
 def _sortable(value: Any) -> str:
-    """Return what a cell is sorted by as JavaScript reads it; what is not known comes last."""
+    """Return the sort key of a cell, as JavaScript reads it; missing values come last."""
     if isinstance(value, str):
         return value
     if pd.isna(value):
@@ -456,11 +456,11 @@ def _sortable(value: Any) -> str:
 
 
 def _packed(value: Any) -> str:
-    """Return a value as JSON, compressed: gzip in base64, the same every time."""
+    """Return a value as JSON, compressed by gzip, in base64; the result is reproducible."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
 def _csp(script: str) -> Markup:
-    """Return what allows this very script to run, and no other."""
+    """Return the Content-Security-Policy source that allows exactly this script to run."""
     return Markup(f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'")  # noqa: S704

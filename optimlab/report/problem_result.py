@@ -1,4 +1,4 @@
-"""What the blocks of the page are made from: the optimizers on one problem of an experiment."""
+"""The results of one problem of an experiment, from which the blocks of the page are made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optimlab.statistics import Comparison
 
 @dataclass(frozen=True)
 class ProblemResult:
-    """The optimizers on one problem of an experiment.
+    """The results of the optimizers on one problem of an experiment.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Ticks of logarithmic axes: round numbers, several in whatever range, on the page and in print."""
+"""Ticks of logarithmic axes: several round numbers in any range, on the page and in print."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from matplotlib.ticker import Locator, MaxNLocator
 
 FEWEST_TICKS = 3
 MOST_TICKS = 10
-LONG = 3e3  # a range, the ratio of its ends, that powers of ten are enough for
-LONG_IN_PRINT = 150.0  # where panels are small, and powers of ten have minor ticks between them
+LONG = 3e3  # ratio of a range's ends above which powers of ten are enough
+LONG_IN_PRINT = 150.0  # the same in print, where panels are small and have minor ticks
 
 
 def log_ticks(low: float, high: float, long: float = LONG) -> list[float]:
@@ -32,10 +32,10 @@ def round_ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> l
 
 
 class LogTicks(Locator):
-    """Places `log_ticks` on an axis of a figure, over what the axis shows."""
+    """Puts `log_ticks` on an axis of a figure, over its view interval."""
 
     def __call__(self) -> list[float]:
-        """Return the ticks of the axis as it is."""
+        """Return the ticks of the axis's current view."""
         low, high = sorted(self.axis.get_view_interval())  # type: ignore[union-attr]
         return log_ticks(low, high, LONG_IN_PRINT)
 

@@ -32,16 +32,16 @@ def draw_frames(
     title: str,
     axis_names: tuple[str, str] = ("x", "y"),
 ) -> list[Image.Image]:
-    """Draw the paths as they grow, an image for each of up to `MOST_FRAMES` steps.
+    """Draw the growing paths, one image for each of up to `MOST_FRAMES` steps.
 
     Parameters
     ----------
-    surface : what the contours show.
-    paths : optimizer, step, x, y; one run an optimizer.
-    names : optimizer → what the legend calls it.
+    surface : the surface whose contours are drawn.
+    paths : optimizer, step, x, y; one run per optimizer.
+    names : optimizer → its name in the legend.
     styles : optimizer → how it is drawn.
-    title : above all.
-    axis_names : below and beside.
+    title : the title above the legend.
+    axis_names : labels of the horizontal and the vertical axis.
     """
     steps = np.unique(paths["step"])
     shown = steps[np.unique(np.linspace(0, len(steps) - 1, MOST_FRAMES).round().astype(int))]
@@ -60,13 +60,13 @@ def draw_frames(
             axes.add_line(line)
         canvas.draw()  # type: ignore[no-untyped-call]
         figure.set_layout_engine("none")
-        ground = canvas.copy_from_bbox(figure.bbox)  # type: ignore[no-untyped-call]
-        own = [paths[paths["optimizer"] == label].sort_values("step") for label in names]
+        background = canvas.copy_from_bbox(figure.bbox)  # type: ignore[no-untyped-call]
+        sorted_paths = [paths[paths["optimizer"] == label].sort_values("step") for label in names]
         images = []
         for step in shown:
-            canvas.restore_region(ground)  # type: ignore[no-untyped-call]
+            canvas.restore_region(background)  # type: ignore[no-untyped-call]
             counter.set_text(f"step {int(step):,}")
-            for path, line, head in zip(own, lines, heads, strict=True):
+            for path, line, head in zip(sorted_paths, lines, heads, strict=True):
                 points = path.loc[path["step"] <= step, ["x", "y"]].to_numpy().T
                 line.set_data(*points)
                 head.set_data(*points[:, -1:])
@@ -84,21 +84,21 @@ def _line(style: SeriesStyle, name: str) -> Line2D:
 
 
 def gif(images: list[Image.Image]) -> bytes:
-    """Return images as an animated GIF, which holds its last one for a while and begins again."""
+    """Return images as an animated GIF that pauses on the last image and repeats."""
     buffer = io.BytesIO()
     milliseconds = [1000 // FRAMES_A_SECOND] * (len(images) - 1) + [1000 * SECONDS_AT_THE_END]
-    palette = images[-1].quantize(256)  # the last has all colours; one palette keeps the ground still
+    palette = images[-1].quantize(256)  # the last has all colours; one palette avoids flicker
     frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
     return buffer.getvalue()
 
 
 def mp4(images: list[Image.Image]) -> bytes | None:
-    """Return images as a video; None where there is no ffmpeg, or it cannot make one."""
+    """Return images as a video; None if ffmpeg is missing or fails."""
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         return None
-    width, height = (size - size % 2 for size in images[0].size)  # the codec wants even numbers
+    width, height = (size - size % 2 for size in images[0].size)  # the codec needs even sizes
     still = [images[-1]] * (SECONDS_AT_THE_END * FRAMES_A_SECOND)
     frames = b"".join(image.crop((0, 0, width, height)).tobytes() for image in [*images, *still])
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]

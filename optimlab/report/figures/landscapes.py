@@ -1,4 +1,4 @@
-"""The figures of paths: on landscapes, and on the plane through a network's loss surface."""
+"""Figures of paths: on landscapes, and on the plane through a network's loss surface."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from optimlab.report.style import INK, SeriesStyle, figure_style
 Array = np.ndarray
 
 GRID = 241  # points along each side of a contour plot
-WIDEN, MARGIN = 0.15, 0.03  # of a view's side: by how much it may grow, and what is left about a path
+WIDEN, MARGIN = 0.15, 0.03  # shares of a view's side: by how much it may grow; the margin around paths
 DECADES = 4  # between the highest contour and the lowest
 LEVELS_A_DECADE = 3
-TICKS = (10, 20, 50, 100, 200, 500)  # steps that are named along a path
+TICKS = (10, 20, 50, 100, 200, 500)  # steps that are labelled along a path
 SHADES = LinearSegmentedColormap.from_list("shades", ["#9fb0c3", "#dfe6ee", "#fafbfc"])
 HALO = [patheffects.withStroke(linewidth=2.2, foreground="white")]
 LINE_HALO = [patheffects.withStroke(linewidth=2.6, foreground="white", alpha=0.75)]
@@ -37,8 +37,8 @@ class Surface:
     Attributes
     ----------
     x, y : the coordinates of the grid's columns (N,) and rows (M,).
-    heights : (M, N), all of them ≥ 0.
-    minima, saddles : points (K, 2) to mark, where they are known.
+    heights : heights (M, N), all ≥ 0.
+    minima, saddles : the known points to mark (K, 2).
     """
 
     x: Array
@@ -54,13 +54,13 @@ class Surface:
 
 
 def landscape_surface(landscape: Landscape, paths: pd.DataFrame, least_ratio: float = 0) -> Surface:
-    """Return the heights of a landscape over its view, widened within bounds to hold the paths.
+    """Return the heights of a landscape over its view, widened within bounds to include the paths.
 
     Parameters
     ----------
-    landscape : what the heights are of.
-    paths : points x, y to hold.
-    least_ratio : of the width to the height; what is narrower is widened to both sides.
+    landscape : the landscape.
+    paths : points x, y to include.
+    least_ratio : the smallest ratio of width to height; a narrower view is widened on both sides.
     """
     left, right, bottom, top = landscape.view
     left, right = _widened(left, right, paths["x"])
@@ -93,9 +93,9 @@ def paths_figure(
 
     Parameters
     ----------
-    surface : what the contours show.
-    paths : optimizer, step, x, y; one run an optimizer, all from one start.
-    rates : the learning rate of each optimizer.
+    surface : the surface whose contours are drawn.
+    paths : optimizer, step, x, y; one run per optimizer, all from the same start.
+    rates : optimizer → its learning rate.
     styles : optimizer → how it is drawn.
     """
     labels = [label for label in styles if label in set(paths["optimizer"])]
@@ -107,17 +107,18 @@ def paths_figure(
         height = rows * (width / columns * ratio * 0.9 + 0.32) + 0.35
         figure = new_figure(width, height)
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        for place, axes in enumerate(panels.flat):
-            axes.set_visible(place < len(labels))
-            axes.tick_params(labelbottom=place >= len(labels) - columns, labelleft=place % columns == 0)
-            if place >= len(labels) - columns:
+        for index, axes in enumerate(panels.flat):
+            is_lowest, is_leftmost = index >= len(labels) - columns, index % columns == 0
+            axes.set_visible(index < len(labels))
+            axes.tick_params(labelbottom=is_lowest, labelleft=is_leftmost)
+            if is_lowest:
                 axes.set_xlabel(axis_names[0], labelpad=1)
-            if place % columns == 0:
+            if is_leftmost:
                 axes.set_ylabel(axis_names[1], labelpad=1)
         for axes, label in zip(panels.flat, labels, strict=False):
             draw_contours(axes, surface)
-            mine = paths[paths["optimizer"] == label]
-            draw_path(axes, mine, styles[label], marks=list(surface.minima))
+            path = paths[paths["optimizer"] == label]
+            draw_path(axes, path, styles[label], marks=list(surface.minima))
             axes.set_title(
                 f"{label}, learning rate {number(rates[label])}",
                 loc="left",
@@ -136,7 +137,7 @@ def plane_figure(
     *,
     narrow: bool = False,
 ) -> Figure:
-    """Draw the paths of all optimizers over the loss of a network on a plane, named at their ends.
+    """Draw the paths of all optimizers over the loss of a network on a plane, with a marker at each end.
 
     Parameters
     ----------
@@ -153,8 +154,8 @@ def plane_figure(
         axes = figure.subplots()
         draw_contours(axes, surface, named=True)
         for label in labels:
-            own, style = paths[paths["optimizer"] == label], styles[label]
-            draw_path(axes, own, style, ticks=(), end=style.marker)
+            path, style = paths[paths["optimizer"] == label], styles[label]
+            draw_path(axes, path, style, ticks=(), end=style.marker)
         axes.set_xlabel(f"first principal component, {100 * explained[0]:.0f} % of the variance")
         axes.set_ylabel(f"second principal component, {100 * explained[1]:.0f} % of the variance")
         handles = [
@@ -179,7 +180,7 @@ def plane_figure(
 def draw_contours(axes: Axes, surface: Surface, *, named: bool = False) -> None:
     """Draw contours at log-spaced heights over shades; minima are stars, saddles crosses."""
     levels = contour_levels(surface.heights)
-    axes.set_rasterization_zorder(0.5)  # the shades alone: as lines they would be megabytes
+    axes.set_rasterization_zorder(0.5)  # rasterizes the shades, which would be megabytes as vectors
     heights = np.clip(surface.heights, levels[0] / 10, levels[-1])
     axes.contourf(
         surface.x, surface.y, np.log10(heights), levels=np.log10([levels[0] / 10, *levels]),
@@ -198,7 +199,7 @@ def draw_contours(axes: Axes, surface: Surface, *, named: bool = False) -> None:
 
 
 def contour_levels(heights: Array) -> Array:
-    """Return heights evenly spaced in their logarithm, the highest at the top of the surface."""
+    """Return heights evenly spaced in logarithm, up to the top of the surface."""
     top = float(heights.max())
     bottom = min(max(float(np.quantile(heights, 0.002)), top / 10**DECADES), top / 2)
     steps = max(8, int(np.ceil(LEVELS_A_DECADE * np.log10(top / bottom))))
@@ -217,9 +218,9 @@ def draw_path(
 
     Parameters
     ----------
-    ticks : the steps that are named, but for those too close to a mark.
-    marks : what lies there already.
-    end : the marker.
+    ticks : the steps to label, except those too close to a mark.
+    marks : points that are marked already.
+    end : the marker at the end.
     """
     points = path.sort_values("step")[["x", "y"]].to_numpy()
     steps = np.sort(path["step"].to_numpy())

@@ -1,7 +1,7 @@
-"""Figures from tables: they draw what `optimlab.statistics` has counted, and read no files.
+"""Figures from tables: they draw what `optimlab.statistics` computed, and read no files.
 
-Every figure has a wide form for a page or a paper and a narrow one for a phone. An optimizer looks
-the same in all of them, by colour, dashes and marker, so that a grey print can be read as well.
+Every figure has a wide form for a page or a paper and a narrow one for a phone. An optimizer has the
+same colour, dashes and marker in all of them, so that they can be read in grey print, too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from optimlab.statuses import BAD
 Array = np.ndarray
 
 DOTS_AN_INCH = 200
-LEGEND_ROWS, LEGEND_ROW = 4, 0.2  # that a figure has room for; the height of one, in inches
+LEGEND_ROWS, LEGEND_ROW = 4, 0.2  # the rows a figure has room for; the height of a row in inches
 
 
 CLOCKS = {  # column → the title of its axis
@@ -117,16 +117,16 @@ def rates_figure(
         figure, panels = _grid(rows, columns, width, panel_height=1.15 if narrow else 1.5)
         top = _loss_scale(panels[0, 0], pd.concat(bands.values()))
         panels[0, 0].yaxis.set_minor_locator(NullLocator())
-        for place, axes in enumerate(panels.flat):
-            axes.set_visible(place < len(rates))
-            axes.tick_params(labelbottom=place >= len(rates) - columns, labelleft=place % columns == 0)
+        for index, axes in enumerate(panels.flat):
+            axes.set_visible(index < len(rates))
+            axes.tick_params(labelbottom=index >= len(rates) - columns, labelleft=index % columns == 0)
         for axes, rate in zip(panels.flat, rates, strict=False):
             runs = traces[traces["learning_rate"] == rate]
             for split, band in bands.items():
-                mine, drawn = band[band["learning_rate"] == rate], style_of[split]
-                _draw_band(axes, mine, clock, drawn.colour, top)
-                median = np.minimum(mine["median"], top)
-                axes.plot(mine[clock], median, color=drawn.colour, linewidth=1.6,
+                at_rate, drawn = band[band["learning_rate"] == rate], style_of[split]
+                _draw_band(axes, at_rate, clock, drawn.colour, top)
+                median = np.minimum(at_rate["median"], top)
+                axes.plot(at_rate[clock], median, color=drawn.colour, linewidth=1.6,
                           linestyle=drawn.line_style)  # fmt: skip
                 _draw_seeds(axes, runs, clock, f"{split}_loss", drawn.colour)
             is_chosen = rate == chosen
@@ -170,8 +170,8 @@ def sensitivity_figure(
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, low])
         draw_bands(upper, bands, "learning_rate", {label: styles[label] for label in shown})
         for label in shown:
-            mine, style = bands[bands["optimizer"] == label], styles[label]
-            choice = mine[mine["learning_rate"] == chosen.get(label)]
+            of_optimizer, style = bands[bands["optimizer"] == label], styles[label]
+            choice = of_optimizer[of_optimizer["learning_rate"] == chosen.get(label)]
             upper.plot(choice["learning_rate"], choice["median"], linestyle="", marker=style.marker,
                        color=style.colour, zorder=5, **RING)  # fmt: skip
         upper.set(xscale="log", xlabel="", ylabel=_with_unit(f"final {split_name(loss)} loss", unit))
@@ -191,11 +191,11 @@ def accuracy_figure(
     *,
     narrow: bool = False,
 ) -> Figure:
-    """Draw the final accuracy of every seed, with the median and its interval, the best on top.
+    """Draw the final accuracy of every seed, with the median and its interval, the best at the top.
 
     Parameters
     ----------
-    reported : the runs that numbers come from (`optimlab.statistics.reported_runs`).
+    reported : the reported runs (`optimlab.statistics.reported_runs`).
     summary : the summary of `optimlab.statistics.compare_optimizers`, with an accuracy.
     styles : optimizer → how it is drawn.
     """
@@ -204,18 +204,18 @@ def accuracy_figure(
         figure = new_figure(3.7 if narrow else 9, 0.5 * len(summary) + 0.9)
         axes = figure.subplots()
         names = []
-        for place, row in enumerate(summary.to_dict("records")):
+        for position, row in enumerate(summary.to_dict("records")):
             style = styles[row["optimizer"]]
             values = reported.loc[reported["optimizer"] == row["optimizer"], f"final_{split}_accuracy"]
             values = np.sort(100 * values.to_numpy(dtype=float))
             drawn = values[np.isfinite(values)]
-            # Steps of the golden ratio spread neighbours apart, the same way every time.
+            # Multiples of the golden ratio keep neighbouring dots apart, and are reproducible.
             offsets = (np.arange(len(drawn)) * 0.618034 % 1 - 0.5) * 0.5
-            axes.scatter(drawn, place + offsets, s=16, marker=style.marker, color=style.colour,
+            axes.scatter(drawn, position + offsets, s=16, marker=style.marker, color=style.colour,
                          alpha=0.55, linewidths=0)  # fmt: skip
             ends = [100 * row["final_accuracy_interval_low"], 100 * row["final_accuracy_interval_high"]]
-            axes.plot(ends, [place, place], color=INK, linewidth=1.6, solid_capstyle="butt", zorder=4)
-            axes.plot(100 * row["final_accuracy_median"], place, marker="|", markersize=15,
+            axes.plot(ends, [position] * 2, color=INK, linewidth=1.6, solid_capstyle="butt", zorder=4)
+            axes.plot(100 * row["final_accuracy_median"], position, marker="|", markersize=15,
                       markeredgewidth=2, color=INK, zorder=5)  # fmt: skip
             missing = len(values) - len(drawn)
             label = fitted(row["optimizer"], narrow=narrow)
@@ -232,7 +232,7 @@ def accuracy_figure(
 
 
 def pixels(figure: Figure) -> Image.Image:
-    """Return the figure drawn, 200 dots an inch."""
+    """Return the figure as an image of 200 dots per inch."""
     canvas = FigureCanvasAgg(figure)
     with figure_style():
         canvas.draw()  # type: ignore[no-untyped-call]
@@ -241,21 +241,21 @@ def pixels(figure: Figure) -> Image.Image:
 
 
 def png(image: Image.Image) -> bytes:
-    """Return what `pixels` drew as PNG, the same bytes every time."""
+    """Return an image from `pixels` as PNG; the bytes are reproducible."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=4, dpi=(DOTS_AN_INCH, DOTS_AN_INCH))
     return buffer.getvalue()
 
 
 def webp(image: Image.Image) -> bytes:
-    """Return what `pixels` drew as WebP: for a page, where PNG would be five times larger."""
+    """Return an image from `pixels` as WebP, a fifth of the size of a PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=85, method=3)
     return buffer.getvalue()
 
 
 def svg(figure: Figure, **options: Any) -> bytes:
-    """Return the figure as SVG, the same bytes every time; `options` are those of `figure_style`."""
+    """Return the figure as reproducible SVG; `options` are those of `figure_style`."""
     buffer, nothing = io.BytesIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with figure_style((), **options):
         figure.savefig(buffer, format="svg", metadata=nothing)
@@ -263,12 +263,12 @@ def svg(figure: Figure, **options: Any) -> bytes:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, in inches, that pyplot does not know and so need not forget."""
+    """Return an empty figure, sized in inches, that is not registered with pyplot."""
     return Figure(figsize=(width, height), dpi=DOTS_AN_INCH, layout="constrained", facecolor="white")
 
 
 def settled(figure: Figure) -> Figure:
-    """Lay a figure out once and for all, instead of again for every format."""
+    """Lay a figure out once, instead of again for every format; return it."""
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)
@@ -288,7 +288,7 @@ def _with_unit(text: str, unit: str) -> str:
 
 
 def clock_of(traces: pd.DataFrame) -> str:
-    """Return the column of the time axis: steps where an epoch is one step."""
+    """Return the column of the time axis: "step" if an epoch is one step, else "epoch"."""
     return "step" if traces["step"].equals(traces["epoch"].astype(traces["step"].dtype)) else "epoch"
 
 
@@ -309,13 +309,13 @@ def _legend(
     title: str = "",
     rows: int = LEGEND_ROWS,
 ) -> None:
-    """Put a legend on top of a figure, which grows by the rows that there is no room for.
+    """Put a legend on top of a figure, which grows by the rows that do not fit.
 
     Parameters
     ----------
-    scale : the size of its letters over the usual one.
-    title : above it.
-    rows : that there is room for.
+    scale : the factor of its letters' size.
+    title : the title above it.
+    rows : the number of rows that fit.
     """
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), int(14 * figure.get_figwidth() / scale / (longest + 9))))
@@ -327,14 +327,14 @@ def _legend(
 
 
 def resized(figure: Figure, width: float, scale: float, title: str = "") -> Figure:
-    """Give a figure another width and a title, its letters so many times as large; return it.
+    """Give a figure another width, letter size and title; return it.
 
     Parameters
     ----------
-    figure : one that has been drawn.
-    width : in inches; the height is in proportion, but not much lower.
-    scale : of its letters.
-    title : above all.
+    figure : a drawn figure.
+    width : in inches; the height changes in proportion, but shrinks to 0.8 at most.
+    scale : the factor of the letters' size.
+    title : the title above the figure.
     """
     before, height = figure.get_size_inches()
     figure.set_size_inches(width, height * max(width / before, 0.8))
@@ -351,15 +351,15 @@ def resized(figure: Figure, width: float, scale: float, title: str = "") -> Figu
             _legend(figure, [handle for handle in handles if handle], scale, title, rows)
         elif title:
             figure.suptitle(title, fontsize=9 * scale)
-        if figure.get_supxlabel():  # they have places in inches, which are others now
+        if figure.get_supxlabel():  # these labels are positioned in inches, which have changed
             figure.supxlabel(figure.get_supxlabel(), fontsize=9 * scale)
             figure.supylabel(figure.get_supylabel(), fontsize=9 * scale)
-    figure.set_layout_engine("constrained")  # all letters have their room again
+    figure.set_layout_engine("constrained")  # makes room for all letters again
     return figure
 
 
 def png_of(figure: Figure, dots_an_inch: float) -> bytes:
-    """Return the figure as PNG, with so many dots an inch."""
+    """Return the figure as PNG, with the given number of dots per inch."""
     buffer = io.BytesIO()
     with figure_style():
         figure.savefig(buffer, format="png", dpi=dots_an_inch, metadata={"Software": None})
@@ -367,7 +367,7 @@ def png_of(figure: Figure, dots_an_inch: float) -> bytes:
 
 
 def pdf(figure: Figure) -> bytes:
-    """Return the figure as PDF with real text, the same bytes every time."""
+    """Return the figure as reproducible PDF with real text."""
     buffer, nothing = io.BytesIO(), dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with figure_style((), **{"pdf.fonttype": 42}):
         figure.savefig(buffer, format="pdf", metadata=nothing)
@@ -375,7 +375,7 @@ def pdf(figure: Figure) -> bytes:
 
 
 def _grid(rows: int, columns: int, width: float, panel_height: float) -> tuple[Figure, Array]:
-    """Return a figure of equal panels that share their axes; its margins are set in inches."""
+    """Return a figure of equal panels with shared axes; its margins are set in inches."""
     left, right, top, bottom, between = 0.75, 0.1, 0.55, 0.5, 0.28
     height = rows * panel_height + (rows - 1) * between + top + bottom
     figure = Figure(figsize=(width, height), dpi=DOTS_AN_INCH, facecolor="white")
@@ -391,7 +391,7 @@ def _grid(rows: int, columns: int, width: float, panel_height: float) -> tuple[F
 
 
 def draw_bands(axes: Axes, bands: pd.DataFrame, over: str, styles: dict[str, SeriesStyle]) -> None:
-    """Draw each optimizer's median line, in its own style, over its quartile band."""
+    """Draw each optimizer's median line over its quartile band."""
     top = _loss_scale(axes, bands)
     for label, style in styles.items():
         _draw_band(axes, bands[bands["optimizer"] == label], over, style.colour, top)
@@ -409,7 +409,7 @@ def draw_bands(axes: Axes, bands: pd.DataFrame, over: str, styles: dict[str, Ser
 
 
 def _draw_band(axes: Axes, band: pd.DataFrame, over: str, colour: str, top: float) -> None:
-    """Draw a quartile band; an infinite quartile runs off the top."""
+    """Draw a quartile band; an infinite quartile leaves the axes at the top."""
     low, high = np.minimum(band["low"], top), np.minimum(band["high"], top)
     axes.fill_between(band[over], low, high, color=colour, alpha=0.15, linewidth=0, zorder=2)
 
@@ -426,7 +426,7 @@ def _draw_seeds(axes: Axes, traces: pd.DataFrame, clock: str, metric: str, colou
 
 
 def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
-    """Give an axis of losses its scale and limits; return a value above them, to draw infinity at."""
+    """Set scale and limits of an axis of losses; return a value above them at which to draw infinity."""
     values = bands[["low", "median", "high"]].to_numpy().ravel()
     values = values[np.isfinite(values)]
     if not len(values) or not values.any():
@@ -451,7 +451,7 @@ def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
 
 
 def _learning_rate_ticks(axes: Axes, rates: list[float]) -> None:
-    """Put a tick at every power of ten of the grid, or at every rate of a grid without them."""
+    """Put a tick at every power of ten in the grid, or at every rate of a grid without them."""
     powers = [
         rate for rate in rates if np.isclose(np.log10(rate) % 1, 0) or np.isclose(np.log10(rate) % 1, 1)
     ]
@@ -471,16 +471,16 @@ def _draw_shares(
     *,
     narrow: bool,
 ) -> None:
-    """Draw one row per optimizer: at each learning rate a bar as high as the share of bad runs."""
-    places = np.log10(np.array(sorted(set(bands["learning_rate"]))))
-    width = 0.6 * (np.diff(places).min() if len(places) > 1 else 0.5)
+    """Draw one row per optimizer: at each learning rate, a bar as high as the share of bad runs."""
+    positions = np.log10(np.array(sorted(set(bands["learning_rate"]))))
+    width = 0.6 * (np.diff(positions).min() if len(positions) > 1 else 0.5)
     for row, label in enumerate(reversed(shown)):
-        mine = bands[bands["optimizer"] == label]
-        rate = mine["learning_rate"].to_numpy()
+        of_optimizer = bands[bands["optimizer"] == label]
+        rate = of_optimizer["learning_rate"].to_numpy()
         left, right = rate * 10 ** (-width / 2), rate * 10 ** (width / 2)
-        bottom = np.full(len(mine), float(row))
+        bottom = np.full(len(of_optimizer), float(row))
         for status in BAD:
-            height = 0.8 * mine[status.name].to_numpy()
+            height = 0.8 * of_optimizer[status.name].to_numpy()
             some = height > 0
             style = {"facecolor": styles[label].colour, "edgecolor": "white", **status.fill}
             widths = (right - left)[some]

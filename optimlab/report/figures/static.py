@@ -24,7 +24,7 @@ Files = dict[str, bytes]  # name with ending → content
 
 @dataclass(frozen=True)
 class Drawing:
-    """A static figure that is yet to be drawn: ``draw(*tables, **options)`` returns it."""
+    """A static figure still to be drawn: ``draw(*tables, **options)`` returns it."""
 
     name: str
     draw: Callable[..., Figure]
@@ -32,16 +32,16 @@ class Drawing:
     options: dict[str, Any] = field(default_factory=dict)
 
     def figure(self, **options: Any) -> Figure:
-        """Draw it, perhaps with other options."""
+        """Draw the figure, with `options` in place of its own."""
         return self.draw(*self.tables, **self.options | options)
 
     def sized(self, width: float, font_size: float = FONT_SIZE, title: str = "") -> Figure:
-        """Draw it so many inches wide, its letters as large as given in points; see `plots.resized`."""
+        """Draw the figure `width` inches wide, with letters of `font_size` points."""
         figure = self.figure(narrow=width < NARROW)
         return plots.resized(figure, width, font_size / FONT_SIZE, title)
 
     def files(self) -> Files:
-        """Return it as PNG and SVG."""
+        """Return the figure as PNG and SVG."""
         return figure_files(self.name, self.figure())
 
 
@@ -50,7 +50,7 @@ Drawings = dict[str, Drawing]  # by name
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the page: its address, or its data as a URL, and its size in pixels."""
+    """An image of the page: its URL, which may hold its data, and its size in pixels."""
 
     url: str
     width: int
@@ -63,10 +63,10 @@ class StaticFigure:
 
     Attributes
     ----------
-    name : of its files, without ending.
-    caption, alt : what the figure shows; what a reader who cannot see it should know.
+    name : the name of its files, without suffix.
+    caption, alt : what the figure shows; a description for readers who cannot see it.
     drawn : its files.
-    wide, narrow : for a screen and for a phone.
+    wide, narrow : the pictures for a screen and for a phone.
     """
 
     name: str
@@ -88,7 +88,7 @@ def static_figures(
     styles: dict[str, SeriesStyle],
     unit: str,
 ) -> Drawings:
-    """Return all figures that the tables of an experiment have the numbers for.
+    """Return all static figures that the tables of an experiment have the numbers for.
 
     Parameters
     ----------
@@ -115,17 +115,17 @@ def _traces_figure(
 ) -> Drawings:
     """Return the figure of the loss traces at the chosen rates."""
     reported = statistics.reported_runs(runs)
-    mine = traces[traces["run_id"].isin(reported["run_id"])]
-    bands = _loss_bands(reported, mine)
+    reported_traces = traces[traces["run_id"].isin(reported["run_id"])]
+    bands = _loss_bands(reported, reported_traces)
     if not bands:
         return {}
-    return drawing("traces", plots.traces_figure, bands, mine, styles, unit=unit)
+    return drawing("traces", plots.traces_figure, bands, reported_traces, styles, unit=unit)
 
 
 def _sensitivity_figure(
     runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, SeriesStyle], unit: str
 ) -> Drawings:
-    """Return the figure of final loss and failures against the rate, if there are two rates."""
+    """Return the figure of final loss and failures against the rate, if there are several rates."""
     if not _several_rates(runs):
         return {}
     chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
@@ -150,21 +150,21 @@ def _rates_figures(
     styles: dict[str, SeriesStyle],
     unit: str,
 ) -> Drawings:
-    """Return for each optimizer with several rates a figure of the losses at all of them."""
+    """Return, for each optimizer with several rates, a figure of the losses at all of them."""
     chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
     drawings: Drawings = {}
-    for place, label in enumerate(styles, start=1):
-        own_runs, own = runs[runs["optimizer"] == label], traces[traces["optimizer"] == label]
-        bands = _loss_bands(own_runs, own)
-        if bands and _several_rates(own_runs):
-            name = f"rates-{place}-{slug(label, 'optimizer')}"
+    for number, label in enumerate(styles, start=1):
+        its_runs, its_traces = (table[table["optimizer"] == label] for table in (runs, traces))
+        bands = _loss_bands(its_runs, its_traces)
+        if bands and _several_rates(its_runs):
+            name = f"rates-{number}-{slug(label, 'optimizer')}"
             options = {"chosen": chosen.get(label), "unit": unit}
-            drawings |= drawing(name, plots.rates_figure, bands, own, styles[label], **options)
+            drawings |= drawing(name, plots.rates_figure, bands, its_traces, styles[label], **options)
     return drawings
 
 
 def drawing(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any) -> Drawings:
-    """Return, by its name, the figure that ``draw(*tables, **options)`` draws."""
+    """Return name → the drawing by ``draw(*tables, **options)``."""
     return {name: Drawing(name, draw, tables, options)}
 
 
@@ -176,7 +176,7 @@ def figure_files(name: str, figure: Figure) -> Files:
 def static_figure(
     name: str, caption: str, alt: str, draw: Callable[..., Figure], *tables: Any, **options: Any
 ) -> StaticFigure:
-    """Return what ``draw(*tables, **options)`` draws, wide and narrow, with its words."""
+    """Return the figure drawn by ``draw(*tables, **options)``, wide and narrow, with its texts."""
     wide = draw(*tables, **options)
     drawn, narrow = plots.pixels(wide), plots.pixels(draw(*tables, **options, narrow=True))
     files = {f"{name}.png": plots.png(drawn), f"{name}.svg": plots.svg(wide)}
@@ -184,12 +184,12 @@ def static_figure(
 
 
 def data_url(png: bytes) -> str:
-    """Return a PNG as a URL that holds it."""
+    """Return a data URL of a PNG."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def picture_file(url: str, content: bytes) -> Picture:
-    """Return a PNG file beside the page as a picture of it."""
+    """Return the picture for a PNG at a URL."""
     with Image.open(io.BytesIO(content)) as image:
         return Picture(url, *image.size)
 
@@ -200,12 +200,12 @@ def _picture(image: Image.Image) -> Picture:
 
 
 def _several_rates(runs: pd.DataFrame) -> bool:
-    """Return whether an optimizer was tried with more than one learning rate."""
+    """Return whether any optimizer was tried with more than one learning rate."""
     return bool(runs.groupby("optimizer")["learning_rate"].nunique().max() > 1)
 
 
 def _loss_bands(runs: pd.DataFrame, traces: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return split → bands of its loss, for the splits that have a loss."""
+    """Return split → bands of its loss, for each split that has a loss."""
     return {
         split: statistics.trace_bands(runs, traces, f"{split}_loss")
         for split in ("train", "validation")
@@ -214,5 +214,5 @@ def _loss_bands(runs: pd.DataFrame, traces: pd.DataFrame) -> dict[str, pd.DataFr
 
 
 def slug(label: str, otherwise: str) -> str:
-    """Return a label as a part of a file's name; `otherwise` where no letter of it can be there."""
+    """Return a label as part of a file name; `otherwise` if none of its letters can be used."""
     return re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or otherwise
