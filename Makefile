@@ -53,6 +53,7 @@ list: $(READY)  ## Show experiments, optimizers and problems
 
 .PHONY: test
 test: export OMP_NUM_THREADS = 1
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)  ## Run the tests that are quick (five minutes on two cores)
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow'
 

@@ -12,7 +12,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
-    """What `plots` keeps of earlier drawings is not the user's."""
+    """What `plots` keeps of earlier drawings is not the user's; compiled loops and fonts' names are."""
+    from optimlab.compiled_code import cache_folder  # not before coverage is measured
+
     with pytest.MonkeyPatch.context() as patch:
+        users = cache_folder().parents[1]
+        patch.setenv("NUMBA_CACHE_DIR", str(users))
+        patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR") or str(users / "matplotlib"))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -1,6 +1,7 @@
 """What has been drawn: a second `plots` draws only what has changed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,30 +9,42 @@ from pathlib import Path
 
 import pytest
 from sweeping import document, run, tiny
-from test_charts import blank_pictures
+from test_charts import without_pictures
 from test_cli import call
 
 from optimlab.report import page
+from optimlab.report.figures.static import static_figures
 from optimlab.storage import drawn
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def drawn_before(tmp_path_factory):
+    """A folder with the results of two experiments, drawn with blank pictures, and the user's cache."""
     folder = tmp_path_factory.mktemp("drawn")
     for name in ("first", "second"):
-        run(tiny(folder, document(top=f"learning_rates = [0.1]\ndescription = '{name}'"), name), folder)
+        text = document(top=f"learning_rates = [0.1]\ndescription = '{name}'", seeds="reporting = 2")
+        run(tiny(folder, text, name), folder / "results")
+    with pytest.MonkeyPatch.context() as patch:
+        use(folder, patch)
+        page.write_report(Path("results"))
     return folder
 
 
 @pytest.fixture
-def results(swept, tmp_path, monkeypatch):
-    """Results of two experiments, drawn; pictures are blank."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    blank_pictures(monkeypatch)
-    for name in ("first", "second"):
-        shutil.copytree(swept / name, tmp_path / "results" / name)
-    page.write_report(tmp_path / "results")
-    return tmp_path / "results"
+def results(drawn_before, tmp_path, monkeypatch):
+    """Results that have been drawn; their path is relative, and so the same as when they were."""
+    for name in ("results", "cache"):
+        shutil.copytree(drawn_before / name, tmp_path / name)
+    use(tmp_path, monkeypatch)
+    return Path("results")
+
+
+def use(folder, patch):
+    """Work in a folder, with a cache there, and draw blank pictures."""
+    patch.chdir(folder)
+    patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    without_pictures(patch)
+    patch.setattr(page, "static_figures", static_figures)  # which are blank
 
 
 def state(results):
@@ -59,9 +72,8 @@ def test_where_nothing_has_changed_nothing_is_touched_and_warnings_are_repeated(
     assert "nothing has changed" in call("plots", "--results", results).stdout
 
 
-def test_warnings_are_repeated(swept, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    blank_pictures(monkeypatch)
+def test_warnings_are_repeated(tmp_path, monkeypatch):
+    use(tmp_path, monkeypatch)
     run(tiny(tmp_path, name="edge"), tmp_path / "results")
     told = [call("plots", "--results", tmp_path / "results").stderr for _ in range(2)]
     assert told[0] == told[1]
@@ -134,12 +146,13 @@ def test_the_page_shows_the_experiments_that_are_named(results, monkeypatch):
         assert call("plots", name, "--results", results).exit_code == 2
 
 
-def test_records_that_are_garbled_or_cannot_be_kept_are_no_matter(results, tmp_path, monkeypatch):
-    for file in (tmp_path / "cache/optimlab").iterdir():
+def test_records_that_are_garbled_or_cannot_be_kept_are_no_matter(results, monkeypatch):
+    for file in Path("cache/optimlab").iterdir():
         file.write_text('["nonsense"]')
     before = (results / "report.html").read_bytes()
     assert call("plots", "--results", results).stdout == f"Open {results}/report.html\n"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(results / "report.html"))  # no folder can be there
+    no_folder = results.resolve() / "report.html"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(no_folder))
     assert call("plots", "--results", results).stdout == f"Open {results}/report.html\n"
     assert (results / "report.html").read_bytes() == before
 
@@ -160,7 +173,10 @@ def test_looking_whether_something_has_changed_imports_no_library_of_plots(resul
         "print(sorted({'numpy', 'pandas', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, results], capture_output=True, text=True, check=True,
-        cwd=Path(__file__).parents[1],
-    )  # fmt: skip
+        [sys.executable, "-c", code, results],
+        env={**os.environ, "PYTHONPATH": str(drawn.PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "[]\n"
