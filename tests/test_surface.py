@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sweeping import document, load, plugin, run, tiny, write
+from test_charts import without_pictures
 
 import optimlab.execution.surface as sweep_surface
 import optimlab.execution.sweep as sweep_module
@@ -245,6 +246,7 @@ def test_the_sweep_computes_the_loss_around_the_paths(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
+    without_pictures(monkeypatch)
     page = write_report(tmp_path / "results").read_text(encoding="utf-8")
     assert ('id="tiny-plane"' in page) == bool(rows)
     assert "loss around" not in capsys.readouterr().err
@@ -277,7 +279,7 @@ class Bowl:
         assert len(read_tables(tmp_path / "results/tiny").surface) == rows
 
 
-def test_a_surface_of_other_runs_is_not_drawn(tmp_path, capsys):
+def test_a_surface_of_other_runs_is_not_drawn(tmp_path, capsys, monkeypatch):
     file = swept_file(tmp_path, "true", "batch")
     kept = (tmp_path / "results/tiny/surface.parquet").read_bytes()
     file.write_text(file.read_text().replace("epochs = 4", "epochs = 5"))
@@ -288,6 +290,7 @@ def test_a_surface_of_other_runs_is_not_drawn(tmp_path, capsys):
         now.write_bytes(content)
         assert read_tables(tmp_path / "results/tiny").surface is None
         assert "the loss around its paths is missing" in capsys.readouterr().err
+    without_pictures(monkeypatch)
     page = write_report(tmp_path / "results").read_text(encoding="utf-8")
     assert 'id="tiny-plane"' not in page
 

@@ -10,10 +10,10 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email import message_from_string
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -67,6 +67,9 @@ class Code:
         return sha256(repr(everything).encode()).hexdigest()[:16]
 
 
+_Found = tuple[Module | None, str | None]  # a module that is loose, or the name of its package
+
+
 class _Import(NamedTuple):
     """One import: ``import name``, or ``from name import names``, `level` dots before it."""
 
@@ -97,6 +100,7 @@ def follow(*roots: Module, beside: Sequence[Path] = ()) -> Code:
         When a source cannot be read.
     """
     code = Code()
+    on_path = cache(_on_path)  # which many modules ask for the same
     todo = [root for root in roots if not _owner_of(root.name)]
     installed = {owner for root in roots if (owner := _owner_of(root.name))}
     while todo:
@@ -110,7 +114,7 @@ def follow(*roots: Module, beside: Sequence[Path] = ()) -> Code:
         if module.file.suffix != ".py":
             continue
         for wanted in _imports(source, str(module.file)):
-            found = _resolve(wanted, module, beside)
+            found = _resolve(wanted, module, beside, on_path)
             if isinstance(found, str):
                 installed.add(found)
             elif found is not None:
@@ -190,7 +194,9 @@ def _names(kinds: ast.expr) -> bool:
     return any(isinstance(node, ast.Name) and node.id in CATCHES_IT for node in ast.walk(kinds))
 
 
-def _resolve(wanted: _Import, module: Module, beside: Sequence[Path]) -> list[Module] | str | None:
+def _resolve(
+    wanted: _Import, module: Module, beside: Sequence[Path], on_path: Callable[[str], _Found]
+) -> list[Module] | str | None:
     """Return the modules that an import runs, or the installed package's name; None if not found.
 
     The standard library is no module here: an empty list.
@@ -208,7 +214,7 @@ def _resolve(wanted: _Import, module: Module, beside: Sequence[Path]) -> list[Mo
     folders = [each for each in beside if each / f"{top}.py" != module.file]
     first = [found for folder in folders if (found := _in_folder(folder, top, is_beside=True))]
     files = [found for found in first if found.file and not found.folders]
-    there, owner = _on_path(top)
+    there, owner = on_path(top)
     if files and owner:
         raise ImportError(
             f"{files[0].file} has the name of the installed package {owner}, which is hidden by it or "
@@ -266,7 +272,7 @@ def _in_folder(folder: Path, name: str, *, is_beside: bool) -> Module | None:
     return Module(name, None, (package,), is_beside) if package.is_dir() else None
 
 
-def _on_path(top: str) -> tuple[Module | None, str | None]:
+def _on_path(top: str) -> _Found:
     """Return what Python finds under a name, and the name of the installed package that it is of."""
     for finder in sys.meta_path:
         spec = finder.find_spec(top, None)
