@@ -1,14 +1,17 @@
 """What a run is worth and which learning rate is chosen, by hand and by the slow restatement."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import statistics as reference
-from reference.statistics import table
+from reference.statistics import contest, table, traces_of
 
 from optimlab import statistics
 from optimlab.metrics import ACCURACY
+from optimlab.report.blocks.ranking import _against_best
 from optimlab.statistics import ranking
 
 INF, NAN = np.inf, np.nan
@@ -201,3 +204,21 @@ def test_a_run_that_left_no_loss_is_infinitely_bad():
     runs = table(("A", 0.1, 100, "ok", NAN), ("A", 0.1, 101, "ok", 1.0))
     assert ranking.final_losses(runs).tolist() == [INF, 1]
     assert ranking.scores(runs).tolist() == [INF, 1]
+
+
+def test_worse_by_is_never_negative():
+    """A has the lowest median, and yet B is better on the whole; C is worse than both."""
+    runs = contest(
+        range(200),
+        A=lambda s: (9.0 if s % 100 < 49 else 1.0) + s / 1e4,
+        B=lambda s: 1.2 + s / 1e4,
+        C=lambda s: 30.0 + s / 1e4,
+    )
+    found = statistics.compare_optimizers(runs, traces_of(runs)[:0], {}, splits=50, draws=100)
+    rows = {row["optimizer"]: row for row in found.summary.to_dict("records")}
+    assert [row["optimizer"] for row in rows.values()] == ["A", "B", "C"]
+    assert rows["B"]["difference_iqm_to_best"] < 0 < rows["C"]["difference_iqm_to_best"]
+    says = {label: _against_best(row) for label, row in rows.items()}
+    assert says["A"] == "lowest median"
+    assert says["B"] == "better, if tuned again"
+    assert re.fullmatch(r"worse by 2\d", says["C"])
