@@ -6,12 +6,15 @@ seeds, which takes half an hour on a core:
 
     python -m optimlab sweep benchmarks/claims.toml
     python benchmarks/claims.py results/claims --experiments 2000
+
+With ``--fitted`` the copies' runs are not drawn from the sweep's but from a distribution fitted to them,
+so that no run occurs twice.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -43,7 +46,7 @@ def now(optimizers: list[Grid], tuning: int, splits: int) -> dict[str, Array]:
     At the textbook rates, of which each optimizer has one, it is as in a comparison: the setting has
     all seeds, and shares the error rate. A textbook rate is here the lowest one of the grid.
     """
-    labels = [f"{place}" for place in range(len(optimizers))]
+    labels = [f"{index}" for index in range(len(optimizers))]
     settings = {
         "tuned": Retuning(dict(zip(labels, optimizers, strict=True)), tuning, splits),
         "default": Retuning(
@@ -95,42 +98,78 @@ def some(own: Grid, seeds: Array) -> Grid:
 def drawn(populations: list[Grid], size: int, shared: bool, rng: np.random.Generator) -> list[Grid]:
     """Return each population's numbers of some seeds: the same ones for all, or no seed twice."""
     seeds = rng.permutation(len(populations[0].seeds))
-    starts = [0 if shared else place * size for place in range(len(populations))]
+    starts = [0 if shared else index * size for index in range(len(populations))]
     return [
         some(own, seeds[start : start + size]) for own, start in zip(populations, starts, strict=True)
     ]
 
 
+def fitted(populations: list[Grid], size: int, _: bool, rng: np.random.Generator) -> list[Grid]:
+    """Return runs that resemble each population's: a Gaussian copula fitted to its numbers.
+
+    A seed's numbers at all candidates are correlated normal numbers, as their ranks in the population
+    are; each is then the population's quantile of that rank, between two runs where it is a loss.
+    """
+    return [_resembling(own, size, rng) for own in populations]
+
+
+def _resembling(own: Grid, size: int, rng: np.random.Generator) -> Grid:
+    from scipy.special import ndtr, ndtri
+
+    names = ("worth", "test_worth", "epochs")
+    values = np.stack([own.numbers[name] for name in names])  # (numbers, candidates, seeds)
+    seeds = values.shape[2]
+    normal = ndtri((values.argsort(axis=2).argsort(axis=2) + 0.5) / seeds)
+    levels = ndtr(normal @ rng.standard_normal((seeds, size)) / np.sqrt(seeds))
+    ordered, index = np.sort(values, axis=2), np.minimum((levels * seeds).astype(int), seeds - 1)
+    numbers = dict(zip(names, np.take_along_axis(ordered, index, axis=2), strict=True))
+    for name, level, losses in zip(names[:2], levels, ordered, strict=False):
+        between = zip(level, losses, strict=True)
+        numbers[name] = np.array([np.quantile(of_rate, each) for each, of_rate in between])
+    numbers["bad"] = np.zeros_like(numbers["worth"])
+    prints = rng.random(numbers["worth"].shape)
+    return Grid(own.candidates, np.arange(size), numbers, prints)
+
+
+Draw = Callable[[list[Grid], int, bool, np.random.Generator], list[Grid]]
+
+
 def simulate(
     data: dict[str, Grid],
-    reporting: list[int],
+    worlds: list[tuple[str, list[str], bool]],
+    seeds: int,
     experiments: int,
     splits: int,
     rng: np.random.Generator,
+    draw: Draw = drawn,
 ) -> Iterator[dict[str, object]]:
-    """Yield the share of experiments in which something is claimed, by world, seeds and procedure."""
-    worlds = [
-        (f"{copies} copies of {name}", copies * [name], False) for copies in (2, 5) for name in data
-    ]
-    worlds += [("all", list(data), True)]
-    worlds += [(f"{a} and {b}", [a, b], True) for a, b in combinations(data, 2)]
-    for seeds in reporting:
-        for world, names, shared in worlds:
-            found: dict[str, list[Array]] = {}
-            for _ in range(experiments if not shared else experiments // 4):
-                own = drawn([data[name] for name in names], TUNING + seeds, shared, rng)
-                verdicts = now(own, TUNING, splits)
+    """Yield the share of experiments in which something is claimed, by world and procedure.
+
+    Parameters
+    ----------
+    worlds : the label, the optimizers, and whether they share the seeds: real ones do, copies do not.
+        Of real ones a quarter of the experiments is drawn.
+    seeds : how many report.
+    """
+    for world, names, shared in worlds:
+        found: dict[str, list[Array]] = {}
+        times = experiments if not shared else experiments // 4
+        for number in range(times):
+            own = draw([data[name] for name in names], TUNING + seeds, shared, rng)
+            verdicts = now(own, TUNING, splits)
+            if number < times // 4:
                 verdicts["signed ranks, rate held fixed"] = signed_ranks(own, TUNING)
-                for procedure, differ in verdicts.items():
-                    found.setdefault(procedure, []).append(differ)
-            row = {"world": world, "seeds": f"{TUNING} + {seeds}"}
-            for procedure, differ in found.items():
-                row[procedure] = float(np.any(differ, axis=1).mean())
-                if len(names) > 2 and shared:
-                    pairs = combinations(names, 2)
-                    shares = zip(pairs, np.mean(differ, axis=0), strict=True)
-                    row[procedure] = ", ".join(f"{a}–{b} {share:.2f}" for (a, b), share in shares)
-            yield row
+            for procedure, differ in verdicts.items():
+                found.setdefault(procedure, []).append(differ)
+        row: dict[str, object] = {"world": world, "seeds": f"{TUNING} + {seeds}", "experiments": times}
+        yield row | {name: float(np.any(differ, axis=1).mean()) for name, differ in found.items()}
+
+
+def worlds_of(names: list[str], copies: list[int], pairs: bool) -> list[tuple[str, list[str], bool]]:
+    """Return the worlds: so many copies of each optimizer, and every two of them."""
+    worlds = [(f"{of} copies of {name}", of * [name], False) for of in copies for name in names]
+    real = [(f"{a} and {b}", [a, b], True) for a, b in combinations(names, 2)]
+    return worlds + real * pairs
 
 
 def main() -> None:
@@ -139,15 +178,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--experiments", type=int, default=300)
     parser.add_argument("--reporting", type=int, nargs="+", default=[30, 100])
+    parser.add_argument("--copies", type=int, nargs="*", default=[5, 2])
+    parser.add_argument("--no-pairs", action="store_true", help="no real optimizers")
+    parser.add_argument("--fitted", action="store_true", help="copies from a fitted distribution")
     parser.add_argument("--splits", type=int, default=SPLITS)
     parser.add_argument("--final", default="mean:5")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     data = read(given.folder, given.final)
-    for row in simulate(
-        data, given.reporting, given.experiments, given.splits, np.random.default_rng(given.seed)
-    ):
-        print("; ".join(f"{name}: {value}" for name, value in row.items()), flush=True)
+    worlds = worlds_of(list(data), given.copies, not given.no_pairs and not given.fitted)
+    draw, rng = fitted if given.fitted else drawn, np.random.default_rng(given.seed)
+    for seeds in given.reporting:
+        for row in simulate(data, worlds, seeds, given.experiments, given.splits, rng, draw):
+            print("; ".join(f"{name}: {value}" for name, value in row.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -203,8 +203,8 @@ def claim_weights(is_main: Sequence[bool]) -> Array:
 def _conclude(pair: Pair, name: str, sure: Family, place: int, level: float) -> None:
     """Add to a pair's row what follows from one estimate.
 
-    Two optimizers differ in a loss if their interquartile means do, and the means of their middle
-    fifths, too, so that one noisy tail is no difference: an intersection–union test (Berger 1982,
+    Two optimizers differ in a loss if their interquartile means do, and the means of the middle √n of
+    their n runs, too, so that one noisy tail is no difference: an intersection–union test (Berger 1982,
     Multiparameter hypothesis testing and acceptance sampling).
     """
     row, prefix, seeds = pair.row, CLAIMS[name], len(pair.seeds)

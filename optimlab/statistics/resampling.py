@@ -86,17 +86,18 @@ def interquartile_weights(size: int) -> Array:
 
 
 def median_weights(size: int) -> Array:
-    """Return the weights (size,) of sorted numbers in the mean of their middle fifth.
+    """Return the weights (size,) of sorted numbers in the mean of the middle √size of them.
 
-    It is near the median, but moves less when a seed is left out: the jackknife needs a smooth number.
+    It is near the median, and the nearer the more numbers there are, but moves less when one is left
+    out: the jackknife needs a smooth number.
     """
-    return _middle(size, 0.2)
+    return _middle(size, size**-0.5)
 
 
 def _middle(size: int, share: float) -> Array:
     """Return the weights of the middle share of sorted numbers; those at its ends count in part."""
-    place, low = np.arange(size), size * (1 - share) / 2
-    weights = np.clip(np.minimum(place + 1, size - low) - np.maximum(place, low), 0, 1)
+    below, cut = np.arange(size), size * (1 - share) / 2
+    weights = np.clip(np.minimum(below + 1, size - cut) - np.maximum(below, cut), 0, 1)
     return weights / weights.sum()
 
 

@@ -91,7 +91,7 @@ class Retuned:
         return self._estimates(name)[0]
 
     def median(self, name: str) -> Estimate:
-        """Return about the median of a number of its runs: the mean of the middle fifth."""
+        """Return about the median of a number of its runs: the mean of the middle √n."""
         return self._estimates(name)[1]
 
     def _estimates(self, name: str) -> list[Estimate]:
