@@ -18,7 +18,8 @@ from optimlab import SGD, AdaGrad, Adam, Nesterov, RMSprop
 from optimlab.experiment.load import load
 from optimlab.experiment.registry import load_object, load_rule
 from optimlab.nn import one_hot, perceptron, softmax
-from optimlab.problems.digits import Digits, HiddenLayer
+from optimlab.problems.digits import Digits
+from optimlab.problems.settings import HiddenLayer
 from optimlab.report.figures import plots
 from optimlab.training import train
 

@@ -13,8 +13,8 @@ from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import PROBLEMS, Digits
-from optimlab.problems.digits import HiddenLayer
 from optimlab.problems.seeds import generator
+from optimlab.problems.settings import HiddenLayer
 from optimlab.training import train
 
 SIZES = {"train": 1200, "validation": 300, "test": 297}

@@ -79,10 +79,11 @@ def test_the_settings_of_a_problem_are_listed_as_one_writes_them_in_the_file(her
     assert max(map(len, text.splitlines())) <= width
     for name, problem in PROBLEMS.items():
         own = text.partition(f"\n{name} ")[2]
-        first, last = (each.name for each in (fields(problem)[0], fields(problem)[-1]))
+        listed_ones = [each.name for each in fields(problem) if each.default is not None]
+        first, last = listed_ones[0], listed_ones[-1]
         lines = own[own.index(f"{first} = ") : own.index("\n", own.index(f"{last} = "))]
         settings = tomllib.loads(lines)
-        assert set(settings) == {each.name for each in fields(problem) if each.default is not None}
+        assert list(settings) == listed_ones
         mistakes = []
         assert read_problem(problem, settings, "", here, mistakes) == problem()
         assert mistakes == []

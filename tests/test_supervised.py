@@ -17,7 +17,7 @@ from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy, Huber, SquaredError
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Digits, Table
-from optimlab.problems.digits import HiddenLayer
+from optimlab.problems.settings import HiddenLayer
 from optimlab.problems.supervised import Supervised
 from optimlab.report import page
 from optimlab.report.blocks import ranking

@@ -15,7 +15,8 @@ from optimlab.data.bundled import load_bundled
 from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
 from optimlab.optimizers import CLASSIC, RULES, SGD, Adam, Nesterov
-from optimlab.problems.digits import Digits, HiddenLayer
+from optimlab.problems.digits import Digits
+from optimlab.problems.settings import HiddenLayer
 from optimlab.problems.supervised import Supervised
 from optimlab.training import METRICS, PATH_METRICS, PROBLEM_METRICS, cosines, norms, train
 

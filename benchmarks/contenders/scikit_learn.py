@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPClassifier
 
 from benchmarks.case import Case, losses_of
 from optimlab.problems import Digits
-from optimlab.problems.digits import HiddenLayer
+from optimlab.problems.settings import HiddenLayer
 
 Array = np.ndarray
 

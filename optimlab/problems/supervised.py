@@ -9,11 +9,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from optimlab.data.dataset import Dataset, Part, Scaling, Split, prepare
+from optimlab.data.dataset import Dataset, Part, Split, prepare
 from optimlab.nn.losses import Blocks, Loss
 from optimlab.nn.network import Model, Network
 from optimlab.nn.parameters import Layout
 from optimlab.problems.seeds import generator
+from optimlab.problems.settings import Learning
 
 Array = np.ndarray
 
@@ -57,10 +58,8 @@ class Supervised:
     network : with an input per feature and an output per class or target.
     loss : for the task of the data.
     batch_size : samples per step. The last batch of an epoch is smaller if it must be.
-    split : which rows train; None for the split of the data, or else the usual one.
-    scaling, target_scaling : "standard", "minmax" or "none", of features and of regression's targets.
-    l2 : adds l2/2 · Σ w² to the loss that is descended, over the weights alone. Metrics are without it.
     metrics : name → what is recorded of each part beside the metrics of the loss.
+    learning : the settings of `Learning`: split, scaling, target_scaling and l2.
 
     Examples
     --------
@@ -78,16 +77,11 @@ class Supervised:
         network: Network,
         loss: Loss,
         batch_size: int = 32,
-        *,
-        split: Split | None = None,
-        scaling: Scaling = "standard",
-        target_scaling: Scaling = "standard",
-        l2: float = 0.0,
         metrics: Mapping[str, OwnMetric] | None = None,
+        **learning: Any,
     ) -> None:
         self._data, self._network, self._loss, self._batch = data, network, loss, batch_size
-        self._split, self._scaling, self._target_scaling = split, scaling, target_scaling
-        self._l2 = l2
+        self._learning = Learning(**learning)
         self.metrics = tuple(NamedMetric(*each) for each in (metrics or {}).items())
 
     metrics: Sequence[Any]  # each has a label and a function, `made`
@@ -115,24 +109,9 @@ class Supervised:
         return self._batch
 
     @property
-    def splitting(self) -> Split | None:
-        """Which rows train; None for the split of the data, or else the usual one."""
-        return self._split
-
-    @property
-    def scaling(self) -> Scaling:
-        """Of the features."""
-        return self._scaling
-
-    @property
-    def target_scaling(self) -> Scaling:
-        """Of the targets of a regression."""
-        return self._target_scaling
-
-    @property
-    def l2(self) -> float:
-        """The weight of the penalty."""
-        return self._l2
+    def learning(self) -> Learning:
+        """How the data are prepared, and what is added to the loss."""
+        return self._learning
 
     @property
     def own_metrics(self) -> dict[str, OwnMetric]:
@@ -152,7 +131,7 @@ class Supervised:
         DataError
             As `Split.rows` does.
         """
-        split = self.splitting
+        split = self.learning.split
         if split is None and self.dataset.splits is not None:
             return dict(self.dataset.splits)
         split = split or Split()
@@ -162,14 +141,16 @@ class Supervised:
     @property
     def is_resampled(self) -> bool:
         """Whether each run's seed draws a split of its own."""
-        return self.splitting is not None and self.splitting.resample
+        return self.learning.split is not None and self.learning.split.resample
 
     @cached_property
     def _prepared(self) -> tuple[dict[str, Part], Array]:
         return self._prepare(self.rows())
 
     def _prepare(self, rows: dict[str, Array]) -> tuple[dict[str, Part], Array]:
-        return prepare(self.dataset, rows, self.scaling, self.target_scaling, self.dtype)
+        return prepare(
+            self.dataset, rows, self.learning.scaling, self.learning.target_scaling, self.dtype
+        )
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -291,12 +272,12 @@ class Supervised:
         else:
             x, targets = self._samples(batch)
         loss, gradient = self.network.loss_and_gradient(params, x, targets, model, self.objective)
-        if self.l2:
+        if self.learning.l2:
             for name in self.layout.weights:
                 at = self.layout.slices[name]
                 w = params[:, at]
-                gradient[:, at] += self.l2 * w
-                loss = loss + self.l2 / 2 * np.vecdot(w, w)
+                gradient[:, at] += self.learning.l2 * w
+                loss = loss + self.learning.l2 / 2 * np.vecdot(w, w)
         return loss, gradient
 
     def _samples(self, batch: Array) -> tuple[Array, Array]:

@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-from annotated_types import Ge, Le, Len
+from annotated_types import Ge, Len
 
 from optimlab.data import DATASETS
-from optimlab.data.dataset import DataError, Dataset, Scaling, Split, Task
+from optimlab.data.dataset import DataError, Dataset, Task
 from optimlab.data.files import SUFFIXES, Reading, read_file
 from optimlab.data.named import File
-from optimlab.nn.layers import INITIALIZATIONS, LAYERS
+from optimlab.nn.layers import LAYERS
 from optimlab.nn.losses import LOSSES, Loss
-from optimlab.nn.network import Network, perceptron
-from optimlab.problems.digits import REFUSE_UNKNOWN_KEYS, HiddenLayer
+from optimlab.nn.network import Network
+from optimlab.problems.settings import REFUSE_UNKNOWN_KEYS, HiddenLayer, Learning, NetworkSettings
 from optimlab.problems.supervised import Supervised
 
 BATCH = 32
 FEW_NUMBERS = 10  # a target with no more different whole numbers may be one of classes
-FOR_FILES = ("target", "ignore", "missing", "separator", "decimal")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table(Supervised):
-    """A network on a table of data, trained by mini-batches.
+class Source:
+    """Where the data of a table come from.
 
     Parameters
     ----------
     data : a key of `optimlab.data.DATASETS`, or a .csv, .parquet or .npz file beside the experiment.
     target, ignore, missing, separator, decimal : of a file; see `optimlab.data.files.Reading`.
-    split : which rows train; None for the split that the data bring, or else the usual `Split`.
-    scaling, target_scaling : "standard", "minmax" or "none", fitted on the training part.
-    hidden : `HiddenLayer` and others of `LAYERS`; an empty list is softmax or linear
-        regression.
-    batch_norm, bias, initialization, evaluate_with : see `optimlab.nn.network.perceptron`.
-    loss : of `optimlab.nn.losses.LOSSES`; None for cross-entropy of classes, squared error of numbers.
-    metrics : of the user's own, "file.py:function" each; see `optimlab.problems.supervised.OwnMetric`.
-    l2 : adds l2/2 · Σ w² to the loss that is descended, over the weights alone.
-    batch_size : None for 32, or the training set where that is smaller.
-    dtype : "float32" or "float64".
     """
-
-    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
 
     data: Any = ""
     target: str | tuple[str, ...] | None = None
@@ -52,42 +39,22 @@ class Table(Supervised):
     missing: Literal["refuse", "drop", "mean"] = "refuse"
     separator: Annotated[str, Len(1, 1)] = ","
     decimal: Literal[".", ","] = "."
-    split: Split | None = None
-    scaling: Scaling = "standard"
-    target_scaling: Scaling = "standard"
-    hidden: Annotated[tuple[Any, ...], Len(0, 64)] = (HiddenLayer(units=32, activation="relu"),)
-    batch_norm: bool = False
-    bias: bool = True
-    initialization: Literal[*INITIALIZATIONS] = "he"  # type: ignore[valid-type]
-    loss: Any = None
-    metrics: tuple[Any, ...] = ()
-    l2: Annotated[float, Ge(0), Le(1e6)] = 0.0
-    batch_size: Annotated[int, Ge(1)] | None = None
-    evaluate_with: Literal["running", "batch"] = "running"
-    dtype: Literal["float32", "float64"] = "float32"
 
-    # Key → what its tables may be: the key that names which, the one meant without it, and the others.
-    PARTS: ClassVar[dict[str, tuple[str, dict[str, type]]]] = {
-        "hidden": ("layer", {"dense": HiddenLayer, **LAYERS}),
-        "loss": ("name", LOSSES),
-    }
+    @property
+    def file(self) -> Path | None:
+        """The file of the data; None where there is none."""
+        if not isinstance(self.data, str) or not self.data.endswith(SUFFIXES):
+            return None
+        return self.data.path if isinstance(self.data, File) else Path(self.data)
 
-    def check(self) -> dict[str, str]:
-        """Return what is wrong between keys: key → message."""
-        try:
-            self._check_source()
-            dataset, loss = self.dataset, self.objective
-            if loss.task != dataset.task:
-                what = "classes" if dataset.task == "classification" else "numbers"
-                return {"loss": f"is for {loss.task}, and the target has {what}"}
-            self.parts  # noqa: B018  # raises what is wrong with the split and its parts
-        except DataError as error:
-            return {error.key: str(error)}
-        if self.hidden and not isinstance(self.hidden[0], HiddenLayer):
-            return {"hidden[1]": "must be a layer of units: the features are nothing to change in place"}
-        return self.check_batches()
+    def check_source(self) -> None:
+        """Raise where there are no such data, or keys are for data of another kind.
 
-    def _check_source(self) -> None:
+        Raises
+        ------
+        DataError
+            Which names the key.
+        """
         if not self.data:
             known = ", ".join(f'"{name}"' for name in DATASETS)
             raise DataError("data", f"is missing: it is one of {known}, or a file beside this one")
@@ -98,9 +65,81 @@ class Table(Supervised):
             files = ", ".join(SUFFIXES)
             text = f"must be one of {known}, or a file ({files}) beside this one, got {self.data!r}"
             raise DataError("data", text)
-        for key in FOR_FILES:
-            if getattr(self, key) != type(self).__dataclass_fields__[key].default:
-                raise DataError(key, f'is for files alone, and data = "{self.data}" is none')
+        for key in fields(Source):
+            if key.name != "data" and getattr(self, key.name) != key.default:
+                raise DataError(key.name, f'is for files alone, and data = "{self.data}" is none')
+
+    def read(self, group: str | None, task: Task | None) -> Dataset:
+        """Return the data set.
+
+        Parameters
+        ----------
+        group : the column of a file that groups its rows; None where none does.
+        task : of a file's target; None for what its values are.
+
+        Raises
+        ------
+        DataError
+            When it cannot be read, or is no data set.
+        """
+        if hasattr(self.data, "made"):
+            made = self.data.made()
+            if not isinstance(made, Dataset):
+                raise DataError("data", f"must give a Dataset, and gives a {type(made).__name__}")
+            return made
+        if self.file is None:
+            return DATASETS[self.data]()
+        targets = (self.target,) if isinstance(self.target, str) else self.target or ()
+        reading = Reading(
+            targets=targets,
+            ignored=self.ignore,
+            group=group,
+            missing=self.missing,
+            separator=self.separator,
+            decimal=self.decimal,
+            task=task,
+        )
+        return read_file(self.file, reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(NetworkSettings, Learning, Source, Supervised):
+    """A network on a table of data, trained by mini-batches.
+
+    Parameters
+    ----------
+    data, target, ignore, missing, separator, decimal : see `Source`.
+    split, scaling, target_scaling, l2 : see `Learning`.
+    hidden and others : see `NetworkSettings`.
+    loss : of `optimlab.nn.losses.LOSSES`; None for cross-entropy of classes, squared error of numbers.
+    batch_size : None for 32, or the training set where that is smaller.
+    """
+
+    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
+
+    loss: Any = None
+    batch_size: Annotated[int, Ge(1)] | None = None
+
+    # Key → what its tables may be: the key that names which, the one meant without it, and the others.
+    PARTS: ClassVar[dict[str, tuple[str, dict[str, type]]]] = {
+        "hidden": ("layer", {"dense": HiddenLayer, **LAYERS}),
+        "loss": ("name", LOSSES),
+    }
+
+    def check(self) -> dict[str, str]:
+        """Return what is wrong between keys: key → message."""
+        try:
+            self.check_source()
+            dataset, loss = self.dataset, self.objective
+            if loss.task != dataset.task:
+                what = "classes" if dataset.task == "classification" else "numbers"
+                return {"loss": f"is for {loss.task}, and the target has {what}"}
+            self.parts  # noqa: B018  # raises what is wrong with the split and its parts
+        except DataError as error:
+            return {error.key: str(error)}
+        if self.hidden and not isinstance(self.hidden[0], HiddenLayer):
+            return {"hidden[1]": "must be a layer of units: the features are nothing to change in place"}
+        return self.check_batches()
 
     def cautions(self) -> dict[str, str]:
         """Return what is allowed, and seldom wanted: key → message."""
@@ -121,40 +160,17 @@ class Table(Supervised):
                 found["data"] = f"validation has no {names}; training has {rows} of the rarest"
         return found
 
-    @property
-    def file(self) -> Path | None:
-        """The file of the data; None where there is none."""
-        if not isinstance(self.data, str) or not self.data.endswith(SUFFIXES):
-            return None
-        return self.data.path if isinstance(self.data, File) else Path(self.data)
-
     @cached_property
     def dataset(self) -> Dataset:
         """What is learned."""
-        if hasattr(self.data, "made"):
-            made = self.data.made()
-            if not isinstance(made, Dataset):
-                raise DataError("data", f"must give a Dataset, and gives a {type(made).__name__}")
-            return made
-        if self.file is None:
-            return DATASETS[self.data]()
         by = (self.split.by if self.split else None) or ""
-        targets = (self.target,) if isinstance(self.target, str) else self.target or ()
-        reading = Reading(
-            targets=targets,
-            ignored=self.ignore,
-            group=by.removeprefix("group:") if by.startswith("group:") else None,
-            missing=self.missing,
-            separator=self.separator,
-            decimal=self.decimal,
-            task=cast(Task, self._given_loss.task) if self._given_loss else None,
-        )
-        return read_file(self.file, reading)
+        group = by.removeprefix("group:") if by.startswith("group:") else None
+        return self.read(group, cast(Task, self._given_loss.task) if self._given_loss else None)
 
     @property
-    def splitting(self) -> Split | None:
-        """Which rows train."""
-        return self.split
+    def learning(self) -> Learning:
+        """How the data are prepared: by this problem's own keys."""
+        return self
 
     @cached_property
     def objective(self) -> Loss:
@@ -174,16 +190,4 @@ class Table(Supervised):
     @cached_property
     def network(self) -> Network:
         """The network."""
-        return perceptron(
-            self.dataset.features.shape[1],
-            [
-                (each.units, each.activation) if isinstance(each, HiddenLayer) else each.build
-                for each in self.hidden
-            ],
-            self.dataset.outputs,
-            batch_norm=self.batch_norm,
-            bias=self.bias,
-            initialization=self.initialization,
-            evaluate_with=self.evaluate_with,
-            dtype=self.dtype,
-        )
+        return self.build(self.dataset.features.shape[1], self.dataset.outputs)

@@ -16,7 +16,7 @@ from trajectories import STEPS, AdamWithScaledEps
 from optimlab.nn.network import Model
 from optimlab.optimizers import RULES, Optimizer
 from optimlab.problems import Digits
-from optimlab.problems.digits import HiddenLayer
+from optimlab.problems.settings import HiddenLayer
 
 Array = np.ndarray
 SEED = 0

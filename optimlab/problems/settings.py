@@ -1,0 +1,85 @@
+"""What supervised problems have in common: keys of their tables, each with its limits and default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Len
+
+from optimlab.data.dataset import Scaling, Split
+from optimlab.nn.activations import ACTIVATIONS
+from optimlab.nn.layers import INITIALIZATIONS
+from optimlab.nn.network import Network, perceptron
+
+REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # to whoever checks a TOML file against these classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenLayer:
+    """Units and activation of one hidden layer."""
+
+    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
+
+    units: Annotated[int, Ge(1), Le(4096)]
+    activation: Literal[*ACTIVATIONS]  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """How data are prepared, and what is added to the loss.
+
+    Parameters
+    ----------
+    split : which rows train; None for the split of the data, or else the usual `Split`.
+    scaling, target_scaling : of the features and of a regression's targets: "standard", "minmax" or
+        "none", fitted on the training part alone.
+    l2 : adds l2/2 · Σ w² to the loss that is descended, over the weights alone. Metrics are without it.
+    """
+
+    split: Split | None = None
+    scaling: Scaling = "standard"
+    target_scaling: Scaling = "standard"
+    l2: Annotated[float, Ge(0), Le(1e6)] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """A network of hidden layers, and how it is evaluated.
+
+    Parameters
+    ----------
+    hidden : `HiddenLayer` and others of `optimlab.nn.layers.LAYERS`, first to last; an empty list is
+        softmax or linear regression.
+    batch_norm : whether each Dense is followed by batch normalization.
+    bias : whether each Dense has a bias, which batch norm makes idle.
+    initialization : "uniform" (±1/√fan_in), "glorot", "he" or "orthogonal".
+    evaluate_with : whether batch norm evaluates with "running" averages or with the statistics of the
+        "batch": the whole set.
+    metrics : of the user's own, "file.py:function" each; see `optimlab.problems.supervised.OwnMetric`.
+    dtype : "float32" or "float64".
+    """
+
+    hidden: Annotated[tuple[Any, ...], Len(0, 64)] = (HiddenLayer(units=32, activation="relu"),)
+    batch_norm: bool = False
+    bias: bool = True
+    initialization: Literal[*INITIALIZATIONS] = "he"  # type: ignore[valid-type]
+    evaluate_with: Literal["running", "batch"] = "running"
+    metrics: tuple[Any, ...] = ()
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def build(self, inputs: int, outputs: int) -> Network:
+        """Return the network from so many features to so many outputs."""
+        return perceptron(
+            inputs,
+            [
+                (each.units, each.activation) if isinstance(each, HiddenLayer) else each.build
+                for each in self.hidden
+            ],
+            outputs,
+            batch_norm=self.batch_norm,
+            bias=self.bias,
+            initialization=self.initialization,
+            evaluate_with=self.evaluate_with,
+            dtype=self.dtype,
+        )
