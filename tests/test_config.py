@@ -176,7 +176,7 @@ ONE_MISTAKE = [
     ({"optimizers": SGD + "momentum = nan"}, "optimizers.SGD.momentum: momentum must be in [0, 1), got nan"),
     ({"optimizers": SGD + "momentum = inf"}, "optimizers.SGD.momentum: momentum must be in [0, 1), got inf"),
     ({"optimizers": "[optimizers.Adam]\neps = 0"}, "optimizers.Adam.eps: eps must be in (0, inf), got 0"),
-    ({"training": "steps = 1_000_000\nrecord_every = 1"}, "training.record_every: gives 1,000,000 records a run; must give at most 100,000"),
+    ({"training": "steps = 1_000_000\nrecord_every = 1"}, "training.record_every: gives 1,000,000 records per run; must give at most 100,000"),
     ({"training": "epochs = 1\nrecord_params = 3"}, "training.record_params: must be at most 2, the number of reporting seeds, got 3"),
     ({"training": "epochs = 1\nrecord_params = -1"}, "training.record_params: must be at least 0, got -1"),
     ({"training": "epochs = 1\nrecord_params = true"}, "training.record_params: must be a whole number, got true"),
@@ -258,7 +258,7 @@ ONE_PROBLEM_MISTAKE = [
     ((LANDSCAPE + "angle = true",), "problems.a.angle: must be a number, got true"),
     (
         (LANDSCAPE + 'function = "beale"\ncondition = 9',),
-        "problems.a.condition: is for ravine and saddle alone, got 9 for beale",
+        "problems.a.condition: is only for ravine and saddle, got 9 for beale",
     ),
     (
         (LANDSCAPE, '[problems.b]\nname = "landscape"\nnoise = 0.0'),
@@ -300,7 +300,7 @@ def test_each_problem_has_its_own_schedule(tmp_path):
     assert [s.record_at for s in tiny(tmp_path, text).problems] == [(1, 2, 3), (2, 4, 6)]
     longest = several(LANDSCAPE, '[problems.b]\nname = "digits"', training="steps = 1_000_000")
     (mistake,) = mistakes_of(write(tmp_path, longest))
-    assert mistake.startswith("training.record_every: gives 1,000,000 records a run")
+    assert mistake.startswith("training.record_every: gives 1,000,000 records per run")
 
 
 @pytest.mark.parametrize(("parts", "message"), ONE_MISTAKE, ids=[m[:60] for _, m in ONE_MISTAKE])

@@ -376,7 +376,7 @@ def test_a_name_or_a_file_is_enough(tmp_path):
         ('data = "vine"', 'problem.data: must be one of "digits", "wine", "breast_cancer", "iris", "diabetes", '
                           '"linnerud", or a file (.csv, .parquet, .npz) beside this one, got \'vine\''),
         ('data = "x.csv"\ntarget = "y"', "problem.data: there is no file"),
-        ('data = "wine"\ntarget = "class"', 'problem.target: is for files alone, and data = "wine" is none'),
+        ('data = "wine"\ntarget = "class"', 'problem.target: is for files only, and data = "wine" is not one'),
         ('data = "wine"\nloss = "huber"', "problem.loss: is for regression, and the target has classes"),
         ('data = "wine"\nloss = "hinge"', 'problem.loss: must be one of "cross_entropy", "squared_error", '
                                           '"huber", got "hinge"'),

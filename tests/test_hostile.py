@@ -175,7 +175,7 @@ def checked(file):
         assert head.startswith(f"{file}: ")
         assert len(head.removeprefix(str(file))) > 10
         assert all(line.isprintable() and len(line) < 600 for line in lines)
-        assert len(lines) <= config.MOST_MISTAKES_TOLD + 1
+        assert len(lines) <= config.MOST_MISTAKES_SHOWN + 1
         assert all(mistake.message for mistake in mistakes)
         assert all(mistake.key for mistake in mistakes) or len(mistakes) == 1
         return None
@@ -239,7 +239,7 @@ TOO_LARGE = [
     ({"training": "epochs = 1_000_000", "problem": "batch_norm = false\nbatch_size = 1"},
      "training.epochs: gives 1,200,000,000 steps per run; must give at most 100,000,000"),
     ({"training": "steps = 100_000\nrecord_every = 1"},
-     "gives 600,006 rows of traces, 100,001 a run; must give at most 500,000: record less often, or run less"),
+     "gives 600,006 rows of traces, 100,001 per run; must give at most 500,000: record less often, or run less"),
     ({"problem": "hidden = [{ units = 1_000_000_000, activation = 'relu' }]"},
      "problem.hidden[1].units: must be at most 4,096, got 1000000000"),
     ({"problem": f"hidden = [{', '.join([LAYER] * 64)}]"},

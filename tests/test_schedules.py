@@ -112,7 +112,7 @@ def test_what_is_wrong_is_found_before_anything_runs(tmp_path, line):
 @pytest.mark.parametrize(
     ("rule", "line", "message"),
     [
-        ("DoG", 'schedules = { initial_distance = "cosine" }', "counts at the start alone"),
+        ("DoG", 'schedules = { initial_distance = "cosine" }', "only matters at the start"),
         ("Shampoo", 'schedules = { precondition_period = "cosine" }', "must be in [1, inf) whole, got"),
         ("Own", 'schedules = { mode = "cosine" }', 'must be a number to have a schedule, got "fast"'),
         ("Own", 'schedules = { must = "cosine" }', "must be a number to have a schedule, got"),

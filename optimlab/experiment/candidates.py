@@ -47,7 +47,7 @@ class Axis:
     levels : those of a grid or of choices, in order; () of a span of numbers.
     low, high : the ends of a span; NaN where there is none.
     scaling : of a span: "log", "linear" or "one_minus_log", which draws log(1 − x) evenly.
-    is_whole : whether a span holds whole numbers alone.
+    is_whole : whether a span holds only whole numbers.
     """
 
     name: str

@@ -34,7 +34,7 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
     Raises
     ------
     UserError
-        When a change is none; when the changed experiment has mistakes, the message says which
+        When a change is not one; when the changed experiment has mistakes, the message says which
         changes it had.
     """
     path = find(name)
@@ -43,7 +43,7 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
     if not wanted:
         return load(path)
     text = read_text(path)
-    told = tuple(f"{_dotted(key)}={toml_value(value)}" for key, value in wanted.items())
+    shown = tuple(f"{_dotted(key)}={toml_value(value)}" for key, value in wanted.items())
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError):
@@ -53,11 +53,11 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
     try:
         checked = parse(toml_document(document), path)
     except ExperimentError as error:
-        where = f"{path} with {' '.join(f'--set {change}' for change in told)}"
+        where = f"{path} with {' '.join(f'--set {change}' for change in shown)}"
         raise ExperimentError(where, error.mistakes) from None
-    title = f"{checked.title} ({', '.join(change.replace('=', ' = ', 1) for change in told)})"
+    title = f"{checked.title} ({', '.join(change.replace('=', ' = ', 1) for change in shown)})"
     title = printable(title, MOST_TITLE - 1)
-    return replace(checked, name=_name(path, wanted), title=title, changes=told)
+    return replace(checked, name=_name(path, wanted), title=title, changes=shown)
 
 
 def _read_change(change: str) -> tuple[Key, Any]:
@@ -71,7 +71,7 @@ def _read_change(change: str) -> tuple[Key, Any]:
 
 
 def _read_key(text: str) -> Key:
-    """Return the parts of a dotted key; () where it is none."""
+    """Return the parts of a dotted key; () if it is not a key."""
     try:
         node: Any = tomllib.loads(f"{text} = 0") if "\n" not in text else 0
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -90,7 +90,7 @@ def _read_value(change: str, text: str) -> Any:
         document = {}
     if document.keys() != {"value"}:
         hint = "texts are in quotes, which a shell takes away: --set 'problem.data=\"wine\"'"
-        raise UserError(f"--set {change}: {text.strip() or 'nothing'} is no value of TOML; {hint}")
+        raise UserError(f"--set {change}: {text.strip() or 'nothing'} is not a TOML value; {hint}")
     return document["value"]
 
 
@@ -100,7 +100,7 @@ def _put(document: dict[str, Any], key: Key, value: Any) -> None:
     for depth, part in enumerate(key[:-1], start=1):
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise UserError(f"--set {_dotted(key)}: {_dotted(key[:depth])} is no table in the file")
+            raise UserError(f"--set {_dotted(key)}: {_dotted(key[:depth])} is not a table in the file")
     table[key[-1]] = value
 
 
@@ -110,8 +110,8 @@ def _name(path: Path, changes: dict[Key, Any]) -> str:
     name = "+".join([path.stem, *words])
     if LEGAL_NAME.fullmatch(name):
         return name
-    told = digest(repr(list(changes.items())))[:8]
-    return f"{path.stem[:50]}+{told}"
+    code = digest(repr(list(changes.items())))[:8]
+    return f"{path.stem[:50]}+{code}"
 
 
 def _word(value: Any) -> str:

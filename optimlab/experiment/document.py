@@ -53,7 +53,7 @@ class Length(BaseModel):
 class Training(Length):
     """The training of all problems that have none of their own.
 
-    The parameters are recorded for the first `record_params` reporting seeds alone.
+    The parameters are recorded for the first `record_params` reporting seeds only.
     """
 
     record_params: Annotated[int, Ge(0)] = 0
@@ -98,7 +98,7 @@ class Settings:
     title, description : for people.
     final : what a run ends with, for the statistics: "last", "mean:5" records, or "best_validation".
     equal_within : the share of a loss within which a difference does not matter, for the statistics.
-    report : functions of the user's own, "file.py:function", that add blocks to the page.
+    report : user functions, "file.py:function", that add blocks to the page.
     seeds : how many choose the candidate, and how many others are reported.
     """
 

@@ -1,4 +1,4 @@
-"""What is known of a problem whose code is the user's own.
+"""What is known of a problem with user code.
 
 It is taken in the worker that tries the problem out, since the command itself never runs that code: it
 may crash its process or never end, perhaps only the second time.
@@ -14,13 +14,13 @@ from optimlab.nn.parameters import Layout
 
 @dataclass(frozen=True)
 class Facts:
-    """What a problem says of itself; see `optimlab.problems.base.Problem`.
+    """The attributes of a problem; see `optimlab.problems.base.Problem`.
 
     Attributes
     ----------
     layout : of the parameters, where the problem has one.
     network : a table of the network's layers, where there is a network.
-    warnings : what the settings allow and is seldom wanted: key → message.
+    warnings : settings that are allowed but seldom intended: key → message.
     """
 
     dtype: str
@@ -44,7 +44,7 @@ class Facts:
 
 
 def facts_of(problem: Any) -> Facts:
-    """Return what a problem says of itself, as values that no class of the user's own is needed for."""
+    """Return a problem's attributes, as values that can be read without the user's classes."""
     layout, summary = getattr(problem, "layout", None), getattr(problem, "summary", None)
     return Facts(
         dtype=str(problem.dtype),

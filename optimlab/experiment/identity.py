@@ -21,7 +21,7 @@ LOOP = "optimlab.execution.stack"  # where the code that trains begins
 def problem_code(problem: Any) -> Code:
     """Return the code that trains on a problem, but for the rule: what the loop and the problem import.
 
-    Files that it names, data or code of the user's own, are among the sources.
+    Files that it names, data or user code, are among the sources.
 
     A problem from a script or from no file is left out, since it travels to the workers with its code:
     `script_digest` is for that.
@@ -82,7 +82,7 @@ def script_digest(problem: Any) -> str:
 def code_digest(problem: Any, names: Sequence[str], folder: Path) -> str:
     """Return a digest of the code that computes the runs of a problem, and of what is named beside it.
 
-    The names are those of `registry.names_of`: of the rule, and of schedules of the user's own.
+    The names are those of `registry.names_of`: of the rule, and of user-defined schedules.
 
     What is not in it decides no number.
 
@@ -103,7 +103,7 @@ def joint_digest(problem: Code, rule: Code) -> str:
 
 
 def digest(content: str | bytes) -> str:
-    """Return 16 hexadecimal digits that stand for a content."""
+    """Return 16 hexadecimal digits that identify a content."""
     data = content.encode() if isinstance(content, str) else content
     return sha256(data).hexdigest()[:16]
 

@@ -1,7 +1,7 @@
 """The experiment's file: TOML in, a checked `Experiment` out.
 
-Everything that can be wrong with the file is found before anything runs, and told at once: key by
-key, with what would be right.
+Every mistake in the file is found before anything runs and reported at once: key by key, with what
+would be right.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from optimlab.hints import PAGE
 from optimlab.messages import warn
 from optimlab.pool import Pool
 
-# What no computer should be asked for by mistake. A list of a million runs takes 0.2 GB, and a page made
+# Limits on what a mistake may ask for. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.
 LARGEST_FILE = 100_000
 MOST_DOTS = 1000  # in a line: tomllib keeps every start of a key a.b.c…, so many parts take gigabytes
 MOST_RUNS = 1_000_000
 MOST_PARAMS_BYTES = 500_000_000
 MOST_ROWS = 10_000_000
-MOST_MISTAKES_TOLD = 100
+MOST_MISTAKES_SHOWN = 100
 
 
 class ExperimentError(UserError):
@@ -48,14 +48,14 @@ class ExperimentError(UserError):
 
     def __init__(self, file: Path | str, mistakes: list[Mistake]) -> None:
         self.file, self.mistakes = file, mistakes
-        told = mistakes[:MOST_MISTAKES_TOLD]
-        lines = [printable(f"{m.key}: {m.message}" if m.key else m.message) for m in told]
+        shown = mistakes[:MOST_MISTAKES_SHOWN]
+        lines = [printable(f"{m.key}: {m.message}" if m.key else m.message) for m in shown]
         where = printable(str(file))
         if len(lines) == 1:
             super().__init__(f"{where}: {lines[0]}")
         else:
-            if len(told) < len(mistakes):
-                lines.append(f"and {len(mistakes) - len(told):,} more")
+            if len(shown) < len(mistakes):
+                lines.append(f"and {len(mistakes) - len(shown):,} more")
             super().__init__("\n  ".join([f"{where}: {len(mistakes):,} mistakes", *lines]))
 
 
@@ -180,7 +180,7 @@ def _too_large(experiment: Experiment) -> str:
     records = [1 + len(setting.record_at) for setting in experiment.problems]
     rows = runs * sum(records) // len(records)
     if rows > MOST_ROWS:
-        text = f"gives {rows:,} rows of traces, {max(records):,} a run; must give at most"
+        text = f"gives {rows:,} rows of traces, {max(records):,} per run; must give at most"
         return f"{text} {MOST_ROWS:,}: record less often, or run less"
     return ""
 
@@ -188,7 +188,7 @@ def _too_large(experiment: Experiment) -> str:
 def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: float) -> Experiment:
     mistakes: list[Mistake] = []
     document = read_document(raw, mistakes)
-    # What is wrong above is known by now; the rest is checked all the same.
+    # The mistakes above are collected; the rest is checked all the same.
     problems = check_problems(document, path.parent, pool, seconds, mistakes)
     lengths = tuple({setting.steps for setting in problems})
     optimizers = check_optimizers(document, path.parent, lengths, pool, seconds, mistakes)
@@ -214,7 +214,7 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
 
 
 def _wrong_block(name: str, folder: Path) -> str:
-    """Return why a name is none of a function for the page; "" if it is one. The file is not run."""
+    """Return why a name is not a function for the page; "" if it is one. The file is not run."""
     if not is_own(name):
         return f'must be "file.py:function", got {show(name)}'
     file, _, function = name.partition(":")

@@ -1,7 +1,7 @@
 """Rows that see each other: a run's numbers must not depend on the runs that share its stack.
 
 A plug-in is checked twice: when an experiment is loaded, by a few steps on made-up gradients, and in the
-sweep, where one run of each optimizer and problem is trained alone, too, before the others are believed.
+sweep, where one run of each optimizer and problem is trained alone, too, before the others count.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def mixes_runs(rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequen
     """Return whether a run's steps depend on the other rows of its stack, as no rule's may.
 
     Three rows of different learning rates, with gradients of all sizes, are stepped together and each
-    alone. What a rule raises is not judged here, but for what it raises only when a row is alone.
+    alone. An exception counts only if the rule raises it for a row alone.
 
     Parameters
     ----------

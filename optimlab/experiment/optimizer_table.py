@@ -81,12 +81,12 @@ class OptimizerTable:
 
     @property
     def is_plugin(self) -> bool:
-        """Whether code of the user's own is run to check it."""
+        """Whether user code is run to check it."""
         return ":" in self.own_names
 
     @property
     def own_names(self) -> str:
-        """The names of code of the user's own, or else of the rule."""
+        """The names of user code, or else of the rule."""
         schedules = [value for _, value in self.schedules.values()]
         named = [each.get("name") if isinstance(each, dict) else each for each in schedules]
         names = [*([] if self.rule in RULES else [self.rule]), *filter(is_own, named)]
@@ -110,7 +110,7 @@ class OptimizerTable:
         return found
 
     def search(self, mistakes: list[Mistake]) -> dict[str, Any]:
-        """Return the axes of its search as the file has them, {} where it has none."""
+        """Return the axes of its search as they are in the file, {} without a search."""
         given = self.keys.search
         if given is None:
             return {}

@@ -1,4 +1,4 @@
-"""What a user's own file adds to an experiment: data, a loss, a layer, or a whole problem.
+"""What a user's file adds to an experiment: data, a loss, a layer, or a whole problem.
 
 It travels to the workers by its name, as ``"file.py:Name"``, and is loaded where it is used.
 """
@@ -25,7 +25,7 @@ COLUMNS = ("run", "run_id", "problem", "optimizer", "candidate", "learning_rate"
 TAKEN = {*METRICS, *COLUMNS, "epoch", "params"}  # which no metric of a problem's own may be called
 SAME_SLOPE = 0.01  # how far, relatively, a gradient may be from the loss's differences
 
-# What a problem need not say of itself.
+# Attributes that a problem may leave out.
 USUAL: dict[str, Any] = {
     "dtype": "float64",
     "steps_per_epoch": 1,
@@ -38,7 +38,7 @@ USUAL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Own:
-    """A class or function of a user's own file, called with the settings of its table.
+    """A class or function in a user's file, called with the settings of its table.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Own:
 
 @dataclass(frozen=True)
 class OwnProblem(Own):
-    """A problem of a user's own; what it does not say of itself is as usual."""
+    """A user-defined problem; attributes that it lacks have default values."""
 
     @cached_property
     def problem(self) -> Any:
@@ -98,7 +98,7 @@ class OwnProblem(Own):
         return int(getattr(self.problem, "run_bytes", 50 * 8 * self.size))
 
     def cautions(self) -> dict[str, str]:
-        """Return what the settings allow and is seldom wanted: key → message."""
+        """Return settings that are allowed but seldom intended: key → message."""
         found = self.problem.cautions() if hasattr(self.problem, "cautions") else {}
         other = other_slope(self)
         return {"name": f"{self.name}: {other}", **found} if other else found
@@ -125,8 +125,8 @@ class OwnProblem(Own):
 def wrong_problem(problem: Any) -> str:
     """Return what is wrong with how a problem trains a stack of runs; "" if nothing is.
 
-    It says what a problem has to say of itself, gives arrays of the right shapes, leaves alone what is
-    not its own, and gives a run the same numbers whatever its neighbours are.
+    A problem must have the required attributes, return arrays of the right shapes, leave its arguments
+    unchanged, and give a run the same numbers whatever else is in its stack.
     """
     try:
         _check_attributes(problem)
@@ -173,7 +173,7 @@ def other_slope(problem: Any) -> str:
 
 
 def _check_attributes(problem: Any) -> None:
-    """Raise where what a problem says of itself is not what it has to be."""
+    """Raise where an attribute of a problem is not what it has to be."""
     dtype, steps, names = problem.dtype, problem.steps_per_epoch, problem.extra_metrics
     if dtype not in ("float32", "float64"):
         raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')

@@ -55,7 +55,7 @@ def check_optimizers(
     document : the file.
     folder : of it.
     lengths : the numbers of steps that the problems train for.
-    pool : tries code of the user's own out.
+    pool : tries out user code.
     seconds : that this may take.
     mistakes : is added to.
     """
@@ -125,13 +125,13 @@ def _check_optimizer(
     if isinstance(own_rate, float) and not math.isfinite(own_rate):
         found.append(Mistake(rule_key, f"the default of learning_rate must be finite, got {own_rate}"))
     given = each.hyperparameters
-    told = [(rule_key, wrong_default(name, default)) for name, default in defaults.items()]
-    told += [
+    messages = [(rule_key, wrong_default(name, default)) for name, default in defaults.items()]
+    messages += [
         (where, wrong_value(rule, defaults, name, value))
         for name, values in given.items()
         for where, value in _with_keys(f"{key}.{name}", values)
     ]
-    found += [Mistake(where, message) for where, message in told if message]
+    found += [Mistake(where, message) for where, message in messages if message]
     legal = partial(wrong_on_axis, rule, defaults)
     searched = read_axes(search, f"{key}.search", defaults, legal, found)
     axes = searched if RATE in search else [Axis(RATE, rates), *searched]
@@ -209,17 +209,17 @@ def _wrong_candidates(
         return [Mistake(each.key, message)]
     some = spread(by_others(tried))
     ends = [{**fixed, **others, RATE: rate} for others, own in some for rate in {min(own), max(own)}]
-    told = [
+    messages = [
         (each.schedules[name][0], wrong_schedule(rule, ends, ends[0], name, schedule, each))
         for name, schedule in schedules.items()
     ]
-    return [Mistake(where, message) for where, message in told if message]
+    return [Mistake(where, message) for where, message in messages if message]
 
 
 def _textbook(rule: Rule, rate: float | None, fixed: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a rule's own values of all hyper-parameters; None where it has no learning rate of its own.
 
-    What it has no value of is as the file has it; where that is tuned, there is no default.
+    A hyper-parameter without a default takes the file's value; if it is tuned, there is no default.
     """
     own = {name: value for name, value in hyperparameters(rule).items() if name != RATE}
     values = {name: fixed.get(name) if value is inspect.Parameter.empty else value

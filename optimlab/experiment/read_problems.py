@@ -48,7 +48,7 @@ class ProblemTable(NamedTuple):
     ----------
     key : in the file.
     label : its own; None for the only problem, which is named for what it is.
-    table : as the file has it.
+    table : as it is in the file.
     training : of all problems that have none of their own; None where it is wrong, as `seeds`.
     seeds : of the experiment.
     folder : of the file.
@@ -63,17 +63,17 @@ class ProblemTable(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The keys of the problem alone."""
+        """The keys of the problem, without its training."""
         return {key: value for key, value in self.table.items() if key != "training"}
 
     @property
     def own_names(self) -> list[str]:
-        """The names of code of the user's own in it."""
+        """The names of user code in it."""
         return list(_own_names(self.table))
 
 
 def cautions_of(document: Document, problems: list[ProblemSetting]) -> list[str]:
-    """Return what is allowed and seldom wanted, each with its key."""
+    """Return what is allowed but seldom intended, each with its key."""
     return [
         f"{_key(document, setting.label)}.{key}: {text}"
         for setting in problems
@@ -134,7 +134,7 @@ def _with_facts(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mistake
 
 
 def _own_names(value: Any) -> Iterator[str]:
-    """Yield the names of code of the user's own in a problem's table."""
+    """Yield the names of user code in a problem's table."""
     if is_own(value):
         yield value
     elif isinstance(value, dict | list):
@@ -145,7 +145,7 @@ def _own_names(value: Any) -> Iterator[str]:
 def _check_problem(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mistake]]:
     """Return a problem's setting, None unless it is sound, and the mistakes in its table.
 
-    A sound one of which it is not known how long it trains has no steps to record.
+    A sound problem of unknown training length has no steps to record.
     """
     if each.label is not None and not LEGAL_NAME.fullmatch(each.label):
         return None, [Mistake(each.key, f"a label is {NAME_RULE}")]
@@ -197,10 +197,10 @@ def _read_table(each: ProblemTable) -> tuple[str, Any, list[Mistake]]:
         if read_problem(PROBLEMS[name], {one: settings[one]}, "", folder, []) is not None
     }
     conflicts = read_problem(PROBLEMS[name], sound, "", folder, [])
-    told = {mistake.key for mistake in found}
+    reported = {mistake.key for mistake in found}
     for one, message in _conflicts(conflicts).items() if conflicts else ():
         where = f"{key}.{one}" if one else key
-        if where not in told:
+        if where not in reported:
             found.append(Mistake(where, message))
     if problem and not found:
         found += _unworkable(key, problem, each.seeds)
@@ -241,7 +241,7 @@ def _record_at(length: Length, epoch: int, key: str, mistakes: list[Mistake]) ->
         text = f"gives {steps:,} steps per run; must give at most {MOST_STEPS:,}"
         mistakes.append(Mistake(f"{key}.epochs", text))
     elif steps > MOST_RECORDS * every:
-        text = f"gives {steps // every:,} records a run; must give at most {MOST_RECORDS:,}"
+        text = f"gives {steps // every:,} records per run; must give at most {MOST_RECORDS:,}"
         mistakes.append(Mistake(f"{key}.record_every", text))
     else:
         return (*range(every, steps, every), steps)
@@ -261,7 +261,7 @@ def _stem(stem: str, otherwise: str) -> str:
 
 
 def _conflicts(problem: Problem) -> dict[str, str]:
-    """Return what is wrong between keys, "" for all: parts of the user's own may raise anything."""
+    """Return what is wrong between keys, "" for all: user code may raise anything."""
     try:
         wrong = problem.check()
         has_own = any(map(is_own, identity.files_of(problem)))
@@ -309,7 +309,7 @@ def read_problem(
 def _part(
     value: Any, tag: str, kinds: Mapping[str, type], key: str, folder: Path, mistakes: list[Mistake]
 ) -> Any:
-    """Return a part of a problem: of a known kind, or of the user's own."""
+    """Return a part of a problem: of a known kind, or user-defined."""
     table = {tag: value} if isinstance(value, str) else value
     name = table.get(tag) if isinstance(table, dict) else None
     if not is_own(name):
@@ -321,7 +321,7 @@ def _part(
 def _own_metrics(
     names: list[Any], key: str, folder: Path, mistakes: list[Mistake]
 ) -> tuple[Own | None, ...]:
-    """Return the metrics of the user's own, each of a name that no other has."""
+    """Return the user-defined metrics, with unique names."""
     metrics: dict[str, Own | None] = {}
     for number, name in enumerate(names, start=1):
         where = f"{key}[{number}]"
@@ -338,7 +338,7 @@ def _own_metrics(
 def _own(
     name: str, settings: dict[str, Any], key: str, folder: Path, mistakes: list[Mistake]
 ) -> Own | None:
-    """Return what a user's own file has under a name; None, and a mistake, if it has not."""
+    """Return the object of this name in a user's file; None, and a mistake, if there is none."""
     try:
         load_object(name, folder.resolve())
     except (ValueError, OSError) as error:

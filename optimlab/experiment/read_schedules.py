@@ -18,7 +18,7 @@ from optimlab.experiment.spec import CURVE
 from optimlab.experiment.validation import Mistake, resolve, show, unknown
 from optimlab.schedules import SCHEDULES, Schedule, settings_of
 
-AT_START = ("initial_distance",)  # hyper-parameters that the first step alone knows, or must not change
+AT_START = ("initial_distance",)  # used at the first step only, or must not change
 
 
 def read_schedules(
@@ -26,7 +26,7 @@ def read_schedules(
 ) -> dict[str, dict[str, Any]]:
     """Return the optimizer's schedules, hyper-parameter → settings, without those that change nothing.
 
-    A shared one that is for a hyper-parameter of others is none.
+    A shared schedule for a hyper-parameter that this rule lacks is left out.
     """
     schedules = {}
     others = each.keys.schedules or {}
@@ -85,7 +85,7 @@ def wrong_schedule(
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"{name} must be a number to have a schedule, got {show(value)}"
     if name in AT_START:
-        return f"{name} counts at the start alone"
+        return f"{name} only matters at the start"
     try:
         schedule = load_schedule(settings, each.folder)
         factors = {
@@ -95,7 +95,7 @@ def wrong_schedule(
         }
     except Interrupted:
         raise
-    except Exception as error:  # the user's own may raise anything
+    except Exception as error:  # user code may raise anything
         return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
     for (step, steps), factor in factors.items():
         where = f"at step {step:,} of {steps:,}"

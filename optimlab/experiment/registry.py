@@ -1,4 +1,4 @@
-"""How a name becomes an optimizer: a rule, a wrapper around one, or a class in a user's own file."""
+"""How a name becomes an optimizer: a rule, a wrapper around one, or a class in a user's file."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _load(name: str, folder: Path) -> Callable[..., Any]:
 
 
 def load_schedule(settings: Mapping[str, Any], folder: Path) -> Schedule:
-    """Return the schedule of a table: its name is a key of `SCHEDULES`, or a function of the user's own.
+    """Return the schedule of a table: its name is a key of `SCHEDULES`, or a user-defined function.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def load_schedule(settings: Mapping[str, Any], folder: Path) -> Schedule:
 
 
 def load_object(name: str, folder: Path) -> Callable[..., Any]:
-    """Return a class or function of a user's own file, ``"file.py:Name"``.
+    """Return a class or function in a user's file, ``"file.py:Name"``.
 
     Raises
     ------

@@ -34,7 +34,7 @@ RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
 class Run:
     """One training: of a problem, by a candidate of an optimizer, with a seed.
 
-    `run_id` stands for all it computes.
+    `run_id` identifies everything it computes.
     """
 
     run_id: str
@@ -48,7 +48,7 @@ class Run:
 
 
 class Cell(NamedTuple):
-    """The runs that differ by their seed alone. Their `identity` stands for all else they compute."""
+    """The runs that differ only by their seed; `identity` is of everything else that they compute."""
 
     problem: str
     optimizer: str

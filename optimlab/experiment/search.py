@@ -1,6 +1,6 @@
 """A search: candidates drawn from a space, its axes as the file gives them.
 
-The points are those of a scrambled Halton sequence. Its seed depends on the axes alone, so the first
+The points are those of a scrambled Halton sequence. Its seed depends only on the axes, so the first
 trials of a larger budget are those of a smaller one.
 """
 
@@ -77,8 +77,8 @@ def read_axes(
             tried = {"min": given.get("min"), "max": given.get("max")}
         if len(mistakes) > count:
             continue
-        told = [(end, wrong(name, value)) for end, value in tried.items()]
-        mistakes += [Mistake(f"{where}.{end}", message) for end, message in told if message]
+        messages = [(end, wrong(name, value)) for end, value in tried.items()]
+        mistakes += [Mistake(f"{where}.{end}", message) for end, message in messages if message]
         axes.append(axis)
     return axes
 

@@ -28,7 +28,7 @@ from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
 
 CURVE = 200  # steps
-FOLDER = Path("experiments")  # of the user's own
+FOLDER = Path("experiments")  # the user's
 PACKAGED = Path(__file__).parents[1] / "shipped"  # those that are installed with the package
 SHIPPED = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "experiments"
 
@@ -43,7 +43,7 @@ class OptimizerSetting:
     rule : the name that `optimlab.experiment.registry.load_rule` takes.
     hyperparameters : those that are held fixed, defaults included.
     axes : those that are tuned, the learning rate first.
-    candidates : in order; those that differ in the learning rate alone follow each other.
+    candidates : in order; those that differ only in the learning rate are adjacent.
     default_learning_rate : the rule's own, None where it has none.
     schedules : hyper-parameter → what `optimlab.experiment.registry.load_schedule` takes.
     curves : hyper-parameter → the factors of its schedule, in a run of `CURVE` steps.
@@ -60,7 +60,7 @@ class OptimizerSetting:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of code in it: of the rule, and of schedules of the user's own."""
+        """The names of code in it: of the rule, and of user-defined schedules."""
         return names_of(self.rule, self.schedules)
 
     @property
@@ -79,7 +79,7 @@ class ProblemSetting:
     name : the key of `optimlab.problems.PROBLEMS`.
     problem : what is optimized.
     record_at : the steps that are recorded, the last one included; step 0 always is.
-    facts : of a problem with code of the user's own, what was found where it was tried out.
+    facts : of a problem with user code, what was found where it was tried out.
     """
 
     label: str
@@ -90,7 +90,7 @@ class ProblemSetting:
 
     @property
     def about(self) -> Problem | Facts:
-        """What the problem says of itself, without running code of the user's own."""
+        """What the problem says of itself, without running user code."""
         return self.facts or self.problem
 
     @property
@@ -119,7 +119,7 @@ class Experiment(Settings):
     name : of the TOML file and of the results folder.
     problems : what is optimized, in the file's order; each is a comparison of its own.
     optimizers : in the file's order.
-    file : the TOML file; in its folder is looked for code and data of the user's own.
+    file : the TOML file; user code and data are looked up in its folder.
     toml : its text.
     record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
     looks : of a sweep in rounds, the reporting seeds at each look at its results.
@@ -128,7 +128,7 @@ class Experiment(Settings):
     Raises
     ------
     ValueError
-        When one of the `Settings` is wrong; the message says what a file with it would be answered.
+        When one of the `Settings` is wrong; the message is the one that a file with it would get.
     """
 
     name: str

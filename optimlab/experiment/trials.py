@@ -1,4 +1,4 @@
-"""Code of the user's own is tried out in a worker: it may crash its process, or never end."""
+"""User code is tried out in a worker: it may crash its process, or never end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plugin_pool() -> Pool:
 
 
 class Trial(NamedTuple):
-    """A check that runs code of the user's own: what is checked, the key and the names of the code."""
+    """A check that runs user code: what is checked, the key and the names of the code."""
 
     check: Callable[[], tuple[Any, list[Mistake]]]
     key: str
@@ -48,7 +48,7 @@ def try_out(
 
 
 def check_in_worker(task: tuple[str, Trial, float, Path], tell: Tell) -> tuple[Any, list[Mistake]]:
-    """Return what a check returns; whatever code of the user's own raises is a mistake of its own."""
+    """Return what a check returns; whatever user code raises is a mistake."""
     _, trial, seconds, folder = task
     tell(Clock(seconds))
     try:

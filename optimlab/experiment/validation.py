@@ -1,4 +1,4 @@
-"""Validation: pydantic finds what is wrong with a table; this says so in words for people."""
+"""Validation: pydantic finds what is wrong with a table; this puts it into words."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
     ----------
     kind : a pydantic model, a dataclass, or an annotated type.
     value : what the file holds.
-    key : where it stands in the file; "" for the whole file.
+    key : where it is in the file; "" for the whole file.
     mistakes : is added to.
     """
     adapter = _adapter(kind)
@@ -68,7 +68,7 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
         details = error.errors(include_url=False)
         for detail in details:
             if detail["type"] == "too_short" and detail["input"] and len(details) > 1:
-                continue  # pydantic counts the sound items alone
+                continue  # pydantic counts only the sound items
             location = _location(detail)
             text = "".join(
                 f"[{p + 1}]" if isinstance(p, int) else f".{p or EMPTY_KEY}" for p in location
@@ -86,14 +86,14 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
 def resolve(value: Any, tag: str, kinds: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> Any:
     """Return a table, or the name of a kind with the usual settings, as one of the kinds.
 
-    Adds what is wrong to `mistakes` and returns None where it is none.
+    Adds what is wrong to `mistakes` and returns None if it is not one of them.
 
     Parameters
     ----------
     value : what the file holds.
     tag : the key of the table that names the kind; without it, the first one is meant.
     kinds : name → dataclass.
-    key : where it stands in the file.
+    key : where it is in the file.
     mistakes : is added to.
     """
     table = {tag: value} if isinstance(value, str) else value
@@ -170,7 +170,7 @@ def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
 def read_keys(kind: type, table: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> dict[str, Any]:
     """Return the values of a table's known keys by name, each checked once; None where one is wrong.
 
-    Tables in it are left as the file has them.
+    Tables inside it are left as they are in the file.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mi
 
 
 def can_be_kept(value: Any) -> bool:
-    """Return whether results can hold a value: no text that is not UTF-8, no number without end."""
+    """Return whether results can hold a value: only UTF-8 text, only finite numbers."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError):

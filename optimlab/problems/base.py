@@ -54,7 +54,7 @@ class Problem(Protocol):
         """Return what is wrong between the settings: key → message."""
 
     def cautions(self) -> dict[str, str]:
-        """Return what the settings allow and is seldom wanted: key → message."""
+        """Return settings that are allowed but seldom intended: key → message."""
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, Any]:
         """Return the start parameters (R, P), one row per seed, and their model, or None."""
@@ -68,6 +68,6 @@ class Problem(Protocol):
     def evaluate(self, params: Array, model: Any) -> dict[str, Array]:
         """Return the metrics that the problem has, each (R,); a `train_loss` is among them.
 
-        The model is left alone. It is None where the loss is wanted as a function of the parameters, as
+        The model is not changed. It is None where the loss is needed as a function of the parameters, as
         on a surface; a problem whose loss is not such a function raises ValueError.
         """

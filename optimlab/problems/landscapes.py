@@ -1,7 +1,7 @@
 """Functions of two variables, on which one can see an optimizer move.
 
 Each is written with its gradient beside it, and such that its lowest value is 0: a loss is the height
-above the lowest point, so that it can stand on a log axis. There is no data, so an epoch is one step.
+above the lowest point, so that it fits a log axis. There is no data, so an epoch is one step.
 
 The two saddles are the textbook's near the origin, and rise far from it. Without that they would have
 no bottom: a run that left the saddle would fall for ever, and end as "diverged" for having done well.
@@ -154,7 +154,7 @@ class Landscape:
     Parameters
     ----------
     function : which one.
-    condition : the ratio κ of the curvatures of the ravine and of the saddle, which alone have it.
+    condition : the ratio κ of the curvatures of the ravine and of the saddle; the others have none.
     angle : degrees by which everything is turned about the origin, anticlockwise. An optimizer that
         scales each coordinate apart cares; gradient descent does not.
     spread : the standard deviation of the start about one of the function's start points. The seed
@@ -178,11 +178,11 @@ class Landscape:
         """Return what is wrong between keys: key → message."""
         if self.condition != 1 and not self._known.has_condition:
             names = " and ".join(name for name, known in FUNCTIONS.items() if known.has_condition)
-            return {"condition": f"is for {names} alone, got {self.condition:g} for {self.function}"}
+            return {"condition": f"is only for {names}, got {self.condition:g} for {self.function}"}
         return {}
 
     def cautions(self) -> dict[str, str]:
-        """Return what is allowed, and seldom wanted: key → message."""
+        """Return what is allowed but seldom intended: key → message."""
         return {}
 
     @property

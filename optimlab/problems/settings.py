@@ -33,8 +33,8 @@ class Learning:
     ----------
     split : which rows train; None for the split of the data, or else the usual `Split`.
     scaling, target_scaling : of the features and of a regression's targets: "standard", "minmax" or
-        "none", fitted on the training part alone.
-    l2 : adds l2/2 · Σ w² to the loss that is descended, over the weights alone. Metrics are without it.
+        "none", fitted on the training part only.
+    l2 : adds l2/2 · Σ w² to the loss that is minimized, over the weights only. Metrics are without it.
     """
 
     split: Split | None = None
@@ -56,7 +56,7 @@ class NetworkSettings:
     initialization : "uniform" (±1/√fan_in), "glorot", "he" or "orthogonal".
     evaluate_with : whether batch norm evaluates with "running" averages or with the statistics of the
         "batch": the whole set.
-    metrics : of the user's own, "file.py:function" each; see `optimlab.problems.supervised.OwnMetric`.
+    metrics : user-defined, "file.py:function" each; see `optimlab.problems.supervised.OwnMetric`.
     dtype : "float32" or "float64".
     """
 

@@ -23,7 +23,7 @@ OwnMetric = Callable[[Array, Array], Array]
 
 
 class NamedMetric(NamedTuple):
-    """A metric of the user's own, and what its columns are called."""
+    """A user-defined metric, and what its columns are called."""
 
     label: str
     made: OwnMetric
@@ -169,7 +169,7 @@ class Supervised:
 
     @property
     def layout(self) -> Layout:
-        """Where each named parameter stands in the flat row."""
+        """Where each named parameter is in the flat row."""
         return self.network.layout
 
     @property
@@ -310,13 +310,13 @@ class Supervised:
         Parameters
         ----------
         params : (R, P).
-        model : theirs, as training has left it; None for what the parameters alone decide.
+        model : theirs, as training has left it; None where the parameters alone decide.
 
         Raises
         ------
         ValueError
             As `Network.evaluated` does, where each run has a split of its own and there is no model, and
-            where a metric of the user's own does not give a number per run.
+            where a user-defined metric does not give a number per run.
         """
         if self.is_resampled and not isinstance(model, Resampled):
             raise ValueError(
@@ -349,9 +349,9 @@ class Supervised:
         return {}
 
     def cautions(self) -> dict[str, str]:
-        """Return what is allowed, and seldom wanted: key → message."""
+        """Return what is allowed but seldom intended: key → message."""
         if self._has_batch_norm and self._smallest_batch <= FEW_SAMPLES:
-            text = "batch norm takes mean and variance from these alone, which may cost much accuracy"
+            text = "batch norm takes mean and variance from so few, which may cost much accuracy"
             return {"batch_size": f"{self._about_smallest_batch}: {text}"}
         return {}
 

@@ -67,7 +67,7 @@ class Source:
             raise DataError("data", text)
         for key in fields(Source):
             if key.name != "data" and getattr(self, key.name) != key.default:
-                raise DataError(key.name, f'is for files alone, and data = "{self.data}" is none')
+                raise DataError(key.name, f'is for files only, and data = "{self.data}" is not one')
 
     def read(self, group: str | None, task: Task | None) -> Dataset:
         """Return the data set.
@@ -142,7 +142,7 @@ class Table(NetworkSettings, Learning, Source, Supervised):
         return self.check_batches()
 
     def cautions(self) -> dict[str, str]:
-        """Return what is allowed, and seldom wanted: key → message."""
+        """Return what is allowed but seldom intended: key → message."""
         found = super().cautions()
         data = self.dataset
         if data.task == "regression" and self.file and self.loss is None and len(data.target_names) == 1:
