@@ -1,6 +1,5 @@
 """The comparison as a whole, and the bands of the figures, on tables that were worked out by hand."""
 
-import os
 import warnings
 
 import numpy as np
@@ -163,7 +162,7 @@ GRID = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=15 if os.environ.get("CI") else 5)  # each takes a third of a second
+@settings(max_examples=15)
 @given(GRID, st.randoms(), st.booleans())
 def test_any_table_is_compared_the_same_in_any_order_of_rows(runs, random, has_traces):
     """Missing seeds, one run, ties, failures: numbers or gaps, and never a warning (they are errors)."""

@@ -1,4 +1,4 @@
-"""What a step costs, of one run alone: in a stack runs share work, and no time is their own."""
+"""The cost of a step of one run trained alone, since the runs of a stack share work."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from optimlab import statistics
@@ -46,24 +47,24 @@ def costs_block(
     return Block(
         heading="What it costs",
         paragraphs=[
-            "Runs are trained in stacks that share work, so the time of a sweep is no optimizer’s own. "
-            "This is processor time of one run of each that was trained alone, evaluation left out. "
-            "The gradient costs the same whatever the optimizer: each run’s times are scaled so that "
-            "its gradient takes the median time, which removes how busy the machine was.",
+            "Runs in a stack share work, so the time of a sweep cannot be divided among the optimizers. "
+            "These are processor times of one run per optimizer, trained alone, without evaluation. "
+            "The gradient costs the same for every optimizer, so each run’s times are scaled until its "
+            "gradient takes the median time. That removes the effect of a busy machine.",
             *_partitions(experiment),
         ],
         figures=[figure for figure in figures if figure],
-        caption="A step of one run alone, the cheapest first; state is what the rule remembers of a run",
+        caption="Cost of a step of one run trained alone, cheapest first; state is the rule’s memory",
         columns=["optimizer", *(["problem"] if several else []), *COLUMNS],
         rows=rows,
     )
 
 
 def costs_on(experiment: dict[str, Any], problem: str) -> dict[str, dict[str, float]]:
-    """Return optimizer → the cost of a step on a problem, as experiment.json has it, but comparable.
+    """Return optimizer → the cost of a step on a problem, from experiment.json and made comparable.
 
-    The gradient is the same work for all. Each run was measured at another moment, so its times are
-    scaled to the median time of the gradient.
+    The gradient is the same work for every optimizer, but each run was measured at a different time:
+    its times are scaled so that its gradient takes the median time.
     """
     costs = (experiment.get("costs") or {}).get(problem) or {}
     gradients = {label: cost["step_seconds"] - cost["rule_seconds"] for label, cost in costs.items()}
@@ -102,7 +103,7 @@ def _steps(experiment: dict[str, Any], problem: str) -> int | None:
 
 
 def _partitions(experiment: dict[str, Any]) -> list[str]:
-    """Return what rules that treat some arrays otherwise than others say of them."""
+    """Return how rules that treat some arrays differently divide the parameters, in words."""
     return [
         f"{label} on {problem}: {text}."
         for label, optimizer in (experiment.get("optimizers") or {}).items()
@@ -173,6 +174,5 @@ def time_figure(
         draw_bands(axes, bands, "seconds", styles)
         axes.set(xlabel=CLOCKS["seconds"], ylabel=f"{split_name(loss)} loss")
         add_legend(figure, styles)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        sns.despine(fig=figure)
         return settled(figure)

@@ -28,7 +28,7 @@ def traces_chart(
 ) -> Iterator[Chart]:
     """Yield the traces of the reported runs: every metric, by epoch, step or processor time.
 
-    Runs of a stack share work, so a run's time is its steps × the time of a step of a run trained alone.
+    Runs in a stack share work, so a run's time is its steps × the time of a step of a run trained alone.
     """
     reported = vega.first_seeds(comparison.reported)[["setting", "optimizer", "seed", "run_id"]]
     most = max(2, min(vega.MOST_RECORDS, MOST_ROWS // max(1, len(reported))))
@@ -80,8 +80,8 @@ def traces_chart(
         else ""
     )
     timed = (
-        " Runs of a stack share work: processor time is the number of steps times that of a step of one "
-        "run trained alone, evaluation left out."
+        " Runs in a stack share work, so processor time is the number of steps times the time of one "
+        "step of a run trained alone, without evaluation."
         if "seconds" in clocks
         else ""
     )
