@@ -215,7 +215,9 @@ class Split:
         for role in ("train", "validation", *(("test",) if sizes["test"] else ())):
             if role not in parts:
                 key = "split" if role == "train" else f"split.{role}"
-                raise DataError(key, f"leaves no row for {_NAMES[role]}: there are {count:,} in all")
+                among = f", in {len(of_unit):,} groups" if of_unit else ""
+                text = f"leaves no row for {_NAMES[role]}: there are {count:,} in all{among}"
+                raise DataError(key, text)
         _check_classes(data, parts["train"])
         return parts
 

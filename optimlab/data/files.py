@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from optimlab.data.dataset import DataError, Dataset, Task
 
@@ -26,10 +29,22 @@ SUFFIXES = (".csv", ".parquet", ".npz")
 LARGEST_FILE = 500_000_000
 MOST_CATEGORIES = 100  # of a column of text; more are probably names or numbers, not categories
 FEW_CATEGORIES = 10  # always allowed; beyond that, a column may have at most half as many as rows
-DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?[./]\d\d?[./]\d{4}")
-MISSING = {"", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"}
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-WITH_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+MISSING = {"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "?"}
+MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+DATE = re.compile(
+    r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ].*)?|\d\d?[-/.]\d\d?[-/.]\d{4}([T ,].*)?"
+    r"|\d\d?[-/]\d\d?[-/]\d\d|\d\d\.\d\d\.\d\d"
+    rf"|\d\d?\.?[ -]{MONTH}[ ,-]+\d{{2,4}}|{MONTH} \d\d?,? \d{{4}}",
+    re.IGNORECASE,
+)
+# Decimal mark → what is a number with it.
+NUMBER = {
+    mark: re.compile(rf"[+-]?(\d+{re.escape(mark)}?\d*|{re.escape(mark)}\d+)([eE][+-]?\d+)?")
+    for mark in ".,"
+}
+# A number as people write it: groups of thousands, a currency, a percent sign, a typographic minus.
+GROUPED = r"\d{1,3}(?P<mark>[.,'’\s])\d{3}(?:(?P=mark)\d{3})*(?:[.,]\d+)?"
+DRESSED = re.compile(rf"[-+−]?\s?[$€£¥]?\s?(?:{GROUPED}|\d+(?:[.,]\d+)?)\s?[%$€£¥]?")
 
 
 @dataclass(frozen=True)
@@ -90,15 +105,22 @@ def _shown(value: float) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e16 else repr(value)
 
 
+def is_data_file(name: object) -> bool:
+    """Return whether a name is that of a file of data, by its ending."""
+    return isinstance(name, str) and Path(name).suffix.lower() in SUFFIXES
+
+
 def read_file(file: Path, reading: Reading) -> Dataset:
     """Return the data set in a file.
 
     Raises
     ------
     DataError
-        If it cannot be read, or a cell is invalid.
+        If it cannot be read, or a cell is invalid; the message names the file.
     """
     try:
+        if file.exists() and not file.is_file():
+            raise DataError("data", f"{file} is not a file")
         if file.stat().st_size > LARGEST_FILE:
             raise DataError("data", f"{file.name} has more than {LARGEST_FILE // 10**6:,} MB")
         content = file.read_bytes()
@@ -106,7 +128,10 @@ def read_file(file: Path, reading: Reading) -> Dataset:
         raise DataError("data", f"there is no file {file}") from None
     except OSError as error:
         raise DataError("data", f"{file} cannot be read: {error.strerror}") from error
-    return _parse(content, file.suffix, reading)
+    try:
+        return _parse(content, file.suffix.lower(), reading)
+    except DataError as error:
+        raise DataError(error.key, f"{file.name}: {error}") from error
 
 
 @lru_cache(4)
@@ -116,6 +141,8 @@ def _parse(content: bytes, suffix: str, reading: Reading) -> Dataset:
         if not column.is_text and np.isinf(column.cells).any():
             row = int(np.argmax(np.isinf(column.cells)))
             raise DataError("data", f"{_at(row, name)}: a number must be finite")
+    if not any(len(column.cells) for column in columns.values()):
+        raise DataError("data", "has no rows")
     return _dataset(columns, reading)
 
 
@@ -130,7 +157,9 @@ def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        text = f"is not UTF-8 text: {error.reason} at byte {error.start:,}"
+        line = content.count(b"\n", 0, error.start) + 1
+        where = f"{error.reason} at byte {error.start:,}, in line {line:,}"
+        text = f"is not UTF-8 text: {where}; save it as UTF-8"
         raise DataError("data", text) from error
     try:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=reading.separator, strict=True)
@@ -153,33 +182,46 @@ def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
         if len(cell) != len(names):
             raise DataError(
                 "data",
-                f"row {row + 1:,} has {len(cell):,} cells, but the first line has {len(names):,} names",
+                f"row {row + 1:,} has {_count(cell, 'cell')}, but the first line has "
+                f"{_count(names, 'name')}",
             )
     return {name: _as_column(name, texts, reading) for name, *texts in zip(names, *cells, strict=True)}
 
 
+def _count(things: list[str], name: str) -> str:
+    """Return how many things there are, in words."""
+    return f"{len(things):,} {name}{'' if len(things) == 1 else 's'}"
+
+
 def _as_column(name: str, cells: list[str], reading: Reading) -> Column:
     """Return a column of text cells as numbers, if all of them are."""
-    comma = reading.decimal == ","
-    plain = [cell.replace(",", ".") if comma and WITH_COMMA.fullmatch(cell) else cell for cell in cells]
+    mark, other = reading.decimal, "," if reading.decimal == "." else "."
     is_gap = np.array([cell in MISSING for cell in cells])
-    is_number = np.array([bool(NUMBER.fullmatch(cell)) for cell in plain])
+    is_number = np.array([bool(NUMBER[mark].fullmatch(cell)) for cell in cells])
     if (is_gap | is_number).all() and is_number.any():
+        plain = (cell.replace(mark, ".") for cell in cells)
         return Column(
             np.array([float(c) if n else np.nan for c, n in zip(plain, is_number, strict=True)])
         )
     texts = np.array([None if gap else cell for cell, gap in zip(cells, is_gap, strict=True)], object)
-    if name in reading.ignored or name == reading.group:
+    is_class = name in reading.targets and reading.task == "classification"
+    if is_class or name in reading.ignored or name == reading.group:
         return Column(texts)
-    known = int((~is_gap).sum())
-    commas = [row for row, cell in enumerate(cells) if WITH_COMMA.fullmatch(cell)]
-    if not comma and len(commas) + int(is_number.sum()) == known and commas:
-        text = f'{_at(commas[0], name)}: "{cells[commas[0]]}" is not a number; is it decimal = ","?'
-        raise DataError("decimal", text)
-    if is_number.sum() > known / 2:
-        row = int(np.argmin(is_number | is_gap))
-        text = f'{_at(row, name)}: "{cells[row]}" is not a number, but most of the column is'
-        raise DataError("data", text)
+    strange = {row: cell for row, cell in enumerate(cells) if not (is_gap[row] or is_number[row])}
+    if not strange:
+        return Column(texts)
+    row, cell = next(iter(strange.items()))
+    wrong = f'{_at(row, name)}: "{cell}" is not a number'
+    if all(map(NUMBER[other].fullmatch, strange.values())):
+        thousands = re.fullmatch(GROUPED, cell.lstrip("+-"))
+        more = " A mark between thousands has to be left out." if thousands else ""
+        raise DataError("decimal", f'{wrong}; is it decimal = "{other}"?{more}')
+    if all(map(DRESSED.fullmatch, strange.values())):
+        right = "write digits and a decimal mark only, such as 1234.5".replace(".", mark)
+        raise DataError("data", f"{wrong}: {right}")
+    if is_number.sum() > (~is_gap).sum() / 2:
+        text = "but most of the column is; leave the cell of a missing value empty"
+        raise DataError("data", f"{wrong}, {text}")
     return Column(texts)
 
 
@@ -195,50 +237,74 @@ def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
     _check_names(names)
     columns = {}
     for name, (_, series) in zip(names, table.items(), strict=True):
+        values = series.dropna()
         if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
             columns[name] = Column(series.to_numpy(np.float64, na_value=np.nan))
-        elif all(isinstance(value, str | bool) for value in series.dropna()):
+        elif len(values) and all(isinstance(value, Decimal) for value in values):
+            columns[name] = Column(pd.to_numeric(series).to_numpy(np.float64))
+        elif all(isinstance(value, str | bool | np.bool_) for value in values):
             texts = [None if gap else str(v) for v, gap in zip(series, series.isna(), strict=True)]
             columns[name] = Column(np.array(texts, object))
         elif name not in reading.ignored:
-            raise DataError(
-                "ignore", f'column "{name}" is of type {series.dtype}: neither numbers nor text'
-            )
+            kind = type(values.iloc[0]).__name__ if series.dtype == object else series.dtype
+            text = f'column "{name}" is of type {kind}, neither numbers nor text'
+            raise DataError("ignore", f"{text}: ignore it, or give numbers")
     return columns
 
 
 def _npz(content: bytes, reading: Reading) -> dict[str, Column]:
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            read = {name: arrays[name] for name in arrays.files}
+        arrays = np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError("data", f"is not an NPZ file of numbers and texts: {error}") from error
-    columns: dict[str, Column] = {}
-    for name, array in read.items():
-        if array.ndim == 0:
-            raise DataError("data", f'array "{name}" has no rows')
-        flat = array.reshape(len(array), -1)
-        for index, values in enumerate(flat.T):
-            column = name if array.ndim == 1 or flat.shape[1] == 1 else f"{name}[{index}]"
-            if values.dtype.kind in "USb":
-                columns[column] = Column(np.array([str(v) or None for v in values.tolist()], object))
-            elif values.dtype.kind in "iuf":
-                columns[column] = Column(values.astype(np.float64))
-            else:
-                raise DataError(
-                    "data", f'array "{name}" is of type {array.dtype}: neither numbers nor text'
-                )
+        raise DataError("data", f"is not an NPZ file: {error}") from error
+    if not isinstance(arrays, NpzFile):
+        raise DataError("data", "is not an NPZ file: it holds a single array, without a name")
+    read: dict[str, Array] = {}
+    with arrays:
+        for name in arrays.files:
+            if name not in reading.ignored:
+                read[name] = _array(arrays, name)
     lengths = {name: len(array) for name, array in read.items()}
     if len(set(lengths.values())) > 1:
         text = ", ".join(f'"{name}" {length:,}' for name, length in lengths.items())
         raise DataError("data", f"all arrays must have the same number of rows; they have: {text}")
+    rows = next(iter(lengths.values()), 0)
+    columns = {name: Column(np.full(rows, None)) for name in arrays.files if name in reading.ignored}
+    for name, array in read.items():
+        flat = array.reshape(rows, math.prod(array.shape[1:]))
+        for index, values in enumerate(flat.T):
+            column = name if flat.shape[1] == 1 else f"{name}[{index}]"
+            if array.dtype.kind in "iuf":
+                columns[column] = Column(values.astype(np.float64))
+            else:
+                columns[column] = Column(np.array([text or None for text in values.tolist()], object))
     return columns
+
+
+def _array(arrays: NpzFile, name: str) -> Array:
+    """Return an array of numbers, text or booleans, with a row for each sample."""
+    try:
+        array: Array = arrays[name]
+        if array.dtype.kind == "S":
+            array = np.char.decode(array, "utf-8")
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        why = str(error)
+        if "allow_pickle" in why:
+            why = "it holds Python objects; save numbers or text"
+        raise DataError("data", f'array "{name}" cannot be read: {why}') from error
+    if array.ndim == 0:
+        raise DataError("ignore", f'array "{name}" has no rows: ignore it')
+    if array.dtype.kind not in "iufbU":
+        text = f'array "{name}" is of type {array.dtype}, neither numbers nor text'
+        raise DataError("ignore", f"{text}: ignore it, or give numbers")
+    return array.astype(str) if array.dtype.kind == "b" else array
 
 
 def _check_names(names: list[str]) -> None:
     for index, name in enumerate(names):
         if not name:
-            raise DataError("data", f"column {index + 1} has no name in the first line")
+            text = f"column {index + 1} has no name in the first line"
+            raise DataError("data", f"{text}: name it, and put it in ignore if it is an index")
         if name in names[:index]:
             raise DataError("data", f'two columns have the name "{name}"')
 
@@ -247,6 +313,8 @@ def _check_names(names: list[str]) -> None:
 
 
 def _dataset(columns: Mapping[str, Column], reading: Reading) -> Dataset:
+    names_of_targets = tuple(each for name in reading.targets for each in _columns_of(name, columns))
+    reading = replace(reading, targets=names_of_targets)
     _check_columns(columns, reading)
     used = {
         name: column
@@ -255,6 +323,7 @@ def _dataset(columns: Mapping[str, Column], reading: Reading) -> Dataset:
     }
     if not used:
         raise DataError("data", "has no column beside the target to learn from")
+    _check_empty(columns, used, reading)
     columns, features_of = _without_gaps(columns, used, reading)
     features, names = [], []
     for name, values in _features(features_of):
@@ -305,6 +374,21 @@ def _check_columns(columns: Mapping[str, Column], reading: Reading) -> None:
                 raise DataError(key, f'there is no column "{name}"; there are: {there}')
 
 
+def _columns_of(name: str, columns: Mapping[str, Column]) -> tuple[str, ...]:
+    """Return the columns that a name means: that of this name, or those of an array of several."""
+    several = re.compile(rf"{re.escape(name)}\[\d+\]")
+    found = () if name in columns else tuple(filter(several.fullmatch, columns))
+    return found or (name,)
+
+
+def _check_empty(columns: Mapping[str, Column], used: Mapping[str, Column], reading: Reading) -> None:
+    """Raise DataError if a column of features or a target has no value at all."""
+    for name in (*reading.targets, *used):
+        if columns[name].gaps.all():
+            key, right = ("ignore", ": ignore it") if name in used else ("target", "")
+            raise DataError(key, f'column "{name}" has no value in any row{right}')
+
+
 def _without_gaps(
     columns: Mapping[str, Column], used: Mapping[str, Column], reading: Reading
 ) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
@@ -321,7 +405,10 @@ def _without_gaps(
     if reading.missing == "drop":
         kept = ~np.any([column.gaps for column in required.values()], axis=0)
         if not kept.any():
-            raise DataError("missing", "every row lacks a value")
+            counts = {name: int(column.gaps.sum()) for name, column in required.items()}
+            most = max(counts, key=counts.__getitem__)
+            text = f'every row lacks a value; column "{most}" lacks {counts[most]:,} of {len(kept):,}'
+            raise DataError("missing", text)
         columns = {name: Column(column.cells[kept]) for name, column in columns.items()}
         return columns, {name: columns[name] for name in used}
     for name, column in required.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from optimlab.data import DATASETS, DataError
-from optimlab.data.files import SUFFIXES
+from optimlab.data.files import is_data_file
 from optimlab.data.named import File, is_own
 from optimlab.errors import Interrupted
 from optimlab.experiment import identity
@@ -299,7 +299,7 @@ def read_problem(
     data = settings.get("data")
     if is_own(data):
         parts["data"] = _own(data, {}, f"{key}.data", folder, mistakes)
-    elif isinstance(data, str) and data.endswith(SUFFIXES):
+    elif is_data_file(data):
         parts["data"] = File(data, folder.resolve())
     if len(mistakes) > count:
         return None

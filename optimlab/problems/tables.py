@@ -11,7 +11,7 @@ from annotated_types import Ge, Len
 
 from optimlab.data import DATASETS
 from optimlab.data.dataset import DataError, Dataset, Task
-from optimlab.data.files import SUFFIXES, Reading, read_file
+from optimlab.data.files import SUFFIXES, Reading, is_data_file, read_file
 from optimlab.data.named import File
 from optimlab.nn.layers import LAYERS
 from optimlab.nn.losses import LOSSES, Loss
@@ -43,7 +43,7 @@ class Source:
     @property
     def file(self) -> Path | None:
         """The file of the data; None where there is none."""
-        if not isinstance(self.data, str) or not self.data.endswith(SUFFIXES):
+        if not is_data_file(self.data):
             return None
         return self.data.path if isinstance(self.data, File) else Path(self.data)
 

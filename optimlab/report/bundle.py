@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optimlab.data.files import SUFFIXES
+from optimlab.data.files import is_data_file
 from optimlab.errors import UserError
 from optimlab.experiment.registry import plugin_code
 from optimlab.files import Folder, read_regular
@@ -80,7 +80,7 @@ def code_and_data(tables: Tables) -> dict[str, bytes]:
     """
     about = tables.experiment
     texts = set(_texts(tomllib.loads(str(about.get("toml") or ""))))
-    named = sorted(text for text in texts if ".py:" in text or text.endswith(SUFFIXES))
+    named = sorted(text for text in texts if ".py:" in text or is_data_file(text))
     if not named:
         return {}
     file = Path(os.path.normpath(tables.folder.resolve() / str(about.get("file") or "")))
