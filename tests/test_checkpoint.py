@@ -14,7 +14,7 @@ from sweeping import OWN, document, plugin, run, tiny
 from test_cli import call
 
 from optimlab.execution import checkpoint
-from optimlab.execution.checkpoint import Checkpoints, read, written
+from optimlab.execution.checkpoint import Checkpoints, dumps, loads
 from optimlab.execution.stack import train_stack
 from optimlab.execution.sweep import stacks
 from optimlab.optimizers import RULES, SGD, WRAPPERS
@@ -48,7 +48,7 @@ class At:
 
     def keep(self, moment):
         if moment.step == self.step:
-            self.content = written(moment)
+            self.content = dumps(moment)
 
 
 def recorded(problem, rule, keeper, steps=7):
@@ -68,7 +68,7 @@ def test_every_rule_goes_on_with_the_same_bits(name):
     make = load_rule(name, Path())
     keeper = At(step=3)
     whole = recorded(Landscape(function="ravine"), make(learning_rate=rate), keeper)
-    again = At(begin=read(keeper.content))
+    again = At(begin=loads(keeper.content))
     assert recorded(Landscape(function="ravine"), make(learning_rate=rate), again) == whole
 
 
@@ -102,7 +102,7 @@ def test_whatever_a_run_is_made_of_it_goes_on_with_the_same_bits(tmp_path, case)
     stack, keeper = one_stack(tmp_path, SETTINGS[case], own=plugin()), At(step=4)
     whole = bits(train_stack(replace(stack, keepers=One(keeper))))
     seen = []
-    again = replace(stack, keepers=One(At(begin=read(keeper.content))))
+    again = replace(stack, keepers=One(At(begin=loads(keeper.content))))
     assert bits(train_stack(again, lambda stack, step: seen.append(step))) == whole
     assert seen[1] == 5
 
@@ -111,7 +111,7 @@ def test_a_run_that_has_diverged_goes_on_with_the_same_bits():
     keeper = At(step=5)
     problem, rate = Landscape(function="rosenbrock"), 1e6
     whole = recorded(problem, SGD(learning_rate=rate), keeper)
-    assert recorded(problem, SGD(learning_rate=rate), At(begin=read(keeper.content))) == whole
+    assert recorded(problem, SGD(learning_rate=rate), At(begin=loads(keeper.content))) == whole
 
 
 def resumed(folder, stack):
@@ -220,12 +220,12 @@ class Evil:
 
 def test_nothing_of_a_stranger_is_run(capsys):
     for value in (Evil(), subprocess.run, Path("x"), np.array([Evil()], dtype=object)):
-        with pytest.raises(ValueError, match=r"which is not read again"):
-            read(pickle.dumps({"step": 1, "state": value}))
+        with pytest.raises(ValueError, match=r"which is not restored"):
+            loads(pickle.dumps({"step": 1, "state": value}))
     assert capsys.readouterr().out == ""
     for content in (b"", b"nonsense", pickle.dumps([1]), pickle.dumps({"step": 1})):
         with pytest.raises(ValueError):  # noqa: PT011 - of pickle's own
-            read(content)
+            loads(content)
 
 
 @dataclass
@@ -235,7 +235,7 @@ class Other:
 
 STATES = {
     "a lambda": (lambda: {"f": lambda: 0}, "cannot be pickled"),
-    "an own class": (Other, "holds a test_checkpoint.Other, which is not read again"),
+    "an own class": (Other, "holds a test_checkpoint.Other, which is not restored"),
     "a view": (lambda: (lambda a: {"a": a, "b": a[2:]})(np.zeros(5)), "share their memory"),
 }
 
@@ -244,14 +244,14 @@ STATES = {
 def test_a_state_that_would_come_back_as_another_is_refused(case):
     make, told = STATES[case]
     with pytest.raises(ValueError, match=told):
-        written(Moment(1, np.zeros(3), None, make(), {}))
+        dumps(Moment(1, np.zeros(3), None, make(), {}))
 
 
 def test_views_of_something_else_one_array_twice_and_generators_come_back():
     array, rng = np.arange(6.0), np.random.default_rng(3)
     rng.random(5)
     state = {"one": array, "two": array, "row": np.zeros((2, 3))[0], "rng": rng, "n": np.float32(2)}
-    back = read(written(Moment(4, np.zeros((1, 2)), None, state, {}))).state
+    back = loads(dumps(Moment(4, np.zeros((1, 2)), None, state, {}))).state
     assert back["one"] is back["two"]
     assert (back["one"] == array).all()
     assert back["rng"].random() == rng.random()
@@ -263,17 +263,17 @@ CHANGING = plugin(init="self.count = 0", step="self.count += 1", top="")
 def test_a_rule_that_changes_itself_has_no_checkpoint_and_that_is_said_once(
     tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(checkpoint, "_told", set())
+    monkeypatch.setattr(checkpoint, "_reported", set())
     stack = one_stack(tmp_path, ONE.replace("[optimizers.SGD]", OWN), own=CHANGING)
     for _ in range(2):
         train_stack(replace(stack, keepers=Checkpoints(tmp_path / "tiny", 0.0)))
     assert not (tmp_path / "tiny/checkpoints").exists()
-    told = "long runs have no checkpoint, and begin anew after a kill: the rule changes itself"
+    told = "long runs have no checkpoint, and start over after a kill: the rule changes itself"
     assert capsys.readouterr().err.count(told) == 1
 
 
 def test_a_disk_that_is_full_fails_no_run(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(checkpoint, "_told", set())
+    monkeypatch.setattr(checkpoint, "_reported", set())
     stack = one_stack(tmp_path)
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny/checkpoints").write_text("no folder can be here")

@@ -111,7 +111,7 @@ def finished(statuses, fell_back="", cost=None):
 def test_medians_are_kept_beside_what_was_known():
     costs = Costs()
     for seconds in (1.0, 5.0, 2.0):
-        costs.look_at(finished(["ok"], cost=Cost(seconds, seconds / 2, 8)), "digits", "SGD")
+        costs.add(finished(["ok"], cost=Cost(seconds, seconds / 2, 8)), "digits", "SGD")
     before = {"step_seconds": 3, "rule_seconds": 1, "state_bytes": 0}
     known = Manifest(costs={"digits": {"SGD": before, "Adam": before}})
     found = costs.added_to(known).costs["digits"]
@@ -133,5 +133,5 @@ def test_a_stack_that_falls_back_says_so_once(tmp_path, capsys):
         "which is slower"
     )
     costs = Costs()
-    costs.look_at(finished(["failed", "failed"], "ValueError: always"), "digits", "Own")
+    costs.add(finished(["failed", "failed"], "ValueError: always"), "digits", "Own")
     assert "one by one" not in capsys.readouterr().err

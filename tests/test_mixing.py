@@ -229,7 +229,7 @@ def test_a_run_that_has_no_neighbour_is_trained_once(tmp_path, monkeypatch):
     assert [stack.witness for stack in todo] == [None] * 6
 
 
-def test_no_stack_is_believed_before_its_witness_is_heard(tmp_path, monkeypatch):
+def test_no_stack_is_yielded_before_its_witness_has_finished(tmp_path, monkeypatch):
     monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 2)
     optimizers = "[optimizers.SGD]\n[optimizers.Adam]\n"
     experiment = tiny(tmp_path, document(optimizers=optimizers))
@@ -240,7 +240,7 @@ def test_no_stack_is_believed_before_its_witness_is_heard(tmp_path, monkeypatch)
     assert len(set(todo[0].learning_rates)) == 2  # rates that are mixed show where there are two
     ends = [witness.train_with_witness(stack) for stack in todo]
     order = [2, 1, 5, 3, 0, 4]
-    said = list(witness.believed((ends[place] for place in order), todo))
+    said = list(witness.checked((ends[place] for place in order), todo))
     assert [one.runs for one in said] == [ends[place].runs for place in (1, 5, 2, 3, 0, 4)]
 
 

@@ -1,11 +1,11 @@
-"""Checkpoints: what a long run has come to, on disk, so that a kill loses minutes and not the run.
+"""Checkpoints: the state of a long run on disk, so that a kill costs minutes and not the whole run.
 
-A run that is trained alone writes one now and then, and begins there when it is trained again: its bits
-are those of a run that nobody disturbed. Batches are not in it: they are drawn again up to its step.
+A run that is trained alone writes one at intervals and resumes from it with the bits of an uninterrupted
+run. Batches are not stored: they are drawn again up to the checkpoint's step.
 
-It belongs to the run's identity, and to the libraries and kernels that computed it: code or a machine
-that would compute other bits never goes on from it. It is a pickle, and results may come from a
-stranger: only arrays, generators, plain values and optimlab's own dataclasses are read from it.
+Its name has the run's identity and the libraries and kernels that computed it, so that code or a machine
+with other bits never resumes from it. It is a pickle, and results may come from a stranger: only arrays,
+generators, plain values and optimlab's own dataclasses are loaded.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from optimlab.training import Moment
 FOLDER = "checkpoints"  # in the folder of an experiment's results
 SECONDS_BETWEEN = 60.0
 LARGEST = 4_000_000_000  # bytes
-SHARE = 0.02  # of a run's time, that writing may take
-ROOMS = ("optimlab.nn.", "optimlab.optimizers.", "optimlab.problems.")
-KNOWN = {
+TIME_SHARE = 0.02  # the part of a run's time that writing may take
+PACKAGES = ("optimlab.nn.", "optimlab.optimizers.", "optimlab.problems.")
+SAFE_CLASSES = {
     ("builtins", "slice"),
     ("builtins", "set"),
     ("builtins", "frozenset"),
@@ -54,17 +54,17 @@ KNOWN = {
     ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
     ("numpy.random.bit_generator", "SeedSequence"),
 }
-_told: set[str] = set()
+_reported: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where checkpoints are, and how often there is one.
+    """Where checkpoints are stored, and how often one is written.
 
     Attributes
     ----------
-    folder : of the experiment's results.
-    seconds : of training, between one and the next.
+    folder : the experiment's results.
+    seconds : the interval between two checkpoints of a run.
     """
 
     folder: Path
@@ -75,13 +75,13 @@ class Checkpoints:
         return experiment_folder(self.folder).folder(FOLDER)
 
     def of(self, run_id: str, rule: Any) -> Checkpoint:
-        """Return the checkpoint of a run, which is trained by this rule from its start on."""
+        """Return the checkpoint of a run that this rule trains; the rule has not taken a step yet."""
         return Checkpoint(self._files, run_id, rule, self.seconds)
 
     def delete(self, is_over: Callable[[str], bool]) -> int:
-        """Delete those of the runs that are over, by their run_ids; return how many.
+        """Delete the checkpoints of the runs (by run_id) that are over; return how many.
 
-        What a killed process left of files goes, too, and the folder if nothing is in it any more.
+        Temporary files of killed processes and an empty folder are deleted, too.
         """
         folder = self._files
         names = [name for name in folder.names("*.checkpoint") if is_over(name.partition("-")[0])]
@@ -98,10 +98,10 @@ class Checkpoint:
 
     Parameters
     ----------
-    folder : of the files.
-    run_id : of the run.
-    rule : before its first step; one that changes itself later, and not its state, has no checkpoint.
-    seconds : of training, between one and the next.
+    folder : where the checkpoint files are.
+    run_id : the run.
+    rule : before its first step; a rule that changes itself, not only its state, has no checkpoint.
+    seconds : the interval between two checkpoints.
     """
 
     def __init__(self, folder: Folder, run_id: str, rule: Any, seconds: float) -> None:
@@ -112,33 +112,33 @@ class Checkpoint:
         self.due = time.monotonic() + seconds
 
     def found(self) -> Moment | None:
-        """Return what the run has come to; None where there is no sound checkpoint."""
+        """Return the moment to resume from; None without an intact checkpoint."""
         with suppress(OSError, EntryError, ValueError):
             for name in self.folder.names(f"{self.stem}-*.checkpoint"):
                 content = self.folder.read(name, LARGEST)
                 if name == self._name(content):
-                    return read(content)
+                    return loads(content)
         return None
 
     def keep(self, moment: Moment) -> None:
-        """Write what the run has come to, if it is time for that; what cannot be kept is said once."""
+        """Write a checkpoint if one is due; warn once if that is impossible."""
         start = time.monotonic()
         if start < self.due:
             return
-        wrong = ""
+        fault = ""
         try:
             if self.fresh_rule is None or _content_of_rule(self.rule) != self.fresh_rule:
-                raise ValueError("the rule changes itself, and not its state alone")
-            self._write(written(moment))
+                raise ValueError("the rule changes itself, not only its state")
+            self._write(dumps(moment))
         except OSError as error:
-            wrong = error.strerror or str(error)
+            fault = error.strerror or str(error)
         except (ValueError, EntryError) as error:
-            wrong = str(error)
-        seconds = max(self.seconds, (time.monotonic() - start) / SHARE)
-        self.due = time.monotonic() + (float("inf") if wrong else seconds)
-        if wrong and wrong not in _told:
-            _told.add(wrong)
-            warn(f"long runs have no checkpoint, and begin anew after a kill: {wrong}")
+            fault = str(error)
+        seconds = max(self.seconds, (time.monotonic() - start) / TIME_SHARE)
+        self.due = time.monotonic() + (float("inf") if fault else seconds)
+        if fault and fault not in _reported:
+            _reported.add(fault)
+            warn(f"long runs have no checkpoint, and start over after a kill: {fault}")
 
     def _write(self, content: bytes) -> None:
         self.folder.create()
@@ -152,14 +152,14 @@ class Checkpoint:
         return f"{self.stem}-{sha256(content).hexdigest()[:24]}.checkpoint"
 
 
-def written(moment: Moment) -> bytes:
+def dumps(moment: Moment) -> bytes:
     """Return a moment as bytes.
 
     Raises
     ------
     ValueError
-        When it would come back as another: a part cannot be pickled, is of a class that `read` refuses,
-        or shares its memory with another part.
+        When it could not be restored exactly: a part cannot be pickled, is of a class that `loads`
+        refuses, or shares its memory with another part.
     """
     buffer = io.BytesIO()
     pickler = _Pickler(buffer, protocol=5)
@@ -170,17 +170,17 @@ def written(moment: Moment) -> bytes:
     if any(_sharing(pickler.arrays)):
         raise ValueError("two arrays of the state share their memory")
     content = buffer.getvalue()
-    read(content)
+    loads(content)
     return content
 
 
-def read(content: bytes) -> Moment:
-    """Return the moment of what `written` returned.
+def loads(content: bytes) -> Moment:
+    """Return the moment that `dumps` wrote.
 
     Raises
     ------
     ValueError
-        When it is none, or holds what is not read.
+        When the bytes are no such moment, or contain a class that is refused.
     """
     try:
         return Moment(**_Unpickler(io.BytesIO(content)).load())
@@ -189,7 +189,7 @@ def read(content: bytes) -> Moment:
 
 
 class _Pickler(pickle.Pickler):
-    """Notes the arrays."""
+    """Collects the arrays that it pickles."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -205,13 +205,13 @@ class _Unpickler(pickle.Unpickler):
     """Refuses all but arrays, generators, plain values and optimlab's own dataclasses."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in KNOWN:
+        if (module, name) in SAFE_CLASSES:
             return super().find_class(module, name)
-        if module.startswith(ROOMS) and "." not in name:
+        if module.startswith(PACKAGES) and "." not in name:
             found = getattr(import_module(module), name, None)
             if isinstance(found, type) and is_dataclass(found) and found.__module__ == module:
                 return found
-        raise pickle.UnpicklingError(f"the state holds a {module}.{name}, which is not read again")
+        raise pickle.UnpicklingError(f"the state holds a {module}.{name}, which is not restored")
 
 
 def _sharing(arrays: list[np.ndarray]) -> Iterator[bool]:
@@ -222,7 +222,7 @@ def _sharing(arrays: list[np.ndarray]) -> Iterator[bool]:
 
 
 def _content_of_rule(rule: Any) -> bytes | None:
-    """Return what a rule consists of; None where that is not known."""
+    """Return the rule's attributes as bytes; None if they cannot be pickled."""
     try:
         return pickle.dumps(getattr(rule, "__dict__", {}))
     except Exception:  # an object of a plug-in may raise anything

@@ -1,4 +1,4 @@
-"""Compiling: the loops that runs need are compiled once for a machine, before its workers need them."""
+"""Compile the loops that runs need once per machine, before its workers need them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ DAYS_TO_KEEP = 60
 def compile_once(
     problems: Iterable[Any], rules: Iterable[str], say: Callable[..., None] | None = None
 ) -> None:
-    """Compile the loops that problems and rules need, unless that has been done; other processes wait.
+    """Compile the loops that problems and rules need, unless they are compiled; other processes wait.
 
     Parameters
     ----------
-    problems : what will be trained on; what is the user's own is not run here.
-    rules : by what; the user's own neither.
-    say : prints, as `print` does, that it takes a while; None to say nothing.
+    problems : the problems to train on; a user's code is not run here.
+    rules : the names of the rules; plug-ins are skipped.
+    say : prints, as `print` does, that compiling takes a while; None to print nothing.
     """
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
         return
@@ -46,7 +46,7 @@ def compile_once(
     if folder is None:
         if say:
             where = cache_folder()
-            warn(f"{where} cannot be written to: every process compiles anew, which takes seconds")
+            warn(f"{where} cannot be written to: every process compiles again, which takes seconds")
         return
     built_in = sorted(RULES.keys() & set(rules)) or ["SGD"]
     needed = {
@@ -64,7 +64,7 @@ def compile_once(
 
 
 def _kind(problem: Any, rule: str) -> str:
-    """Return a digest of what decides which loops a training needs, for which types and processor."""
+    """Return a digest of what decides which loops are compiled: problem, rule, types and processor."""
     about = [cpu(), rule, problem.dtype, type(problem).__name__]
     if isinstance(problem, Supervised):
         network = problem.network
@@ -75,11 +75,11 @@ def _kind(problem: Any, rule: str) -> str:
 
 
 def _compile(trainings: list[tuple[Any, Any]], say: Callable[..., None] | None) -> None:
-    """Take a step of each problem and rule, by one run: that compiles all that training calls."""
+    """Take one step of one run for each problem and rule, which compiles all that training calls."""
     from numba.core import event
 
     class Compiling(event.Listener):
-        """Says that something is compiled, when it is the first."""
+        """Prints a message when the first loop is compiled."""
 
         since: float | None = None
 
@@ -94,15 +94,15 @@ def _compile(trainings: list[tuple[Any, Any]], say: Callable[..., None] | None) 
     listener = Compiling()
     with event.install_listener("numba:compile", listener):
         for problem, rule in trainings:
-            with suppress(Exception):  # the run will say so
+            with suppress(Exception):  # the run will report it
                 rate = np.ones((1, 1), problem.dtype)
-                train(copy(problem), rule(learning_rate=rate), [0], [1])  # a copy: workers get no data
+                train(copy(problem), rule(learning_rate=rate), [0], [1])  # so that workers get no data
     if say and listener.since is not None:
         say(f"{time.monotonic() - listener.since:.0f} s")
 
 
 def _clean(folder: Path) -> None:
-    """Delete what other versions have compiled, and have not for long."""
+    """Delete loops compiled by other versions and not used for long."""
     for other in folder.parent.iterdir():
         if re.fullmatch(r"[0-9a-f]{16}-numba-.*", other.name) and other != folder:
             with suppress(OSError):

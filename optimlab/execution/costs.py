@@ -1,4 +1,4 @@
-"""What a sweep hears of its stacks beside their numbers: costs, and which fell back to single runs."""
+"""Step costs of the optimizers, and warnings about stacks that were trained run by run."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from optimlab.training import Cost
 
 
 class Costs:
-    """The cost of a step of each optimizer on each problem, of runs that were trained alone."""
+    """The cost of a step of each optimizer on each problem, measured on runs that were trained alone."""
 
     def __init__(self) -> None:
-        self.heard: dict[tuple[str, str], list[Cost]] = defaultdict(list)
-        self.told: set[tuple[str, str]] = set()
+        self.measured: dict[tuple[str, str], list[Cost]] = defaultdict(list)
+        self.warned: set[tuple[str, str]] = set()
 
-    def look_at(self, stack: FinishedStack, problem: str, optimizer: str) -> None:
-        """Note what a stack cost; say once for each optimizer that one was trained run by run."""
-        whose = problem, optimizer
+    def add(self, stack: FinishedStack, problem: str, optimizer: str) -> None:
+        """Note a stack's cost; warn once per problem and optimizer of a stack trained run by run."""
+        key = problem, optimizer
         if stack.cost:
-            self.heard[whose].append(stack.cost)
+            self.measured[key].append(stack.cost)
         survived = any(run.status != "failed" for run in stack.runs)
-        if stack.fell_back and survived and whose not in self.told:
-            self.told.add(whose)
+        if stack.fell_back and survived and key not in self.warned:
+            self.warned.add(key)
             warn(
                 f"{optimizer} on {problem}: a stack raised {stack.fell_back}; "
                 "its runs were trained one by one, which is slower"
             )
 
     def added_to(self, manifest: Manifest) -> Manifest:
-        """Return a manifest with the median of what was heard, beside what it knows."""
+        """Return the manifest with the medians of the measured costs added to its own."""
         costs = {problem: dict(optimizers) for problem, optimizers in manifest.costs.items()}
         names = [field.name for field in fields(Cost)]
-        for (problem, optimizer), heard in self.heard.items():
-            medians = np.median([astuple(cost) for cost in heard], axis=0)
-            found = StepCost(**dict(zip(names, map(float, medians), strict=True)))
-            costs.setdefault(problem, {})[optimizer] = found
+        for (problem, optimizer), measured in self.measured.items():
+            medians = np.median([astuple(cost) for cost in measured], axis=0)
+            cost = StepCost(**dict(zip(names, map(float, medians), strict=True)))
+            costs.setdefault(problem, {})[optimizer] = cost
         return manifest.model_copy(update={"costs": costs})

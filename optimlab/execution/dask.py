@@ -20,12 +20,12 @@ from optimlab.execution.workers import NextStack, train_elsewhere
 from optimlab.pool import Event
 
 SECONDS_BETWEEN_LOOKS = 1.0
-GOES_ON = "what had finished is kept, and the same command goes on"
+RESUMES = "what had finished is kept, and the same command resumes"
 
 
 @contextmanager
 def dask(scheduler: str) -> Iterator[Dask]:
-    """Connect to a scheduler; give its workers.
+    """Connect to a scheduler and yield its workers.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def dask(scheduler: str) -> Iterator[Dask]:
     UserError
         When nothing answers at the address, or its workers lack optimlab.
     """
-    logging.disable(logging.CRITICAL)  # Dask's words on a lost connection, tracebacks among them
+    logging.disable(logging.CRITICAL)  # Dask's messages on a lost connection, with tracebacks
     try:
-        get_address_host(scheduler)  # before a client waits for what is no address at all
+        get_address_host(scheduler)  # a client would wait for an address that is none
         client: Any = Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from None
@@ -59,7 +59,7 @@ class Dask:
     ----------
     client : connected to the scheduler.
     address : the scheduler's.
-    patience : for so many seconds, the cluster may have no worker.
+    patience : seconds that the cluster may be without a worker.
     """
 
     def __init__(self, client: Any, address: str, patience: float = 30.0) -> None:
@@ -69,39 +69,39 @@ class Dask:
     def run(
         self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
     ) -> Generator[Event]:
-        """Train stacks, so many at once, and two to a worker where there are several.
+        """Train stacks, `at_once` of them at a time; with several workers, two per worker.
 
         Raises
         ------
         UserError
             When there has been no worker for too long, or the connection to the scheduler is lost.
         """
-        in_hand: dict[Any, Stack] = {}
+        submitted: dict[Any, Stack] = {}
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         most = at_once if at_once == 1 else 2 * at_once
-        last_sound = time.monotonic()
+        last_seen = time.monotonic()
         try:
             while True:
-                while len(in_hand) < most and (stack := next_stack()) is not None:
+                while len(submitted) < most and (stack := next_stack()) is not None:
                     future = self.client.submit(train_elsewhere, stack, pure=False)
-                    in_hand[future] = stack
+                    submitted[future] = stack
                     future.add_done_callback(ended.put)
-                if not in_hand:
+                if not submitted:
                     return
                 try:
                     future = ended.get(timeout=SECONDS_BETWEEN_LOOKS)
                 except queue.Empty:
                     if self._has_workers():
-                        last_sound = time.monotonic()
-                    elif time.monotonic() - last_sound > self.patience:
-                        text = f"the scheduler at {self.address} has no workers; {GOES_ON}"
+                        last_seen = time.monotonic()
+                    elif time.monotonic() - last_seen > self.patience:
+                        text = f"the scheduler at {self.address} has no workers; {RESUMES}"
                         raise UserError(text) from None
                     continue
-                last_sound = time.monotonic()
-                yield self._end(future, in_hand.pop(future))
+                last_seen = time.monotonic()
+                yield self._end(future, submitted.pop(future))
         finally:
             with suppress(OSError, TimeoutError, CancelledError):
-                self.client.cancel(list(in_hand))
+                self.client.cancel(list(submitted))
 
     def _has_workers(self) -> bool:
         try:
@@ -113,7 +113,7 @@ class Dask:
         """Return how a stack ended; raise what its training raised."""
         if future.status == "finished":
             return Event(stack, "done", future.result())
-        if future.status != "error":  # it is lost, with the connection
+        if future.status != "error":  # lost with the connection
             raise self._lost()
         error = future.exception()
         if isinstance(error, KilledWorker):
@@ -121,4 +121,4 @@ class Dask:
         raise error
 
     def _lost(self) -> UserError:
-        return UserError(f"the scheduler at {self.address} does not answer any more; {GOES_ON}")
+        return UserError(f"the scheduler at {self.address} no longer answers; {RESUMES}")

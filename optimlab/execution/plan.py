@@ -1,4 +1,4 @@
-"""The plan: what a sweep would do, how long that would take, and how much disk."""
+"""The plan: what a sweep would run, how long it would take, and how much disk space it needs."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.storage.store import Store
 from optimlab.storage.tables import TRACE_SCHEMA
 
-SECONDS = 0.3  # to time each optimizer for, at least
-# What files take beside the traces, which are on disk twice: in the parts and in traces.parquet.
+SECONDS = 0.3  # the least time to measure each optimizer for
+# Disk space besides the traces, which are stored twice: in the parts and in traces.parquet.
 PART_BYTES = 12_000
 RUN_BYTES = 800
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep would do.
+    """What a sweep would run.
 
     Attributes
     ----------
-    missing, kept : runs to do, and runs that have finished.
-    stacks : in how many stacks.
-    jobs : on how many worker processes.
-    seconds : about how long, by a short piece of each optimizer that was timed.
-    bytes : how much disk, at most: numbers may compress.
+    missing, kept : the number of runs to train, and of finished ones.
+    stacks : the number of stacks.
+    jobs : the number of worker processes.
+    seconds : the estimated duration, from a short timed training of each optimizer.
+    bytes : disk space, at most: numbers may compress.
     """
 
     missing: int
@@ -54,12 +54,12 @@ def plan(
     fresh: bool = False,
     shard: Shard | None = None,
 ) -> Plan:
-    """Return what a sweep of these parameters would do. Nothing is written.
+    """Return what a sweep with these arguments would run. Nothing is written.
 
     Raises
     ------
     UserError
-        When the results are those of another file.
+        When the results belong to another file.
     """
     workers = local_workers(experiment, jobs)
     store = Store(results / experiment.name)
@@ -77,10 +77,11 @@ def plan(
     with nullcontext() if isinstance(workers, ThisProcess) else Pool(numbered_call, 1) as pool:
         timed = list(in_order(timings, pool))
     seconds, numbers = 0.0, 0
-    for members, a_stack in zip(alike.values(), timed, strict=True):
+    for members, of_a_stack in zip(alike.values(), timed, strict=True):
         runs = sum(len(stack.run_ids) for stack in members)
-        seconds += a_stack * runs / len(members[0].run_ids)
-        about = next(each.about for each in experiment.problems if each.problem == members[0].problem)
+        seconds += of_a_stack * runs / len(members[0].run_ids)
+        problems = experiment.problems
+        about = next(setting.about for setting in problems if setting.problem == members[0].problem)
         columns = len(TRACE_SCHEMA) + len(about.extra_metrics)
         params = sum(len(stack.params_of) for stack in members) * about.size
         numbers += (runs * columns + params) * (1 + len(members[0].record_at))
@@ -95,7 +96,7 @@ def plan(
 
 
 def _seconds(stack: Stack) -> float:
-    """Return about how long a stack takes: its first steps, as many as take long enough to be timed."""
+    """Return the estimated duration of a stack, from as many first steps as can be timed reliably."""
     train_stack(replace(stack, record_at=(1,)), failures=Exception)  # loads the data
     last = stack.record_at[-1]
     steps, seconds = 0, 0.0

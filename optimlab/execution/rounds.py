@@ -1,8 +1,8 @@
 """Rounds: a sweep adds seeds until every pair of optimizers is decided, or there are enough seeds.
 
-Each round is a look at the results, and the claims of all looks share one error rate: see
-`optimlab.statistics.sequential`. So experiment.json keeps at how many reporting seeds the results were
-looked at, and whatever is made from them later counts those looks.
+Each round looks at the results, and the claims of all looks share one error rate: see
+`optimlab.statistics.sequential`. experiment.json records the number of reporting seeds at each look, so
+that tables and pages made later account for all looks.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from optimlab.statistics.contests import comparison_of, problems_of, with_finals
 from optimlab.storage.results import read_tables
 from optimlab.storage.store import Store
 
-GROWTH = 2  # the reporting seeds of a round, over those of the round before
-MOST = 8  # the reporting seeds of the last round, over those of the first, unless the user says
+GROWTH = 2  # ratio of the reporting seeds of a round to those of the round before
+MOST = 8  # ratio of the reporting seeds of the last round to those of the first, by default
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a round came to.
+    """The result of one round.
 
     Attributes
     ----------
-    outcome : of its sweep.
+    outcome : the outcome of its sweep.
     seeds : the reporting seeds so far.
-    pairs : how many pairs of optimizers there are, on all problems.
-    undecided : the pairs that are neither shown to differ nor practically equal, in words.
-    level : that this look had.
+    pairs : the number of pairs of optimizers, on all problems.
+    undecided : the pairs neither shown to differ nor practically equal, such as "Adam and SGD".
+    level : the significance level of this look.
     """
 
     outcome: Outcome
@@ -45,7 +45,7 @@ class Round:
 
 
 class Sweep(Protocol):
-    """Runs what is missing of an experiment, perhaps after deleting all results."""
+    """Trains the missing runs of an experiment, after deleting all results if `fresh`."""
 
     def __call__(self, experiment: Experiment, *, fresh: bool) -> Outcome: ...
 
@@ -53,15 +53,15 @@ class Sweep(Protocol):
 def rounds(
     experiment: Experiment, results: Path, most: int | None, sweep: Sweep, *, fresh: bool = False
 ) -> Iterator[Round]:
-    """Sweep, look, add seeds, and so on; yield each round.
+    """Sweep, look at the results, add seeds, and so on; yield each round.
 
     Parameters
     ----------
-    experiment : as its file has it; rounds that its results have had go on.
+    experiment : as in its file; rounds already in its results are continued.
     results : the folder of all results.
-    most : how many reporting seeds there may be; None for eight times those of the file.
-    sweep : runs what is missing of an experiment.
-    fresh : whether to delete all results first, earlier rounds too.
+    most : the largest number of reporting seeds; None for eight times that of the file.
+    sweep : trains the missing runs.
+    fresh : whether to delete all results first, including earlier rounds.
 
     Raises
     ------
@@ -89,15 +89,15 @@ def rounds(
 
 
 def _decided(folder: Path) -> tuple[int, list[str]]:
-    """Return how many pairs there are at the chosen candidates, and which are undecided."""
+    """Return the number of pairs of chosen candidates, and the undecided ones."""
     tables = read_tables(folder)
-    ended = with_finals_of(tables.runs, tables.traces, tables.experiment)
-    found = problems_of(ended, tables.traces)
+    with_finals = with_finals_of(tables.runs, tables.traces, tables.experiment)
+    by_problem = problems_of(with_finals, tables.traces)
     count, undecided = 0, []
-    for problem, (runs, traces) in found.items():
+    for problem, (runs, traces) in by_problem.items():
         pairs = comparison_of(runs, traces, tables.experiment).pairs
         tuned = pairs[pairs["setting"] == "tuned"]
-        where = f" on {problem}" if len(found) > 1 else ""
+        where = f" on {problem}" if len(by_problem) > 1 else ""
         count += len(tuned)
         undecided += [
             f"{row['better']} and {row['worse']}{where}"

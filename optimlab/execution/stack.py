@@ -1,4 +1,4 @@
-"""A stack of runs as it travels: a few numbers to a worker, a few tables back."""
+"""A stack of runs: a few numbers that are sent to a worker, and a few tables that come back."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from optimlab.problems.base import Problem
 from optimlab.schedules import Scheduled
 from optimlab.training import METRICS, NO_KEEPER, PROBLEM_METRICS, Keeper, Recording, train
 
-LONGEST = 20.0  # seconds that a stack should take: a sweep that is killed loses what is in progress
+LONGEST = 20.0  # seconds that a stack should take: a killed sweep loses the stacks in progress
 
 
 class Keepers(Protocol):
-    """Keepers of runs, such as `optimlab.execution.checkpoint.Checkpoints`."""
+    """What makes a `Keeper` per run, such as `optimlab.execution.checkpoint.Checkpoints`."""
 
     def of(self, run_id: str, rule: Any) -> Keeper:
-        """Return that of a run, which is trained by this rule from its start on."""
+        """Return the keeper of a run that this rule trains from its start."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class Stack:
 
     Attributes
     ----------
-    problem : what is optimized.
-    rule, folder : what `optimlab.experiment.registry.load_rule` takes.
-    hyperparameters : all but the learning rate.
+    problem : the problem to optimize.
+    rule, folder : arguments of `optimlab.experiment.registry.load_rule`.
+    hyperparameters : all except the learning rate.
     record_at : the steps to record; the last one ends the training.
-    run_ids, learning_rates, seeds : one each for each run.
-    params_of : the run_ids of those whose parameters are recorded, too.
+    run_ids, learning_rates, seeds : one per run.
+    params_of : the run_ids of the runs whose parameters are recorded.
     code : the digest of the code that the runs are identified by.
-    time_limit : seconds that a run may take, and a stack in proportion; None: as long as it takes.
-    witness : the place of the run that is trained alone, too; see `optimlab.experiment.mixing`.
-    schedules : hyper-parameter → what `optimlab.experiment.registry.load_schedule` takes.
-    keepers : of what a run that is trained alone has come to; None where it is not kept.
+    time_limit : seconds that a run may take, and a stack in proportion; None for no limit.
+    witness : the index of the run that is also trained alone; see `optimlab.execution.witness`.
+    schedules : hyper-parameter → the argument of `optimlab.experiment.registry.load_schedule`.
+    keepers : of checkpoints of runs that are trained alone; None for no checkpoints.
     """
 
     problem: Problem
@@ -67,47 +67,47 @@ class Stack:
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """What its runs share with those of other stacks: the problem and the optimizer.
+        """The problem and the optimizer, as a key that stacks of the same kind share.
 
-        The rules of the package are one optimizer whatever their hyper-parameters.
+        A built-in rule is one optimizer whatever its hyper-parameters.
         """
         own = repr(self.hyperparameters) if any(":" in name for name in self.names) else ""
         return repr(self.problem), self.rule, own, repr(self.schedules)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of code in it: of the rule, and of schedules of the user's own."""
+        """The names of the rule and of the plug-in schedules."""
         return names_of(self.rule, self.schedules)
 
     @property
-    def places_of_params(self) -> list[int]:
-        """The places of the runs whose parameters are recorded."""
-        return [place for place, run_id in enumerate(self.run_ids) if run_id in self.params_of]
+    def indices_with_params(self) -> list[int]:
+        """The indices of the runs whose parameters are recorded."""
+        return [index for index, run_id in enumerate(self.run_ids) if run_id in self.params_of]
 
-    def only(self, place: int) -> Stack:
-        """Return the stack of the run at this place alone."""
-        return self.part(slice(place, place + 1))
+    def only(self, index: int) -> Stack:
+        """Return a stack of the run at this index alone."""
+        return self.part(slice(index, index + 1))
 
-    def part(self, places: slice) -> Stack:
-        """Return the stack of the runs at these places."""
+    def part(self, indices: slice) -> Stack:
+        """Return a stack of the runs at these indices."""
         return replace(
             self,
-            run_ids=self.run_ids[places],
-            learning_rates=self.learning_rates[places],
-            seeds=self.seeds[places],
+            run_ids=self.run_ids[indices],
+            learning_rates=self.learning_rates[indices],
+            seeds=self.seeds[indices],
             witness=None,
         )
 
     def pieces(self, size: int, start: int = 0) -> list[Stack]:
-        """Return the runs from a place on in stacks of at most this size."""
-        return [self.part(slice(place, place + size)) for place in range(start, len(self.run_ids), size)]
+        """Return the runs from index `start` in stacks of at most this size."""
+        return [self.part(slice(at, at + size)) for at in range(start, len(self.run_ids), size)]
 
 
 Follow = Callable[[Stack, int | None], None]
 
 
 class TooLong(Exception):  # noqa: N818 - a request, not an error
-    """Raised by what follows a training: train only the first so many runs of the stack."""
+    """Raised by `follow`: train only the first `runs` runs of the stack."""
 
     def __init__(self, runs: int) -> None:
         super().__init__(runs)
@@ -119,23 +119,23 @@ def train_stack(
     follow: Follow = lambda stack, step: None,
     failures: type[BaseException] = BaseException,
 ) -> FinishedStack:
-    """Train a stack on one thread. A run that raises fails alone: its neighbours are trained again.
+    """Train a stack on one thread. If it raises, its runs are trained one by one, and only some fail.
 
-    A run's numbers do not depend on its neighbours, so nothing changes for those. Nor does it depend on
-    a plug-in where this process goes on: that may change its working directory.
+    That changes no numbers, since a run does not depend on the rest of its stack. The working directory
+    is restored at the end, since a plug-in may change it.
 
     Parameters
     ----------
-    stack : what to train.
-    follow : called with what is being trained, the stack or a part of it, and the number of steps
-        taken; 0 when all is loaded and the training begins, None when it has ended, however it did. It
-        may raise `TooLong`.
-    failures : what a run may raise without ending more than itself.
+    stack : the runs to train.
+    follow : called with the stack, or the part of it, that is being trained and the number of steps
+        taken: 0 when everything is loaded and training begins, None when it has ended, also by an
+        exception. It may raise `TooLong`.
+    failures : the exceptions that fail a run and nothing else.
 
     Returns
     -------
-    The stack, or its first runs, where `follow` wanted that or its runs had to be trained one by one
-    and that took longer than `LONGEST`.
+    The finished stack; only its first runs if `follow` asked for that, or if training one by one took
+    longer than `LONGEST`.
     """
     with threadpool_limits(limits=1), chdir("."):
         return _train_stack(stack, follow, failures)
@@ -162,12 +162,12 @@ def _train(stack: Stack, follow: Follow) -> Recording:
     problem, seeds, alone = stack.problem, stack.seeds, len(stack.run_ids) == 1
     rule = load_rule(stack.rule, stack.folder, stack.hyperparameters)
     column = np.array(stack.learning_rates, problem.dtype)[:, None]
-    if stack.time_limit:  # what the problem imports and loads is no run's time
+    if stack.time_limit:  # importing and loading must not count as a run's time
         train(problem, RULES["SGD"](learning_rate=column[:1]), seeds[:1], (1,))
     follow(stack, 0)
     try:
         values = {"learning_rate": column, **stack.hyperparameters}
-        schedules = {name: load_schedule(each, stack.folder) for name, each in stack.schedules.items()}
+        schedules = {name: load_schedule(about, stack.folder) for name, about in stack.schedules.items()}
         optimizer = Scheduled(rule, values, schedules) if schedules else rule(**values)
         keeper = stack.keepers.of(stack.run_ids[0], optimizer) if alone and stack.keepers else NO_KEEPER
         return train(
@@ -175,7 +175,7 @@ def _train(stack: Stack, follow: Follow) -> Recording:
             optimizer,
             seeds,
             stack.record_at,
-            stack.places_of_params,
+            stack.indices_with_params,
             lambda step: follow(stack, step),
             keeper,
         )
@@ -184,11 +184,11 @@ def _train(stack: Stack, follow: Follow) -> Recording:
 
 
 def _finish(stack: Stack, recording: Recording) -> FinishedStack:
-    """Turn a recording into how each run ended, and the traces, run after run."""
+    """Turn a recording into each run's end and the traces, ordered by run."""
     runs = []
-    for place, run_id in enumerate(stack.run_ids):
-        final = {name: float(recording.metrics[name][-1, place]) for name in _finals(stack.problem)}
-        diverged_at = int(recording.diverged_at[place])
+    for index, run_id in enumerate(stack.run_ids):
+        final = {name: float(recording.metrics[name][-1, index]) for name in _finals(stack.problem)}
+        diverged_at = int(recording.diverged_at[index])
         if diverged_at >= 0:
             reason = f"the loss or a parameter was not finite after step {diverged_at}"
             run = FinishedRun(run_id, "diverged", reason, max(diverged_at - 1, 0), final)
@@ -208,14 +208,14 @@ def _finish(stack: Stack, recording: Recording) -> FinishedStack:
     traces.update({name: values.T.ravel() for name, values in recording.metrics.items()})
     if stack.params_of:
         traces["params"] = np.full(count * records, None)
-        for kept, place in enumerate(stack.places_of_params):
+        for kept, index in enumerate(stack.indices_with_params):
             for row in range(records):
-                traces["params"][place * records + row] = recording.kept_params[row, kept]
+                traces["params"][index * records + row] = recording.kept_params[row, kept]
     return FinishedStack(runs, traces, cost=recording.cost)
 
 
 def _finals(problem: Problem) -> list[str]:
-    """Return the metrics that are kept of a run's end."""
+    """Return the metrics whose final values are kept."""
     return [*PROBLEM_METRICS, *(name for name in problem.extra_metrics if metric_of(name))]
 
 
@@ -230,12 +230,12 @@ def failed(stack: Stack, reason: str) -> FinishedStack:
 
 
 def join(parts: list[FinishedStack]) -> FinishedStack:
-    """Return finished stacks as one, the places of their runs counted through."""
+    """Return finished stacks as one, with their runs numbered consecutively."""
     runs = [run for part in parts for run in part.runs]
     starts = np.cumsum([0] + [len(part.runs) for part in parts[:-1]])
-    places = [part.traces["run"] + start for part, start in zip(parts, starts, strict=True)]
+    indices = [part.traces["run"] + start for part, start in zip(parts, starts, strict=True)]
     traces = {name: np.concatenate([part.traces[name] for part in parts]) for name in parts[0].traces}
     computed_by = next((part.computed_by for part in parts if part.computed_by), {})
-    traces["run"] = np.concatenate(places).astype(np.int32)
+    traces["run"] = np.concatenate(indices).astype(np.int32)
     cost = next((part.cost for part in parts if part.cost), None)
     return FinishedStack(runs, traces, computed_by, cost)

@@ -1,4 +1,4 @@
-"""The loss around the paths of a network: computed by the sweep, where the problem is, for the page."""
+"""The loss around the paths of a network: computed by the sweep, which has the problem, for the page."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from optimlab.storage.store import Store
 from optimlab.storage.surface import as_surface, surface_of
 from optimlab.storage.tables import read_records, read_runs
 
-MOST_SECONDS = 600.0  # for a problem of the user's own
+MOST_SECONDS = 600.0  # for a user's problem
 SAME = 1e-3  # how far, relatively, a loss may be from the recorded one: float32 has seven digits
 
 
 def keep_surface(experiment: Experiment, store: Store, manifest: Manifest) -> None:
-    """Compute the loss around the paths of an experiment that records parameters, unless it is there.
+    """Compute the loss around the paths of an experiment that records parameters, unless it is stored.
 
-    Where there is none, a table without rows says so.
+    The table has no rows if there is no such loss.
     """
     if not experiment.record_params or len(experiment.problems) > 1 or not manifest.runs_finished:
         return
@@ -43,11 +43,11 @@ def keep_surface(experiment: Experiment, store: Store, manifest: Manifest) -> No
     runs = with_finals_of(runs, traces, manifest.known())
     (setting,) = experiment.problems
     task = (setting.problem, runs, traces, params)
-    if setting.facts:  # code of the user's own, which may crash its process or never end
+    if setting.facts:  # a user's code, which may crash its process or never end
         todo = iter([task])
         with Pool(_in_worker, 1) as pool:
             (event,) = pool.run(lambda: next(todo, None))
-        table = event.value if event.kind == "done" else _nowhere()
+        table = event.value if event.kind == "done" else _no_surface()
     else:
         with threadpool_limits(limits=1):
             table = loss_around(*task)
@@ -58,11 +58,11 @@ def _in_worker(task: tuple[Any, ...], tell: Tell) -> pd.DataFrame:
     tell(Clock(MOST_SECONDS))
     try:
         return loss_around(*task)
-    except BaseException:  # code of the user's own may raise anything
-        return _nowhere()
+    except BaseException:  # a user's code may raise anything
+        return _no_surface()
 
 
-def _nowhere() -> pd.DataFrame:
+def _no_surface() -> pd.DataFrame:
     return pd.DataFrame({name: np.empty(0) for name in ("x", "y", "train_loss")})
 
 
@@ -71,29 +71,29 @@ def loss_around(
 ) -> pd.DataFrame:
     """Return the training loss on a grid around the paths, in their plane: x, y and train_loss.
 
-    It has no rows where the parameters alone decide no loss, as with running averages, which each run
-    has of its own: there the recorded losses are others than those computed from the parameters.
+    It has no rows where the parameters alone do not determine the loss, as with running averages, which
+    differ between runs: the recorded losses then differ from those computed from the parameters.
 
     Parameters
     ----------
-    problem : what is optimized.
+    problem : the problem.
     runs, traces, params : the tables of its runs.
     """
-    nothing = _nowhere()
+    empty = _no_surface()
     shown = paths_to_draw(runs, traces, params)
     if isinstance(problem, Landscape) or shown is None:
-        return nothing
+        return empty
     plane, paths = paths_on_plane(shown)
     is_finite = np.isfinite(np.stack(shown["params"].tolist())).all(axis=1)
     try:
         losses = training_losses(problem, np.stack(shown.loc[is_finite, "params"].tolist()))
-    except Exception:  # a problem of the user's own may raise anything without a model
-        return nothing
+    except Exception:  # a user's problem may raise anything without a model
+        return empty
     if not np.allclose(losses, paths["train_loss"], rtol=SAME, equal_nan=True):
-        return nothing
+        return empty
     x, y = (grid_around(paths[axis].to_numpy()) for axis in ("x", "y"))
     heights = losses_on_plane(problem, plane, x, y)
-    if not np.isfinite(heights).any() or np.nanmin(heights) < 0:  # it is drawn by its logarithm
-        return nothing
+    if not np.isfinite(heights).any() or np.nanmin(heights) < 0:  # it is drawn on a log scale
+        return empty
     across, up = np.meshgrid(x, y)
     return pd.DataFrame({"x": across.ravel(), "y": up.ravel(), "train_loss": heights.ravel()})

@@ -1,4 +1,4 @@
-"""The sweep: which runs are missing, run them on all cores, put each on disk as it finishes."""
+"""The sweep: find the missing runs, train them on all cores, store each as soon as it finishes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optimlab.execution.compilation import compile_once
 from optimlab.execution.costs import Costs
 from optimlab.execution.stack import Keepers, Stack
 from optimlab.execution.surface import keep_surface
-from optimlab.execution.witness import believed, with_witnesses
+from optimlab.execution.witness import checked, with_witnesses
 from optimlab.execution.workers import Workers, local_workers, trained
 from optimlab.experiment.runs import Run, Shard
 from optimlab.experiment.spec import Experiment
@@ -25,22 +25,22 @@ from optimlab.storage.environment import computing, describe_computing, environm
 from optimlab.storage.manifest import LastSweep, Manifest, describe, differing
 from optimlab.storage.store import Store
 
-# A stack's working memory should stay within the cache that a core can call its own, more or less.
+# A stack's working memory should about fit the cache of one core.
 STACK_BYTES = 6_000_000
 LARGEST_STACK = 60
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep has done.
+    """The outcome of a sweep.
 
     Attributes
     ----------
-    ran : how many runs finished in this sweep.
-    kept : how many had finished before.
-    statuses : status → number of runs, over all that have finished.
-    seconds : how long the sweep took.
-    missing : how many runs of the experiment, or of the shard of it, have not finished.
+    ran : number of runs that finished in this sweep.
+    kept : number of runs that had finished before.
+    statuses : status → number of runs, of all that have finished.
+    seconds : the duration of the sweep.
+    missing : number of runs of the experiment, or of its shard, that have not finished.
     """
 
     ran: int
@@ -62,37 +62,36 @@ def sweep(
     shard: Shard | None = None,
     workers: Workers | None = None,
 ) -> Outcome:
-    """Run what is missing of an experiment and make its tables.
+    """Train the missing runs of an experiment and make its tables.
 
-    Every stack is on disk as soon as it has finished, and takes about 20 s at most. When the sweep is
-    interrupted, the workers are stopped, the tables are made from what has finished, and the
-    interrupt goes on to the caller.
+    Every stack is stored as soon as it has finished, and takes about 20 s at most. An interrupt stops
+    the workers, makes the tables from the finished runs, and is raised again.
 
     Parameters
     ----------
-    experiment : what to run.
-    results : the folder of all results; the experiment's own is made in it.
+    experiment : the experiment.
+    results : the folder of all results; the experiment gets a folder in it.
     jobs : the number of worker processes; None for one per core.
-    progress : shows how far the sweep is.
+    progress : displays the sweep's progress.
     fresh : whether to delete the experiment's results first.
-    time_limit : seconds that a run may take; one that takes longer is failed.
-    deadline : the reading of `time.monotonic` from which on nothing more is trained.
-    shard : the share of the runs that is swept; None for all.
-    workers : other workers than local processes, such as a cluster's; `jobs` then says nothing.
+    time_limit : seconds that a run may take; a longer one fails.
+    deadline : the value of `time.monotonic` after which nothing more is trained.
+    shard : the share of the runs to train; None for all.
+    workers : workers other than local processes, such as a cluster's; `jobs` is then ignored.
 
     Raises
     ------
     UserError
-        When another process sweeps into the same results, or the code changes on the way.
+        When another process sweeps into the same results, or the code changes during the sweep.
     OSError
         When the results cannot be read or written.
     OutOfTime
-        When the deadline has passed and runs are missing; it is an interrupt.
+        When the deadline passes while runs are missing; it is an interrupt.
     """
     start = time.monotonic()
     store = Store(results / experiment.name)
     checkpoints = Checkpoints(results.resolve() / experiment.name)
-    keepers = None if workers else checkpoints  # those on other machines may not see the results
+    keepers = None if workers else checkpoints  # other machines may not see the results
     workers = workers or local_workers(experiment, jobs, time_limit)
     ran, costs = 0, Costs()
 
@@ -113,13 +112,13 @@ def sweep(
         store.set_aside_damaged(experiment)
         before = store.manifest()
         if before is None or not before.tables or differing(before, store.tables()):
-            write_tables()  # of one moment, and with a word on whose they are, whatever comes
+            write_tables()  # consistent ones, which name their experiment, even if the sweep is killed
         finished = store.finished()
         checkpoints.delete(finished.__contains__)
         wanted = [run for run in experiment.runs() if shard is None or shard.has(run)]
         missing = [run for run in wanted if run.run_id not in finished]
         kept = len(wanted) - len(missing)
-        whose = {run.run_id: (run.problem, run.optimizer) for run in missing}
+        key_of = {run.run_id: (run.problem, run.optimizer) for run in missing}
         if missing:
             _warn_of_other_libraries(experiment, store)
         try:
@@ -132,15 +131,15 @@ def sweep(
                 progress.over(len(missing), kept),
                 closing(trained(todo, workers, follow)) as finished_stacks,
             ):
-                for stack in believed(finished_stacks, todo):
+                for stack in checked(finished_stacks, todo):
                     store.write_part(stack)
-                    costs.look_at(stack, *whose[stack.runs[0].run_id])
+                    costs.add(stack, *key_of[stack.runs[0].run_id])
                     checkpoints.delete({run.run_id for run in stack.runs}.__contains__)
                     ran += len(stack.runs)
                     progress.advance(len(stack.runs))
                     _look_at_the_clock(deadline if ran < len(missing) else None)
         except BaseException:
-            with suppress(OSError):  # such as the full disk that has just been met
+            with suppress(OSError):  # such as a full disk
                 write_tables()
             raise
         manifest = write_tables()
@@ -150,7 +149,7 @@ def sweep(
 
 
 def _described(experiment: Experiment, store: Store, ran: int, seconds: float) -> Manifest:
-    """Return what experiment.json says of an experiment, after a sweep of so many runs."""
+    """Return the content of experiment.json after a sweep that ran `ran` runs."""
     before = store.manifest() or Manifest()
     last, where = before.last_sweep, before.environment
     if ran:
@@ -163,7 +162,7 @@ def _described(experiment: Experiment, store: Store, ran: int, seconds: float) -
 
 
 def _warn_of_other_libraries(experiment: Experiment, store: Store) -> None:
-    """Say which of the runs that are kept were computed by other libraries than those here."""
+    """Warn of kept runs that were computed by libraries other than those installed here."""
     for by, runs in store.computed_otherwise(experiment).items():
         warn(
             f"{runs:,} of the runs that are kept were computed by {by}, and this machine has "
@@ -184,17 +183,17 @@ def stacks(
     time_limit: float | None = None,
     keepers: Keepers | None = None,
 ) -> Iterator[Stack]:
-    """Yield the runs in stacks, enough for all cores; in each they share all but rate and seed."""
+    """Yield the runs in enough stacks for all cores; the runs of one differ in rate and seed only."""
     optimizers = {setting.label: setting for setting in experiment.optimizers}
     candidates = {
-        (setting.label, each.number): each
+        (setting.label, candidate.number): candidate
         for setting in experiment.optimizers
-        for each in setting.candidates
+        for candidate in setting.candidates
     }
 
     def shared(run: Run) -> tuple[str, str, str]:
         others = candidates[run.optimizer, run.candidate].hyperparameters
-        return run.problem, run.optimizer, repr(others)  # in which True and 1 differ
+        return run.problem, run.optimizer, repr(others)  # repr, since True == 1
 
     problems = {setting.label: setting for setting in experiment.problems}
     by_workers = -(-len(runs) // (4 * cores))

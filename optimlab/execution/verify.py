@@ -1,4 +1,4 @@
-"""Verify: train stored runs and make tables again, and compare every bit."""
+"""Verify: train stored runs again, make the tables again, and compare every bit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from optimlab.storage.manifest import MANIFEST, Manifest, describe
 from optimlab.storage.store import Store
 from optimlab.storage.tables import read_records, read_runs
 
-SEEDS = 10**6  # of samples, to draw one from
+SEEDS = 10**6  # a sample's seed is drawn below this
 SAME_FOR_ONE_FILE = (
     *("name", "title", "description", "problem", "network", "steps", "steps_per_epoch", "stuck_loss"),
     *("problems", "optimizers", "seeds", "record_params", "cells", "runs_expected"),
@@ -33,17 +33,17 @@ Numbers = tuple[FinishedRun, dict[str, np.ndarray]]  # how a run ended, and its 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of it.
+    """The result of a verification.
 
     Attributes
     ----------
-    runs : how many runs were trained again.
-    stored : how many there are.
-    seed : of the sample.
-    differences : one line for each run that came out differently.
-    changes : how the libraries and kernels that computed those runs differ from those here, and the
-        machine and the versions from those of the last sweep: name → (then, now).
-    tables : one line for each table that is not the one that the parts give.
+    runs : number of runs that were trained again.
+    stored : number of stored runs.
+    seed : the seed of the sample.
+    differences : one line per run that came out differently.
+    changes : what differs between the libraries and kernels that computed those runs and those here, and
+        between the machine and versions of the last sweep and these: name → (then, now).
+    tables : one line per table that differs from what the parts give.
     """
 
     runs: int
@@ -59,20 +59,20 @@ def verify(
 ) -> Verdict:
     """Train a random sample of the stored runs again and compare them with what is stored.
 
-    What the page reads is compared with what the parts and the experiment's file give.
+    The tables, which the page reads, are compared with what the parts and the TOML file give.
 
     Parameters
     ----------
-    experiment : whose runs.
+    experiment : the experiment.
     results : the folder of all results; nothing is written there.
     runs : the size of the sample.
-    seed : of the sample; None for another one each time.
+    seed : the seed of the sample; None to draw a new one each time.
     jobs : the number of worker processes; None for one per core.
 
     Raises
     ------
     UserError
-        When no run of the experiment, as it is now, is stored, or another file's are.
+        When no run of the experiment as it is now is stored, or the results belong to another file.
     """
     store = Store(results / experiment.name)
     store.refuse_other(experiment)
@@ -83,13 +83,13 @@ def verify(
         raise UserError(f"{store.folder} holds no run of {experiment.file} as it is now; sweep first")
     workers = local_workers(experiment, jobs)
     seed = secrets.randbelow(SEEDS) if seed is None else seed
-    places = random.Random(seed).sample(range(len(stored)), min(runs, len(stored)))  # noqa: S311
-    sample = [stored[place] for place in sorted(places)]
+    indices = random.Random(seed).sample(range(len(stored)), min(runs, len(stored)))  # noqa: S311
+    sample = [stored[index] for index in sorted(indices)]
     keep_params = {run.run_id for run in sample if run.keeps_params}
     again: dict[str, Numbers] = {}
     for stack in trained(stacks(experiment, sample, workers.cores), workers):
-        for place, end in enumerate(stack.runs):
-            rows = stack.traces["run"] == place
+        for index, end in enumerate(stack.runs):
+            rows = stack.traces["run"] == index
             columns = {name: column[rows] for name, column in stack.traces.items()}
             again[end.run_id] = end, _numbers(columns, end.run_id in keep_params)
     now = environment(experiment.packages) | computing()
@@ -98,8 +98,8 @@ def verify(
         found = list(_differences((end, _numbers(traces, run.keeps_params)), again[run.run_id]))
         if found:
             more = f", and {len(found) - 1} other numbers" if len(found) > 1 else ""
-            whose = f"{run.optimizer}, learning rate {run.learning_rate:g}, seed {run.seed}"
-            differences.append(f"{whose}: {found[0]}{more}")
+            name = f"{run.optimizer}, learning rate {run.learning_rate:g}, seed {run.seed}"
+            differences.append(f"{name}: {found[0]}{more}")
             then |= {name: value for name, value in computed_by.items() if value != now.get(name)}
     changes = {
         key: (then[key], now[key])
@@ -112,31 +112,31 @@ def verify(
 
 
 def _wrong_tables(store: Store, experiment: Experiment) -> Iterator[str]:
-    """Yield in words what the page would read that is not what the parts and the experiment give."""
+    """Yield a message for each table, or manifest entry, that differs from what the parts give."""
     on_disk, right = store.manifest(), describe(experiment, store.folder)
     tables = store.tables()
     if on_disk is None:
-        yield f"{MANIFEST} is not there, or garbled; the next sweep makes it"
+        yield f"{MANIFEST} is missing or garbled; the next sweep writes it again"
     elif on_disk.toml == right.toml:
         for name in SAME_FOR_ONE_FILE:
             if getattr(on_disk, name) != getattr(right, name):
-                yield f"{MANIFEST}: {name} is not that of {experiment.file}"
-    else:  # the file has changed since; its tables are of what it was
+                yield f"{MANIFEST}: {name} differs from {experiment.file}"
+    else:  # the file has changed since the tables were made
         right = on_disk
     if on_disk is None or on_disk.parts != store.digest_of_parts():
-        yield f"the tables in {store.folder} are of an earlier moment than its parts; sweep again"
+        yield f"the tables in {store.folder} are older than its parts; sweep again"
         return
     for name, content in store.made_again(right).items():
         if name not in tables:
             yield f"{name} is missing"
         elif tables[name] != content:
             wrong = _first_difference(name, tables[name], content)
-            if wrong:  # else it was written by another version of the library
+            if wrong:  # otherwise another version of the library wrote it
                 yield f"{name}: {wrong}"
 
 
 def _first_difference(name: str, on_disk: bytes, right: bytes) -> str:
-    """Return in words where a table first differs from the right one; "" where no value does."""
+    """Return a message on the first value that differs from the right table's; "" if none does."""
     read = read_runs if name.endswith(".csv") else read_records
     try:
         found, expected = read(on_disk), read(right)
@@ -157,13 +157,13 @@ def _first_difference(name: str, on_disk: bytes, right: bytes) -> str:
 
 
 def _numbers(traces: dict[str, np.ndarray], keeps_params: bool) -> dict[str, np.ndarray]:
-    """Return the columns that are a run's own: not its place, nor the parameters of its neighbours."""
+    """Return a run's own columns: without its index, or parameters kept for other runs of its stack."""
     left_out = {"run"} if keeps_params else {"run", "params"}
     return {name: column for name, column in traces.items() if name not in left_out}
 
 
 def _differences(stored: Numbers, again: Numbers) -> Iterator[str]:
-    """Yield in words every number of a run that is not the same to the last bit."""
+    """Yield a message for every number of a run that differs in any bit."""
     (end, traces), (new_end, new_traces) = stored, again
     for name in ("status", "steps"):
         before, after = getattr(end, name), getattr(new_end, name)
@@ -184,10 +184,10 @@ def _differences(stored: Numbers, again: Numbers) -> Iterator[str]:
             yield f"{name} at step {step} was {column[row]} and is {new_traces[name][row]}"
     for name in sorted(end.final.keys() | new_end.final.keys()):
         value, new = end.final.get(name), new_end.final.get(name)
-        if repr(value) != repr(new):  # JSON keeps every bit but the sign of a NaN
+        if repr(value) != repr(new):  # JSON keeps every bit except the sign of a NaN
             yield f"final_{name} was {value!r} and is {new!r}"
 
 
 def _bits(column: np.ndarray) -> list[bytes]:
-    """Return the bytes of each row; of recorded parameters, a row is an array of its own."""
+    """Return the bytes of each row; a row of recorded parameters is an array."""
     return [np.asarray(row).tobytes() for row in column]

@@ -1,8 +1,8 @@
-"""Witnesses: one run of each optimizer and problem is trained alone, too, before the rest are believed.
+"""Witnesses: one run per optimizer and problem is also trained alone, to check the stacked runs.
 
-Of a rule that is not optimlab's own it is one run of every stack, since it may mix runs in some alone.
-A run's numbers must not depend on the runs that share its stack. `optimlab.experiment.mixing` tries
-out a rule on made-up gradients when an experiment is loaded; this sees what that cannot.
+A run's numbers must not depend on the runs that share its stack. `optimlab.experiment.mixing` tests a
+rule on made-up gradients when an experiment is loaded; witnesses catch what that cannot. A plug-in rule
+has a witness in every stack, since it may mix runs in some stacks only.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from optimlab.execution.stack import Follow, Stack, failed, train_stack
 from optimlab.experiment.mixing import ADVICE
 from optimlab.experiment.runs import FinishedRun, FinishedStack
 
-DIFFERS = f"trained alone, a run of this stack has other numbers: its rule mixes runs. In it, {ADVICE}"
+DIFFERS = (
+    f"a run of this stack has other numbers when trained alone: its rule mixes runs. In it, {ADVICE}"
+)
 
 
 def with_witnesses(stacks: Iterable[Stack]) -> list[Stack]:
-    """Return the stacks, those first that the others wait for: one of each problem and optimizer.
+    """Return the stacks; first those that the others wait for, one per problem and optimizer.
 
-    It is the one with the most learning rates, since rates that are mixed show where they differ; a
-    witness is neither the first of its stack's runs nor, where it has three, the last.
+    It is the stack with the most learning rates, since mixing shows where rates differ. A witness is
+    never the first run of its stack and, in a stack of three or more, not the last.
     """
     groups: dict[tuple[str, ...], list[Stack]] = defaultdict(list)
     for stack in stacks:
@@ -40,7 +42,7 @@ def with_witnesses(stacks: Iterable[Stack]) -> list[Stack]:
 
 
 def _with_witness(stack: Stack) -> Stack:
-    """Return a stack with a witness, unless its run is alone anyway."""
+    """Return the stack with a witness, unless it has only one run."""
     runs = len(stack.run_ids)
     return replace(stack, witness=max(1, runs // 3)) if runs > 1 else stack
 
@@ -50,10 +52,10 @@ def train_with_witness(
     follow: Follow = lambda stack, step: None,
     failures: type[BaseException] = BaseException,
 ) -> FinishedStack:
-    """Train a stack and, alone, its witness, if it has one; fail all of it where bits differ.
+    """Train a stack and, alone, its witness, if it has one; fail the whole stack if any bit differs.
 
-    See `train_stack`: where it returns the first runs alone, one of those is the witness; a single one
-    was trained alone already.
+    See `train_stack`: if it returns only the first runs, one of those is the witness; a single run was
+    trained alone already.
     """
     together = train_stack(stack, follow, failures)
     if stack.witness is None or len(together.runs) == 1:
@@ -66,11 +68,11 @@ def train_with_witness(
     return failed(stack.part(slice(len(together.runs))), DIFFERS)
 
 
-def believed(finished: Iterable[FinishedStack], stacks: Iterable[Stack]) -> Iterator[FinishedStack]:
-    """Yield finished stacks, once the first witness of their kind is heard: failed where runs mix.
+def checked(finished: Iterable[FinishedStack], stacks: Iterable[Stack]) -> Iterator[FinishedStack]:
+    """Yield finished stacks once the first witness of their kind has finished: failed if runs mix.
 
-    The witness is heard with the first part of its stack that is finished: it is in there, unless a run
-    of the stack has ended its process, and then each is trained alone.
+    The first finished part of a stack includes its witness, unless a run of the stack ended its process;
+    then each run is trained alone.
     """
     kinds = {run_id: stack.kind for stack in stacks for run_id in stack.run_ids}
     awaited: dict[tuple[str, ...], set[str]] = {}
@@ -87,8 +89,8 @@ def believed(finished: Iterable[FinishedStack], stacks: Iterable[Stack]) -> Iter
             if end.runs[0].reason == DIFFERS:
                 mixed.add(kind)
         if kind not in awaited:
-            for one in waiting.pop(kind):
-                yield _as_failed(one) if kind in mixed else one
+            for part in waiting.pop(kind):
+                yield _as_failed(part) if kind in mixed else part
 
 
 def _as_failed(stack: FinishedStack) -> FinishedStack:
@@ -97,8 +99,8 @@ def _as_failed(stack: FinishedStack) -> FinishedStack:
     return FinishedStack(runs, {name: column[:0] for name, column in stack.traces.items()})
 
 
-def _bits(stack: FinishedStack, place: int) -> list[bytes]:
-    """Return all that is known of a run, as bytes."""
-    run, rows = stack.runs[place], stack.traces["run"] == place
+def _bits(stack: FinishedStack, index: int) -> list[bytes]:
+    """Return all numbers of a run as bytes."""
+    run, rows = stack.runs[index], stack.traces["run"] == index
     columns = (column[rows] for name, column in stack.traces.items() if name not in ("run", "params"))
     return [repr(run).encode(), *(column.tobytes() for column in columns)]

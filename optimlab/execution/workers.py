@@ -1,4 +1,4 @@
-"""Workers train stacks, and this is what happens when one of them dies."""
+"""The workers that train stacks, and what happens when one of them dies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from optimlab.storage.environment import computing
 DIED = "its worker process died whenever it ran: out of memory, or the optimizer crashed it"
 SECONDS_BETWEEN_MESSAGES = 0.5
 SECONDS_TO_MEASURE = 1.0
-ROUND = 4  # stacks to a worker, where joblib gives results all together
+ROUND = 4  # stacks per worker, where joblib returns all results together
 _ONE_AT_A_TIME = threading.Lock()
 
 NextStack = Callable[[], Stack | None]
@@ -40,27 +40,27 @@ class Workers(Protocol):
 
     @property
     def cores(self) -> int:
-        """How many stacks it trains at once at full speed."""
+        """The number of stacks that train at once at full speed."""
 
     @property
     def at_once(self) -> int:
-        """How many stacks it trains at once."""
+        """The number of stacks that train at once."""
 
     def run(
         self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
     ) -> Generator[Event]:
-        """Train stacks, so many at once, and yield how that ended; see `Pool.run`."""
+        """Train stacks, `at_once` of them at a time, and yield how each ended; see `Pool.run`."""
 
 
 def local_workers(experiment: Experiment, jobs: int | None, time_limit: float | None = None) -> Workers:
     """Return workers on this machine.
 
-    A plug-in may crash its process or never end, so it runs in one that can be lost.
+    A plug-in may crash its process or never end, so it always runs in a worker process.
 
     Parameters
     ----------
-    experiment : what they will train.
-    jobs : how many; None for one per core.
+    experiment : the experiment to train.
+    jobs : the number of workers; None for one per core.
     time_limit : whether a run's time is limited.
     """
     if jobs == 1 and not experiment.has_own_code and not time_limit:
@@ -69,7 +69,7 @@ def local_workers(experiment: Experiment, jobs: int | None, time_limit: float | 
 
 
 class Processes:
-    """Worker processes on this machine, as many as given."""
+    """Worker processes on this machine."""
 
     def __init__(self, jobs: int) -> None:
         self.at_once = jobs
@@ -78,13 +78,13 @@ class Processes:
     def run(
         self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
     ) -> Generator[Event]:
-        """Train stacks, so many at once."""
+        """Train stacks, `at_once` of them at a time."""
         with Pool(work, at_once) as pool:
             yield from pool.run(next_stack, follow)
 
 
 class ThisProcess:
-    """No worker: stacks are trained here, one after the other, and Ctrl-C is no run's failure."""
+    """No worker: stacks are trained in this process, one after the other; Ctrl-C fails no run."""
 
     cores = at_once = 1
 
@@ -102,16 +102,16 @@ class ThisProcess:
 
 
 class Joblib:
-    """Workers of joblib: loky's processes, or those of the backend that its `parallel_config` names.
+    """joblib's workers: loky's processes, or those of the backend that `joblib.parallel_config` names.
 
     Parameters
     ----------
-    jobs : how many stacks they train at once; None for as many as the backend has workers.
+    jobs : the number of stacks to train at once; None for the backend's number of workers.
 
     Raises
     ------
     UserError
-        When there would be one worker: joblib has none then, and a plug-in's crash would end the sweep.
+        For a single worker: joblib then starts none, and a plug-in's crash would end the sweep.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
@@ -122,20 +122,21 @@ class Joblib:
     def run(
         self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
     ) -> Generator[Event]:
-        """Train stacks, so many at once, in rounds: joblib takes no more once there was nothing to do.
+        """Train stacks, `at_once` of them at a time, in rounds: joblib ends when it finds nothing to do.
 
-        A backend that gives all results together, as Ray's does, has a few stacks a worker in each.
+        A backend that returns all results together, as Ray's does, gets a few stacks per worker in each
+        round.
 
         Raises
         ------
         UserError
             When a worker dies.
         """
-        in_hand: dict[str, Stack] = {}
+        in_progress: dict[str, Stack] = {}
 
         def calls(stack: Stack | None) -> Iterator[Any]:
             while stack is not None:
-                in_hand[stack.run_ids[0]] = stack
+                in_progress[stack.run_ids[0]] = stack
                 yield delayed(train_elsewhere)(stack)
                 stack = next_stack()
 
@@ -146,7 +147,7 @@ class Joblib:
                 parallel = Parallel(at_once, return_as=return_as, batch_size=1)
                 most = None if as_they_finish else ROUND * at_once
                 for finished in parallel(itertools.islice(calls(first), most)):
-                    yield Event(in_hand.pop(finished.runs[0].run_id), "done", finished)
+                    yield Event(in_progress.pop(finished.runs[0].run_id), "done", finished)
         except BrokenExecutor as error:
             raise UserError(
                 "a worker process of joblib's died, and the sweep with it; what had finished is kept. "
@@ -157,18 +158,18 @@ class Joblib:
 def trained(
     stacks: Iterable[Stack], workers: Workers, follow: Callable[[float], None] = lambda runs: None
 ) -> Generator[FinishedStack]:
-    """Yield the stacks, trained, in the order in which they finish, perhaps in smaller ones.
+    """Train stacks; yield them as they finish, perhaps in smaller parts.
 
-    Where the worker of a stack dies, its runs are trained again one by one; a run whose worker dies
-    even then is trained once more at the end, with nothing beside it that could be the reason, and
-    failed if it dies again. So a crash costs the run that causes it, and no other.
+    When the worker of a stack dies, its runs are trained again one by one. A run whose worker dies again
+    is tried once more at the end, with nothing else running that could be the cause, and fails if its
+    worker dies a third time. So a crash costs only the run that causes it.
 
     Parameters
     ----------
-    stacks : what to train.
-    workers : what trains them.
-    follow : called with the number of runs that are done of those in progress: a half of a stack of
-        ten counts as five.
+    stacks : the stacks to train.
+    workers : the workers that train them.
+    follow : called with the number of finished runs of the stacks in progress: half a stack of ten
+        counts as five.
     """
     todo, again, suspects = iter(stacks), deque[Stack](), deque[Stack]()
     in_progress: dict[str, float] = {}
@@ -183,37 +184,37 @@ def trained(
     for is_last, at_once in ((False, workers.at_once), (True, 1)):
         again.extend(suspects)
         with closing(workers.run(next_stack, at_once, note)) as events:
-            for each in events:
-                stack = each.task
+            for event in events:
+                stack = event.task
                 in_progress.pop(stack.run_ids[0], None)
                 alone = len(stack.run_ids) == 1
-                if each.kind == "done":
-                    done = len(each.value.runs)
+                if event.kind == "done":
+                    done = len(event.value.runs)
                     again.extend(stack.pieces(done, start=done))
-                    yield each.value
-                elif each.kind == "overdue" and alone:
+                    yield event.value
+                elif event.kind == "overdue" and alone:
                     yield failed(stack, f"TimeoutError: took longer than {stack.time_limit:g} s")
-                elif each.kind == "died" and alone and is_last:
+                elif event.kind == "died" and alone and is_last:
                     yield failed(stack, DIED)
-                elif each.kind == "died" and alone:
+                elif event.kind == "died" and alone:
                     suspects.append(stack)
                 else:
-                    if each.kind == "died":
+                    if event.kind == "died":
                         warn(f"a worker process died; its {len(stack.run_ids)} runs start again")
                     again.extend(stack.pieces(1))
 
 
 def train_elsewhere(stack: Stack) -> FinishedStack:
-    """Train a stack where nobody follows, such as on another machine."""
+    """Train a stack without reporting progress, such as on another machine."""
     return work(stack, lambda message: None)
 
 
 def work(stack: Stack, tell: Tell, failures: type[BaseException] = BaseException) -> FinishedStack:
-    """Train a stack, unless the code here is not the code that its runs are identified by."""
+    """Train a stack; refuse if the code here differs from the code that identifies its runs."""
     compile_once([stack.problem], [stack.rule])
-    with _ONE_AT_A_TIME:  # a process of several threads has one count of BLAS threads
+    with _ONE_AT_A_TIME:  # the number of BLAS threads is set per process
         finished = train_with_witness(stack, _Follower(tell), failures)
-    if code_digest(stack.problem, stack.names, stack.folder) != stack.code:  # by now it has been loaded
+    if code_digest(stack.problem, stack.names, stack.folder) != stack.code:  # all code is loaded by now
         raise UserError(
             "the code changed while the sweep ran, or a worker has another version of it or of a "
             "library; sweep again to use the new one"
@@ -222,24 +223,24 @@ def work(stack: Stack, tell: Tell, failures: type[BaseException] = BaseException
 
 
 class _Follower:
-    """Follows a training: says how far it is, and cuts a stack that would take far too long."""
+    """Reports the progress of a training, and cuts a stack that would take too long."""
 
     def __init__(self, tell: Tell) -> None:
         self.tell = tell
 
     def __call__(self, stack: Stack, step: int | None) -> None:
-        if step is None:  # what comes between trainings, and after the last, is no run's time
+        if step is None:  # time between trainings, and after the last, counts for no run
             self.tell(Clock(None))
             return
         now, runs = time.monotonic(), len(stack.run_ids)
         if step == 0:
             self.tell(Clock(stack.time_limit and stack.time_limit * runs))
-            self.start, self.told, self.is_measured = now, now, runs == 1
-        if now - self.told < SECONDS_BETWEEN_MESSAGES:
+            self.start, self.reported, self.is_measured = now, now, runs == 1
+        if now - self.reported < SECONDS_BETWEEN_MESSAGES:
             return
-        self.told, share = now, step / stack.record_at[-1]
+        self.reported, share = now, step / stack.record_at[-1]
         if now - self.start >= SECONDS_TO_MEASURE and not self.is_measured:
             self.is_measured, expected = True, (now - self.start) / share
-            if expected > LONGEST:  # cutting costs what has been measured so far
+            if expected > LONGEST:  # cutting discards the steps so far
                 raise TooLong(max(1, int(runs * LONGEST / expected)))
         self.tell(Progress(runs * share))
