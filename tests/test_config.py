@@ -35,6 +35,7 @@ NAME_RULE = (
     "the first a letter or a digit, the last no space or dot"
 )
 DIGITS_KEYS = ", ".join(field.name for field in fields(Digits))
+TOP = "at the top of the file, above the first table"
 FIVE = "SGD, Nesterov, AdaGrad, RMSprop, Adam"
 
 
@@ -127,6 +128,16 @@ ONE_MISTAKE = [
     ({"optimizers": SGD + "momentun = 0.9"}, "optimizers.SGD.momentun: unknown key; did you mean momentum?"),
     ({"optimizers": "[optimizers.AdaGrad]\nmomentum = 0.9"}, "optimizers.AdaGrad.momentum: unknown key; known are eps, clip_norm, clip_value, weight_decay, rule, learning_rates, search, schedule, schedules"),
     ({"optimizers": SGD + "learning_rate = 0.9"}, "optimizers.SGD.learning_rate: unknown key; did you mean learning_rates, a list?"),
+    # keys of another table
+    ({"problem": "resample = true"}, f"problem.resample: unknown key; known are {DIGITS_KEYS}"),  # it has no split
+    ({"problem": "epochs = 3"}, "problem.epochs: unknown key; it belongs in problem.training or in training"),
+    ({"problem": 'final = "last"'}, f"problem.final: unknown key; it belongs {TOP}"),
+    ({"training": "epochs = 1\nweight_decay = 0.1"}, "training.weight_decay: unknown key; it belongs in optimizers.<label>"),
+    ({"training": "epochs = 1\nseeds = 3"}, "training.seeds: unknown key; it belongs at the top of the file, as the table [seeds]"),
+    ({"training": "epochs = 1\nlearning_rates = [1]"}, f"training.learning_rates: unknown key; it belongs in optimizers.<label> or {TOP}"),
+    ({"seeds": "epochs = 3"}, "seeds.epochs: unknown key; it belongs in problem.training or in training"),
+    ({"optimizers": SGD + "batch_size = 3"}, "optimizers.SGD.batch_size: unknown key; it belongs in problem"),
+    ({"optimizers": SGD + "warmup = 0.1"}, "optimizers.SGD.warmup: unknown key; it belongs in optimizers.SGD.schedule"),
     ({"top": 'learning_rates = [1]\nfinal = "mean:0"\n'}, 'final: must be "last", "best_validation", or "mean:5" with any number of records, got "mean:0"'),
     ({"top": "learning_rates = [1]\nequal_within = -1\n"}, "equal_within: must be at least 0, got -1"),
     # keys that could be taken for something else
@@ -252,6 +263,11 @@ ONE_PROBLEM_MISTAKE = [
     (('[problems."[red]"]\nname = "landscape"',), f"problems.[red]: a label is {NAME_RULE}"),
     (('[problems.""]\nname = "landscape"',), f"problems.: a label is {NAME_RULE}"),
     ((LANDSCAPE + "nois = 1",), "problems.a.nois: unknown key; did you mean noise?"),
+    (
+        ('[problems."a.b"]\ndata = "wine"\nresample = true',),
+        "problems.a.b.resample: unknown key; it belongs in problems.a.b.split",
+    ),
+    (("batch_size = 3\n" + LANDSCAPE,), "batch_size: unknown key; it belongs in problems.<label>"),
     ((LANDSCAPE + "condition = 0.5",), "problems.a.condition: must be at least 1, got 0.5"),
     ((LANDSCAPE + "condition = nan",), "problems.a.condition: must be at most 1e+12, got NaN"),
     ((LANDSCAPE + "spread = inf",), "problems.a.spread: must be at most 1e+06, got Infinity"),

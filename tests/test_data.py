@@ -385,6 +385,12 @@ def test_a_name_or_a_file_is_enough(tmp_path):
         ('data = "wine"\nsplit = { validation = 0.001 }',
          "problem.split.validation: gives validation no row: 0.001 of 178 rows"),
         ('data = "wine"\nsplit = { valid = 0.1 }', "problem.split.valid: unknown key; did you mean validation?"),
+        ('data = "wine"\nresample = true', "problem.resample: unknown key; it belongs in problem.split"),
+        ('data = "wine"\nsplit = { l2 = 0.1 }', "problem.split.l2: unknown key; it belongs in problem"),
+        ('data = "wine"\nunits = 3', "problem.units: unknown key; it belongs in problem.hidden"),
+        ('data = "wine"\ndelta = 3', "problem.delta: unknown key; it belongs in problem.loss"),
+        ('data = "wine"\nhidden = [{ units = 3, activation = "relu", rate = 1 }]',
+         "problem.hidden[1].rate: unknown key; known are units, activation"),
         ('data = "wine"\nhidden = [{ layer = "dropout" }]',
          "problem.hidden[1]: must be a layer of units: the features are nothing to change in place"),
         ('data = "wine"\nhidden = [{ units = 3, activation = "relu" }, { layer = "dropout", rate = 1 }]',
@@ -449,7 +455,7 @@ def test_a_problem_may_train_for_a_time_of_its_own(tmp_path):
         "problems.b.training: must give either epochs or steps"
     ]
     wrong = text.replace("record_every = 3", "record_params = 1")
-    said = "problems.b.training.record_params: unknown key; did you mean record_every?"
+    said = "problems.b.training.record_params: unknown key; it belongs in training"
     assert mistakes_of(write(tmp_path, wrong)) == [said]
 
 

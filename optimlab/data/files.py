@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -105,7 +105,7 @@ def _shown(value: float) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e16 else repr(value)
 
 
-def is_data_file(name: object) -> bool:
+def is_data_file(name: object) -> TypeGuard[str]:
     """Return whether a name is that of a file of data, by its ending."""
     return isinstance(name, str) and Path(name).suffix.lower() in SUFFIXES
 

@@ -23,6 +23,7 @@ from pydantic_core import from_json
 from optimlab.data.named import is_own
 from optimlab.errors import UserError, printable
 from optimlab.experiment.document import LEGAL_NAME, NAME_RULE, Document, Settings, read_document
+from optimlab.experiment.places import with_places
 from optimlab.experiment.read_optimizers import check_optimizers, lost_in_dtype
 from optimlab.experiment.read_problems import cautions_of, check_problems
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
@@ -199,7 +200,7 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
         mistakes += [Mistake(f"report[{number}]", not_one)] if not_one else []
     mistakes += _wrong_params(document, problems, optimizers)
     if mistakes:
-        raise ExperimentError(path, mistakes)
+        raise ExperimentError(path, with_places(mistakes, raw))
     for caution in cautions_of(document, problems):
         warn(printable(f"{path}: {caution}"))
     return Experiment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple, get_type_hints
@@ -37,6 +37,7 @@ MESSAGES = {
     "string_too_long": "must have at most {max_length} characters",
 }
 EMPTY_KEY = '""'
+UNKNOWN = "unknown key"
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -123,11 +124,9 @@ def _schema(kind: Any) -> dict[str, Any]:
 def unknown(key: str, legal: list[str]) -> str:
     """Return the message for a key that does not exist, with the nearest that does."""
     nearest = get_close_matches(key, legal, n=1)
-    return (
-        f"unknown key; did you mean {nearest[0]}?"
-        if nearest
-        else f"unknown key; known are {', '.join(legal)}"
-    )
+    if nearest:
+        return f"{UNKNOWN}; did you mean {nearest[0]}?"
+    return f"{UNKNOWN}; known are {', '.join(legal)}"
 
 
 def show(value: Any) -> str:
@@ -156,15 +155,32 @@ def _message(detail: Any, location: list[int | str], schema: dict[str, Any]) -> 
 
 def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
     """Return the keys that the table at this location may have."""
-    node = schema
-    for part in [*location, None]:
-        if "anyOf" in node:  # it, or null
-            node = node["anyOf"][0]
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-        if part is not None:
-            node = node["items"] if isinstance(part, int) else node["properties"][part]
+    node = _resolved(schema, schema)
+    for part in location:
+        node = _resolved(node["items"] if isinstance(part, int) else node["properties"][part], schema)
     return list(node.get("properties", {}))
+
+
+def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of a schema, without null beside it, and by its content where it is a reference."""
+    if "anyOf" in node:  # it, or null
+        node = node["anyOf"][0]
+    return schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
+
+
+def tables_of(kind: Any, key: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Yield the tables of a kind, itself first: the key of each, and the keys that it may have."""
+    schema = _schema(kind)
+    todo = [(key, _resolved(schema, schema))]
+    for where, node in todo:
+        own = node.get("properties", {})
+        yield where, set(own)
+        inner = {name: _resolved(each, schema) for name, each in own.items()}
+        todo += [
+            (f"{where}.{name}".removeprefix("."), each)
+            for name, each in inner.items()
+            if "properties" in each
+        ]
 
 
 def read_keys(kind: type, table: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""Where a key that is unknown in its table belongs: in another table of an experiment's file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from optimlab.experiment.document import Document, Length
+from optimlab.experiment.optimizer_table import Keys
+from optimlab.experiment.registry import hyperparameters
+from optimlab.experiment.search import Shared
+from optimlab.experiment.validation import UNKNOWN, Mistake, tables_of
+from optimlab.optimizers import BY_KEY, RULES
+from optimlab.problems import PROBLEMS
+from optimlab.schedules import SCHEDULES
+
+MOST_PLACES = 3  # of a key, to be named
+TOP = "at the top of the file, above the first table"
+
+
+def with_places(mistakes: list[Mistake], raw: Mapping[str, Any]) -> list[Mistake]:
+    """Return the mistakes; those of a key that another table may have say which.
+
+    Parameters
+    ----------
+    mistakes : all of the file's.
+    raw : what the file holds.
+    """
+    return [
+        mistake._replace(message=f"{UNKNOWN}; it belongs {place}")
+        if mistake.message.startswith(UNKNOWN) and (place := _place(mistake.key, raw))
+        else mistake
+        for mistake in mistakes
+    ]
+
+
+def _place(where: str, raw: Mapping[str, Any]) -> str:
+    """Return the place of a key that is unknown where it is, in words; "" if it has none, or many."""
+    table, _, name = where.rpartition(".")
+    problem, given = (
+        _around(table, "problems", raw) if "problems" in raw else ("problem", raw.get("problem"))
+    )
+    optimizer, _ = _around(table, "optimizers", raw)
+    others = [*tables_of(Document), *_tables_of_problem(problem, given)]
+    if not table.startswith("problem"):
+        others += _tables_of_optimizer(optimizer)
+    here = re.sub(r"\[\d+\]$", "", table)  # without the number in a list
+    found = sorted(
+        {key for key, keys in others if name in keys} - {here}, key=lambda key: (not key, key)
+    )
+    if not 0 < len(found) <= MOST_PLACES:
+        return ""
+    if found == [""] and name in dict(others):
+        return f"at the top of the file, as the table [{name}]"
+    return " or ".join(f"in {key}" if key else TOP for key in found)
+
+
+def _around(table: str, kind: str, raw: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return key and content of the labelled table around a table; of any label if there is none."""
+    labelled = raw.get(kind)
+    for label, given in labelled.items() if isinstance(labelled, dict) else ():
+        if f"{table}.".startswith(f"{kind}.{label}."):
+            return f"{kind}.{label}", given
+    return f"{kind}.<label>", None
+
+
+def _tables_of_problem(key: str, given: Any) -> Iterator[tuple[str, set[str]]]:
+    """Yield the tables of a problem, of any kind if the file does not say which, and those in them."""
+    table = given if isinstance(given, dict) else {}
+    kind = PROBLEMS.get(str(table.get("name", "table" if "data" in table else "")))
+    for each in [kind] if kind else PROBLEMS.values():
+        yield from tables_of(each, key)
+        for part, (tag, kinds) in getattr(each, "PARTS", {}).items():
+            for one in kinds.values():
+                for where, keys in tables_of(one, f"{key}.{part}"):
+                    yield where, keys - {tag}
+    yield from tables_of(Length, f"{key}.training")
+
+
+def _tables_of_optimizer(key: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield the table of an optimizer, with the hyper-parameters of all rules, and those in it."""
+    own = {name for rule in RULES.values() for name in hyperparameters(rule)} - {"learning_rate"}
+    for where, keys in tables_of(Keys, key):
+        yield where, keys | own | BY_KEY.keys()
+    yield from tables_of(Shared, f"{key}.search")
+    for kind in SCHEDULES.values():
+        yield from tables_of(kind, f"{key}.schedule")
