@@ -72,7 +72,7 @@ def test_a_sweep_tells_what_it_did_and_what_is_next(here):
     lines = done.output.splitlines()
     assert lines[:2] == ["Tiny", "6 runs to do"]
     assert lines[-3].startswith("6 of 6 runs, ")
-    assert lines[-2].endswith("all in all 6 ok.")
+    assert lines[-2].endswith("in total 6 ok.")
     assert lines[-1] == "Tables are in results/tiny; next: optimlab plots"
     again = call("sweep", "tiny", "--jobs", 1)
     assert "0 runs to do, 6 finished before" in again.output
@@ -186,8 +186,8 @@ def test_runs_that_fail_give_1_and_the_others_finish(here):
     text_of(here, document(optimizers=OWN + "[optimizers.SGD]"), own=source)
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 1
-    assert "all in all 9 ok, 3 failed." in done.output
-    assert "Some runs failed: see the column reason in results/tiny/runs.csv." in done.output
+    assert "in total 9 ok, 3 failed." in done.output
+    assert "Some runs failed: see the reason column of results/tiny/runs.csv." in done.output
     assert len((here / "results/tiny/runs.csv").read_text().splitlines()) == 13
 
 
@@ -213,7 +213,7 @@ def test_results_that_cannot_be_written_give_2_before_anything_runs(here, result
     (here / "file").write_text("a file")
     done = call("sweep", "tiny", "--jobs", 1, "--results", results)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert f"{results}/tiny: the results cannot be there: " in done.stderr
+    assert f"{results}/tiny: the results cannot be written there: " in done.stderr
 
 
 def test_a_read_only_folder_is_told_before_anything_runs(here, monkeypatch):
@@ -222,7 +222,7 @@ def test_a_read_only_folder_is_told_before_anything_runs(here, monkeypatch):
     )  # the superuser may write all
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 2
-    assert "results/tiny: the results cannot be there: it may not be written to" in done.stderr
+    assert "results/tiny: the results cannot be written there: no permission" in done.stderr
 
 
 def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
@@ -232,7 +232,7 @@ def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
     monkeypatch.setattr("optimlab.execution.workers.train_with_witness", interrupted)
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 130
-    assert "Interrupted. What had finished is in results/tiny; the same command goes on." in done.output
+    assert "Interrupted. The finished runs are in results/tiny; the same command resumes." in done.output
     assert (here / "results/tiny/runs.csv").exists()
 
 
@@ -363,7 +363,7 @@ def test_ctrl_c_while_the_workers_start_is_heard(here, monkeypatch):
     finally:
         signal.signal(signal.SIGINT, before)
     assert done.exit_code == 130
-    assert "Interrupted. What had finished is in results/tiny" in done.output
+    assert "Interrupted. The finished runs are in results/tiny" in done.output
 
 
 @pytest.mark.parametrize("command", ["list", "show"])
@@ -475,7 +475,7 @@ def test_experiments_are_completed(here):
 def test_the_deadline_stops_a_sweep_and_the_same_command_goes_on(here):
     stopped = call("sweep", "tiny", "--jobs", 1, "--deadline", "0.000001s")
     assert stopped.exit_code == 130
-    assert "The time is over. What had finished is in results/tiny; the same command" in stopped.output
+    assert "The deadline has passed. The finished runs are in results/tiny; the same command" in stopped.output
     assert (here / "results/tiny/runs.csv").exists()
     done = printed("sweep", "tiny", "--jobs", 1, "--deadline", "1h30m")
     assert (done["missing"], done["interrupted"]) == (0, False)

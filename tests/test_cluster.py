@@ -90,7 +90,7 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
         assert process.poll() is None, "the sweep was over before it was disturbed"
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, out + err
-        assert f"all in all {RUNS} ok." in out
+        assert f"in total {RUNS} ok." in out
         assert tables(results) == tables(tmp_path / "whole")
 
         # A run that kills every worker that tries it fails, and no other.
@@ -147,8 +147,8 @@ def kill(folder, *kinds):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--backend", "dask"), "--backend dask and --scheduler ADDRESS belong together"),
-        (("--scheduler", "tcp://127.0.0.1:1"), "--backend dask and --scheduler ADDRESS belong together"),
+        (("--backend", "dask"), "--backend dask and --scheduler ADDRESS must be given together"),
+        (("--scheduler", "tcp://127.0.0.1:1"), "--backend dask and --scheduler ADDRESS must be given together"),
         (
             ("--backend", "dask", "--scheduler", "tcp://127.0.0.1:1", "--jobs", 2),
             "are for local workers",

@@ -392,7 +392,7 @@ def test_a_name_or_a_file_is_enough(tmp_path):
         ('data = "wine"\nhidden = [{ units = 3, activation = "relu", rate = 1 }]',
          "problem.hidden[1].rate: unknown key; known are units, activation"),
         ('data = "wine"\nhidden = [{ layer = "dropout" }]',
-         "problem.hidden[1]: must be a layer of units: the features are nothing to change in place"),
+         "problem.hidden[1]: must be a layer of units: the features cannot be changed in place"),
         ('data = "wine"\nhidden = [{ units = 3, activation = "relu" }, { layer = "dropout", rate = 1 }]',
          "problem.hidden[2].rate: must be below 1, got 1"),
         ('data = "wine"\nhidden = [{ layer = "conv" }]',
@@ -400,7 +400,7 @@ def test_a_name_or_a_file_is_enough(tmp_path):
         ('data = "wine"\nbatch_size = 107', "problem.batch_size: must be at most 106, the size of the training "
                                             "set, got 107"),
         ('data = "wine"\nbatch_norm = true\nbatch_size = 105', "problem.batch_size: the last batch of an epoch, "
-         "106 samples, has 1 sample: batch norm needs 2 or more, and makes zeros of a single one"),
+         "106 samples, has 1 sample: batch norm needs 2 or more, since it turns a single one into zeros"),
         ('data = "wine"\nl2 = -1', "problem.l2: must be at least 0, got -1"),
         ('data = 3', 'problem.data: must be one of "digits", "wine"'),
     ],
@@ -423,7 +423,7 @@ def test_a_class_of_one_member_and_classes_read_as_numbers_are_told(tmp_path, ca
     (setting,) = loaded(tmp_path, 'data = "table.csv"\ntarget = "y"', table=content).problems
     assert setting.problem.dataset.task == "regression"
     said = " ".join(capsys.readouterr().err.split())
-    assert "problem.target: has 3 different whole numbers, and is learned as a number; loss = " in said
+    assert "problem.target: has 3 different whole numbers, and is treated as a number; loss = " in said
 
 
 def test_the_content_of_a_file_is_part_of_a_run_s_identity_and_its_place_is_not(tmp_path):

@@ -341,7 +341,7 @@ def test_another_number_of_rows_is_an_error(rows, batch_norm):
         with pytest.raises(ValueError, match=f"params has {rows} rows, and its model is of 3 runs"):
             call()
     batch = next(problem.batches(range(rows)))
-    with pytest.raises(ValueError, match=f"params has 3 rows, and the batch is of {rows} runs"):
+    with pytest.raises(ValueError, match=f"params has 3 rows, but the batch has {rows}"):
         problem.loss_and_gradient(params, batch, model)
 
 

@@ -146,7 +146,7 @@ def test_a_sweep_survives_its_workers(tmp_path, undisturbed):
     assert kills >= min(KILLS, 2), "the sweep was over before it was disturbed"
     assert process.returncode == 0, out
     assert "a worker process died" in out
-    assert f"all in all {RUNS} ok." in out
+    assert f"in total {RUNS} ok." in out
     assert tables(results) == undisturbed
 
 

@@ -140,7 +140,7 @@ def test_the_seed_alone_decides_the_noise():
     assert np.array_equal(noisy[1], exact[1] + alone[0])
     assert np.array_equal(noisy[0], exact[0])
     assert next(Landscape().batches([0])) == 0.0
-    with pytest.raises(ValueError, match="params has 3 rows, and the batch is of 1 runs"):
+    with pytest.raises(ValueError, match="params has 3 rows, but the batch has 1"):
         landscape.loss_and_gradient(np.zeros((3, 2)), alone[0])
 
 

@@ -312,8 +312,8 @@ def test_export_writes_what_is_asked_for(results, tmp_path):
 
 
 WRONG = {
-    ("--table", "tex"): "--table must be of latex, markdown, csv, got 'tex'",
-    ("--figures", "pdf,gif"): "--figures must be of pdf, svg, png, got 'gif'",
+    ("--table", "tex"): "--table must be among latex, markdown, csv, got 'tex'",
+    ("--figures", "pdf,gif"): "--figures must be among pdf, svg, png, got 'gif'",
     ("--width", "3.3"): "--width must be a length of 1 to 40 inches, such as 3.3in, 84mm or 240pt",
     ("--width", "0in"): "--width must be a length",
 }

@@ -171,7 +171,7 @@ def test_a_split_drawn_by_the_seed_is_the_run_s_alone(data, batch_size):
 
 def test_parameters_alone_say_nothing_where_each_seed_has_a_split():
     problem = table(split=Split(resample=True))
-    with pytest.raises(ValueError, match="each run has a split of its own"):
+    with pytest.raises(ValueError, match="each run has its own split"):
         problem.evaluate(problem.init([0])[0], None)
 
 

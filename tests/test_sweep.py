@@ -261,7 +261,7 @@ def test_ctrl_c_ends_with_130_and_a_hint_and_the_same_command_goes_on(tmp_path, 
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert "Interrupted. What had finished is in" in out
+    assert "Interrupted. The finished runs are in" in out
     assert "Traceback" not in out + err
     assert [path.name for path in results.rglob(".*")] == [".lock"]
     done = len(tables(results)[0].splitlines()) - 1

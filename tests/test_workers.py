@@ -80,7 +80,7 @@ def test_the_command_sweeps_with_joblib_and_a_worker_that_dies_is_a_message(tmp_
     whole, _ = swept(tmp_path / "whole")
     words = ["--backend", "joblib", "--jobs", "2", "--results"]
     done = call("sweep", tmp_path / "whole/tiny.toml", *words, tmp_path / "loky")
-    assert (done.exit_code, "all in all 12 ok." in done.output) == (0, True), done.output
+    assert (done.exit_code, "in total 12 ok." in done.output) == (0, True), done.output
     assert [(tmp_path / "loky/tiny" / name).read_bytes() for name in TABLES] == whole
     fatal = plugin(top="import os", init="if params.shape[1] > 50: os._exit(9)")
     file = write(tmp_path / "deadly", document(optimizers="[optimizers.SGD]\n" + OWN), own=fatal)

@@ -11,7 +11,7 @@ from optimlab.commands import common
 
 
 def init(name: Annotated[str, typer.Argument(help="The experiment's name.")] = "mine") -> None:
-    """Begin a project here: write a commented experiment, and an optimizer of your own."""
+    """Start a project here: write a commented experiment and an example optimizer."""
     from optimlab.start import start_project
 
     console = common.console()

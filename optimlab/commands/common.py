@@ -20,8 +20,8 @@ from optimlab.hints import RESULTS
 if TYPE_CHECKING:
     from optimlab.experiment.spec import Experiment
 
-JOBS_A_CORE = 4
-UNLIMITED = 10**6  # characters, more than any line has
+JOBS_PER_CORE = 4
+UNLIMITED = 10**6  # characters; no line is longer
 
 
 def results_folder(text: str | Path) -> Path:
@@ -33,7 +33,7 @@ def results_folder(text: str | Path) -> Path:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise typer.BadParameter("the path is not UTF-8") from error
-    with suppress(OSError):  # writing there later reports what is wrong
+    with suppress(OSError):  # a later write reports it
         if path.exists() and not path.is_dir():
             raise typer.BadParameter(f"'{path}' is a file")
     return path
@@ -43,14 +43,14 @@ def _not_too_many(jobs: int | None) -> int | None:
     """Refuse more workers than the machine can start."""
     from joblib import cpu_count
 
-    if jobs and jobs > JOBS_A_CORE * cpu_count():
-        most = f"must be at most {JOBS_A_CORE * cpu_count()}, {JOBS_A_CORE} for each core here"
+    if jobs and jobs > JOBS_PER_CORE * cpu_count():
+        most = f"must be at most {JOBS_PER_CORE * cpu_count()}, {JOBS_PER_CORE} per core of this machine"
         raise typer.BadParameter(f"{most}, got {jobs:,}")
     return jobs
 
 
 def _known_experiments(incomplete: str) -> list[str]:
-    """Return the names that a shell may complete."""
+    """Return the experiments' names for completion in a shell."""
     from optimlab.experiment.spec import FOLDER, SHIPPED
 
     names = {file.stem for folder in (SHIPPED, FOLDER) for file in folder.glob("*.toml")}
@@ -58,13 +58,13 @@ def _known_experiments(incomplete: str) -> list[str]:
 
 
 def complete_results(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of folders of results that a shell may complete."""
+    """Return the names of folders of results for completion in a shell."""
     results = Path(ctx.params.get("results") or RESULTS)
     return [name for name in names_of_results(results) if name.startswith(incomplete)]
 
 
 def names_of_results(results: Path) -> list[str]:
-    """Return the names of the experiments that a folder has results of."""
+    """Return the names of the experiments whose results are in a folder."""
     return sorted(path.parent.name for path in results.glob("*/experiment.json"))
 
 
@@ -96,19 +96,19 @@ Changes = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change a key of the file, such as training.epochs=3; may be repeated. "
-        "The results have a folder of their own.",
+        "The results go to a separate folder.",
     ),
 ]
 
 
 def console(*, markup: bool = False, quiet: bool = False, as_json: bool = False) -> Console:
-    """Return the console for a command's text. Outside a terminal, nothing is cut or wrapped.
+    """Return the console for a command's text. Outside a terminal, lines are not cut or wrapped.
 
     Parameters
     ----------
-    markup : whether rich's markup is interpreted.
-    quiet : whether nothing is printed.
-    as_json : whether stdout is for JSON, and text goes to stderr.
+    markup : whether to interpret rich's markup.
+    quiet : whether to print nothing.
+    as_json : whether to print text to stderr, since stdout is for JSON.
     """
     made = Console(highlight=False, markup=markup, emoji=False, quiet=quiet, stderr=as_json)
     if not made.is_terminal:
@@ -117,7 +117,7 @@ def console(*, markup: bool = False, quiet: bool = False, as_json: bool = False)
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print a JSON object on stdout, in ASCII, which every encoding has; NaN and infinity are null."""
+    """Print a JSON object on stdout, in ASCII for any encoding; NaN and infinity are null."""
     plain = json.loads(json.dumps(content, default=str), parse_constant=lambda name: None)
     typer.echo(json.dumps(plain, indent=2))
 
@@ -140,13 +140,13 @@ def load_experiment(name: str, changes: list[str] | None, results: Path) -> Expe
         if not (folder / "experiment.json").is_file():
             raise
         raise UserError(
-            f"{error}. {folder} has results without such a file; for an experiment that was built in "
-            "Python, `experiment.file.write_text(experiment.toml)` writes it"
+            f"{error}. {folder} has results without such a file; if the experiment was built in "
+            "Python, `experiment.file.write_text(experiment.toml)` writes the file"
         ) from None
 
 
 def result_names(names: list[str], results: Path) -> list[str]:
-    """Return the names of folders of results, given as names or as files of experiments; each once.
+    """Return the names of folders of results, without repetitions, from names or experiment files.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def has_terminal() -> bool:
 
 
 def agreed(question: str, *, on_stderr: bool = False) -> bool:
-    """Ask; an answer that does not begin with y means no, as does the end of the input."""
+    """Ask a yes/no question; any answer that does not begin with y, or no input, means no."""
     typer.echo(f"{question} [y/N] ", nl=False, err=on_stderr)
     return sys.stdin is not None and sys.stdin.readline().lower().startswith("y")
 
@@ -178,7 +178,7 @@ def agreed(question: str, *, on_stderr: bool = False) -> bool:
 def user_errors(*, as_json: bool = False) -> Iterator[None]:
     """Print user-facing errors without a traceback: exit 2 for a mistake, 1 for a failure.
 
-    Ctrl-C exits with 130: in the block, stop signals raise `Interrupted` unless they are ignored.
+    Ctrl-C exits with 130: stop signals that are not ignored raise `Interrupted` in the block.
     With `as_json`, the message is also printed on stdout, under the key "error".
     """
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -188,14 +188,14 @@ def user_errors(*, as_json: bool = False) -> Iterator[None]:
             signal.signal(number, _interrupt)
         yield
     except UserError as error:
-        _tell_error(str(error), as_json=as_json)
+        _print_error(str(error), as_json=as_json)
         raise typer.Exit(2) from error
     except OSError as error:
         text = f"{error.filename or 'a file'}: {error.strerror or error}"
-        _tell_error(text, as_json=as_json)
+        _print_error(text, as_json=as_json)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        _tell_error("interrupted", as_json=as_json)
+        _print_error("interrupted", as_json=as_json)
         raise typer.Exit(130) from None
     finally:
         for number in heard:
@@ -206,7 +206,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted
 
 
-def _tell_error(text: str, *, as_json: bool) -> None:
+def _print_error(text: str, *, as_json: bool) -> None:
     typer.echo(f"optimlab: {printable_lines(text)}", err=True)
     if as_json:
         print_json({"error": text})

@@ -48,7 +48,7 @@ def export(
         float, typer.Option(min=3, max=40, help="Font size in figures, in points.")
     ] = 8,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many seeds to draw as faint lines; all if left out.")
+        int | None, typer.Option(min=1, help="Number of seeds to draw as faint lines; all if left out.")
     ] = None,
     into: Into = None,
     quiet: common.Quiet = False,
@@ -88,7 +88,7 @@ def bundle(
     quiet: common.Quiet = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
-    """Write one zip of an experiment: page, tables, figures, its file, its code, and the versions."""
+    """Write a zip of an experiment: its page, tables, figures, TOML file, code and library versions."""
     from optimlab.report.bundle import bundle as make_bundle
     from optimlab.report.bundle import code_and_data
     from optimlab.report.page import write_report
@@ -139,12 +139,12 @@ def _chosen(option: str, text: str, known: list[str]) -> list[str]:
     formats = _words(text)
     for each in formats:
         if each not in known:
-            raise UserError(f"{option} must be of {', '.join(known)}, got {each!r}")
+            raise UserError(f"{option} must be among {', '.join(known)}, got {each!r}")
     return list(dict.fromkeys(formats))
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a comma-separated list."""
+    """Return the entries of a comma-separated list."""
     return [each.strip() for each in text.split(",") if each.strip()]
 
 

@@ -24,7 +24,7 @@ def show(
     as_json: common.AsJson = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
-    """Show what an experiment would run, its network, and how much of it is finished."""
+    """Show what an experiment would run, its network, and how many of its runs are finished."""
     from optimlab.listing import print_state, state_of
 
     with common.user_errors(as_json=as_json):
@@ -41,7 +41,7 @@ def check(
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """Check an experiment's file, and the code that it names; exit 2 where it has mistakes."""
+    """Check an experiment file and the code that it names; exit with 2 if there are mistakes."""
     from optimlab.experiment.changes import load_changed
     from optimlab.experiment.load import ExperimentError
 

@@ -25,7 +25,7 @@ def merge(
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """Merge results that were computed separately; exit 1 if runs are missing."""
+    """Merge results that were computed separately; exit with 1 if runs are missing."""
     from optimlab.storage.merge import merge as run_merge
 
     console = common.console(quiet=quiet, as_json=as_json)
@@ -40,6 +40,6 @@ def merge(
         )
     if any(each.damaged or each.finished < each.expected for each in merged):
         sweep = hints.optimlab("sweep", "NAME", into)
-        console.print(f"{sweep} runs what is missing.", soft_wrap=True)
+        console.print(f"{sweep} runs the missing ones.", soft_wrap=True)
         raise typer.Exit(1)
     console.print(f"Next: {hints.command('plots', results=into)}", soft_wrap=True)

@@ -21,7 +21,7 @@ def plots(
     experiments: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Which experiments the page shows; all if left out.",
+            help="The experiments on the page; all if left out.",
             autocompletion=common.complete_results,
         ),
     ] = None,
@@ -45,7 +45,7 @@ def plots(
 
 
 def _draw(console: Console, results: Path, names: list[str] | None) -> Path:
-    """Draw what has changed, and return the path of the page."""
+    """Draw the figures that have changed, and return the path of the page."""
     if sys.flags.optimize > 1:
         raise UserError("plots needs docstrings, for Altair: leave out -OO and PYTHONOPTIMIZE=2")
     from optimlab.progress import drawing_bar

@@ -38,7 +38,7 @@ def sweep(
     jobs: common.Jobs = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Delete the experiment's results first; on a terminal, ask."),
+        typer.Option("--fresh", help="Delete the experiment's results first; asks on a terminal."),
     ] = False,
     yes: common.Yes = False,
     backend: Annotated[
@@ -51,7 +51,7 @@ def sweep(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Show what would run, how long it takes, and how much disk it needs."
+            "--dry-run", help="Show what would run, for how long, and how much disk space it needs."
         ),
     ] = False,
     time_limit: Annotated[
@@ -91,7 +91,7 @@ def sweep(
     as_json: common.AsJson = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
-    """Run what is missing of an experiment, and save its tables."""
+    """Train the missing runs of an experiment, and save its tables."""
     from optimlab.execution.plan import plan
     from optimlab.execution.sweep import sweep as run_sweep
     from optimlab.progress import Progress
@@ -108,7 +108,7 @@ def sweep(
         other_workers = _other_workers(backend, scheduler, jobs, time_limit)
         if dry_run:
             todo = plan(checked, results, jobs, fresh=fresh, shard=share)
-            _tell_plan(console, checked, todo)
+            _print_plan(console, checked, todo)
             _print_json(as_json, about | asdict(todo))
             return
         _check_writable(folder)
@@ -136,13 +136,13 @@ def sweep(
                 else:
                     outcome = run(checked, fresh=fresh)
         except KeyboardInterrupt as interrupt:
-            why = "The time is over" if isinstance(interrupt, OutOfTime) else "Interrupted"
-            text = f"{why}. What had finished is in {folder}; the same command goes on."
+            why = "The deadline has passed" if isinstance(interrupt, OutOfTime) else "Interrupted"
+            text = f"{why}. The finished runs are in {folder}; the same command resumes."
             console.print(text, soft_wrap=True)
             _print_json(as_json, about | {"interrupted": True})
             raise typer.Exit(130) from None
     _print_json(as_json, about | {"interrupted": False} | asdict(outcome))
-    _tell(console, outcome, folder)
+    _print_outcome(console, outcome, folder)
 
 
 def _check_together(
@@ -150,15 +150,15 @@ def _check_together(
 ) -> None:
     """Refuse options that exclude each other."""
     if until is None and most_seeds is not None:
-        raise UserError("--most-seeds goes with --until decided")
+        raise UserError("--most-seeds requires --until decided")
     if until and dry_run:
-        raise UserError("--until decided has no --dry-run: how many rounds it takes is not known")
+        raise UserError("--until decided does not go with --dry-run: the number of rounds is unknown")
     if until and shard:
-        raise UserError("--until decided looks at all runs, and so does not go with --shard")
+        raise UserError("--until decided does not go with --shard: it needs all runs")
 
 
 def _seconds(text: str) -> float:
-    """Return the seconds of --deadline."""
+    """Return the value of --deadline in seconds."""
     try:
         return read_duration(text)
     except ValueError as error:
@@ -166,7 +166,7 @@ def _seconds(text: str) -> float:
 
 
 def _share(text: str) -> Shard:
-    """Return the share of runs that --shard names."""
+    """Return the share of the runs that --shard selects."""
     from optimlab.experiment.runs import Shard
 
     number, of = map(int, found.groups()) if (found := SHARD.fullmatch(text)) else (0, 0)
@@ -187,9 +187,9 @@ def _check_writable(folder: Path) -> None:
     try:
         experiment_folder(folder).create()
     except OSError as error:
-        raise UserError(f"{folder}: the results cannot be there: {error.strerror}") from error
+        raise UserError(f"{folder}: the results cannot be written there: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder}: the results cannot be there: it may not be written to")
+        raise UserError(f"{folder}: the results cannot be written there: no permission")
 
 
 def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:
@@ -211,7 +211,7 @@ def _other_workers(
 ) -> AbstractContextManager[Workers | None]:
     """Return a context with joblib's or a cluster's workers, if the options select them."""
     if (backend == "dask") != (scheduler is not None):
-        raise UserError("--backend dask and --scheduler ADDRESS belong together")
+        raise UserError("--backend dask and --scheduler ADDRESS must be given together")
     if backend == "joblib":
         from optimlab.execution.workers import Joblib
 
@@ -229,8 +229,8 @@ def _other_workers(
     return dask(scheduler)
 
 
-def _tell_plan(console: Console, experiment: Experiment, todo: Plan) -> None:
-    """Print what a sweep would do."""
+def _print_plan(console: Console, experiment: Experiment, todo: Plan) -> None:
+    """Print what a sweep would run."""
     console.print(experiment.title, style="bold", markup=False)
     if not todo.missing:
         console.print(f"Nothing to do: all {todo.kept:,} runs are finished.")
@@ -238,8 +238,8 @@ def _tell_plan(console: Console, experiment: Experiment, todo: Plan) -> None:
     kept = f", {todo.kept:,} finished before" if todo.kept else ""
     console.print(f"{todo.missing:,} runs to do{kept}, in {todo.stacks:,} stacks")
     workers = f"{todo.jobs:,} worker{'s' if todo.jobs > 1 else ''}"
-    console.print(f"about {duration(todo.seconds)} on {workers}, by a short piece timed just now")
-    console.print(f"at most {filesize.decimal(todo.bytes)} of disk")
+    console.print(f"about {duration(todo.seconds)} on {workers}, estimated from a few steps timed now")
+    console.print(f"at most {filesize.decimal(todo.bytes)} of disk space")
 
 
 def _in_rounds(
@@ -254,24 +254,24 @@ def _in_rounds(
     """Sweep until every pair is decided; print the result of each round."""
     from optimlab.execution.rounds import rounds
 
-    for number, each in enumerate(rounds(experiment, results, most, run, fresh=fresh), start=1):
-        decided = each.pairs - len(each.undecided)
+    for number, result in enumerate(rounds(experiment, results, most, run, fresh=fresh), start=1):
+        decided = result.pairs - len(result.undecided)
         console.print(
-            f"Round {number}: with {each.seeds:,} reporting seeds, {decided:,} of {each.pairs:,} pairs "
-            f"are decided, at a level of {100 * each.level:.2g} %."
+            f"Round {number}: with {result.seeds:,} reporting seeds, {decided:,} of {result.pairs:,} "
+            f"pairs are decided, at a level of {100 * result.level:.2g} %."
         )
-    if each.undecided:
-        named = "; ".join(each.undecided[:MOST_PAIRS_NAMED])
-        more = len(each.undecided) - MOST_PAIRS_NAMED
+    if result.undecided:
+        named = "; ".join(result.undecided[:MOST_PAIRS_NAMED])
+        more = len(result.undecided) - MOST_PAIRS_NAMED
         others = f"; and {more:,} more" if more > 0 else ""
         console.print(f"Undecided: {named}{others}. --most-seeds allows more seeds.", soft_wrap=True)
-    return each.outcome
+    return result.outcome
 
 
-def _tell(console: Console, outcome: Outcome, folder: Path) -> None:
-    """Print how a sweep ended; exit with 1 if runs failed or are missing."""
+def _print_outcome(console: Console, outcome: Outcome, folder: Path) -> None:
+    """Print the outcome of a sweep; exit with 1 if runs failed or are missing."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in outcome.statuses.items())
-    console.print(f"{outcome.ran:,} runs in {duration(outcome.seconds)}; all in all {statuses}.")
+    console.print(f"{outcome.ran:,} runs in {duration(outcome.seconds)}; in total {statuses}.")
     plots = hints.command("plots", results=folder.parent)
     console.print(f"Tables are in {folder}; next: {plots}", soft_wrap=True)
     if outcome.missing:
@@ -280,6 +280,6 @@ def _tell(console: Console, outcome: Outcome, folder: Path) -> None:
         raise typer.Exit(1)
     if outcome.statuses.get("failed"):
         console.print(
-            f"Some runs failed: see the column reason in {folder / 'runs.csv'}.", soft_wrap=True
+            f"Some runs failed: see the reason column of {folder / 'runs.csv'}.", soft_wrap=True
         )
         raise typer.Exit(1)

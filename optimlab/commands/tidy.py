@@ -18,7 +18,7 @@ def prune(
 ) -> None:
     """Delete the finished runs that an experiment, as it is now, does not use.
 
-    They are of earlier versions of its file or of the code, or were damaged.
+    They belong to earlier versions of its file or of the code, or are damaged.
     """
     from optimlab.execution.checkpoint import Checkpoints
     from optimlab.storage.store import Store
@@ -47,7 +47,7 @@ def clean(
 ) -> None:
     """Delete the results of all experiments, the page and the benchmarks, after asking.
 
-    Folders and files that optimlab did not write stay.
+    Folders and files that optimlab did not write are kept.
     """
     from optimlab.storage.clean import delete, deletions, environments
 

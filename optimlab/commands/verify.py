@@ -15,7 +15,7 @@ from optimlab.hints import RESULTS
 def verify(
     experiment: common.ExperimentName = "digits",
     changes: common.Changes = None,
-    runs: Annotated[int, typer.Option(min=1, help="How many runs to train again.")] = 20,
+    runs: Annotated[int, typer.Option(min=1, help="Number of runs to train again.")] = 20,
     seed: Annotated[
         int | None,
         typer.Option(help="Selects the runs, as printed by an earlier call; random if left out."),
@@ -25,7 +25,7 @@ def verify(
     as_json: common.AsJson = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
-    """Train some of the stored runs again, and rebuild the tables; exit 1 where a bit differs."""
+    """Train some of the stored runs again, and rebuild the tables; exit with 1 if any bit differs."""
     from optimlab.execution.verify import verify as run_verify
 
     console = common.console(quiet=quiet, as_json=as_json)
@@ -44,12 +44,12 @@ def verify(
         for line in verdict.differences:
             console.print(f"  {printable_lines(line)}")
         for name, (then, now) in sorted(verdict.changes.items()):
-            text = f"  {name} was {then} when they were computed and is {now}"
+            text = f"  {name} was {then} when the runs were computed and is {now}"
             console.print(printable_lines(text))
     else:
         console.print(f"{count}: every bit is the same.")
     if verdict.tables:
-        console.print("The page would not show what the runs and the experiment's file give:")
+        console.print("The page would not show what the runs and the experiment file give:")
         for line in verdict.tables:
             console.print(f"  {printable_lines(line)}")
     if not is_same:

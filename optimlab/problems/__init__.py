@@ -1,4 +1,4 @@
-"""The problems: what is optimized, by the name that an experiment gives it."""
+"""The problems, by the name that an experiment gives them."""
 
 from optimlab.problems.digits import Digits
 from optimlab.problems.landscapes import Landscape

@@ -1,4 +1,4 @@
-"""What a problem is: the protocol between what is optimized and the loop that optimizes it."""
+"""The protocol of a problem, as the training loop and the sweep use it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Array = np.ndarray
 
 
 class Problem(Protocol):
-    """What the loop and the sweep ask of a problem: a frozen dataclass of settings, and these.
+    """What is optimized: a frozen dataclass of settings with these members.
 
-    A problem keeps nothing of the runs that are trained on it. What training changes beside the
-    parameters, such as running averages, is in the model, which `init` returns and `loss_and_gradient`
-    changes. It belongs to the stack of runs that began with it, one entry per run.
+    A problem has no state. Anything that training changes besides the parameters, such as running
+    averages, is in the model, which `init` returns and `loss_and_gradient` changes. A model belongs to
+    the stack of runs that it was made for and has one entry per run.
     """
 
     @property
     def dtype(self) -> str:
-        """Of the parameters: "float32" or "float64"."""
+        """The type of the parameters: "float32" or "float64"."""
 
     @property
     def size(self) -> int:
@@ -36,7 +36,7 @@ class Problem(Protocol):
 
     @property
     def baseline(self) -> str:
-        """What a run at the `stuck_loss` is no better than, in words, such as "guessing"."""
+        """What a run at the `stuck_loss` is no better than, such as "guessing"."""
 
     @property
     def loss_unit(self) -> str:
@@ -44,30 +44,30 @@ class Problem(Protocol):
 
     @property
     def extra_metrics(self) -> tuple[str, ...]:
-        """Names of metrics that `evaluate` returns beside `optimlab.training.PROBLEM_METRICS`."""
+        """Names of metrics that `evaluate` returns besides `optimlab.training.PROBLEM_METRICS`."""
 
     @property
     def run_bytes(self) -> int:
-        """Memory that one run keeps busy at a step, roughly."""
+        """Approximate working memory of one run in a step, in bytes."""
 
     def check(self) -> dict[str, str]:
-        """Return what is wrong between the settings: key → message."""
+        """Return mistakes in combinations of settings: key → message."""
 
     def cautions(self) -> dict[str, str]:
-        """Return settings that are allowed but seldom intended: key → message."""
+        """Return warnings about settings that are allowed but rarely intended: key → message."""
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, Any]:
         """Return the start parameters (R, P), one row per seed, and their model, or None."""
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Any]:
-        """Yield, without end, what `loss_and_gradient` takes as its batch."""
+        """Yield batches for `loss_and_gradient`, without end."""
 
     def loss_and_gradient(self, params: Array, batch: Any, model: Any) -> tuple[Array, Array]:
         """Return the loss (R,) and its gradient (R, P); change the model in place."""
 
     def evaluate(self, params: Array, model: Any) -> dict[str, Array]:
-        """Return the metrics that the problem has, each (R,); a `train_loss` is among them.
+        """Return the metrics, each (R,), with `train_loss` among them.
 
-        The model is not changed. It is None where the loss is needed as a function of the parameters, as
-        on a surface; a problem whose loss is not such a function raises ValueError.
+        The model is not changed. It is None to get the loss as a function of the parameters alone, as on
+        a surface; a problem whose loss is not such a function raises ValueError.
         """

@@ -28,7 +28,7 @@ class Digits(NetworkSettings, Supervised):
     Parameters
     ----------
     hidden, batch_norm, initialization and others : see `NetworkSettings`; the defaults differ.
-    batch_size : images per step. The last batch of an epoch is smaller if it must be.
+    batch_size : images per step. The last batch of an epoch may be smaller.
     """
 
     __pydantic_config__ = REFUSE_UNKNOWN_KEYS
@@ -45,12 +45,12 @@ class Digits(NetworkSettings, Supervised):
     samples_are: ClassVar[str] = "image"
 
     def check(self) -> dict[str, str]:
-        """Return what is wrong between keys: key → message."""
+        """Return mistakes in combinations of keys: key → message."""
         return self.check_batches()
 
     @property
     def train_size(self) -> int:
-        """The number of training images, which need not be read for it."""
+        """The number of training images, known without reading them."""
         return TRAIN_IMAGES
 
     @property

@@ -1,10 +1,10 @@
-"""Functions of two variables, on which one can see an optimizer move.
+"""Functions of two variables, which show how an optimizer moves.
 
-Each is written with its gradient beside it, and such that its lowest value is 0: a loss is the height
-above the lowest point, so that it fits a log axis. There is no data, so an epoch is one step.
+Each is written with its gradient, and its minimum is 0: the loss is the height above the lowest point,
+and fits a log axis. There is no data, so an epoch is one step.
 
-The two saddles are the textbook's near the origin, and rise far from it. Without that they would have
-no bottom: a run that left the saddle would fall for ever, and end as "diverged" for having done well.
+The two saddles equal the textbook's near the origin and rise far from it. Otherwise they would be
+unbounded below, and a run that left the saddle, as it should, would end as "diverged".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from optimlab.problems.seeds import generator
 Array = np.ndarray
 Point = tuple[float, float]
 
-REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # to whoever checks a TOML file against this class
+REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # when a TOML table is checked against this class
 
 NOISE_BLOCK = 256  # steps whose noise is drawn at once
 
@@ -39,7 +39,7 @@ def saddle(x: Array, y: Array, condition: float) -> tuple[Array, Array, Array]:
 
 
 def monkey_saddle(x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """(x³ − 3xy²) / 3 + (x² + y²)² / 4 + 1/12: no curvature at all at the origin."""
+    """(x³ − 3xy²) / 3 + (x² + y²)² / 4 + 1/12: zero curvature at the origin."""
     square = x * x + y * y
     value = x * (x * x - 3 * y * y) / 3 + square * square / 4 + 1 / 12
     return value, x * x - y * y + square * x, square * y - 2 * x * y
@@ -82,15 +82,15 @@ def rastrigin(x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Function:
-    """A function of two variables, and what is known of it.
+    """A function of two variables and its known points.
 
     Attributes
     ----------
-    formula : (x, y) → its value and its two partial derivatives; and its `condition`, if it has one.
-    minima : where it is 0.
-    saddles : its saddle points, where they are what the function is for.
-    starts : where runs begin.
-    view : the part of the plane that is worth drawing: left, right, bottom, top.
+    formula : (x, y), and `condition` if it has one → its value and its two partial derivatives.
+    minima : the points where it is 0.
+    saddles : its saddle points, for functions that are about saddles.
+    starts : the points where runs start.
+    view : the part of the plane to draw: left, right, bottom, top.
     has_condition : whether its formula takes a condition number.
     """
 
@@ -149,16 +149,16 @@ FUNCTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Landscape:
-    """A function of two variables, with exact gradients, or with noise on them.
+    """A function of two variables, with exact or noisy gradients.
 
     Parameters
     ----------
-    function : which one.
-    condition : the ratio κ of the curvatures of the ravine and of the saddle; the others have none.
-    angle : degrees by which everything is turned about the origin, anticlockwise. An optimizer that
-        scales each coordinate apart cares; gradient descent does not.
-    spread : the standard deviation of the start about one of the function's start points. The seed
-        says which, in turn, and how far from it.
+    function : its name.
+    condition : the ratio κ of the curvatures; for the ravine and the saddle only.
+    angle : degrees by which the function is rotated about the origin, anticlockwise. That matters to
+        optimizers that scale each coordinate separately, but not to gradient descent.
+    spread : the standard deviation of a run's start about one of the function's start points. Seeds
+        take the start points in turn.
     noise : the standard deviation of the noise on each component of the gradient.
     dtype : "float32" or "float64".
     """
@@ -175,14 +175,14 @@ class Landscape:
     dtype: Literal["float32", "float64"] = "float64"
 
     def check(self) -> dict[str, str]:
-        """Return what is wrong between keys: key → message."""
+        """Return mistakes in combinations of keys: key → message."""
         if self.condition != 1 and not self._known.has_condition:
             names = " and ".join(name for name, known in FUNCTIONS.items() if known.has_condition)
             return {"condition": f"is only for {names}, got {self.condition:g} for {self.function}"}
         return {}
 
     def cautions(self) -> dict[str, str]:
-        """Return what is allowed but seldom intended: key → message."""
+        """Return warnings about settings that are allowed but rarely intended: key → message."""
         return {}
 
     @property
@@ -196,7 +196,7 @@ class Landscape:
 
     @property
     def saddles(self) -> Array:
-        """The saddle points (S, 2), where they are what the function is for."""
+        """The saddle points (S, 2), for functions that are about saddles."""
         return self._turned(self._known.saddles)
 
     @property
@@ -206,7 +206,7 @@ class Landscape:
 
     @property
     def view(self) -> tuple[float, float, float, float]:
-        """The part of the plane that is worth drawing: left, right, bottom, top."""
+        """The part of the plane to draw: left, right, bottom, top."""
         left, right, bottom, top = self._known.view
         corners = self._turned(((left, bottom), (left, top), (right, bottom), (right, top)))
         low, high = corners.min(axis=0), corners.max(axis=0)
@@ -224,27 +224,27 @@ class Landscape:
 
     @property
     def stuck_loss(self) -> float:
-        """No loss tells a run that has learnt nothing."""
+        """Infinite: no loss shows that a run has learnt nothing."""
         return np.inf
 
     @property
     def baseline(self) -> str:
-        """What a run is no better than that is stuck, as here none is."""
+        """What a stuck run is no better than; here no run is stuck."""
         return "its start"
 
     @property
     def loss_unit(self) -> str:
-        """The height has none."""
+        """Empty: a height has no unit."""
         return ""
 
     @property
     def extra_metrics(self) -> tuple[str, ...]:
-        """The coordinates of a run are in its traces."""
+        """The coordinates of a run, which are recorded in its traces."""
         return ("x", "y")
 
     @property
     def run_bytes(self) -> int:
-        """Memory that one run keeps busy at a step, roughly."""
+        """Approximate working memory of one run in a step, in bytes."""
         return 50 * np.dtype(self.dtype).itemsize
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, None]:
@@ -254,7 +254,7 @@ class Landscape:
         return (starts + self.spread * np.array(shifts)).astype(self.dtype), None
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Array | float]:
-        """Yield, without end, what is added to the gradients: noise (R, 2), or 0 where there is none."""
+        """Yield, without end, the noise to add to the gradients: (R, 2), or 0 for none."""
         if self.noise == 0:
             while True:
                 yield 0.0
@@ -268,7 +268,7 @@ class Landscape:
     ) -> tuple[Array, Array]:
         """Return the height (R,) and its gradient (R, 2), with the noise of the batch."""
         if isinstance(batch, np.ndarray) and len(batch) != len(params):
-            raise ValueError(f"params has {len(params)} rows, and the batch is of {len(batch)} runs")
+            raise ValueError(f"params has {len(params)} rows, but the batch has {len(batch)}")
         value, along_x, along_y = self._at(params)
         cos, sin = self._turn
         gradient = np.stack([cos * along_x - sin * along_y, sin * along_x + cos * along_y], axis=1)
@@ -287,8 +287,8 @@ class Landscape:
         return np.reshape([(cos * x - sin * y, sin * x + cos * y) for x, y in points], (-1, 2))
 
     def _at(self, params: Array) -> tuple[Array, Array, Array]:
-        """Return the value and the partial derivatives, of the function before it was turned."""
-        # A copy, so that numpy takes the same loop whatever the number of runs: the bits depend on it.
+        """Return the value and the partial derivatives in the coordinates before the rotation."""
+        # A copy, so that numpy takes the same loop for any number of runs: the bits depend on it.
         x, y = np.ascontiguousarray(params.T)
         cos, sin = self._turn
         settings: dict[str, Any] = {"condition": self.condition} if self._known.has_condition else {}

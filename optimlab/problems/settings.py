@@ -1,4 +1,4 @@
-"""What supervised problems have in common: keys of their tables, each with its limits and default."""
+"""Settings that supervised problems share: keys of their tables, with limits and defaults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.layers import INITIALIZATIONS
 from optimlab.nn.network import Network, perceptron
 
-REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # to whoever checks a TOML file against these classes
+REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # when a TOML table is checked against these classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +27,14 @@ class HiddenLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Learning:
-    """How data are prepared, and what is added to the loss.
+    """How data are prepared, and the penalty added to the loss.
 
     Parameters
     ----------
-    split : which rows train; None for the split of the data, or else the usual `Split`.
+    split : how rows are split; None for the data's own split or, without one, the default `Split`.
     scaling, target_scaling : of the features and of a regression's targets: "standard", "minmax" or
         "none", fitted on the training part only.
-    l2 : adds l2/2 · Σ w² to the loss that is minimized, over the weights only. Metrics are without it.
+    l2 : adds l2/2 · Σ w², over the weights only, to the minimized loss; metrics do not include it.
     """
 
     split: Split | None = None
@@ -49,13 +49,13 @@ class NetworkSettings:
 
     Parameters
     ----------
-    hidden : `HiddenLayer` and others of `optimlab.nn.layers.LAYERS`, first to last; an empty list is
+    hidden : `HiddenLayer` and layers of `optimlab.nn.layers.LAYERS`, in order; an empty list is
         softmax or linear regression.
     batch_norm : whether each Dense is followed by batch normalization.
-    bias : whether each Dense has a bias, which batch norm makes idle.
+    bias : whether each Dense has a bias, which has no effect before batch norm.
     initialization : "uniform" (±1/√fan_in), "glorot", "he" or "orthogonal".
     evaluate_with : whether batch norm evaluates with "running" averages or with the statistics of the
-        "batch": the whole set.
+        "batch", here the whole set.
     metrics : user-defined, "file.py:function" each; see `optimlab.problems.supervised.OwnMetric`.
     dtype : "float32" or "float64".
     """
@@ -69,7 +69,7 @@ class NetworkSettings:
     dtype: Literal["float32", "float64"] = "float32"
 
     def build(self, inputs: int, outputs: int) -> Network:
-        """Return the network from so many features to so many outputs."""
+        """Return the network for these numbers of features and outputs."""
         return perceptron(
             inputs,
             [

@@ -23,26 +23,26 @@ OwnMetric = Callable[[Array, Array], Array]
 
 
 class NamedMetric(NamedTuple):
-    """A user-defined metric, and what its columns are called."""
+    """A user-defined metric and the name of its columns."""
 
     label: str
     made: OwnMetric
 
 
-# A run whose loss stays above this share of a guesser's has learnt nothing.
+# A run whose final loss is at or above this share of a blind guess's loss has learnt nothing.
 STUCK_SHARE = 0.99
 
-FEW_SAMPLES = 4  # in a batch, for batch norm
+FEW_SAMPLES = 4  # batch norm with no more samples in a batch gives a warning
 
 
 @dataclass
 class Resampled(Model):
-    """The model of runs whose seeds have drawn a split each.
+    """The model of runs that have a split each, drawn by their seeds.
 
     Attributes
     ----------
     parts : role → features (R, N, F) and targets, labels (R, N) or numbers (R, K, N).
-    scale : what a one of each target is in the data's units (R, K).
+    scale : the unit of each scaled target in the data's units (R, K).
     """
 
     parts: dict[str, Part]
@@ -54,11 +54,11 @@ class Supervised:
 
     Parameters
     ----------
-    data : what is learned.
+    data : the data set.
     network : with an input per feature and an output per class or target.
-    loss : for the task of the data.
-    batch_size : samples per step. The last batch of an epoch is smaller if it must be.
-    metrics : name → what is recorded of each part beside the metrics of the loss.
+    loss : a loss for the data's task.
+    batch_size : samples per step. The last batch of an epoch may be smaller.
+    metrics : name → a metric to record of each part, besides those of the loss.
     learning : the settings of `Learning`: split, scaling, target_scaling and l2.
 
     Examples
@@ -84,18 +84,18 @@ class Supervised:
         self._learning = Learning(**learning)
         self.metrics = tuple(NamedMetric(*each) for each in (metrics or {}).items())
 
-    metrics: Sequence[Any]  # each has a label and a function, `made`
+    metrics: Sequence[Any]  # each with a label and a function, `made`
 
-    # What a problem that is read from a file makes of its settings.
+    # A problem that is read from a file derives these from its settings.
 
     @property
     def dataset(self) -> Dataset:
-        """What is learned."""
+        """The data set."""
         return self._data
 
     @property
     def network(self) -> Network:
-        """What learns it."""
+        """The network."""
         return self._network
 
     @property
@@ -110,21 +110,21 @@ class Supervised:
 
     @property
     def learning(self) -> Learning:
-        """How the data are prepared, and what is added to the loss."""
+        """How the data are prepared, and the penalty added to the loss."""
         return self._learning
 
     @property
     def own_metrics(self) -> dict[str, OwnMetric]:
-        """What is recorded of each part beside the metrics of the loss: name → function."""
+        """The metrics recorded of each part, besides those of the loss: name → function."""
         return {metric.label: metric.made for metric in self.metrics}
 
     @property
     def dtype(self) -> str:
-        """Of the parameters: "float32" or "float64"."""
+        """The type of the parameters: "float32" or "float64"."""
         return self.network.dtype.name
 
     def rows(self, seed: int | None = None) -> dict[str, Array]:
-        """Return role → rows of the data, for a run's seed if each draws its own.
+        """Return role → rows of the data; for a run's seed if each run draws its own split.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Supervised:
 
     @property
     def is_resampled(self) -> bool:
-        """Whether each run's seed draws a split of its own."""
+        """Whether each run draws its own split, by its seed."""
         return self.learning.split is not None and self.learning.split.resample
 
     @cached_property
@@ -154,12 +154,12 @@ class Supervised:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """Features and targets by role, scaled; of the split's own seed."""
+        """Scaled features and targets by role, of the split drawn by the split's own seed."""
         return self._prepared[0]
 
     @cached_property
     def _columns(self) -> Array:
-        """The training features by column (F, N): for a batch that all runs share."""
+        """The training features by column (F, N), for a batch that all runs share."""
         return np.ascontiguousarray(self.parts["train"].features.T)
 
     @property
@@ -169,7 +169,7 @@ class Supervised:
 
     @property
     def layout(self) -> Layout:
-        """Where each named parameter is in the flat row."""
+        """The position of each named parameter in the flat row."""
         return self.network.layout
 
     @property
@@ -179,20 +179,20 @@ class Supervised:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches that show every training sample once."""
+        """The number of batches that show every training sample once."""
         return -(-self.train_size // self.batch)
 
     @property
     def extra_metrics(self) -> tuple[str, ...]:
-        """Metrics that `evaluate` returns beside the usual ones."""
+        """Names of metrics that `evaluate` returns besides the usual ones."""
         usual = () if self.objective.task == "classification" else ("r2", "rmse")
         return tuple(f"{role}_{name}" for name in (*usual, *self.own_metrics) for role in self.parts)
 
     @property
     def run_bytes(self) -> int:
-        """Memory that one run keeps busy at a step, roughly: its row five times, its activations."""
-        mixing = (each for each in self.network.layers if any(len(s) > 1 for s in each.shapes.values()))
-        widths = sum(layer.outputs for layer in mixing)
+        """Approximate working memory of one run in a step, in bytes: five rows, and the activations."""
+        layers = self.network.layers
+        widths = sum(layer.outputs for layer in layers if any(len(s) > 1 for s in layer.shapes.values()))
         features = self.network.inputs + 3 * widths
         numbers = 5 * self.network.size + features * self.batch
         if self.is_resampled:
@@ -201,20 +201,20 @@ class Supervised:
 
     @cached_property
     def stuck_loss(self) -> float:
-        """Final training loss at or above which a run is no better than the best blind guess.
+        """Final training loss at or above which a run is no better than the best constant guess.
 
-        Of classes that is each one's share, with a loss of about ln C; of numbers their mean.
+        For classes it is their shares, with a loss of about ln C; for numbers it is the mean.
         """
         return STUCK_SHARE * self.objective.blind(self.parts["train"].targets.T)
 
     @property
     def loss_unit(self) -> str:
-        """The unit of the loss; "" where it has none."""
+        """The unit of the loss; "" for none."""
         return self.objective.unit
 
     @property
     def baseline(self) -> str:
-        """What a run of the `stuck_loss` is no better than."""
+        """What a run at the `stuck_loss` is no better than."""
         return "guessing" if self.objective.task == "classification" else "predicting the mean"
 
     def summary(self) -> str:
@@ -231,18 +231,18 @@ class Supervised:
         prepared = [self._prepare(self.rows(seed)) for seed in seeds]
         parts = {
             role: Part(
-                np.stack([own[role].features for own, _ in prepared]),
-                np.stack([own[role].targets.T for own, _ in prepared]),
+                np.stack([split[role].features for split, _ in prepared]),
+                np.stack([split[role].targets.T for split, _ in prepared]),
             )
             for role in prepared[0][0]
         }
         return Resampled(model.runs, model.states, parts, np.stack([scale for _, scale in prepared]))
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Array]:
-        """Yield batches without end: places in the training set, (R, B), row r for seed r.
+        """Yield batches without end: indices of training samples (R, B), row r for seed r.
 
-        Each epoch is a new permutation. A batch of the whole training set needs no order, so it is one
-        row (B,) for all runs.
+        Each epoch is a new permutation. A batch of the whole training set needs no order, so it is a
+        single row (B,) for all runs.
         """
         samples = self.train_size
         if self.batch == samples:
@@ -262,10 +262,10 @@ class Supervised:
         Raises
         ------
         ValueError
-            When `params`, `batch` and `model` are not of as many runs.
+            When `params`, `batch` and `model` differ in their numbers of runs.
         """
         if batch.ndim == 2 and len(batch) != len(params):
-            raise ValueError(f"params has {len(params)} rows, and the batch is of {len(batch)} runs")
+            raise ValueError(f"params has {len(params)} rows, but the batch has {len(batch)}")
         model.check(params)
         if isinstance(model, Resampled):
             x, targets = self._own_samples(batch, model)
@@ -281,7 +281,7 @@ class Supervised:
         return loss, gradient
 
     def _samples(self, batch: Array) -> tuple[Array, Array]:
-        """Return features (R, F, B) and targets of a batch; (F, B) where it is one for all runs."""
+        """Return features (R, F, B) and targets of a batch; (F, B) if all runs share it."""
         train = self.parts["train"]
         if train.targets.ndim == 1:
             targets = np.take(train.targets, batch, mode="clip")  # "clip" skips a copy
@@ -295,14 +295,14 @@ class Supervised:
         return features.mT, targets
 
     def _own_samples(self, batch: Array, model: Resampled) -> tuple[Array, Array]:
-        """Return features (R, F, B) and targets of a batch where each run has data of its own."""
+        """Return features (R, F, B) and targets of a batch if each run has its own split."""
         train, runs = model.parts["train"], np.arange(model.runs)[:, None]
-        places = np.broadcast_to(batch, (model.runs, batch.shape[-1]))
+        indices = np.broadcast_to(batch, (model.runs, batch.shape[-1]))
         if train.targets.ndim == 2:
-            targets = np.take_along_axis(train.targets, places, axis=1)
+            targets = np.take_along_axis(train.targets, indices, axis=1)
         else:
-            targets = np.take_along_axis(train.targets, places[:, None], axis=2)
-        return train.features[runs, places].mT, targets
+            targets = np.take_along_axis(train.targets, indices[:, None], axis=2)
+        return train.features[runs, indices].mT, targets
 
     def evaluate(self, params: Array, model: Model | None) -> dict[str, Array]:
         """Return the metrics on all samples of each role: name → (R,).
@@ -310,27 +310,27 @@ class Supervised:
         Parameters
         ----------
         params : (R, P).
-        model : theirs, as training has left it; None where the parameters alone decide.
+        model : the model of these runs after training; None if the parameters alone decide.
 
         Raises
         ------
         ValueError
-            As `Network.evaluated` does, where each run has a split of its own and there is no model, and
-            where a user-defined metric does not give a number per run.
+            As `Network.evaluated` does, if each run has its own split and there is no model, and if a
+            user-defined metric does not give one number per run.
         """
         if self.is_resampled and not isinstance(model, Resampled):
             raise ValueError(
-                "each run has a split of its own: parameters are evaluated with their model"
+                "each run has its own split: parameters can only be evaluated with their model"
             )
         metrics: dict[str, Array] = {}
-        own = isinstance(model, Resampled)
+        has_own = isinstance(model, Resampled)
         parts, scale = (model.parts, model.scale) if isinstance(model, Resampled) else self._prepared
         for role, (features, part_targets) in parts.items():
-            targets = part_targets if own else part_targets.T
+            targets = part_targets if has_own else part_targets.T
             blocks: Blocks = self.network.evaluated(params, features.mT, model)
             found = {}
             if self.own_metrics:
-                blocks = [(part, outputs.copy()) for part, outputs in blocks]  # which are overwritten
+                blocks = [(part, outputs.copy()) for part, outputs in blocks]  # outputs are overwritten
                 outputs = np.concatenate([outputs for _, outputs in blocks], axis=-1)
                 for name, metric in self.own_metrics.items():
                     found[name] = _per_run(name, metric(outputs.copy(), targets), len(params))
@@ -339,23 +339,23 @@ class Supervised:
         return metrics
 
     def check_batches(self, key: str = "batch_size") -> dict[str, str]:
-        """Return what is wrong with the size of the batches: key → message."""
+        """Return mistakes in the batch size: key → message."""
         if self.batch > self.train_size:
             text = f"must be at most {self.train_size:,}, the size of the training set"
             return {key: f"{text}, got {self.batch:,}"}
         if self._has_batch_norm and self._smallest_batch == 1:
-            text = "batch norm needs 2 or more, and makes zeros of a single one"
+            text = "batch norm needs 2 or more, since it turns a single one into zeros"
             return {key: f"{self._about_smallest_batch}: {text}"}
         return {}
 
     def cautions(self) -> dict[str, str]:
-        """Return what is allowed but seldom intended: key → message."""
+        """Return warnings about settings that are allowed but rarely intended: key → message."""
         if self._has_batch_norm and self._smallest_batch <= FEW_SAMPLES:
-            text = "batch norm takes mean and variance from so few, which may cost much accuracy"
+            text = "batch norm estimates mean and variance from these few, which may cost accuracy"
             return {"batch_size": f"{self._about_smallest_batch}: {text}"}
         return {}
 
-    samples_are: ClassVar[str] = "sample"  # one of them, in messages
+    samples_are: ClassVar[str] = "sample"  # what messages call one
 
     @property
     def _has_batch_norm(self) -> bool:
@@ -376,7 +376,7 @@ class Supervised:
 
 
 def _per_run(name: str, values: Array, runs: int) -> Array:
-    """Return what a metric gives, if it is a number per run."""
+    """Return a metric's values; refuse anything but one number per run."""
     if np.shape(values) != (runs,):
         raise ValueError(f"the metric {name} must give shape ({runs},), got {np.shape(values)}")
     return np.asarray(values, np.float64)

@@ -1,4 +1,4 @@
-"""A network on a table of data: a data set by name or a file, and how it is learned."""
+"""A network on a table of data: a data set by name or from a file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from optimlab.problems.settings import REFUSE_UNKNOWN_KEYS, HiddenLayer, Learnin
 from optimlab.problems.supervised import Supervised
 
 BATCH = 32
-FEW_NUMBERS = 10  # a target with no more different whole numbers may be one of classes
+FEW_NUMBERS = 10  # a target with no more distinct whole numbers may be classes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the data of a table come from.
+    """The source of a table's data.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ class Source:
 
     @property
     def file(self) -> Path | None:
-        """The file of the data; None where there is none."""
+        """The data file; None for data by name."""
         if not is_data_file(self.data):
             return None
         return self.data.path if isinstance(self.data, File) else Path(self.data)
 
     def check_source(self) -> None:
-        """Raise where there are no such data, or keys are for data of another kind.
+        """Check that the data exist and that all keys apply to them.
 
         Raises
         ------
         DataError
-            Which names the key.
+            With the key that is wrong.
         """
         if not self.data:
             known = ", ".join(f'"{name}"' for name in DATASETS)
@@ -74,18 +74,18 @@ class Source:
 
         Parameters
         ----------
-        group : the column of a file that groups its rows; None where none does.
-        task : of a file's target; None for what its values are.
+        group : the column of a file that groups its rows; None for no groups.
+        task : the task of a file's target; None to infer it from the values.
 
         Raises
         ------
         DataError
-            When it cannot be read, or is no data set.
+            When it cannot be read, or is not a data set.
         """
         if hasattr(self.data, "made"):
             made = self.data.made()
             if not isinstance(made, Dataset):
-                raise DataError("data", f"must give a Dataset, and gives a {type(made).__name__}")
+                raise DataError("data", f"must give a Dataset, not a {type(made).__name__}")
             return made
         if self.file is None:
             return DATASETS[self.data]()
@@ -111,8 +111,8 @@ class Table(NetworkSettings, Learning, Source, Supervised):
     data, target, ignore, missing, separator, decimal : see `Source`.
     split, scaling, target_scaling, l2 : see `Learning`.
     hidden and others : see `NetworkSettings`.
-    loss : of `optimlab.nn.losses.LOSSES`; None for cross-entropy of classes, squared error of numbers.
-    batch_size : None for 32, or the training set where that is smaller.
+    loss : one of `optimlab.nn.losses.LOSSES`; None for cross-entropy (classes) or squared error.
+    batch_size : None for 32, or the size of the training set if that is smaller.
     """
 
     __pydantic_config__ = REFUSE_UNKNOWN_KEYS
@@ -120,63 +120,63 @@ class Table(NetworkSettings, Learning, Source, Supervised):
     loss: Any = None
     batch_size: Annotated[int, Ge(1)] | None = None
 
-    # Key → what its tables may be: the key that names which, the one meant without it, and the others.
+    # Key → the key in its tables that names the kind, and the kinds; the first is the default.
     PARTS: ClassVar[dict[str, tuple[str, dict[str, type]]]] = {
         "hidden": ("layer", {"dense": HiddenLayer, **LAYERS}),
         "loss": ("name", LOSSES),
     }
 
     def check(self) -> dict[str, str]:
-        """Return what is wrong between keys: key → message."""
+        """Return mistakes in combinations of keys: key → message."""
         try:
             self.check_source()
             dataset, loss = self.dataset, self.objective
             if loss.task != dataset.task:
                 what = "classes" if dataset.task == "classification" else "numbers"
                 return {"loss": f"is for {loss.task}, and the target has {what}"}
-            self.parts  # noqa: B018  # raises what is wrong with the split and its parts
+            self.parts  # noqa: B018  # raises for mistakes in the split
         except DataError as error:
             return {error.key: str(error)}
         if self.hidden and not isinstance(self.hidden[0], HiddenLayer):
-            return {"hidden[1]": "must be a layer of units: the features are nothing to change in place"}
+            return {"hidden[1]": "must be a layer of units: the features cannot be changed in place"}
         return self.check_batches()
 
     def cautions(self) -> dict[str, str]:
-        """Return what is allowed but seldom intended: key → message."""
+        """Return warnings about settings that are allowed but rarely intended: key → message."""
         found = super().cautions()
         data = self.dataset
         if data.task == "regression" and self.file and self.loss is None and len(data.target_names) == 1:
             numbers = sorted(set(data.targets[:, 0].tolist()))
             if len(numbers) <= FEW_NUMBERS and all(number == int(number) for number in numbers):
-                text = f"has {len(numbers)} different whole numbers, and is learned as a number"
-                found["target"] = f'{text}; loss = "cross_entropy" takes them for classes'
+                text = f"has {len(numbers)} different whole numbers, and is treated as a number"
+                found["target"] = f'{text}; loss = "cross_entropy" treats them as classes'
         if data.task == "classification":
             train = self.parts["train"].targets.tolist()
             absent = sorted(set(range(data.outputs)) - set(self.parts["validation"].targets.tolist()))
             if absent:
-                names = ", ".join(data.class_names[each] for each in absent[:5])
-                fewest = min(train.count(each) for each in absent)
+                names = ", ".join(data.class_names[label] for label in absent[:5])
+                fewest = min(train.count(label) for label in absent)
                 rows = "1 row" if fewest == 1 else f"{fewest} rows"
                 found["data"] = f"validation has no {names}; training has {rows} of the rarest"
         return found
 
     @cached_property
     def dataset(self) -> Dataset:
-        """What is learned."""
+        """The data set."""
         by = (self.split.by if self.split else None) or ""
         group = by.removeprefix("group:") if by.startswith("group:") else None
         return self.read(group, cast(Task, self._given_loss.task) if self._given_loss else None)
 
     @property
     def learning(self) -> Learning:
-        """How the data are prepared: by this problem's own keys."""
+        """How the data are prepared: this problem's own keys."""
         return self
 
     @cached_property
     def objective(self) -> Loss:
         """The loss."""
-        usual = "cross_entropy" if self.dataset.task == "classification" else "squared_error"
-        return self._given_loss or LOSSES[usual]()
+        default = "cross_entropy" if self.dataset.task == "classification" else "squared_error"
+        return self._given_loss or LOSSES[default]()
 
     @cached_property
     def _given_loss(self) -> Loss | None:
