@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from optimlab.training import train
 
 __version__ = "0.1.0"
-PLACES = {  # where each name comes from; nothing is imported before it is asked for
+MODULES = {  # name → its module; nothing is imported before it is used
     **dict.fromkeys(("SGD", "Nesterov", "AdaGrad", "RMSprop", "Adam"), "optimizers"),
     **dict.fromkeys(("run", "compare", "build_experiment", "Result"), "python"),
     "Experiment": "experiment.spec",
@@ -31,12 +31,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return a name of `__all__`, imported only now, so that the command answers at once."""
-    if name not in PLACES:
+    """Return a name of `__all__`, imported only now so that the command starts fast."""
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"optimlab.{PLACES[name]}"), name)
+    return getattr(import_module(f"optimlab.{MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

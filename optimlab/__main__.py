@@ -1,7 +1,7 @@
 """The command `optimlab`, and `python -m optimlab`.
 
-Nothing but Python's own is imported until signals and streams are as they should be: Ctrl-C ends the
-command from its first moment on without a traceback, and output that cannot be written ends nothing.
+Only the standard library is imported until signals and streams are set up: Ctrl-C never gives a
+traceback, and output that cannot be written does not stop the command.
 """
 
 import errno
@@ -19,7 +19,7 @@ from optimlab.errors import STOP_SIGNALS
 def main() -> None:
     """Run the command line; exit 0, 1 for a failure, 2 for a mistake of the user, 130 for Ctrl-C.
 
-    A command whose output cannot be written does its work all the same, and then exits with 1.
+    A command whose output cannot be written completes its work, and then exits with 1.
     """
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it, and a shell's `&`
@@ -43,7 +43,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     if out.error and not status:
-        if out.error.errno != errno.EPIPE:  # a reader such as `head` may have had enough
+        if out.error.errno != errno.EPIPE:  # a reader such as `head` may stop early
             sys.stderr.write(f"optimlab: the output could not be written: {out.error.strerror}\n")
             sys.stderr.flush()
         status = 1
@@ -56,12 +56,12 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 class Output(io.FileIO):
-    """A stream of this process. That it cannot be written to is remembered, and raised nowhere."""
+    """A stream of this process that remembers a failed write instead of raising an error."""
 
     error: OSError | None = None
 
     def write(self, content: object) -> int:
-        """Write what can be written of some bytes; return their number."""
+        """Write bytes if possible; return their number."""
         try:
             return super().write(content) or 0  # type: ignore[arg-type]
         except OSError as error:
@@ -70,9 +70,9 @@ class Output(io.FileIO):
 
 
 def _streams() -> Output:
-    """Make stdout and stderr of `Output`; return the former. A letter that one lacks is spelt out."""
+    """Replace stdout and stderr; return the `Output` of stdout. Letters it lacks are escaped."""
     closed = [number for number in range(3) if _is_closed(number)]
-    for _ in closed:  # lest another file be opened in its place
+    for _ in closed:  # so that no other file gets the number
         os.open(os.devnull, os.O_RDWR)
     outputs = []
     for number, before in ((1, sys.stdout), (2, sys.stderr)):

@@ -1,7 +1,6 @@
-"""What a notebook, script or session holds, written to files where workers find it.
+"""Classes, functions, objects and data of a notebook or session, written to files for the workers.
 
-These are classes, functions, objects and data. The content of the files identifies the runs: another
-version of a cell is another optimizer.
+The content of the files identifies the runs: another version of a cell is another optimizer.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def restore():
 
 {result}
 '''
-# What has no source of its own is pickled with its compiled code.
+# A class or function without source is pickled with its compiled code.
 WITHOUT_SOURCE = '''"""{name} of session {session}, whose source is not known. Written by optimlab."""
 
 import base64
@@ -84,22 +83,22 @@ class NoSourceError(UserError):
 
 
 def name_of(value: Any, folder: Path, *, is_called: bool = False) -> str:
-    """Return what experiments call a class, function or object: "file.py:Name".
+    """Return the name of a class, function or object for an experiment: "file.py:Name".
 
-    What has no file below the folder is written to one first. An object becomes a function that
-    returns a copy of it. Where a source cannot be found, a warning says that the runs are known in this
-    session only.
+    Code that is not in a file below the folder is written to one first. An object becomes a function
+    that returns a copy of it. If the source cannot be found, a warning says that the runs cannot be
+    reused in other sessions.
 
     Parameters
     ----------
     value : a class, a function, or any object that can be pickled.
-    folder : of the experiment.
-    is_called : whether an object is itself the function that is called.
+    folder : the experiment's folder.
+    is_called : whether the object itself is called, as a function.
 
     Raises
     ------
     UserError
-        When it cannot be pickled, or the folder cannot be written to.
+        If it cannot be pickled, or the folder cannot be written to.
     """
     is_code = isinstance(value, type | FunctionType)
     name = value.__name__ if is_code else getattr(value, "__name__", type(value).__name__)
@@ -116,7 +115,7 @@ def name_of(value: Any, folder: Path, *, is_called: bool = False) -> str:
         if isinstance(why, UserError) and not isinstance(why, NoSourceError):
             raise
         source = _module_without_source(value, name, result)
-        warn(f"{why}. Its runs are known in this session only: another session repeats them")
+        warn(f"{why}. Its runs cannot be reused in another session, which trains them again")
     file = _written(folder, f"{name}_{_digest(source)}", source)
     return f"{_relative(file, folder)}:{name}"
 
@@ -126,7 +125,7 @@ def _digest(source: str) -> str:
 
 
 def _relative(file: Path, folder: Path) -> str:
-    """Return the path of a file as experiments in a folder name it."""
+    """Return the path of a file relative to the experiment's folder."""
     try:
         return Path(os.path.relpath(file, folder)).as_posix()
     except ValueError:  # on another drive
@@ -134,7 +133,7 @@ def _relative(file: Path, folder: Path) -> str:
 
 
 def _written(folder: Path, stem: str, source: str) -> Path:
-    """Return the file of a module, written unless it is there as it should be."""
+    """Return the file of a module, written unless it exists with this content."""
     path = folder / FOLDER / f"{stem}.py"
     _write(path, source.encode())
     return path
@@ -150,7 +149,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles an object, but not the classes and functions that it refers to: those are named."""
+    """Pickles an object without the classes and functions that it refers to: those are named."""
 
     def __init__(self, buffer: io.BytesIO) -> None:
         super().__init__(buffer, protocol=5)
@@ -167,12 +166,12 @@ class _Pickler(pickle.Pickler):
 
 
 def _module_of_object(value: Any, name: str, result: str, folder: Path) -> str:
-    """Return the source of a module with an object.
+    """Return the source of a module that restores an object.
 
     Raises
     ------
     NoSourceError
-        When it refers to code whose source is not known; other errors when it cannot be pickled.
+        If it refers to code whose source is unknown; other errors if it cannot be pickled.
     """
     buffer = io.BytesIO()
     pickler = _Pickler(buffer)
@@ -192,7 +191,7 @@ def _module_of_object(value: Any, name: str, result: str, folder: Path) -> str:
 
 
 def _module_without_source(value: Any, name: str, result: str) -> str:
-    """Return the source of a module with something that is pickled with its compiled code."""
+    """Return the source of a module that restores something pickled with its compiled code."""
     try:
         content = _encoded(cloudpickle.dumps(value), name)
     except Exception as error:  # pickling runs methods of the object
@@ -204,26 +203,26 @@ def _module_without_source(value: Any, name: str, result: str) -> str:
 def _encoded(content: bytes, name: str) -> str:
     if len(content) > LARGEST_OBJECT:
         size, most = len(content) / 1e6, LARGEST_OBJECT / 1e6
-        wrong = f"{name} holds {size:,.0f} MB, more than {most:,.0f} MB"
-        raise UserError(f"{wrong}: save its arrays to a file that it reads")
+        fault = f"{name} has {size:,.0f} MB, more than {most:,.0f} MB"
+        raise UserError(f"{fault}: save its arrays to a file that it reads")
     return base64.b64encode(content).decode()
 
 
 def module_of(definition: type | FunctionType, folder: Path) -> str:
-    """Return the source of a module with a class or function and all that it uses of the notebook.
+    """Return the source of a module with a class or function and everything in the notebook it uses.
 
-    These are imports, other classes and functions, and constants: numbers, texts, and tuples, lists,
-    sets and dicts of them. Other objects, such as arrays, are written to modules of their own.
+    That is imports, other classes and functions, and constants: numbers, texts, and tuples, lists, sets
+    and dicts of them. Other objects, such as arrays, are written to separate modules.
 
     Parameters
     ----------
     definition : the class or function.
-    folder : of the experiment.
+    folder : the experiment's folder.
 
     Raises
     ------
     NoSourceError
-        When its source is not known, or when it uses something that cannot be pickled.
+        If its source is unknown, or if it uses something that cannot be pickled.
     """
     title = definition.__name__
     imports: dict[str, str] = {}
@@ -232,12 +231,12 @@ def module_of(definition: type | FunctionType, folder: Path) -> str:
 
     def visit(name: str, value: Any) -> None:
         node, source, names = _definition(name, value)
-        definitions[name] = ""  # it is being written, so that what it uses may use it
+        definitions[name] = ""  # in progress: its dependencies may refer to it
         for used in _names(node):
             if used in names and used not in definitions and not hasattr(builtins, used):
                 add(used, names[used])
         del definitions[name]
-        definitions[name] = source  # after what it uses
+        definitions[name] = source  # after its dependencies
 
     def add(name: str, value: Any) -> None:
         if isinstance(value, ModuleType):
@@ -258,7 +257,7 @@ def module_of(definition: type | FunctionType, folder: Path) -> str:
 
 
 def _module_with(name: str, value: Any, folder: Path, user: str) -> str:
-    """Return the name of a module with an object, for a class or function that uses it."""
+    """Write an object that `user` uses to a module; return the module's name."""
     try:
         source = _module_of_object(value, name, f"{name} = restore()", folder)
     except Exception as why:  # pickling runs methods of the object
@@ -270,43 +269,43 @@ def _module_with(name: str, value: Any, folder: Path, user: str) -> str:
 
 
 def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]:
-    """Return where a class or function is defined, its source, and the names that it can use."""
+    """Return the syntax tree of a class or function, its source, and the names in its scope."""
     functions = [value] if isinstance(value, FunctionType) else _methods(value)
     module = sys.modules.get(value.__module__)
     origins = [(each.__code__.co_filename, each.__globals__) for each in functions]
-    if getattr(module, "__file__", None):  # of a class without methods, nothing else is known
+    if getattr(module, "__file__", None):  # all that is known for a class without methods
         origins.append((str(module.__file__), vars(module)))  # type: ignore[union-attr]
     for file, names in origins:
         lines = linecache.getlines(file)
         try:
             tree = ast.parse("".join(lines))
-        except SyntaxError:  # such as a cell with commands for the notebook
+        except SyntaxError:  # such as a cell with notebook commands
             continue
-        for node in reversed(tree.body):  # of two of one name, the later counts
+        for node in reversed(tree.body):  # of two with the same name, the last one counts
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__:
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
                 return node, "".join(lines[first - 1 : node.end_lineno]), names
     raise NoSourceError(
-        f"the source of {name} is not known, which identifies its runs: write it to a .py file and "
+        f"the source of {name}, which identifies its runs, is unknown: write it to a .py file and "
         f'give "file.py:{name}"'
     )
 
 
 def _methods(cls: type) -> list[FunctionType]:
-    """Return the methods that a class itself defines; those that a decorator made come last."""
+    """Return the methods that a class defines itself; those made by decorators come last."""
     own = [each for each in vars(cls).values() if isinstance(each, FunctionType)]
     return sorted(own, key=lambda each: each.__code__.co_filename.startswith("<string>"))
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """Yield the names that are read in some code, in order."""
+    """Yield the names that some code reads, in order."""
     for each in ast.walk(node):
         if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
             yield each.id
 
 
 def _is_importable(value: Any) -> bool:
-    """Return whether a value is a class or function of a module that is not the notebook."""
+    """Return whether a value is a class or function of a module other than the notebook."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
     if module in (None, "__main__") or "." in name or not name:
         return False
@@ -321,21 +320,21 @@ def _is_constant(value: Any) -> bool:
 
 
 def file_of(definition: type | FunctionType, folder: Path) -> Path:
-    """Return the file of a class or function, written below a folder where it has none there.
+    """Return the file of a class or function below a folder, written if it does not exist.
 
-    Of a class of an importable module elsewhere, that file imports it.
+    For a class of an importable module, the written file imports it.
 
     Raises
     ------
     NoSourceError
-        When it is defined in a function, or `module_of` raises it.
+        If it is defined in a function, or `module_of` raises it.
     UserError
         When the file cannot be written.
     """
     name, where = definition.__name__, definition.__qualname__.rpartition(".")[0]
     if where or not name.isidentifier():
         raise NoSourceError(
-            f"{name} is defined in {where or 'an expression'}, and its source is not known"
+            f"{name} is defined in {where or 'an expression'}, and its source is unknown"
         )
     if not _is_importable(definition):
         return _written(folder, name, module_of(definition, folder))
@@ -353,23 +352,23 @@ def table_of(features: Any, target: Any) -> pd.DataFrame:
     Raises
     ------
     UserError
-        When they do not go together.
+        If their lengths differ.
     """
     import pandas as pd
 
     table = features if isinstance(features, pd.DataFrame) else pd.DataFrame(np.asarray(features))
     target = np.asarray(target)
     if target.shape != (len(table),):
-        raise UserError(f"features are {len(table):,} rows, and the target has the shape {target.shape}")
+        raise UserError(f"features have {len(table):,} rows, but the target has shape {target.shape}")
     return table.rename(columns=str).assign(**{TARGET: target})
 
 
 def written_data(table: pd.DataFrame, folder: Path) -> Path:
-    """Return the Parquet file of a table, below a folder, whose name has a digest of its content."""
+    """Return the Parquet file of a table below a folder; its name has a digest of its content."""
     buffer = io.BytesIO()
     try:
         table.rename(columns=str).to_parquet(buffer, index=False)
-    except (ValueError, TypeError) as error:  # of pyarrow, which names the column
+    except (ValueError, TypeError) as error:  # pyarrow's message names the column
         raise UserError(
             f"the data cannot be written as Parquet: {'; '.join(map(str, error.args))}"
         ) from None

@@ -52,8 +52,8 @@ SHOWN = (  # columns of the summary, in a notebook
     *("final_loss_median", "final_loss_interval_low"),
     *("final_loss_interval_high", "worse_than_best", "final_accuracy_median", "final_r2_median"),
 )
-MOST_SHOWN = 80  # characters of a wrong value
-DOTS_IN_A_NOTEBOOK = 100  # per inch, of the charts' images, which are stored in its file
+MOST_SHOWN = 80  # characters of a wrong value in a message
+DOTS_IN_A_NOTEBOOK = 100  # per inch, of the chart images stored in a notebook
 OPTIMIZER = ("init", "gradient_point", "step")
 TRAINING = ("epochs", "steps", "record_every", "record_params")
 # Optimlab's own classes → the key of a table that names them, and their name.
@@ -62,8 +62,8 @@ KINDS = {
     for key, kinds in (("name", PROBLEMS), ("name", SCHEDULES), *Table.PARTS.values())
     for name, kind in kinds.items()
 }
-# Keys whose values may be classes, functions or objects; of CALLED, an object is the function itself,
-# and CLASSES are made by optimlab.
+# Keys whose values may be classes, functions or objects. For CALLED, the object itself is called;
+# for CLASSES, optimlab creates the object.
 CODE = {"name", "data", "loss", "metrics", "hidden", "layer", "schedule", "rule", "report"}
 CALLED = {"metrics", "schedule", "report"}
 CLASSES = {"rule": "an optimizer", "layer": "a layer", "hidden": "a layer"}
@@ -78,13 +78,13 @@ def run(
     progress: bool | None = None,
     **document: Any,
 ) -> Result:
-    """Run what is missing of an experiment, and return its result.
+    """Train the missing runs of an experiment, and return its result.
 
     Parameters
     ----------
     experiment : the name of an experiment, a TOML file, or the result of `build_experiment`; or None,
-        with the experiment's keys as further arguments, as `build_experiment` takes them.
-    results : the folder of all results, where a finished run is never repeated; None for a temporary
+        with the arguments of `build_experiment` as further arguments.
+    results : the folder of all results, whose finished runs are not repeated; None for a temporary
         folder, which is deleted with the result.
     jobs : the number of worker processes; None for one per core.
     progress : whether to show progress on stderr; None for a terminal or a notebook only.
@@ -125,7 +125,7 @@ def run(
 
 
 def compare(*optimizers: str | type, **document: Any) -> Result:
-    """Compare optimizers on a problem: `run`, with the optimizers as positional arguments.
+    """Compare optimizers on a problem: `run` with the optimizers as positional arguments.
 
     Parameters
     ----------
@@ -145,31 +145,31 @@ def build_experiment(
     folder: str | Path = ".",
     **keys: Any,
 ) -> Experiment:
-    """Return a checked experiment, made of the same keys as an experiment's TOML file.
+    """Return a checked experiment from the keys of a TOML file.
 
     Parameters
     ----------
-    optimizers : labels → settings; or a list of rules, which then are their own labels. A rule may be a
-        class, in whose settings its hyper-parameters are.
-    problem, problems : the name of a problem or a data set, "file.py:Name", or a file of data; or
+    optimizers : label → settings, with the hyper-parameters; or a list of rules, which are also their
+        labels. A rule may be a class.
+    problem, problems : the name of a problem or a data set, "file.py:Name", or a data file; or
         settings; or an object with the methods of a problem; or label → one of these. Data may be a
         DataFrame, in settings that name its target, (features, target), or a `Dataset`.
-    seeds : (tuning, reporting); a number for the reporting ones alone; or the table of the file.
-    name : of the experiment and its folder of results.
-    folder : where ``"file.py:Name"`` is looked for.
-    keys : the others: title, learning_rates, final, …; and those of [training]: epochs, steps,
+    seeds : (tuning, reporting); the number of reporting seeds; or a table as in the file.
+    name : the name of the experiment and its folder of results.
+    folder : the folder of ``"file.py:Name"``.
+    keys : other keys: title, learning_rates, final, …; and those of [training]: epochs, steps,
         record_every and record_params.
 
     Raises
     ------
     UserError
-        With every mistake.
+        When the experiment has mistakes; the message lists them all.
 
     Notes
     -----
-    Wherever the file takes ``"file.py:Name"``, a class, function or object may be given. What is not in
-    a file in `folder` is written to ``from_notebook/`` there, with what it uses, and its source
-    identifies the runs. Data are written there, too.
+    Wherever the file takes ``"file.py:Name"``, a class, function or object may be given. Code that is
+    not in a file in `folder` is written to ``from_notebook/`` there, with the code that it uses; its
+    source identifies the runs. Data are written there, too.
     """
     if not isinstance(name, str) or not LEGAL_NAME.fullmatch(name):
         raise UserError(f"name: must be {NAME_RULE}; got {name!r}")
@@ -289,14 +289,14 @@ def _label_of(rule: Any) -> str:
 
 
 def _named(value: Any, folder: Path, names: dict[str, Any], key: str = "") -> Any:
-    """Return settings with names in place of classes, functions and objects.
+    """Return settings with classes, functions and objects replaced by names.
 
     Parameters
     ----------
     value : settings, or one of them.
-    folder : of the experiment.
-    names : name → its class or function; is added to.
-    key : of the value.
+    folder : the experiment's folder.
+    names : name → its class or function; new names are added.
+    key : the value's key.
     """
     if isinstance(value, Mapping):
         return {name: _named(each, folder, names, str(name)) for name, each in value.items()}
@@ -322,7 +322,7 @@ def _named(value: Any, folder: Path, names: dict[str, Any], key: str = "") -> An
 
 
 def _settings_of(value: Any, folder: Path, names: dict[str, Any]) -> dict[str, Any]:
-    """Return the table of an object of optimlab's own: its name and settings other than defaults."""
+    """Return the table of an object of optimlab: its name and its settings other than defaults."""
     key, name = KINDS[type(value)]
     defaults = {each.name: each.default for each in fields(value)}
     changed = {
@@ -334,12 +334,12 @@ def _settings_of(value: Any, folder: Path, names: dict[str, Any]) -> dict[str, A
 
 
 def to_toml(document: Mapping[str, Any]) -> str:
-    """Return a document as the text of a TOML file; None is left out."""
+    """Return a document as the text of a TOML file, without values that are None."""
     return toml_document(_plain(document, ""))
 
 
 def _plain(value: Any, key: str) -> Any:
-    """Return a value as tables, lists, numbers and texts; `key` says where it is."""
+    """Return a value as tables, lists, numbers and texts; `key` is its key."""
     if isinstance(value, Mapping):
         return {
             str(name): _plain(each, f"{key}.{name}".removeprefix("."))
@@ -351,27 +351,25 @@ def _plain(value: Any, key: str) -> Any:
     if isinstance(value, list | tuple | range):
         return [_plain(each, f"{key}[{number}]") for number, each in enumerate(value, start=1)]
     if value is None or not isinstance(value, bool | int | float | str):
-        raise UserError(
-            f"{key}: an experiment holds numbers, texts, lists and tables, no {_shown(value)}"
-        )
+        raise UserError(f"{key}: must be a number, text, list or table, got {_shown(value)}")
     return value
 
 
 @dataclass(frozen=True)
 class Result:
-    """The results of an experiment: its tables, its verdict, its charts.
+    """The results of an experiment: its tables, verdict and charts.
 
     In a notebook, it shows the verdict and the ranked table.
 
     Parameters
     ----------
-    folder : of its results.
+    folder : the folder of its results.
     """
 
     folder: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(self.folder))  # a text will do, too
+        object.__setattr__(self, "folder", Path(self.folder))  # a text is accepted, too
 
     @cached_property
     def _tables(self) -> Tables:
@@ -393,12 +391,12 @@ class Result:
 
     @property
     def params(self) -> pd.DataFrame | None:
-        """One row per run and record with its parameters, where they were recorded."""
+        """One row per run and record, with its parameters; None if they were not recorded."""
         return self._tables.params
 
     @property
     def summary(self) -> pd.DataFrame:
-        """One row per optimizer, the best first. The columns of summary.csv."""
+        """One row per optimizer, best first. The columns of summary.csv."""
         return self._report.numbers["summary.csv"]
 
     @property
@@ -408,24 +406,24 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """Which optimizer is the best here, and how sure that is, in words."""
+        """The conclusion as text: which optimizer is best here, and how certain that is."""
         contests = self._report.contests
         heads = [f"{problem}: " if len(contests) > 1 else "" for problem in contests]
-        words = [" ".join(statistics.verdict(each.comparison)) for each in contests.values()]
-        return "\n".join(head + text for head, text in zip(heads, words, strict=True))
+        texts = [" ".join(statistics.verdict(result.comparison)) for result in contests.values()]
+        return "\n".join(head + text for head, text in zip(heads, texts, strict=True))
 
     def chart(self, name: str = "traces", problem: str | None = None) -> ChartView:
-        """Return an interactive chart of the page, which notebooks show.
+        """Return an interactive chart of the page, which notebooks display.
 
         Parameters
         ----------
         name : "traces", "targets", "profiles", …; an unknown one raises an error that lists all.
-        problem : its label, in an experiment of several problems; None for the first.
+        problem : the label of a problem, if there are several; None for the first.
 
         Raises
         ------
         UserError
-            When there is no such chart.
+            If there is no such chart.
         """
         contests = self._report.contests
         if problem and len(contests) == 1:
@@ -442,14 +440,14 @@ class Result:
         Parameters
         ----------
         name : "traces", "learning-rates", "targets", "profiles", "budget", "wins", "pairs", "time", …;
-            an unknown one raises an error that lists all. Of several problems, each has a prefix.
-        width : in inches; None for that of the page.
-        font_size : of its labels, in points, if a width is given.
+            an unknown one raises an error that lists all. With several problems, names have a prefix.
+        width : the width in inches; None for the width on the page.
+        font_size : the size of its labels in points, if a width is given.
 
         Raises
         ------
         UserError
-            When there is no such figure, or a number is not of a figure's size.
+            If there is no such figure, or a size is out of range.
         """
         if width is not None:
             _check_number("width", width, 1, 40)
@@ -500,13 +498,13 @@ class ChartView:
         png = self.chart.files(DOTS_IN_A_NOTEBOOK)[f"{self.chart.name}.png"]
         return {
             f"application/vnd.vegalite.v{version}+json": self.spec,
-            "image/png": base64.b64encode(png).decode(),  # where charts are not drawn
+            "image/png": base64.b64encode(png).decode(),  # for viewers without Vega-Lite
             "text/plain": f"{self.chart.heading}: {self.chart.alt}",
         }
 
 
 def _check_number(name: str, value: Any, least: float, most: float) -> None:
-    """Refuse what is not a number between two others."""
+    """Refuse anything but a number in this range."""
     if not isinstance(value, int | float | np.number) or not least <= value <= most:
         raise UserError(f"{name}: must be a number from {least:g} to {most:g}, got {_shown(value)}")
 

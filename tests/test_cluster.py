@@ -147,8 +147,8 @@ def kill(folder, *kinds):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--backend", "dask"), "--backend dask and --scheduler ADDRESS must be given together"),
-        (("--scheduler", "tcp://127.0.0.1:1"), "--backend dask and --scheduler ADDRESS must be given together"),
+        (("--backend", "dask"), "--scheduler ADDRESS must be given together"),
+        (("--scheduler", "tcp://127.0.0.1:1"), "--backend dask and --scheduler ADDRESS must be given"),
         (
             ("--backend", "dask", "--scheduler", "tcp://127.0.0.1:1", "--jobs", 2),
             "are for local workers",

@@ -110,7 +110,7 @@ def test_an_array_that_a_class_uses_identifies_its_runs(tmp_path, monkeypatch):
 def test_a_class_without_source_is_told(tmp_path):
     names = {"__name__": "__main__"}
     exec("class Mine:\n    def step(self, params, gradient, state): pass", names)
-    with pytest.raises(UserError, match="the source of Mine is not known"):
+    with pytest.raises(UserError, match="the source of Mine, which identifies its runs, is unknown"):
         module_of(names["Mine"], tmp_path)
 
 
@@ -136,7 +136,7 @@ def test_data_may_be_a_table_or_arrays(tmp_path):
     assert first == again != other
     found = optimlab.compare("SGD", problem=(features, kind), folder=tmp_path, **SMALL)
     assert set(found.runs["status"]) == {"ok"}
-    with pytest.raises(UserError, match=r"features are 60 rows, and the target has the shape \(59,\)"):
+    with pytest.raises(UserError, match=r"features have 60 rows, but the target has shape \(59,\)"):
         first_run((features, kind[1:]), tmp_path)
 
 

@@ -119,9 +119,9 @@ def test_what_has_no_source_is_known_in_its_session_only(built, tmp_path, monkey
     exec(BOWL, names)
     bowl = names["Bowl"]()
     first = name_of(bowl, tmp_path)
-    assert "the source of Bowl is not known" in capsys.readouterr().err
+    assert "the source of Bowl, which identifies its runs, is unknown" in capsys.readouterr().err
     assert built(problem=bowl).problems[0].name == first
-    assert "Its runs are known in this session only" in capsys.readouterr().err
+    assert "Its runs cannot be reused in another session" in capsys.readouterr().err
     monkeypatch.setattr("optimlab.notebook.SESSION", "another")
     assert name_of(bowl, tmp_path) != first
 
@@ -209,7 +209,7 @@ WRONG = {
     "seeds: must be a number, or two: (tuning, reporting); got (1, 2, 3)": {"seeds": (1, 2, 3)},
     "training: must be a dictionary, got 5": {"training": 5},
     "name: must be up to 60 letters": {"name": "a/b"},
-    "learning_rates[2]: an experiment holds numbers": {"learning_rates": [1, object()]},
+    "learning_rates[2]: must be a number, text, list or table": {"learning_rates": [1, object()]},
 }
 
 
