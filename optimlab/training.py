@@ -335,7 +335,8 @@ class Recorder:
 
     def after(self, step: int, params: Array, loss: Array) -> None:
         """Look at a step just taken: note which runs diverged in it, and what its update was."""
-        self._mark_diverged(step, np.isfinite(loss))
+        if not (finite := np.isfinite(loss)).all():
+            self._mark_diverged(step, finite)
         if not (self.wants(step) or self.wants(step + 1)):
             return
         update = params - self.params_before

@@ -1,12 +1,12 @@
 """Activations: sigmoid, tanh, ReLU, leaky ReLU, ELU, GELU and softplus, each with its slope.
 
-Each is a loop over the numbers of each run, (R, features · samples). It overwrites x with y = f(x), and
-writes f'(x) to `slope`.
+Each takes a number x and returns f(x) and f'(x). `Activation` applies it to the numbers of a stack.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,97 +16,102 @@ Array = np.ndarray
 
 
 @compiled
-def sigmoid(x: Array, slope: Array) -> None:
+def sigmoid(x: Any) -> Any:
     """1 / (1 + e⁻ˣ), with slope y (1 − y); for x < 0 as eˣ / (1 + eˣ), which does not overflow."""
-    one = x.dtype.type(1)
-    for run in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            power = exp(-abs(x[run, i]))
-            y = (power if x[run, i] < 0 else one) / (one + power)
-            x[run, i] = y
-            slope[run, i] = y * (one - y)
+    one = type(x)(1)
+    power = exp(-abs(x))
+    y = (power if x < 0 else one) / (one + power)
+    return y, y * (one - y)
 
 
 @compiled
-def tanh(x: Array, slope: Array) -> None:
+def tanh(x: Any) -> Any:
     """tanh x, with slope 1 − y².
 
-    For t = 1 − e^−2|x| it is t / (2 − t), near zero; far from there 1 − 2 e^−2|x| / (2 − t).
+    For t = 1 − e^−2|x| it is t / (2 − t) near zero, and 1 − 2 e^−2|x| / (2 − t) far from there.
     """
-    one, two = x.dtype.type(1), x.dtype.type(2)
-    for run in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            t = -expm1(-two * abs(x[run, i]))
-            is_near = t < 0.7
-            share = (t if is_near else two * (one - t)) / (two - t)
-            size = share if is_near else one - share
-            y = -size if x[run, i] < 0 else size
-            x[run, i] = y
-            slope[run, i] = one - y * y
+    one, two = type(x)(1), type(x)(2)
+    t = -expm1(-two * abs(x))
+    is_near = t < 0.7
+    share = (t if is_near else two * (one - t)) / (two - t)
+    size = share if is_near else one - share
+    y = -size if x < 0 else size
+    return y, one - y * y
 
 
 @compiled
-def relu(x: Array, slope: Array) -> None:
+def relu(x: Any) -> Any:
     """max(x, 0), with slope 1 for x ≥ 0 (at zero, too) and else 0."""
-    zero, one = x.dtype.type(0), x.dtype.type(1)
-    for run in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            is_below = x[run, i] < 0
-            slope[run, i] = zero if is_below else one
-            x[run, i] = zero if is_below else x[run, i]
+    zero, one = type(x)(0), type(x)(1)
+    return (zero, zero) if x < 0 else (x, one)
 
 
 @compiled
-def leaky_relu(x: Array, slope: Array) -> None:
+def leaky_relu(x: Any) -> Any:
     """x for x ≥ 0 and else αx, with slope 1 or α; α = 0.2."""
-    one, alpha = x.dtype.type(1), x.dtype.type(0.2)
-    for run in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            factor = alpha if x[run, i] < 0 else one
-            slope[run, i] = factor
-            x[run, i] *= factor
+    slope = type(x)(0.2) if x < 0 else type(x)(1)
+    return slope * x, slope
 
 
 @compiled
-def elu(x: Array, slope: Array) -> None:
+def elu(x: Any) -> Any:
     """x for x ≥ 0 and else α (eˣ − 1), with slope 1 or y + α; α = 0.1."""
-    one, alpha = x.dtype.type(1), x.dtype.type(0.1)
-    for run in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            is_above = x[run, i] >= 0
-            y = x[run, i] if is_above else alpha * expm1(x[run, i])
-            slope[run, i] = one if is_above else y + alpha
-            x[run, i] = y
+    one, alpha = type(x)(1), type(x)(0.1)
+    y = x if x >= 0 else alpha * expm1(x)
+    return y, one if x >= 0 else y + alpha
 
 
 @compiled
-def gelu(x: Array, slope: Array) -> None:
-    """x Φ(x), with Φ the normal distribution, and slope Φ(x) + x φ(x).
+def gelu(x: Any) -> Any:
+    """x Φ(x), with Φ the normal distribution function, and slope Φ(x) + x φ(x).
 
     References
     ----------
     Hendrycks & Gimpel (2016), Gaussian error linear units, equation 1, without approximation.
     """
-    for run in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            number = np.float64(x[run, i])
-            share = math.erfc(-number / math.sqrt(2)) / 2
-            density = math.exp(-number * number / 2) / math.sqrt(2 * math.pi)
-            slope[run, i] = share + number * density
-            x[run, i] = number * share
+    number = np.float64(x)
+    share = math.erfc(-number / math.sqrt(2)) / 2
+    density = math.exp(-number * number / 2) / math.sqrt(2 * math.pi)
+    return number * share, share + number * density
 
 
 @compiled
-def softplus(x: Array, slope: Array) -> None:
+def softplus(x: Any) -> Any:
     """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|), with slope 1 / (1 + e⁻ˣ) = 1 − e⁻ʸ."""
-    zero = x.dtype.type(0)
-    for run in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            y = (zero if x[run, i] < 0 else x[run, i]) + math.log1p(exp(-abs(x[run, i])))
-            x[run, i] = y
-            slope[run, i] = -expm1(-y)
+    y = (type(x)(0) if x < 0 else x) + math.log1p(exp(-abs(x)))
+    return y, -expm1(-y)
 
 
-ACTIVATIONS: dict[str, Compiled] = {
-    each.function.__name__: each for each in (sigmoid, tanh, relu, leaky_relu, elu, gelu, softplus)
+class Activation:
+    """An activation of all numbers of a stack of runs, (R, features · samples), in place.
+
+    Parameters
+    ----------
+    function : returns f(x) and f'(x) of a number.
+
+    Attributes
+    ----------
+    with_slope : overwrites x with f(x), and writes f'(x) to a second array.
+    value : overwrites x with f(x).
+    """
+
+    def __init__(self, function: Compiled) -> None:
+        @compiled
+        def with_slope(x: Array, slope: Array) -> None:
+            for run in range(x.shape[0]):
+                for i in range(x.shape[1]):
+                    x[run, i], slope[run, i] = function(x[run, i])
+
+        @compiled
+        def value(x: Array) -> None:
+            for run in range(x.shape[0]):
+                for i in range(x.shape[1]):
+                    x[run, i] = function(x[run, i])[0]
+
+        self.with_slope, self.value = with_slope, value
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    each.function.__name__: Activation(each)
+    for each in (sigmoid, tanh, relu, leaky_relu, elu, gelu, softplus)
 }

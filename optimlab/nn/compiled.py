@@ -22,6 +22,7 @@ from optimlab.compiled_code import usable_folder
 # must not be assumed: runs diverge.
 OF_LOOPS = frozenset({"reassoc", "contract", "nsz", "arcp"})
 AS_WRITTEN = frozenset({"contract"})
+AS_IN_NUMPY: frozenset[str] = frozenset()
 
 
 class Compiled:
@@ -35,10 +36,13 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]) -> None:
         self.function, self.fastmath = function, fastmath
-        self.__doc__ = function.__doc__
+        self.__module__, self.__doc__ = function.__module__, function.__doc__
 
     def __call__(self, *arguments: Any) -> Any:
         return self.dispatcher(*arguments)
+
+    def __reduce__(self) -> str:  # by name: a loop that calls this is found in the cache again
+        return self.function.__name__
 
     @cached_property
     def dispatcher(self) -> Any:
@@ -69,6 +73,11 @@ def compiled(function: Callable[..., Any]) -> Compiled:
 def as_written(function: Callable[..., Any]) -> Compiled:
     """Return a function to be compiled whose sums are taken in the order in which they are written."""
     return Compiled(function, AS_WRITTEN)
+
+
+def rounded(function: Callable[..., Any]) -> Compiled:
+    """Return a function to be compiled that rounds the result of each operation, as numpy does."""
+    return Compiled(function, AS_IN_NUMPY)
 
 
 @compiled

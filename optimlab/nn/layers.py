@@ -20,7 +20,7 @@ import numpy as np
 from annotated_types import Gt, Le, Lt
 
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.compiled import compiled
+from optimlab.nn.compiled import compiled, rounded
 from optimlab.nn.parameters import Workspace
 
 Array = np.ndarray
@@ -45,10 +45,14 @@ class Layer(Protocol):
         return None
 
     def forward(self, params: Views, x: Array, state: Any = None) -> Array:
-        """Return y (R, outputs, B) for x (R, inputs, B).
+        """Return y (R, outputs, B) for x (R, inputs, B), in training mode.
 
-        In training, the state is changed in place; in evaluation there is none.
+        The state is changed in place.
         """
+
+    def evaluate(self, params: Views, x: Array) -> Array:
+        """Return y (R, outputs, B) for x (R, inputs, B), in evaluation mode."""
+        return self.forward(params, x)
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         """Write dL/dparams to `gradients`; return dL/dx (R, inputs, B) for dL/dy (R, outputs, B)."""
@@ -143,6 +147,17 @@ class Dense(Layer):
             np.einsum("rfb->rf", np.ascontiguousarray(gradient), out=gradients[self.bias])
 
 
+@rounded
+def decay(sums: Array, new: Array, momentum: float) -> None:
+    """Σ ← m Σ + (1 − m) new."""
+    keep, add = sums.dtype.type(momentum), sums.dtype.type(1 - momentum)
+    for which in range(sums.shape[0]):
+        for run in range(sums.shape[1]):
+            for feature in range(sums.shape[2]):
+                old = sums[which, run, feature]
+                sums[which, run, feature] = keep * old + add * new[which, run, feature]
+
+
 @dataclass
 class RunningAverages:
     """What batch norm keeps of the batches that a stack of runs has seen.
@@ -164,8 +179,7 @@ class RunningAverages:
     def add(self, statistics: Array) -> None:
         """Count in the mean and variance (2, R, features) of one more batch."""
         self.steps += 1
-        self.sums *= self.momentum
-        self.sums += (1 - self.momentum) * statistics
+        decay(self.sums, statistics, self.momentum)
 
     def statistics(self) -> Array:
         """Return the running mean and variance (2, R, features); 0 and 1 before the first step."""
@@ -182,17 +196,20 @@ def batch_normalized(
     zero, count = x.dtype.type(0), x.dtype.type(x.shape[2])
     for run in range(x.shape[0]):
         for feature in range(x.shape[1]):
-            total, squares = zero, zero
+            total = zero
             for sample in range(x.shape[2]):
                 total += x[run, feature, sample]
-            centre = total / count
+            mean[run, feature] = total / count
+        for feature in range(x.shape[1]):
+            squares, centre = zero, mean[run, feature]
             for sample in range(x.shape[2]):
                 squares += (x[run, feature, sample] - centre) * (x[run, feature, sample] - centre)
-            scale = gamma[run, feature] / np.sqrt(squares / count + eps)
-            shift = beta[run, feature]
+            variance[run, feature] = squares / count
+        for feature in range(x.shape[1]):
+            scale = gamma[run, feature] / np.sqrt(variance[run, feature] + eps)
+            centre, shift = mean[run, feature], beta[run, feature]
             for sample in range(x.shape[2]):
                 y[run, feature, sample] = scale * (x[run, feature, sample] - centre) + shift
-            mean[run, feature], variance[run, feature] = centre, squares / count
 
 
 @compiled
@@ -270,8 +287,8 @@ class BatchNorm(Normalization):
         self.x = x = np.ascontiguousarray(x)  # backward wants it as well as y
         y = self.workspace.array("y", x.shape)
         self.statistics = self.workspace.array("statistics", (2, *x.shape[:2]))
-        gamma, beta = (np.ascontiguousarray(params[name]) for name in (self.gamma, self.beta))
-        batch_normalized(x, gamma, beta, self.eps, y, *self.statistics)
+        self.factors, beta = (np.ascontiguousarray(params[name]) for name in (self.gamma, self.beta))
+        batch_normalized(x, self.factors, beta, self.eps, y, *self.statistics)
         if state is not None:
             state.add(self.statistics)
         return y
@@ -289,9 +306,9 @@ class BatchNorm(Normalization):
         return {**params, dense.weight: params[dense.weight] * scale[:, None], dense.bias: shift}
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
-        d, gamma = np.ascontiguousarray(gradient), np.ascontiguousarray(params[self.gamma])
+        d = np.ascontiguousarray(gradient)
         by_gamma, by_beta = self.workspace.array("gradients", self.statistics.shape)
-        batch_norm_gradients(d, self.x, gamma, self.eps, *self.statistics, by_gamma, by_beta)
+        batch_norm_gradients(d, self.x, self.factors, self.eps, *self.statistics, by_gamma, by_beta)
         gradients[self.gamma][...], gradients[self.beta][...] = by_gamma, by_beta
         return d
 
@@ -390,7 +407,12 @@ class ActivationLayer(Layer):
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
         y = np.ascontiguousarray(x)
         self.slope = self.workspace.array("slope", (len(y), y[0].size))
-        self.activation(y.reshape(self.slope.shape), self.slope)
+        self.activation.with_slope(y.reshape(self.slope.shape), self.slope)
+        return y
+
+    def evaluate(self, params: Views, x: Array) -> Array:
+        y = np.ascontiguousarray(x)
+        self.activation.value(y.reshape(len(y), -1))
         return y
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:

@@ -6,7 +6,7 @@ in, R losses and R gradients come out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -111,7 +111,10 @@ class Network:
             When `params` has another number of rows than `model` has runs.
         """
         model.check(params)
-        return _through(self.layers, self.views(params), x, model.states)
+        views = self.views(params)
+        for layer in self.layers:
+            x = layer.forward(views, x, model.states[layer.name])
+        return x
 
     def _for_evaluation(self, params: Array, model: Model | None) -> tuple[list[Layer], Views]:
         """Return layers and named parameters for evaluation.
@@ -194,7 +197,10 @@ class Network:
         for start in range(0, runs, size):
             some = slice(start, start + size)
             own = {name: view[some] for name, view in views.items()}
-            outputs[some] = _through(layers, own, x[some] if x.ndim == 3 else x, {})
+            y = x[some] if x.ndim == 3 else x
+            for layer in layers:
+                y = layer.evaluate(own, y)
+            outputs[some] = y
         return outputs
 
     def summary(self, link: str = "softmax") -> str:
@@ -278,10 +284,3 @@ def perceptron(
             layers.append(each(f"layer{number}", layers[-1].outputs, dtype))
     dense(blocks + 1, outputs)
     return Network(layers, evaluate_with)
-
-
-def _through(layers: Sequence[Layer], views: Views, x: Array, states: Mapping[str, Any]) -> Array:
-    """Return what comes out of the layers, one after the other; in evaluation there are no states."""
-    for layer in layers:
-        x = layer.forward(views, x, states.get(layer.name))
-    return x

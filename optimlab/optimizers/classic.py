@@ -11,24 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from optimlab.nn.compiled import Compiled, as_written
+from optimlab.nn.compiled import Compiled, as_written, rounded
 from optimlab.optimizers.base import Array, Hyperparameter, State, check_hyperparameters
 
 
 def _over_all(loop: Compiled, hyperparameters: tuple[Any, ...], *arrays: Array) -> None:
-    """Call a loop with arrays (R, P), or of a run alone (P,), and hyper-parameters as columns (R, 1)."""
+    """Call a loop with arrays (R, P), or of one run alone (P,), and the hyper-parameters h (R, n)."""
     rows = [array.reshape(-1, array.shape[-1]) for array in arrays]
-    columns = np.empty((len(hyperparameters), len(rows[0]), 1))
-    for place, value in enumerate(hyperparameters):
-        columns[place] = value
-    loop(*rows, *columns)
+    h = np.empty((len(rows[0]), len(hyperparameters)))
+    for column, value in enumerate(hyperparameters):
+        h[:, column : column + 1] = value
+    loop(*rows, h)
 
 
 @as_written
-def step_with_momentum(w: Array, g: Array, v: Array, learning_rate: Array, momentum: Array) -> None:
+def step_with_momentum(w: Array, g: Array, v: Array, h: Array) -> None:
     """v ← μ v + η g, w ← w − v."""
+    real = w.dtype.type
     for run in range(w.shape[0]):
-        rate, keep = w.dtype.type(learning_rate[run, 0]), w.dtype.type(momentum[run, 0])
+        rate, keep = real(h[run, 0]), real(h[run, 1])
         for i in range(w.shape[1]):
             v[run, i] = keep * v[run, i] + rate * g[run, i]
             w[run, i] -= v[run, i]
@@ -79,6 +80,15 @@ class SGD:
         _over_all(step_with_momentum, hyperparameters, params, gradient, state["velocity"])
 
 
+@rounded
+def look_ahead(w: Array, v: Array, point: Array, h: Array) -> None:
+    """point = w − μ v."""
+    for run in range(w.shape[0]):
+        momentum = w.dtype.type(h[run, 0])
+        for i in range(w.shape[1]):
+            point[run, i] = w[run, i] - momentum * v[run, i]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Nesterov:
     """Nesterov's accelerated gradient: look ahead along the velocity, then correct.
@@ -118,7 +128,9 @@ class Nesterov:
         return {"velocity": np.zeros_like(params)}
 
     def gradient_point(self, params: Array, state: State) -> Array:
-        return params - self.momentum * state["velocity"]
+        point = np.empty_like(params)
+        _over_all(look_ahead, (self.momentum,), params, state["velocity"], point)
+        return point
 
     def step(self, params: Array, gradient: Array, state: State) -> None:
         hyperparameters = self.learning_rate, self.momentum
@@ -126,13 +138,14 @@ class Nesterov:
 
 
 @as_written
-def step_of_adagrad(w: Array, g: Array, G: Array, learning_rate: Array, eps: Array) -> None:
+def step_of_adagrad(w: Array, g: Array, G: Array, h: Array) -> None:
     """G ← G + g², w ← w − η g / √(G + ε)."""
+    real = w.dtype.type
     for run in range(w.shape[0]):
-        rate, small = w.dtype.type(learning_rate[run, 0]), w.dtype.type(eps[run, 0])
+        rate, eps = real(h[run, 0]), real(h[run, 1])
         for i in range(w.shape[1]):
             G[run, i] += g[run, i] * g[run, i]
-            w[run, i] -= rate * g[run, i] / np.sqrt(G[run, i] + small)
+            w[run, i] -= rate * g[run, i] / np.sqrt(G[run, i] + eps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,21 +193,15 @@ class AdaGrad:
 
 
 @as_written
-def step_of_rmsprop(
-    w: Array,
-    g: Array,
-    E: Array,
-    learning_rate: Array,
-    rho: Array,
-    eps: Array,
-) -> None:
+def step_of_rmsprop(w: Array, g: Array, E: Array, h: Array) -> None:
     """E ← ρ E + (1 − ρ) g², w ← w − η g / √(E + ε)."""
+    real = w.dtype.type
     for run in range(w.shape[0]):
-        rate, small = w.dtype.type(learning_rate[run, 0]), w.dtype.type(eps[run, 0])
-        keep, new = w.dtype.type(rho[run, 0]), w.dtype.type(1 - rho[run, 0])
+        rate, rho, eps = real(h[run, 0]), real(h[run, 1]), real(h[run, 2])
+        new = real(1 - h[run, 1])
         for i in range(w.shape[1]):
-            E[run, i] = keep * E[run, i] + new * (g[run, i] * g[run, i])
-            w[run, i] -= rate * g[run, i] / np.sqrt(E[run, i] + small)
+            E[run, i] = rho * E[run, i] + new * (g[run, i] * g[run, i])
+            w[run, i] -= rate * g[run, i] / np.sqrt(E[run, i] + eps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,30 +251,19 @@ class RMSprop:
 
 
 @as_written
-def step_of_adam(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    learning_rate: Array,
-    beta1: Array,
-    beta2: Array,
-    eps: Array,
-    t: Array,
-) -> None:
+def step_of_adam(w: Array, g: Array, m: Array, v: Array, h: Array) -> None:
     """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², w ← w − η m̂ / (√v̂ + ε)."""
     real = w.dtype.type
     for run in range(w.shape[0]):
-        rate, small = real(learning_rate[run, 0]), real(eps[run, 0])
-        keep_m, new_m = real(beta1[run, 0]), real(1 - beta1[run, 0])
-        keep_v, new_v = real(beta2[run, 0]), real(1 - beta2[run, 0])
-        m_scale = real(1 / (1 - beta1[run, 0] ** t[run, 0]))
-        v_scale = real(1 / (1 - beta2[run, 0] ** t[run, 0]))
+        beta1, beta2, t = h[run, 1], h[run, 2], h[run, 4]
+        rate, eps = real(h[run, 0]), real(h[run, 3])
+        keep_m, new_m, m_scale = real(beta1), real(1 - beta1), real(1 / (1 - beta1**t))
+        keep_v, new_v, v_scale = real(beta2), real(1 - beta2), real(1 / (1 - beta2**t))
         for i in range(w.shape[1]):
             m[run, i] = keep_m * m[run, i] + new_m * g[run, i]
             v[run, i] = keep_v * v[run, i] + new_v * (g[run, i] * g[run, i])
             m_hat, v_hat = m[run, i] * m_scale, v[run, i] * v_scale
-            w[run, i] -= rate * m_hat / (np.sqrt(v_hat) + small)
+            w[run, i] -= rate * m_hat / (np.sqrt(v_hat) + eps)
 
 
 @dataclass(frozen=True, kw_only=True)
