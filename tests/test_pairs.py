@@ -318,6 +318,26 @@ def test_seeds_to_settle_is_infinite_where_failures_decide_and_empty_where_nothi
     assert np.isnan(found["seeds_to_settle"])
 
 
+@pytest.mark.parametrize("level", [0.05, 0.05 / 6])
+def test_seeds_to_settle_have_the_interval_of_the_difference(level):
+    """They are as unsure as it is, also where few seeds report, and at the level of any look."""
+    source = np.random.default_rng(4)
+    undecided = 0
+    for shift in np.linspace(0.2, 1.1, 10):
+        ends = source.normal(9, 1, (2, 24))
+        ends[1] += shift - ends[1].mean() + ends[0].mean()
+        grids = {name: {0.1: own, 0.2: own + 9} for name, own in zip("AB", ends, strict=True)}
+        found = compared(swept(24, **grids), level=level).iloc[0]
+        if found["outcome"] == "undecided":
+            undecided += 1
+            near, far = sorted(abs(found[["difference_low", "difference_high"]]))
+            near *= found["difference_low"] * found["difference_high"] > 0
+            for end, gap in (("_low", far), ("_high", near)):
+                needed = np.ceil(24 * (found["smallest_difference"] / gap) ** 2) if gap else INF
+                assert found[f"seeds_to_settle{end}"] == max(needed, 25)
+    assert undecided > 3
+
+
 def test_more_noise_takes_more_to_be_seen():
     source = np.random.default_rng(1)
     noise = source.normal(size=(2, 30))

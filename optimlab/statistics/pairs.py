@@ -235,7 +235,7 @@ def _conclude(pair: Pair, name: str, sure: Family, place: int, level: float) -> 
         if row["outcome"] != "undecided":
             row["seeds_to_settle"] = np.nan
         elif not np.isinf(row.get("seeds_to_settle", np.nan)):
-            row |= _seeds_to_settle(value, error, row["smallest_difference"], seeds)
+            row |= _seeds_to_settle(pair.ahead[name].interval(level), row["smallest_difference"], seeds)
 
 
 def _smallest_difference(error: float, reach: float, seeds: int) -> float:
@@ -243,19 +243,23 @@ def _smallest_difference(error: float, reach: float, seeds: int) -> float:
     return (reach + upper_quantile(1 - POWER, seeds - 1)) * error
 
 
-def _seeds_to_settle(value: float, error: float, smallest: float, seeds: int) -> dict[str, float]:
-    """Return how many seeds would show a difference as large as the one seen, with its 95 % interval.
+def _seeds_to_settle(
+    difference: tuple[float, float, float], smallest: float, seeds: int
+) -> dict[str, float]:
+    """Return how many seeds would show a difference as large as the one seen, with its interval.
 
-    Errors shrink with the square root of the number of seeds.
+    The ends are those of the difference's interval: infinite where it holds 0. Errors shrink with the
+    square root of the number of seeds.
     """
-    reach = upper_quantile(LEVEL / 2, seeds - 1) * error
-    near = max(abs(value) - reach, 0.0)
+    value, low, high = difference
+    near = max(abs(value) - (high - low) / 2, 0.0)
+    far = abs(value) + (high - low) / 2
 
     def needed(shift: float) -> float:
         return max(np.ceil(seeds * (smallest / shift) ** 2), seeds + 1) if shift else np.inf
 
     names = ("seeds_to_settle", "seeds_to_settle_low", "seeds_to_settle_high")
-    return dict(zip(names, map(needed, (abs(value), abs(value) + reach, near)), strict=True))
+    return dict(zip(names, map(needed, (abs(value), far, near)), strict=True))
 
 
 def _favours(prefix: str) -> str:
