@@ -119,19 +119,18 @@ def _figure(
     styles: dict[str, SeriesStyle],
 ) -> StaticFigure | None:
     """Return the loss against the processor time of a run alone, at the chosen candidates."""
-    bands, loss = _bands(problem, contest, tables), contest.comparison.basis.loss
-    if bands.empty:
+    drawn = time_drawing(problem, contest, tables, styles).get("time")
+    if drawn is None:
         return None
-    shown = {label: style for label, style in styles.items() if label in set(bands["optimizer"])}
+    loss = contest.comparison.basis.loss
     return static_figure(
         "time" if index == 1 else f"time-{index}",
         f"The median {split_name(loss)} loss of the chosen candidates on {problem}, and its quartiles, "
         "against processor time as if each run were trained alone.",
         f"Line chart of the {split_name(loss)} loss against processor time, a line for each optimizer.",
-        time_figure,
-        bands,
-        shown,
-        loss=loss,
+        drawn.draw,
+        *drawn.tables,
+        **drawn.options,
     )
 
 
