@@ -407,9 +407,9 @@ class Result:
     @property
     def verdict(self) -> str:
         """The conclusion as text: which optimizer is best here, and how certain that is."""
-        contests = self._report.contests
-        heads = [f"{problem}: " if len(contests) > 1 else "" for problem in contests]
-        texts = [" ".join(statistics.verdict(result.comparison)) for result in contests.values()]
+        by_problem = self._report.by_problem
+        heads = [f"{problem}: " if len(by_problem) > 1 else "" for problem in by_problem]
+        texts = [" ".join(statistics.verdict(result.comparison)) for result in by_problem.values()]
         return "\n".join(head + text for head, text in zip(heads, texts, strict=True))
 
     def chart(self, name: str = "traces", problem: str | None = None) -> ChartView:
@@ -425,11 +425,11 @@ class Result:
         UserError
             If there is no such chart.
         """
-        contests = self._report.contests
-        if problem and len(contests) == 1:
+        by_problem = self._report.by_problem
+        if problem and len(by_problem) == 1:
             raise UserError("the experiment has one problem only: leave out `problem`")
-        contest = contests[_one_of(contests, problem or next(iter(contests)), "problem")]
-        charts = {chart.name: chart for chart in [*contest.charts, *self._report.paths.charts]}
+        result = by_problem[_one_of(by_problem, problem or next(iter(by_problem)), "problem")]
+        charts = {chart.name: chart for chart in [*result.charts, *self._report.paths.charts]}
         return ChartView(charts[_one_of(charts, name, "chart")])
 
     def figure(

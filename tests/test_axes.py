@@ -116,7 +116,7 @@ def test_an_axis_that_is_chosen_at_an_end_on_several_problems_is_widened_once_an
         1: {"learning_rate": 0.01, "momentum": 0.5}, 2: {"learning_rate": 0.1, "momentum": 0.5},
     })  # fmt: skip
     chosen = {"a": 1, "b": 2, "c": 1}
-    contests = {
+    by_problem = {
         problem: SimpleNamespace(
             comparison=SimpleNamespace(
                 is_only_rate=False,
@@ -126,7 +126,7 @@ def test_an_axis_that_is_chosen_at_an_end_on_several_problems_is_widened_once_an
         )
         for problem, number in chosen.items()
     }
-    [end] = edge_warnings(contests)
+    [end] = edge_warnings(by_problem)
     assert end.optimizer == "SGD (on a, b and c)"
     assert tomllib.loads(end.toml) == {
         "optimizers": {"SGD": {"learning_rates": [0.0001, 0.001, 0.01, 0.1, 1, 10]}}

@@ -17,7 +17,7 @@ from test_store import finished
 from optimlab.execution.verify import verify
 from optimlab.report import page
 from optimlab.report.blocks.paths import PathsReport
-from optimlab.statistics import contests
+from optimlab.statistics import problems
 from optimlab.storage.manifest import MANIFEST, Manifest, describe, read_manifest
 from optimlab.storage.results import NothingToReport, read_tables
 from optimlab.storage.store import METADATA_KEY, DamagedPartError, Store
@@ -128,7 +128,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
                 shown += 1
                 again = replace(report, tables=replace(tables, experiment=manifest.known()))
                 page._labels(again.tables)
-                contests._defaults(again.tables.experiment)
+                problems._defaults(again.tables.experiment)
                 message = f"{path[0]} {page._section(again, {}).title.strip()}"
             assert path[0] in message or value == "\ud800" or message.startswith("cells: ")
             assert "\n" not in message

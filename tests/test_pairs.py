@@ -13,7 +13,7 @@ from scipy import stats
 
 from optimlab import statistics
 from optimlab.statistics import pairs
-from optimlab.statistics.contests import comparison_of
+from optimlab.statistics.problems import comparison_of
 from optimlab.statistics.resampling import leave_one_out_of_mean
 
 INF, NAN = np.inf, np.nan

@@ -170,7 +170,7 @@ def values(reports, name, kind):
     title, drawing = paper.paper_figures(report)[prefix + kind]
     figure = drawing.sized(3.3, 8, title)
     figure.draw_without_rendering()
-    charts = {chart.name: chart for chart in next(iter(report.contests.values())).charts}
+    charts = {chart.name: chart for chart in next(iter(report.by_problem.values())).charts}
     tables = charts[kind].tables if kind in charts else {}
     return figure, {
         each: t[t["setting"] == "tuned"] if "setting" in t else t for each, t in tables.items()

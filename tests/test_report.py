@@ -326,18 +326,18 @@ def compared(runs, defaults=None):
 
 def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):
     runs = contest(range(6), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
-    contests = {"": compared(runs)}
+    by_problem = {"": compared(runs)}
 
     def says(*problems):
         about = {str(place): {"problem": each} for place, each in enumerate(problems)}
-        return caveats._luck_of_the_split({"problems": about}, contests)
+        return caveats._luck_of_the_split({"problems": about}, by_problem)
 
     digits, article = {"name": "digits", "split": "default"}, {"name": "digits", "split": "article"}
     assert "varied by 12 to 20 %" in says(digits)[0]
     for others in ((), (article,), ({"name": "mine.py:Mine"},), (digits, article), ({},)):
         assert "more seeds do not average it out." in says(*others)[0]
         assert "20 %" not in says(*others)[0]
-    contests[""] = compared(runs.assign(final_validation_loss=np.nan))
+    by_problem[""] = compared(runs.assign(final_validation_loss=np.nan))
     assert says(digits) == []  # nothing was held out
 
 

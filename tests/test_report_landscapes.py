@@ -207,14 +207,14 @@ def test_the_page_of_several_problems(folder, monkeypatch):
 
 def test_grids_that_end_too_soon_are_named_with_their_problems(tables):
     runs, traces, _ = tables
-    contests = {}
+    by_problem = {}
     for label in ("ravine", "saddle"):
         own = [table[table["problem"] == label] for table in (runs, traces)]
-        contests[label] = ProblemResult(own[0], compare_optimizers(*own), [])
-    for contest, edge in zip(contests.values(), ("lowest", "highest"), strict=True):
-        contest.comparison.summary["learning_rate_edge"] = ["", edge]
-        contest.comparison.summary["optimizer"] = ["Gradient descent", "Adam"]
-    (end,) = edge_warnings(contests)
+        by_problem[label] = ProblemResult(own[0], compare_optimizers(*own), [])
+    for result, edge in zip(by_problem.values(), ("lowest", "highest"), strict=True):
+        result.comparison.summary["learning_rate_edge"] = ["", edge]
+        result.comparison.summary["optimizer"] = ["Gradient descent", "Adam"]
+    (end,) = edge_warnings(by_problem)
     assert end.optimizer == "Adam (on ravine and saddle)"
     grid = tomllib.loads(end.toml)["optimizers"]["Adam"]["learning_rates"]
     assert min(grid) < 0.1 < 0.3 < max(grid)

@@ -22,7 +22,7 @@ from optimlab.problems.supervised import Supervised
 from optimlab.report import page
 from optimlab.report.blocks import ranking
 from optimlab.report.style import series_styles
-from optimlab.statistics.contests import comparison_of
+from optimlab.statistics.problems import comparison_of
 from optimlab.storage.results import read_tables
 from optimlab.training import train
 

@@ -253,11 +253,11 @@ def test_no_optimizer_is_praised_without_the_runs_that_it_lost():
 
 def test_nor_where_several_problems_are_summed_up():
     problems = {"steep": lossy(4), "flat": contest(range(20), A=lambda s: 1 + s, B=lambda s: 60 + s)}
-    contests = {
+    by_problem = {
         name: ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
         for name, runs in problems.items()
     }
-    assert section._overview(contests) == [
+    assert section._overview(by_problem) == [
         "Lowest median loss on each of 2 problems: A on 2 (steep and flat; on steep 5 of 20 runs "
         "diverged). Every other optimizer is shown to be worse on steep and flat."
     ]

@@ -16,7 +16,7 @@ from optimlab.errors import UserError
 from optimlab.execution.sweep import Outcome
 from optimlab.experiment.spec import Experiment
 from optimlab.statistics import level_of_look
-from optimlab.statistics.contests import comparison_of, problems_of, with_finals_of
+from optimlab.statistics.problems import comparison_of, problems_of, with_finals_of
 from optimlab.storage.results import read_tables
 from optimlab.storage.store import Store
 

@@ -11,7 +11,6 @@ from threadpoolctl import threadpool_limits
 from optimlab.experiment.spec import Experiment
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.problems import Landscape
-from optimlab.statistics.contests import with_finals_of
 from optimlab.statistics.plane import (
     grid_around,
     losses_on_plane,
@@ -19,6 +18,7 @@ from optimlab.statistics.plane import (
     paths_to_draw,
     training_losses,
 )
+from optimlab.statistics.problems import with_finals_of
 from optimlab.storage.manifest import Manifest
 from optimlab.storage.store import Store
 from optimlab.storage.surface import as_surface, surface_of

@@ -26,7 +26,7 @@ def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.I
     UserError
         If there are no such paths.
     """
-    only = next(iter(report.contests))
+    only = next(iter(report.by_problem))
     parts = {}
     for drawing in report.paths.figures.values():
         part, styles = drawing.tables

@@ -40,7 +40,7 @@ from optimlab.report.figures.static import Drawing, Picture, data_url, picture_f
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.section import Section, write_section
 from optimlab.report.style import SeriesStyle, missing_letters, series_styles
-from optimlab.statistics.contests import comparison_of, problem_of, problems_of, with_finals_of
+from optimlab.statistics.problems import comparison_of, problem_of, problems_of, with_finals_of
 from optimlab.storage.drawn import Drawn, Record
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
@@ -215,7 +215,7 @@ class Report:
 
     tables: Tables
     styles: dict[str, SeriesStyle]
-    contests: dict[str, ProblemResult]
+    by_problem: dict[str, ProblemResult]
     paths: PathsReport
     own_blocks: list[Block]
 
@@ -223,7 +223,7 @@ class Report:
     def circumstances(self) -> list[Block]:
         """The blocks on schedules and costs."""
         experiment = self.tables.experiment
-        blocks = (schedules_block(experiment), costs_block(self.tables, self.contests, self.styles))
+        blocks = (schedules_block(experiment), costs_block(self.tables, self.by_problem, self.styles))
         return [block for block in blocks if block]
 
     @property
@@ -234,18 +234,18 @@ class Report:
     @cached_property
     def numbers(self) -> dict[str, pd.DataFrame]:
         """The tables to write as CSV: file name → rows."""
-        return _joined(self.contests) | self.paths.tables
+        return _joined(self.by_problem) | self.paths.tables
 
     @cached_property
     def drawings(self) -> dict[str, Drawing | Chart]:
         """The static figures by name, drawn or of a chart; with several problems only the paths."""
-        if len(self.contests) > 1:
+        if len(self.by_problem) > 1:
             return dict(self.paths.figures)
-        (contest,) = self.contests.values()
-        tables, summary = self.tables, contest.comparison.summary
+        (result,) = self.by_problem.values()
+        tables, summary = self.tables, result.comparison.summary
         unit = unit_of(tables.experiment, tables.runs)
         drawn = static_figures(tables.runs, tables.traces, summary, self.styles, unit)
-        charts = {chart.name: chart for chart in contest.charts if chart.name not in drawn}
+        charts = {chart.name: chart for chart in result.charts if chart.name not in drawn}
         return {**drawn, **charts, **self.paths.figures}
 
 
@@ -326,7 +326,7 @@ def _section(report: Report, pictures: dict[str, Picture]) -> Section:
         tables.folder.name,
         tables.experiment,
         tables.runs,
-        report.contests,
+        report.by_problem,
         ["runs.csv", "traces.parquet", *report.numbers, "figures"],
         report.own_blocks,
         report.circumstances,
@@ -352,11 +352,11 @@ def _labels(tables: Tables) -> list[str]:
     return list(dict.fromkeys(listed + ran))
 
 
-def _joined(contests: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
+def _joined(by_problem: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
     """Return the tables of the comparisons; those of several problems are joined."""
     parts = {}
-    for problem, contest in contests.items():
-        comparison = contest.comparison
+    for problem, result in by_problem.items():
+        comparison = result.comparison
         parts[problem] = {
             "summary.csv": comparison.summary,
             "comparisons.csv": comparison.pairs,

@@ -21,7 +21,7 @@ from optimlab.report.figures.comparisons import comparison_figures
 from optimlab.report.figures.static import Drawing, slug, static_figures
 from optimlab.report.page import Report, unit_of
 from optimlab.report.problem_result import ProblemResult
-from optimlab.statistics.contests import problem_of, problems_of
+from optimlab.statistics.problems import problem_of, problems_of
 from optimlab.statuses import BAD
 
 PRINT_DOTS_AN_INCH = 300
@@ -75,8 +75,8 @@ def paper_table(report: Report) -> PaperTable:
     """Return the ranked table of an experiment, with intervals."""
     columns: list[str] = []
     cells: dict[str, list[dict[str, str]]] = {}
-    for problem, contest in report.contests.items():
-        rows = [_cells(row, contest) for row in contest.comparison.summary.to_dict("records")]
+    for problem, result in report.by_problem.items():
+        rows = [_cells(row, result) for row in result.comparison.summary.to_dict("records")]
         for row in rows:
             columns += [head for head in row if head not in columns]
         cells[problem] = rows
@@ -88,12 +88,12 @@ def paper_table(report: Report) -> PaperTable:
     return PaperTable(report.tables.folder.name, f"{title}. {_caption(report)}", columns, rows_of)
 
 
-def _cells(row: dict[Any, Any], contest: ProblemResult) -> dict[str, str]:
+def _cells(row: dict[Any, Any], result: ProblemResult) -> dict[str, str]:
     """Return head → cell of an optimizer, for the numbers that it has."""
-    summary = contest.comparison.summary
-    basis = contest.comparison.basis
+    summary = result.comparison.summary
+    basis = result.comparison.basis
     cells = {"Optimizer": str(row["optimizer"])}
-    if contest.comparison.is_only_rate:
+    if result.comparison.is_only_rate:
         cells["Learning rate"] = number(row["learning_rate"])
     else:
         cells["Chosen"] = f"rate {row['hyperparameters']}"
@@ -138,7 +138,7 @@ def _p_value(value: float) -> str:
 
 
 def _caption(report: Report) -> str:
-    comparison = next(iter(report.contests.values())).comparison
+    comparison = next(iter(report.by_problem.values())).comparison
     summary = comparison.summary
     seeds = int(summary["seeds"].iloc[0])
     is_tuned = bool((summary["learning_rate_edge"] != "only").any())
@@ -259,19 +259,19 @@ def paper_figures(
         When the experiment has no figure of a name or kind.
     """
     tables = report.tables
-    several = len(report.contests) > 1
+    several = len(report.by_problem) > 1
     found: dict[str, tuple[str, Drawing]] = {}
     kinds = dict.fromkeys(report.paths.figures, "paths")
     parts = problems_of(tables.runs, tables.traces)
-    for index, (problem, contest) in enumerate(report.contests.items(), start=1):
-        comparison = contest.comparison
+    for index, (problem, result) in enumerate(report.by_problem.items(), start=1):
+        comparison = result.comparison
         summary = comparison.summary
-        unit = unit_of(tables.experiment, contest.runs)
-        own = problem or problem_of(contest.runs)
+        unit = unit_of(tables.experiment, result.runs)
+        own = problem or problem_of(result.runs)
         drawings = {
-            **static_figures(contest.runs, parts[problem][1], summary, report.styles, unit),
-            **comparison_figures(contest.charts, comparison, report.styles, unit),
-            **time_drawing(own, contest, tables, report.styles),
+            **static_figures(result.runs, parts[problem][1], summary, report.styles, unit),
+            **comparison_figures(result.charts, comparison, report.styles, unit),
+            **time_drawing(own, result, tables, report.styles),
         }
         is_tuned = bool((summary["learning_rate_edge"] != "only").any())
         setting = f"tuned {comparison.tuned}" if is_tuned else f"given {comparison.tuned}"

@@ -65,7 +65,7 @@ def write_section(
     name: str,
     experiment: dict[str, Any],
     runs: pd.DataFrame,
-    contests: dict[str, ProblemResult],
+    by_problem: dict[str, ProblemResult],
     files: list[str],
     own_blocks: list[Block],
     circumstances: list[Block],
@@ -80,7 +80,7 @@ def write_section(
     name : the name of its folder.
     experiment : its experiment.json; any key may be missing.
     runs : its table of runs.
-    contests : problem → the results on it; one problem or several.
+    by_problem : problem → the results on it; one problem or several.
     files : names of the files to link to.
     own_blocks : the blocks that the experiment file names.
     circumstances : blocks on schedules and costs.
@@ -88,25 +88,25 @@ def write_section(
     styles : optimizer → how it is drawn.
     figures : its static figures, by name.
     """
-    charts = [*paths.charts, *(chart for each in contests.values() for chart in each.charts)]
-    rankings = [rank(problem, contest, styles) for problem, contest in contests.items()]
+    charts = [*paths.charts, *(chart for each in by_problem.values() for chart in each.charts)]
+    rankings = [rank(problem, result, styles) for problem, result in by_problem.items()]
     return Section(
         name=name,
         title=str(experiment.get("title") or name),
         description=str(experiment.get("description") or ""),
-        verdict=rankings[0].verdict if len(rankings) == 1 else _overview(contests),
+        verdict=rankings[0].verdict if len(rankings) == 1 else _overview(by_problem),
         unfinished=unfinished(experiment, runs),
-        notes=[text for text in [unequal_budgets(contests), *alarms(contests)] if text],
-        lessons=lessons_block(experiment, contests),
-        warnings=edge_warnings(contests),
-        is_only_rate=all(each.comparison.is_only_rate for each in contests.values()),
+        notes=[text for text in [unequal_budgets(by_problem), *alarms(by_problem)] if text],
+        lessons=lessons_block(experiment, by_problem),
+        warnings=edge_warnings(by_problem),
+        is_only_rate=all(each.comparison.is_only_rate for each in by_problem.values()),
         rankings=rankings,
         files=files,
         own_blocks=own_blocks,
         circumstances=circumstances,
         paths=paths,
         pictures={chart.name: _pictures(chart.name, figures) for chart in charts},
-        caveats=caveats(experiment, contests),
+        caveats=caveats(experiment, by_problem),
         facts=facts_of(experiment, runs),
         hyperparameters=hyperparameters_of(experiment),
         reasons=reasons_of(runs),
@@ -123,15 +123,15 @@ def _pictures(chart: str, figures: dict[str, Picture]) -> list[Picture]:
     return [picture for name, picture in figures.items() if pattern.fullmatch(name)]
 
 
-def _overview(contests: dict[str, ProblemResult]) -> list[str]:
+def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
     """Return which optimizer ends lowest on which problems, and where all others are shown to be worse.
 
     If runs of the best optimizer on a problem went wrong, their number is given.
     """
     lowest: dict[str, dict[str, str]] = {}
     clear, unknown = [], []
-    for problem, contest in contests.items():
-        summary = contest.comparison.summary
+    for problem, result in by_problem.items():
+        summary = result.comparison.summary
         learnt = summary[statistics.typical_run_learnt(summary)]
         if learnt.empty:
             unknown.append(problem)
@@ -149,10 +149,10 @@ def _overview(contests: dict[str, ProblemResult]) -> list[str]:
             f"{label} on {len(on)} ({join_words(list(on))}{''.join(on.values())})"
             for label, on in most_first
         ]
-        only = "only " * (len(clear) < len(contests))
+        only = "only " * (len(clear) < len(by_problem))
         where = f"{only}on {join_words(clear)}" if clear else "on none of them"
         sentences.append(
-            f"Lowest median loss on each of {len(contests)} problems: {'; '.join(counts)}. "
+            f"Lowest median loss on each of {len(by_problem)} problems: {'; '.join(counts)}. "
             f"Every other optimizer is shown to be worse {where}."
         )
     if unknown:

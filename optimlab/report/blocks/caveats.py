@@ -13,25 +13,25 @@ from optimlab.report.problem_result import ProblemResult
 from optimlab.storage.environment import describe_computing
 
 
-def caveats(experiment: dict[str, Any], contests: dict[str, ProblemResult]) -> list[str]:
+def caveats(experiment: dict[str, Any], by_problem: dict[str, ProblemResult]) -> list[str]:
     """Return the limitations of an experiment, one text each.
 
     Parameters
     ----------
     experiment : its experiment.json; any key may be missing.
-    contests : problem → the results on it.
+    by_problem : problem → the results on it.
     """
     return [
-        *_of_problems(contests),
-        *_luck_of_the_split(experiment, contests),
+        *_of_problems(by_problem),
+        *_luck_of_the_split(experiment, by_problem),
         *_looks(experiment),
         *_mixed(experiment),
     ]
 
 
-def _of_problems(contests: dict[str, ProblemResult]) -> list[str]:
+def _of_problems(by_problem: dict[str, ProblemResult]) -> list[str]:
     """Return the limitations of each problem; those that hold for all of them only once."""
-    known = {problem: _caveats_of(contest) for problem, contest in contests.items()}
+    known = {problem: _caveats_of(result) for problem, result in by_problem.items()}
     if len(known) == 1:
         return next(iter(known.values()))
     every = list(dict.fromkeys(text for texts in known.values() for text in texts))
@@ -48,8 +48,8 @@ def _of_problems(contests: dict[str, ProblemResult]) -> list[str]:
     ]
 
 
-def _caveats_of(contest: ProblemResult) -> list[str]:
-    runs, summary = contest.runs, contest.comparison.summary
+def _caveats_of(result: ProblemResult) -> list[str]:
+    runs, summary = result.runs, result.comparison.summary
     return [
         *_tuning_caveats(runs, summary),
         *_evidence_caveats(runs, summary),
@@ -114,9 +114,9 @@ def _evidence_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     return caveats
 
 
-def _luck_of_the_split(experiment: dict[str, Any], contests: dict[str, ProblemResult]) -> list[str]:
+def _luck_of_the_split(experiment: dict[str, Any], by_problem: dict[str, ProblemResult]) -> list[str]:
     """Return what follows from the validation set being one of many that could have been drawn."""
-    if all(each.comparison.basis.loss != "validation" for each in contests.values()):
+    if all(each.comparison.basis.loss != "validation" for each in by_problem.values()):
         return []
     problems = [about.get("problem") or {} for about in (experiment.get("problems") or {}).values()]
     splits = [each.get("split") for each in problems]

@@ -22,26 +22,26 @@ COLUMNS = ("µs per step", "of it the rule", "state", "a whole run")
 
 
 def costs_block(
-    tables: Tables, contests: dict[str, ProblemResult], styles: dict[str, SeriesStyle]
+    tables: Tables, by_problem: dict[str, ProblemResult], styles: dict[str, SeriesStyle]
 ) -> Block | None:
     """Return the table of costs and the loss against time; None where no cost was measured."""
     experiment = tables.experiment
-    alone = contests.get("")  # of a single problem, whose name it goes without
+    alone = by_problem.get("")  # of a single problem, whose name it goes without
     costs = {
         name: found
         for name in experiment.get("costs") or {}
-        if (alone or name in contests) and (found := costs_on(experiment, name))
+        if (alone or name in by_problem) and (found := costs_on(experiment, name))
     }
     if not costs:
         return None
-    several = len(contests) > 1
+    several = len(by_problem) > 1
     rows = [
         (label, *([problem] if several else []), *_cells(cost, _steps(experiment, problem)))
         for problem, found in costs.items()
         for label, cost in sorted(found.items(), key=lambda item: item[1]["step_seconds"])
     ]
     figures = [
-        _figure(index, problem, alone or contests[problem], tables, styles)
+        _figure(index, problem, alone or by_problem[problem], tables, styles)
         for index, problem in enumerate(costs, start=1)
     ]
     return Block(
@@ -114,15 +114,15 @@ def _partitions(experiment: dict[str, Any]) -> list[str]:
 def _figure(
     index: int,
     problem: str,
-    contest: ProblemResult,
+    result: ProblemResult,
     tables: Tables,
     styles: dict[str, SeriesStyle],
 ) -> StaticFigure | None:
     """Return the loss against the processor time of a run alone, at the chosen candidates."""
-    drawn = time_drawing(problem, contest, tables, styles).get("time")
+    drawn = time_drawing(problem, result, tables, styles).get("time")
     if drawn is None:
         return None
-    loss = contest.comparison.basis.loss
+    loss = result.comparison.basis.loss
     return static_figure(
         "time" if index == 1 else f"time-{index}",
         f"The median {split_name(loss)} loss of the chosen candidates on {problem}, and its quartiles, "
@@ -135,23 +135,23 @@ def _figure(
 
 
 def time_drawing(
-    problem: str, contest: ProblemResult, tables: Tables, styles: dict[str, SeriesStyle]
+    problem: str, result: ProblemResult, tables: Tables, styles: dict[str, SeriesStyle]
 ) -> Drawings:
     """Return the figure of the loss against processor time, for print; none where no cost is known."""
-    bands, loss = _bands(problem, contest, tables), contest.comparison.basis.loss
+    bands, loss = _bands(problem, result, tables), result.comparison.basis.loss
     shown = {label: style for label, style in styles.items() if label in set(bands["optimizer"])}
     return {} if bands.empty else drawing("time", time_figure, bands, shown, loss=loss)
 
 
-def _bands(problem: str, contest: ProblemResult, tables: Tables) -> pd.DataFrame:
+def _bands(problem: str, result: ProblemResult, tables: Tables) -> pd.DataFrame:
     """Return the bands of the loss of the chosen candidates, with the seconds of a run alone."""
-    reported = statistics.reported_runs(contest.runs)
+    reported = statistics.reported_runs(result.runs)
     traces = tables.traces[tables.traces["run_id"].isin(reported["run_id"])]
     seconds = step_seconds(tables.experiment, problem)
     traces = traces[traces["optimizer"].isin(seconds)]
     if traces.empty:
         return pd.DataFrame(columns=["optimizer"])
-    bands = statistics.trace_bands(reported, traces, f"{contest.comparison.basis.loss}_loss")
+    bands = statistics.trace_bands(reported, traces, f"{result.comparison.basis.loss}_loss")
     return bands.assign(seconds=bands["step"] * bands["optimizer"].map(seconds))
 
 

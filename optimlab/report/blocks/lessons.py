@@ -29,19 +29,21 @@ def teaches(experiment: dict[str, Any], comparison: Comparison) -> bool:
     return not comparison.is_only_rate or any(about.get("schedules") for about in optimizers)
 
 
-def alarms(contests: dict[str, ProblemResult]) -> list[str]:
+def alarms(by_problem: dict[str, ProblemResult]) -> list[str]:
     """Return sentences on optimizers that end higher than one that they contain."""
     return [
-        (f"{problem}: " if len(contests) > 1 else "") + text
-        for problem, contest in contests.items()
-        for text in alarm_words(contest.comparison.alarms)
+        (f"{problem}: " if len(by_problem) > 1 else "") + text
+        for problem, result in by_problem.items()
+        for text in alarm_words(result.comparison.alarms)
     ]
 
 
-def lessons_block(experiment: dict[str, Any], contests: dict[str, ProblemResult]) -> Block | None:
+def lessons_block(experiment: dict[str, Any], by_problem: dict[str, ProblemResult]) -> Block | None:
     """Return from when on the ranking is the final one, and the ratios of the best learning rates."""
-    known = {k: each.comparison for k, each in contests.items() if teaches(experiment, each.comparison)}
-    heads = {problem: f"{problem}: " if len(contests) > 1 else "" for problem in known}
+    known = {
+        k: each.comparison for k, each in by_problem.items() if teaches(experiment, each.comparison)
+    }
+    heads = {problem: f"{problem}: " if len(by_problem) > 1 else "" for problem in known}
     rows = [
         (
             f"{heads[problem]}{row['optimizer']} / {row['other']}",

@@ -91,9 +91,9 @@ class Ranking:
     charts: list[Chart]
 
 
-def rank(problem: str, contest: ProblemResult, styles: dict[str, SeriesStyle]) -> Ranking:
+def rank(problem: str, result: ProblemResult, styles: dict[str, SeriesStyle]) -> Ranking:
     """Return the optimizers on one problem, the best first."""
-    comparison = contest.comparison
+    comparison = result.comparison
     columns = columns_of(comparison, styles)
     records = comparison.summary.to_dict("records")
     return Ranking(
@@ -102,7 +102,7 @@ def rank(problem: str, contest: ProblemResult, styles: dict[str, SeriesStyle]) -
         caption=_table_caption(comparison),
         columns=columns,
         rows=[[column.cell(record) for column in columns] for record in records],
-        charts=contest.charts,
+        charts=result.charts,
     )
 
 
@@ -341,35 +341,38 @@ def _p_value(record: Record) -> str:
     return "" if pd.isna(value) else p_value_text(value)
 
 
-def edge_warnings(contests: dict[str, ProblemResult]) -> list[GridEnd]:
+def edge_warnings(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
     """Return what to write for what was chosen at an end of what was tried."""
-    if not all(each.comparison.is_only_rate for each in contests.values()):
-        return _ends_of_axes(contests)
+    if not all(each.comparison.is_only_rate for each in by_problem.values()):
+        return _ends_of_axes(by_problem)
     columns = ["optimizer", "learning_rate_edge"]
     choices = pd.concat(
-        [each.comparison.summary[columns].assign(problem=problem) for problem, each in contests.items()]
+        [
+            each.comparison.summary[columns].assign(problem=problem)
+            for problem, each in by_problem.items()
+        ]
     )
     found = []
     ends = choices[choices["learning_rate_edge"].isin(["lowest", "highest"])]
     for label, own in ends.groupby("optimizer", sort=False):
-        tried = pd.concat([each.runs[["optimizer", "learning_rate"]] for each in contests.values()])
+        tried = pd.concat([each.runs[["optimizer", "learning_rate"]] for each in by_problem.values()])
         grid = sorted(set(tried.loc[tried["optimizer"] == label, "learning_rate"]))
         for edge in sorted(set(own["learning_rate_edge"])):
             grid = statistics.widened_grid(grid, edge)
-        name = f"{label} (on {join_words(list(own['problem']))})" if len(contests) > 1 else str(label)
+        name = f"{label} (on {join_words(list(own['problem']))})" if len(by_problem) > 1 else str(label)
         rates = ", ".join(f"{rate:g}" for rate in grid)
         found.append(GridEnd(name, f"[optimizers.{toml_key(str(label))}]\nlearning_rates = [{rates}]"))
     return found
 
 
-def _ends_of_axes(contests: dict[str, ProblemResult]) -> list[GridEnd]:
+def _ends_of_axes(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
     """Return what to write where more than the learning rate is tuned."""
     wider: dict[str, dict[str, Axis]] = {}
     where: dict[str, list[str]] = {}
     is_searched: dict[str, bool] = {}
-    for problem, contest in contests.items():
-        for label, candidate in contest.comparison.summary[["optimizer", "candidate"]].to_numpy():
-            space = contest.comparison.spaces[label]
+    for problem, result in by_problem.items():
+        for label, candidate in result.comparison.summary[["optimizer", "candidate"]].to_numpy():
+            space = result.comparison.spaces[label]
             is_searched[label] = any(axis.is_span for axis in space.axes)
             own = wider.setdefault(label, {})
             for name, end in edges(space, int(candidate)).items():
@@ -379,7 +382,7 @@ def _ends_of_axes(contests: dict[str, ProblemResult]) -> list[GridEnd]:
     found = []
     for label, problems in where.items():
         on = join_words(list(dict.fromkeys(problems)))
-        name = f"{label} (on {on})" if len(contests) > 1 else label
+        name = f"{label} (on {on})" if len(by_problem) > 1 else label
         lines = [in_file(axis, is_searched=is_searched[label]) for axis in wider[label].values()]
         found.append(GridEnd(name, "\n".join([f"[optimizers.{toml_key(label)}]", *lines])))
     return found
@@ -394,12 +397,12 @@ def _with_end(wide: Axis, axis: Axis, end: str) -> Axis:
     return wide if has_more[end] else widened(wide, end)
 
 
-def unequal_budgets(contests: dict[str, ProblemResult]) -> str:
+def unequal_budgets(by_problem: dict[str, ProblemResult]) -> str:
     """Return a warning where optimizers were not tuned with the same number of trials; "" if all were.
 
     A grid of learning rates alone is as wide as its file makes it: that is no search.
     """
-    spaces = next(iter(contests.values())).comparison.spaces
+    spaces = next(iter(by_problem.values())).comparison.spaces
     counts = {label: sum(number > 0 for number in space.candidates) for label, space in spaces.items()}
     if all(space.is_only_rate for space in spaces.values()) or len(set(counts.values())) < 2:
         return ""
