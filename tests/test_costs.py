@@ -49,7 +49,7 @@ def test_the_page_has_a_table_and_a_time_axis(swept):
     block = report.circumstances[-1]
     assert block is not None
     assert [row[0] for row in block.rows] == ["Muon", "Own"]  # the cheapest first
-    assert block.columns == ["optimizer", "µs per step", "of it the rule", "state", "a whole run"]
+    assert block.columns == ["optimizer", "µs per step", "rule’s share", "state", "whole run"]
     assert [figure.name for figure in block.figures] == ["time"]
     (partition,) = block.paragraphs[1:]
     assert partition.startswith("Muon on digits: 12 of ")

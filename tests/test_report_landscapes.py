@@ -194,7 +194,7 @@ def test_the_page_of_several_problems(folder, monkeypatch):
         assert f'id="tiny-{number}-traces"' in page
         assert f'id="tiny-{number}-learning-rates"' in page
     (verdict,) = re.findall('<p class="verdict">(.*?)</p>', page)
-    assert verdict.startswith("Lowest median loss on each of 3 problems: ")
+    assert verdict.startswith("Lowest median loss: ")
     assert all(label in verdict for label in ("ravine", "saddle", "net"))
     assert "Each problem is a separate comparison" in page
     assert "Adam turns less than Gradient descent on " in page

@@ -258,8 +258,8 @@ def test_nor_where_several_problems_are_summed_up():
         for name, runs in problems.items()
     }
     assert section._overview(by_problem) == [
-        "Lowest median loss on each of 2 problems: A on 2 (steep and flat; on steep 5 of 20 runs "
-        "diverged). Every other optimizer is shown to be worse on steep and flat."
+        "Lowest median loss: A on steep (5 of 20 runs diverged) and flat. "
+        "All other optimizers are shown to be worse on steep and flat."
     ]
 
 

@@ -417,7 +417,7 @@ def render(sections: list[Record]) -> str:
     library = _library() if any(section.has_charts for section in sections) else ""
     scripts = [script for script in (library, own) if script]
     template = _environment().get_template("template.html.j2")
-    return template.render(sections=sections, scripts=scripts)
+    return unbroken(template.render(sections=sections, scripts=scripts))
 
 
 @cache
@@ -431,7 +431,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"sortable": _sortable, "packed": _packed, "csp": _csp, "trusted": Markup}
-    environment.filters["unbroken"] = unbroken
+    environment.filters["join_words"] = join_words
     return environment
 
 
@@ -441,9 +441,13 @@ def _library() -> str:
     return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
 
 
-def unbroken(text: str) -> str:
-    """Keep a number on one line with its unit, relation sign and following brackets."""
-    return re.sub(r" (?=[%(])|(?<=[=<≤]) | (?=[=<≤])", "\N{NO-BREAK SPACE}", text)
+def unbroken(page: str) -> str:
+    """Keep each number in a page's text on one line with its unit, relation sign and bracket."""
+    skipped = r"<(pre|script|style)\b.*?</\1>|<[^>]*>"
+    before_unit = r"(?<=\d) (?=(?:%|[µm]?s|min|h|[kMG]?B|nats)(?!\w))|(?<=[\d%]) (?=\()"
+    at_sign = r"(?<=[=≤≥]) (?=[\d−∞])|(?<=[gl]t;) (?=\d)| (?=(?:[=≤≥]|&[gl]t;) )"
+    pattern = re.compile(rf"{skipped}|({before_unit}|{at_sign})", re.DOTALL)
+    return pattern.sub(lambda found: "\N{NO-BREAK SPACE}" if found[2] else found[0], page)
 
 
 def _sortable(value: Any) -> str:

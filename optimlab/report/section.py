@@ -128,7 +128,7 @@ def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
 
     If runs of the best optimizer on a problem went wrong, their number is given.
     """
-    lowest: dict[str, dict[str, str]] = {}
+    lowest: dict[str, list[str]] = {}
     clear, unknown = [], []
     for problem, result in by_problem.items():
         summary = result.comparison.summary
@@ -138,22 +138,19 @@ def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
             continue
         first = learnt.iloc[0].to_dict()
         bad = statistics.failures_of(first)
-        lowest.setdefault(first["optimizer"], {})[problem] = f"; on {problem} {bad}" if bad else ""
+        lowest.setdefault(first["optimizer"], []).append(f"{problem} ({bad})" if bad else problem)
         others = summary[summary["optimizer"] != first["optimizer"]]
         if len(others) and others["worse_than_best"].fillna(value=False).astype(bool).all():
             clear.append(problem)
     sentences = []
     if lowest:
         most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
-        counts = [
-            f"{label} on {len(on)} ({join_words(list(on))}{''.join(on.values())})"
-            for label, on in most_first
-        ]
+        winners = [f"{label} on {join_words(where)}" for label, where in most_first]
         only = "only " * (len(clear) < len(by_problem))
-        where = f"{only}on {join_words(clear)}" if clear else "on none of them"
+        where_clear = f"{only}on {join_words(clear)}" if clear else "on no problem"
         sentences.append(
-            f"Lowest median loss on each of {len(by_problem)} problems: {'; '.join(counts)}. "
-            f"Every other optimizer is shown to be worse {where}."
+            f"Lowest median loss: {'; '.join(winners)}. "
+            f"All other optimizers are shown to be worse {where_clear}."
         )
     if unknown:
         sentences.append(f"On {join_words(unknown)} no optimizer’s typical run learnt anything.")

@@ -31,7 +31,7 @@ METRICS = {
 SETTINGS = {"tuned": "tuned", "default": "textbook default"}
 ROUNDING = 1e-12  # a loss this little below 0 counts as 0
 FAR_ABOVE = 1e6  # times the median: higher losses, of runs that blew up, would squeeze all others
-ENDLESS = 1e100  # stands in for infinity, from which quantiles cannot be interpolated
+ENDLESS = 1e100  # replaces infinity, from which quantiles cannot be interpolated
 INFINITY = "Infinity"  # text that JavaScript converts to the number
 APART = alt.Resolve(  # scales of a chart's parts
     scale=alt.ScaleResolveMap(
@@ -385,10 +385,10 @@ def medians(comparison: Comparison) -> str:
     return ", ".join(f"{label} {number(value, 3)}" for label, value in losses.items())
 
 
-def setting_choice(table: pd.DataFrame) -> alt.Parameter:
-    """Return the choice between tuned and textbook learning rates, if the table has both."""
-    there = {key: name for key, name in SETTINGS.items() if key in set(table["setting"])}
-    return radio("setting", next(iter(there)), there, "Learning rates")
+def setting_choice(comparison: Comparison, table: pd.DataFrame) -> alt.Parameter:
+    """Return the choice between tuned and textbook settings, if the table has both."""
+    settings = {key: name for key, name in SETTINGS.items() if key in set(table["setting"])}
+    return radio("setting", next(iter(settings)), settings, comparison.tuned.capitalize())
 
 
 def first_seeds(reported: pd.DataFrame) -> pd.DataFrame:

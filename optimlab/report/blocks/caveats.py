@@ -54,7 +54,7 @@ def _caveats_of(result: ProblemResult) -> list[str]:
         *_tuning_caveats(runs, summary),
         *_evidence_caveats(runs, summary),
         "The seeds support claims about this problem only: another network, data set, budget or "
-        "schedule may reverse them. Bands in the charts are pointwise: no single run need stay inside.",
+        "schedule may reverse them. Bands in the charts are pointwise: a single run may leave them.",
     ]
 
 
@@ -74,7 +74,7 @@ def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
         caveats.append(
             "Only the learning rate was tuned, on a coarse grid; other hyper-parameters were held fixed."
             if "hyperparameters" not in summary
-            else "Hyper-parameters that were not tuned were held fixed, and so were the tuned ranges."
+            else "Other hyper-parameters were held fixed, and the tuned ranges were chosen in advance."
         )
     if is_tuned and rests_on.tuning == rests_on.reporting:
         caveats.append(
@@ -95,7 +95,7 @@ def _evidence_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     elif seeds < needed and len(summary) > 1:
         caveats.append(
             f"With {seeds} seeds, no claim about {len(summary)} optimizers is possible, "
-            f"however large the differences; it takes {needed}."
+            f"however large the differences; at least {needed} are needed."
         )
     if rests_on.loss == "train":
         caveats.append("There is no validation loss, so the training loss decides.")

@@ -18,7 +18,7 @@ from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import SeriesStyle, figure_style
 from optimlab.storage.results import Tables
 
-COLUMNS = ("µs per step", "of it the rule", "state", "a whole run")
+COLUMNS = ("µs per step", "rule’s share", "state", "whole run")
 
 
 def costs_block(
@@ -88,9 +88,13 @@ def _cells(cost: dict[str, float], steps: int | None) -> tuple[str, ...]:
     return (
         number(1e6 * seconds, 3),
         f"{100 * cost['rule_seconds'] / seconds:.0f} %" if seconds else "",
-        f"{number(cost['state_bytes'] / 1000, 3)} kB",
+        _memory(cost["state_bytes"]),
         _span(seconds * steps) if steps else "",
     )
+
+
+def _memory(size: float) -> str:
+    return f"{number(size / 1000, 3)} kB" if size >= 1000 else f"{size:.0f} B"
 
 
 def _span(seconds: float) -> str:
@@ -103,7 +107,7 @@ def _steps(experiment: dict[str, Any], problem: str) -> int | None:
 
 
 def _partitions(experiment: dict[str, Any]) -> list[str]:
-    """Return how rules that treat some arrays differently divide the parameters, in words."""
+    """Return how rules that treat some arrays differently divide the parameters."""
     return [
         f"{label} on {problem}: {text}."
         for label, optimizer in (experiment.get("optimizers") or {}).items()

@@ -78,12 +78,12 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         heading="Pairwise win rates",
         caption="The share of the seeds on which the optimizer of the row ends with a lower loss than "
         "that of the column, counting a tie as half, when both are tuned again: an estimate of the "
-        "probability that it wins on a new seed after being tuned anew. A star: one of the two is shown "
-        "to be better.",
+        "probability that it wins on a new seed after being tuned again. A star: one of the two is "
+        "shown to be better.",
         alt=f"Table of shares of the seeds: {'; '.join(wins)}.",
         **vega.finish(
             chart,
-            [vega.setting_choice(table)],
+            [vega.setting_choice(comparison, table)],
             "'share of seeds that the row wins'",
             [vega.rates_words(comparison)],
             38 * len(order) + 24,
@@ -160,7 +160,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         alt="Strip chart of differences, one row per pair.",
         **vega.finish(
             chart,
-            [vega.constant("ends", _ends(points)), vega.setting_choice(pairs)],
+            [vega.constant("ends", _ends(points)), vega.setting_choice(comparison, pairs)],
             f"'differences in final {loss}'",
             [vega.rates_words(comparison)],
             34 * int(pairs.groupby("setting")["pair"].nunique().max()),

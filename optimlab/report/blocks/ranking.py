@@ -41,11 +41,11 @@ class Cell:
 
     Attributes
     ----------
-    text : what it says.
+    text : its text.
     below : smaller text beneath it.
-    value : what it is sorted by.
-    warning : in colour beside the text.
-    mark : of the optimizer that the row is of; in the cell of its name alone.
+    value : the value to sort by.
+    warning : a warning, in colour, after the text.
+    mark : the optimizer's mark, in the cell of its name only.
     """
 
     text: str
@@ -61,9 +61,9 @@ class Column:
 
     Attributes
     ----------
-    head : its name.
-    cell : makes its cell from an optimizer's row of the summary.
-    direction : in which the best comes first.
+    head : its heading.
+    cell : makes the cell of an optimizer from its row of the summary.
+    direction : the order that puts the best first.
     """
 
     head: str
@@ -73,7 +73,7 @@ class Column:
 
 @dataclass(frozen=True)
 class GridEnd:
-    """An optimizer whose best candidate is at an end of what was tried, and the lines that widen it."""
+    """An optimizer whose best candidate is at an end of its range, and the lines that widen it."""
 
     optimizer: str
     toml: str
@@ -81,7 +81,7 @@ class GridEnd:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What the page says of the optimizers on one problem: the verdict, the ranked table, the charts."""
+    """The optimizers on one problem: the verdict, the ranked table, the charts."""
 
     problem: str
     verdict: list[str]
@@ -92,7 +92,7 @@ class Ranking:
 
 
 def rank(problem: str, result: ProblemResult, styles: dict[str, SeriesStyle]) -> Ranking:
-    """Return the optimizers on one problem, the best first."""
+    """Return the optimizers on one problem, best first."""
     comparison = result.comparison
     columns = columns_of(comparison, styles)
     records = comparison.summary.to_dict("records")
@@ -120,11 +120,11 @@ def _table_caption(comparison: Comparison) -> str:
     is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
     what = "learning rate" if comparison.is_only_rate else "candidate"
     again = (
-        f" Tuned again: the loss to expect if the {what} is chosen anew on other seeds, with a "
-        f"95 % interval. Chosen in: how often this {what} is then chosen, and which others are."
+        f" Tuned again: the loss to expect if the {what} is chosen on other seeds, with a "
+        f"95 % interval. Chosen in: how often this {what} is then chosen, and the other choices."
     )
     if comparison.is_only_rate:
-        again += " Good: over how many decades of learning rates the loss stays within twice the best."
+        again += " Good: the decades of learning rates over which the loss stays within twice the best."
     difference = "the difference, tuned again" if is_tuned else "the difference of the IQM"
     tested = f" p-values: of {difference}, adjusted for all claims about these optimizers."
     return (
@@ -170,7 +170,7 @@ def _name_cell(label: str, styles: dict[str, SeriesStyle]) -> Cell:
 
 
 def _rate_cell(record: Record) -> Cell:
-    """Return what was chosen, how sure the choice is, and how wide the good rates are."""
+    """Return the choice, how often tuning again makes it, and how wide the range of good rates is."""
     if "hyperparameters" in record:
         rate, *others = record["hyperparameters"].split(", ")
         ends = record["edges"].replace("learning_rate", "rate")
@@ -194,8 +194,8 @@ def _loss_cell(record: Record) -> Cell:
 
 
 def _against_best_cell(record: Record) -> Cell:
-    place = -np.inf if record["rank"] == 1 else record["difference_to_best"]
-    return Cell(_against_best(record) or "–", (_p_value(record),), place)
+    order = -np.inf if record["rank"] == 1 else record["difference_to_best"]
+    return Cell(_against_best(record) or "–", (_p_value(record),), order)
 
 
 def _default_cell(record: Record) -> Cell:
@@ -210,7 +210,7 @@ def _test_cell(record: Record) -> Cell:
 
 
 def _status_cell(record: Record) -> Cell:
-    """Return how many runs were not ok, of those that are reported and of all."""
+    """Return how many runs were not ok, of the reported ones and of all."""
     seeds = record["seeds"]
     counts = {status: record[f"runs_{status}"] for status in STATUSES[1:]}
     on_grid = {status: record[f"grid_{status}"] for status in STATUSES[1:]}
@@ -223,13 +223,13 @@ def _status_cell(record: Record) -> Cell:
 
 
 def _measures(comparison: Comparison) -> list[tuple[Metric, str]]:
-    """Return the metrics beside the loss, and the split that each is reported of."""
+    """Return the metrics besides the loss, each with the split it is reported on."""
     measures = comparison.basis.measures
     return [(metric, measures[metric.name]) for metric in REPORTED if metric.name in measures]
 
 
 def _measure_cell(metric: Metric, record: Record) -> Cell:
-    """Return the median of a metric beside the loss, with its interval."""
+    """Return the median of a metric besides the loss, with its interval."""
     ends = ("median", "interval_low", "interval_high")
     middle, low, high = (record[f"final_{metric.name}_{end}"] for end in ends)
     seeds = record["seeds"]
@@ -248,7 +248,7 @@ def _three_places(value: float) -> str:
 
 
 def _chosen(record: Record) -> tuple[str, ...]:
-    """Return how often tuning again chooses this learning rate, and which others it does."""
+    """Return how often tuning again chooses this learning rate, and its other choices."""
     share, others = record["chosen_share"], record["other_choices"]
     if pd.isna(share) or record["learning_rate_edge"] == "only":
         return ()
@@ -257,7 +257,7 @@ def _chosen(record: Record) -> tuple[str, ...]:
 
 
 def _tuned_again(record: Record) -> tuple[str, ...]:
-    """Return the loss to expect if the learning rate is chosen anew."""
+    """Return the loss to expect if the learning rate is chosen again."""
     if record["learning_rate_edge"] == "only" or not np.isfinite(record["retuned_loss"]):
         return ()
     value, low, high = (number(record[f"retuned_loss{end}"], 3) for end in ("", "_low", "_high"))
@@ -294,7 +294,7 @@ def _spread_cell(
 
 
 def _interval(low: str, high: str, seeds: int) -> str:
-    """Return an interval; one of few seeds is marked."""
+    """Return an interval, with a note if there are few seeds."""
     interval = _between(low, high)
     few = f", too narrow: {seeds} seed{'s' * (seeds != 1)}"
     return interval + few if interval and seeds < FEW_SEEDS else interval
@@ -342,7 +342,7 @@ def _p_value(record: Record) -> str:
 
 
 def edge_warnings(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
-    """Return what to write for what was chosen at an end of what was tried."""
+    """Return the lines that widen the range of each choice that is at an end of its range."""
     if not all(each.comparison.is_only_rate for each in by_problem.values()):
         return _ends_of_axes(by_problem)
     columns = ["optimizer", "learning_rate_edge"]

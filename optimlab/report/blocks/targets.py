@@ -78,7 +78,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         vega.constant("lists", lists),
         vega.constant("names", {name: METRICS[name] for name in lists}),
         vega.radio("metric", metric, {name: METRICS[name] for name in lists}, "Target of"),
-        vega.setting_choice(table),
+        vega.setting_choice(comparison, table),
         vega.slider("target", first, (1, max(map(len, lists.values()))), 1, "Target, easy to hard"),
         vega.derived("target_text", f"({is_least} ? '≥ ' : '≤ ') + format({at}, '.4~g')"),
     ]
@@ -141,7 +141,7 @@ def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         vega.constant("labels", palette.labels),
         vega.constant("names", metrics),
         vega.radio("metric", next(reversed(metrics)), metrics, "Targets of"),
-        vega.setting_choice(table),
+        vega.setting_choice(comparison, table),
     ]
     yield Chart(
         name="profiles",

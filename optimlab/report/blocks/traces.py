@@ -62,7 +62,7 @@ def traces_chart(
         vega.constant("names", names),
         vega.constant("linear", [name for name in shown if _is_linear(name, table[name])]),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
-        vega.setting_choice(table),
+        vega.setting_choice(comparison, table),
         vega.constant("clocks", CLOCKS),
         vega.radio("clock", clocks[0], {name: CHOICES[name] for name in clocks}, "Against"),
         vega.checkbox("log_y", True, "log y"),
@@ -75,7 +75,7 @@ def traces_chart(
     steps, kept = traces["step"].nunique(), table["step"].nunique()
     thinned = f" Of {steps:,} recorded steps, {kept} are shown." if steps > kept else ""
     alone = (
-        " A click in the legend shows one optimizer alone, further clicks more of them."
+        " A click in the legend shows one optimizer only; further clicks add others."
         if len(palette.labels) > 1
         else ""
     )
@@ -89,10 +89,10 @@ def traces_chart(
         name="traces",
         heading="Loss during training",
         caption=f"Lines: medians over {vega.seeds_shown(comparison.reported)}. Bands: the middle half "
-        "of them, step by step; no single run need be inside throughout. A run that diverged counts as "
-        "infinite; a gradient norm is that of the runs that have one. Smoothing is done run by run, "
-        "before medians are taken: the thin line is the median without it, and single seeds stay as "
-        f"they are.{timed}{alone}{thinned}",
+        "of them at each step; a single run may leave the band. A run that diverged counts as "
+        "infinite; a gradient norm is that of the runs that have one. Smoothing is applied to each run, "
+        "before medians are taken: the thin line is the median without it, and single seeds are not "
+        f"smoothed.{timed}{alone}{thinned}",
         alt=f"Line chart. Median final losses: {vega.medians(comparison)}.",
         **vega.finish(
             chart,
@@ -113,7 +113,7 @@ def traces_chart(
 def _is_linear(name: str, values: pd.Series) -> bool:
     """Return whether a metric has no logarithmic axis.
 
-    Accuracies and R² crowd at 1, where logarithms are flat; a loss of the user's own may be negative.
+    Accuracies and R² crowd at 1, where logarithms are flat; a user's loss may be negative.
     """
     metric = metrics.metric_of(name)
     return bool(metric and metric.is_higher_better) or bool(values.min() < -vega.ROUNDING)
