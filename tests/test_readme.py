@@ -36,4 +36,4 @@ def test_its_commands_and_options_are_known():
     options = {option for each in commands.values() for one in each.params for option in one.opts}
     text = CHINESE.read_text(encoding="utf-8")
     assert set(re.findall(r"`optimlab (\w+)", text)) <= set(commands)
-    assert set(re.findall(r"(?<= )--[a-z]+", text)) <= options
+    assert set(re.findall(r"(?<= )--[a-z-]+", text)) <= options

@@ -23,11 +23,11 @@ from pydantic_core import from_json
 from optimlab.data.named import is_own
 from optimlab.errors import UserError, printable
 from optimlab.experiment.document import LEGAL_NAME, NAME_RULE, Document, Settings, read_document
-from optimlab.experiment.places import with_places
 from optimlab.experiment.read_optimizers import check_optimizers, lost_in_dtype
 from optimlab.experiment.read_problems import cautions_of, check_problems
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.trials import SECONDS_TO_CHECK, plugin_pool
+from optimlab.experiment.unknown_keys import with_suggestions
 from optimlab.experiment.validation import Mistake, show
 from optimlab.files import read_regular
 from optimlab.hints import PAGE
@@ -200,7 +200,7 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
         mistakes += [Mistake(f"report[{number}]", not_one)] if not_one else []
     mistakes += _wrong_params(document, problems, optimizers)
     if mistakes:
-        raise ExperimentError(path, with_places(mistakes, raw))
+        raise ExperimentError(path, with_suggestions(mistakes, raw))
     for caution in cautions_of(document, problems):
         warn(printable(f"{path}: {caution}"))
     return Experiment(

@@ -1,4 +1,4 @@
-"""Where a key that is unknown in its table belongs: in another table of an experiment's file."""
+"""Unknown keys of an experiment file: the other tables in which such a key is legal."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from optimlab.optimizers import BY_KEY, RULES
 from optimlab.problems import PROBLEMS
 from optimlab.schedules import SCHEDULES
 
-MOST_PLACES = 3  # of a key, to be named
+MOST_TABLES = 3  # a key that is legal in more tables gets no suggestion
 TOP = "at the top of the file, above the first table"
 
 
-def with_places(mistakes: list[Mistake], raw: Mapping[str, Any]) -> list[Mistake]:
-    """Return the mistakes; those of a key that another table may have say which.
+def with_suggestions(mistakes: list[Mistake], raw: Mapping[str, Any]) -> list[Mistake]:
+    """Return the mistakes; on a key that is legal in another table, the message names that table.
 
     Parameters
     ----------
-    mistakes : all of the file's.
-    raw : what the file holds.
+    mistakes : all mistakes of the file.
+    raw : the content of the file.
     """
     return [
-        mistake._replace(message=f"{UNKNOWN}; it belongs {place}")
-        if mistake.message.startswith(UNKNOWN) and (place := _place(mistake.key, raw))
+        mistake._replace(message=f"{UNKNOWN}; it belongs {table}")
+        if mistake.message.startswith(UNKNOWN) and (table := _right_table(mistake.key, raw))
         else mistake
         for mistake in mistakes
     ]
 
 
-def _place(where: str, raw: Mapping[str, Any]) -> str:
-    """Return the place of a key that is unknown where it is, in words; "" if it has none, or many."""
+def _right_table(where: str, raw: Mapping[str, Any]) -> str:
+    """Return the table in which an unknown key is legal, as text; "" if there is none, or many."""
     table, _, name = where.rpartition(".")
     problem, given = (
         _around(table, "problems", raw) if "problems" in raw else ("problem", raw.get("problem"))
@@ -49,7 +49,7 @@ def _place(where: str, raw: Mapping[str, Any]) -> str:
     found = sorted(
         {key for key, keys in others if name in keys} - {here}, key=lambda key: (not key, key)
     )
-    if not 0 < len(found) <= MOST_PLACES:
+    if not 0 < len(found) <= MOST_TABLES:
         return ""
     if found == [""] and name in dict(others):
         return f"at the top of the file, as the table [{name}]"
@@ -57,7 +57,7 @@ def _place(where: str, raw: Mapping[str, Any]) -> str:
 
 
 def _around(table: str, kind: str, raw: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return key and content of the labelled table around a table; of any label if there is none."""
+    """Return key and content of the labelled table around a table; key with <label> if there is none."""
     labelled = raw.get(kind)
     for label, given in labelled.items() if isinstance(labelled, dict) else ():
         if f"{table}.".startswith(f"{kind}.{label}."):
@@ -66,7 +66,7 @@ def _around(table: str, kind: str, raw: Mapping[str, Any]) -> tuple[str, Any]:
 
 
 def _tables_of_problem(key: str, given: Any) -> Iterator[tuple[str, set[str]]]:
-    """Yield the tables of a problem, of any kind if the file does not say which, and those in them."""
+    """Yield the tables of a problem and those in them; of all kinds if the file does not name one."""
     table = given if isinstance(given, dict) else {}
     kind = PROBLEMS.get(str(table.get("name", "table" if "data" in table else "")))
     for each in [kind] if kind else PROBLEMS.values():
