@@ -16,10 +16,15 @@ from optimlab.storage.environment import LIBRARIES, environment
 
 @pytest.fixture(autouse=True)
 def afresh():
-    """What computes is looked up once a process."""
-    module.computing.cache_clear()
+    """What computes, versions and the commit are looked up once per process."""
+    forget()
     yield
-    module.computing.cache_clear()
+    forget()
+
+
+def forget():
+    for once in (module.computing, module._commit, module._version):
+        once.cache_clear()
 
 
 def test_it_tells_versions_machine_and_date():
@@ -131,6 +136,7 @@ def test_the_environment_names_no_other_repository(monkeypatch, foreign):
     monkeypatch.setenv("GIT_DIR", str(foreign / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(foreign))
     monkeypatch.setenv("GIT_INDEX_FILE", str(foreign / "index"))
+    forget()
     assert environment()["commit"] == mine
 
 
@@ -148,4 +154,5 @@ def test_a_repository_of_its_own_is_named(monkeypatch, tmp_path):
     ).stdout.split()
     assert environment()["commit"] == commit
     (package / "__init__.py").write_text("changed = 1\n")
+    forget()
     assert environment()["commit"] == f"{commit} + changes"

@@ -258,7 +258,7 @@ def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
 
 def below(text: str) -> alt.Chart:
     """Return an axis title given by an expression, which Vega-Lite's own axes do not allow."""
-    x, y = alt.value(alt.ExprRef("width / 2")), alt.value(alt.ExprRef("height + 34"))
+    x, y = alt.XValue(alt.ExprRef("width / 2")), alt.YValue(alt.ExprRef("height + 34"))
     return (
         alt.Chart(alt.InlineData([{}]))
         .mark_text(fontSize=12, color=INK, aria=False, text=alt.ExprRef(text))
@@ -326,7 +326,20 @@ def tooltip(lines: Mapping[str, str]) -> Any:
 
 
 def _tooltip(lines: Sequence[tuple[str, str]]) -> Any:
-    return alt.value(alt.ExprRef(f"[{', '.join(f'[{name}, {text}]' for name, text in lines)}]"))
+    rows = ", ".join(f"[{name}, {text}]" for name, text in lines)
+    return alt.TooltipValue(alt.ExprRef(f"[{rows}]"))
+
+
+def either(channel: Any, test: Any, value: Any, otherwise: Any) -> Any:
+    """Return an encoding by one of two values.
+
+    Parameters
+    ----------
+    channel : its class, such as ``alt.OpacityValue``: Altair takes milliseconds to find it for a dict.
+    test : an expression or a selection.
+    value, otherwise : what it is where the test holds, and elsewhere.
+    """
+    return channel(**alt.when(test).then(alt.value(value)).otherwise(alt.value(otherwise)))
 
 
 def written(field: str, form: str = ".4~g", of: str = "datum") -> str:
@@ -363,7 +376,7 @@ def hover_rule(
         (f"labels[{k}]", written(palette.key(label), of=of)) for k, label in enumerate(palette.labels)
     ]
     tooltips = _tooltip([("'at'", written(groupby[-1], of=of)), *lines])
-    opacity = alt.when(hover).then(alt.value(0.6)).otherwise(alt.value(0))
+    opacity = either(alt.OpacityValue, hover, 0.6, 0)
     rule = (
         chart.transform_pivot("key", value=value, groupby=groupby)
         .mark_rule(color=GREY, aria=False)

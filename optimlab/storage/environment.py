@@ -69,7 +69,9 @@ def _compiled_for() -> str:
     return f"compiled for {os.environ.get('NUMBA_CPU_NAME') or get_host_cpu_name()}"
 
 
+@cache
 def _version(library: str) -> str:
+    """Return a library's version, "unknown" where it is not installed."""
     try:
         return version(library)
     except PackageNotFoundError:
@@ -95,8 +97,11 @@ def cpu() -> str:
     return names[0] if names else platform.machine()
 
 
+@cache
 def _commit() -> str:
     """Return the commit of the code, with "+ changes" if the work tree differs from it.
+
+    It is asked for once per process, which goes on with the code that it has imported.
 
     It is that of the package's own repository; another repository, in which the package is merely
     installed or untracked, would say nothing about it.

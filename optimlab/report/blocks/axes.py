@@ -126,8 +126,8 @@ def _isolation(comparison: Comparison, points: pd.DataFrame, title: str) -> Char
     every = every.transform_filter("isValid(datum.position)")
     best = alt.Chart(alt.NamedData("best")).transform_filter(shown)
     ticks = alt.Chart(alt.NamedData("ticks")).transform_filter(shown)
-    width = alt.when("datum.chosen").then(alt.value(3)).otherwise(alt.value(0))
-    bottom = alt.value(alt.ExprRef("height"))
+    width = vega.either(alt.StrokeWidthValue, "datum.chosen", 3, 0)
+    bottom = alt.YValue(alt.ExprRef("height"))
     chart = alt.layer(
         ticks.mark_rule(color="#e6e6e6", aria=False).encode(x=x),
         best.mark_line(color="#0072B2", strokeWidth=2.5, aria=False).encode(x, y),
@@ -135,7 +135,7 @@ def _isolation(comparison: Comparison, points: pd.DataFrame, title: str) -> Char
             x, y, strokeWidth=width, tooltip=_tooltip()
         ),
         ticks.mark_text(fontSize=11.5, dy=14, color=INK, aria=False).encode(
-            x=x, y=bottom, text="text:N"
+            x=x, y=bottom, text=alt.Text("text:N")
         ),
         vega.below("axis"),
     )  # fmt: skip
@@ -202,14 +202,14 @@ def _heat_map(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
     dot = alt.Chart(alt.NamedData("dots")).transform_filter(shown)
     marks = alt.Chart(alt.NamedData("marks")).transform_filter(shown)
     across, up = (marks.transform_filter(f"datum.side === '{side}'") for side in ("x", "y"))
-    ink = alt.when(is_dark).then(alt.value("white")).otherwise(alt.value("black"))
-    width = alt.when("datum.chosen").then(alt.value(3)).otherwise(alt.value(0.7))
-    edge = alt.when("datum.chosen").then(alt.value(MARKED)).otherwise(alt.value("white"))
-    tooltip, bottom = _tooltip(), alt.value(alt.ExprRef("height"))
+    ink = vega.either(alt.ColorValue, is_dark, "white", "black")
+    width = vega.either(alt.StrokeWidthValue, "datum.chosen", 3, 0.7)
+    edge = vega.either(alt.StrokeValue, "datum.chosen", MARKED, "white")
+    tooltip, bottom = _tooltip(), alt.YValue(alt.ExprRef("height"))
     chart = alt.layer(
         cell.mark_rect(stroke="white").encode(
-            x=alt.X("x0:Q").scale(domain).axis(None), x2="x1:Q",
-            y=alt.Y("y0:Q").scale(domain).axis(None), y2="y1:Q", color=shade,
+            x=alt.X("x0:Q").scale(domain).axis(None), x2=alt.X2("x1:Q"),
+            y=alt.Y("y0:Q").scale(domain).axis(None), y2=alt.Y2("y1:Q"), color=shade,
         ),
         dot.mark_point(filled=True, size=55, color=INK, opacity=1).encode(
             x, y, strokeWidth=width, stroke=edge, tooltip=tooltip
@@ -219,10 +219,10 @@ def _heat_map(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
         .encode(alt.X("x:Q").scale(domain).axis(None), alt.Y("y:Q").scale(domain).axis(None),
                 alt.Text("text:N"), color=ink),
         across.mark_text(fontSize=11.5, dy=14, color=INK, aria=False).encode(
-            x=alt.X("position:Q").scale(domain).axis(None), y=bottom, text="text:N"
+            x=alt.X("position:Q").scale(domain).axis(None), y=bottom, text=alt.Text("text:N")
         ),
         up.mark_text(fontSize=11.5, dx=-6, align="right", color=INK, aria=False).encode(
-            x=alt.value(0), y=alt.Y("position:Q").scale(domain).axis(None), text="text:N"
+            x=alt.XValue(0), y=alt.Y("position:Q").scale(domain).axis(None), text=alt.Text("text:N")
         ),
         vega.below("'horizontal: the first; vertical: the second'"),
     )  # fmt: skip
@@ -287,9 +287,9 @@ def _parallel(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
         ),
         chosen.mark_line(strokeWidth=4, color=MARKED, aria=False).encode(x, y, detail=detail),
         marks.mark_text(fontSize=11.5, dx=6, align="left", color=INK, aria=False,
-                        stroke="white", strokeWidth=3).encode(x, y, text="text:N"),
+                        stroke="white", strokeWidth=3).encode(x, y, text=alt.Text("text:N")),
         marks.mark_text(fontSize=11.5, dx=6, align="left", color=INK, aria=False).encode(
-            x, y, text="text:N"
+            x, y, text=alt.Text("text:N")
         ),
     )  # fmt: skip
     yield Chart(

@@ -132,7 +132,8 @@ def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
         base.mark_rect().encode(
             x=alt.X("start:Q").scale(domain=[0, 100], nice=False).title("percent of the run")
             .axis(grid=False),
-            x2="end:Q", y=y, color=alt.Color("percent:Q", scale=scale, legend=legend), tooltip=tooltip,
+            x2=alt.X2("end:Q"), y=y, color=alt.Color("percent:Q", scale=scale, legend=legend),
+            tooltip=tooltip,
         ),
         last.mark_tick(thickness=3, color=INK, aria=False).encode(
             x=alt.X("since:Q").scale(domain=[0, 100], nice=False), y=y

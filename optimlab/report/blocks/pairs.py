@@ -47,11 +47,7 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
     )
     y = alt.Y("row:N").scale(domain=order).title(None).axis(labelLimit=120, **bare)
     shade = alt.Color("share_won:Q").scale(scheme="purpleorange", domain=[0, 1], reverse=True)
-    ink = (
-        alt.when("abs(datum.share_won - 0.5) > 0.35")
-        .then(alt.value("white"))
-        .otherwise(alt.value("black"))
-    )
+    ink = vega.either(alt.ColorValue, "abs(datum.share_won - 0.5) > 0.35", "white", "black")
     tooltip = vega.tooltip(
         {
             "row": "datum.row",
@@ -133,7 +129,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     interval = mean.transform_filter("isValid(datum.difference_low)")
     ends = {"x": alt.X("difference_low:Q").scale(scale), "x2": alt.X2("difference_high:Q")}
     chart = alt.layer(
-        alt.Chart(alt.InlineData([{}])).mark_rule(color=GREY, aria=False).encode(x=alt.datum(0)),
+        alt.Chart(alt.InlineData([{}])).mark_rule(color=GREY, aria=False).encode(alt.XDatum(0)),
         seeds.transform_filter("isFinite(datum.difference)")
         .mark_circle(size=22, opacity=0.45, color=GREY, aria=False)
         .encode(x, y, offset),
@@ -143,7 +139,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         ),
         chosen.transform_calculate(lines=_in_lines("datum.text", ", "))
         .mark_text(align="right", baseline="middle", fontSize=11, color=INK)
-        .encode(x=alt.value(alt.ExprRef("width")), y=y, text="lines:N"),
+        .encode(x=alt.XValue(alt.ExprRef("width")), y=y, text=alt.Text("lines:N")),
     )
     shown = ["difference_iqm", "difference_low", "difference_high", "smallest_difference"]
     still_open = pairs[(pairs["setting"] == "tuned") & (pairs["outcome"] == "undecided")]

@@ -126,7 +126,8 @@ def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -
     band = base.transform_filter("isFinite(datum.high)").mark_area(opacity=0.12, aria=False)
     line = base.mark_line(strokeWidth=2, aria=False)
     point = base.mark_point(filled=True, size=90, opacity=1, stroke=INK, cursor="pointer")
-    ring = alt.when(cell).then(alt.value(3)).when("datum.chosen").then(alt.value(1.5))
+    ring: Any = alt.when(cell).then(alt.value(3)).when("datum.chosen").then(alt.value(1.5))
+    width = alt.StrokeWidthValue(**ring.otherwise(alt.value(0)))
     tooltip = vega.tooltip(
         {
             "optimizer": "datum.optimizer",
@@ -139,9 +140,7 @@ def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -
     return alt.layer(
         band.encode(x, alt.Y("low:Q").scale(scale), alt.Y2("high:Q"), colour),
         line.encode(x, y, colour, palette.dash()),
-        point.encode(
-            x, y, colour, palette.shape(), strokeWidth=ring.otherwise(alt.value(0)), tooltip=tooltip
-        ).add_params(cell),
+        point.encode(x, y, colour, palette.shape(), strokeWidth=width, tooltip=tooltip).add_params(cell),
         width=vega.WIDTH,
         height=260,
         title=vega.heading(title),
@@ -156,8 +155,8 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
     is_bad = "datum.bad || !isFinite(datum.median)"
     shade, within, is_dark = vega.shade("median", cells.loc[cells["bad"] == "", "median"])
     fill = alt.when(is_bad).then(alt.value(BAD)).otherwise(shade)
-    ink = alt.when(f"!({is_bad}) && {is_dark}").then(alt.value("white")).otherwise(alt.value("black"))
-    width = alt.when(cell).then(alt.value(3)).otherwise(alt.value(0))
+    ink = vega.either(alt.ColorValue, f"!({is_bad}) && {is_dark}", "white", "black")
+    width = vega.either(alt.StrokeWidthValue, cell, 3, 0)
     tooltip = vega.tooltip(
         {
             "optimizer": "datum.optimizer",
@@ -210,7 +209,7 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
         .encode(x, alt.Y("low:Q").scale(scale), alt.Y2("high:Q"), colour),
         line.mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
         label.mark_text(align="right", baseline="top", fontSize=12, color=INK)
-        .encode(x=alt.value(alt.ExprRef("width")), y=alt.value(0), text="text:N"),
+        .encode(x=alt.XValue(alt.ExprRef("width")), y=alt.YValue(0), text=alt.Text("text:N")),
         width=vega.WIDTH,
         height=220,
         title=vega.heading(title),

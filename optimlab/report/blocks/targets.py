@@ -71,7 +71,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         .mark_point(filled=True, size=110, opacity=1)
         .encode(x, y, colour, palette.shape(), tooltip=tooltip),
         base.mark_text(align="right", fontSize=11, color=INK).encode(
-            x=alt.value(alt.ExprRef("width")), y=y, text="text:N"
+            x=alt.XValue(alt.ExprRef("width")), y=y, text=alt.Text("text:N")
         ),
     )
     controls = [
