@@ -9,6 +9,7 @@ EXPERIMENT ?= digits
 JOBS       ?=
 RESULTS    ?= results
 QUICK      ?=
+BEFORE     ?=
 
 # Values reach the commands through the environment, unchanged: make expands nothing in them, and the shell
 # runs nothing.
@@ -17,7 +18,8 @@ override EXPERIMENT := $(value EXPERIMENT)
 override JOBS       := $(value JOBS)
 override RESULTS    := $(value RESULTS)
 override QUICK      := $(value QUICK)
-export PYTHON EXPERIMENT JOBS RESULTS QUICK
+override BEFORE     := $(value BEFORE)
+export PYTHON EXPERIMENT JOBS RESULTS QUICK BEFORE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -89,8 +91,8 @@ $(VENV)/.bench: $(READY)
 		&& touch $@ || echo 'PyTorch and JAX could not be installed'
 
 .PHONY: bench
-bench: $(VENV)/.bench  ## Time optimlab beside PyTorch, JAX and scikit-learn (ten minutes) [QUICK=1]
-	@$(BIN)/python -m benchmarks --results="$$RESULTS" $${QUICK:+--quick}
+bench: $(VENV)/.bench  ## Time optimlab beside PyTorch, JAX and scikit-learn (ten minutes) [QUICK=1] [BEFORE=another checkout]
+	@$(BIN)/python -m benchmarks --results="$$RESULTS" $${QUICK:+--quick} $${BEFORE:+--before="$$BEFORE"}
 
 # Only files that optimlab wrote are deleted; an environment is made first only if there is none to run this.
 .PHONY: clean

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import figure, memory, startup, steps, sweep
+from benchmarks import before, figure, memory, startup, steps, sweep
 from optimlab.files import Folder
 from optimlab.storage.environment import environment
 
@@ -21,6 +21,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument(
         "--quick", action="store_true", help="Adam only, fewer turns, a small sweep: whether it runs"
+    )
+    parser.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="another checkout, to take turns with"
     )
     options = parser.parse_args()
     begun = time.monotonic()
@@ -39,6 +42,9 @@ def main() -> None:
     seconds = sweep.measure(rows, quick=options.quick, tell=tell)
     folder.write("sweep.csv", seconds.to_csv(index=False).encode())
     figure.draw(rows, folder)
+    in_turn = []
+    if options.before:
+        in_turn = [before.report(options.before.resolve(), quick=options.quick, tell=tell)]
     tell("start-up and memory")
     machine = environment()
     about = ", ".join(f"{key} {machine[key]}" for key in ("cpu", "cores", "python", "numpy", "blas"))
@@ -49,6 +55,7 @@ def main() -> None:
         steps.report(rows),
         "![µs per run and step, by contender and batch size](steps.png)",
         sweep.report(seconds, rows),
+        *in_turn,
         startup.report(quick=options.quick),
         memory.report(quick=options.quick),
     ]

@@ -9,8 +9,9 @@ In a loop a whole number or a Python float makes float64 of a float32, which tak
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -47,8 +48,7 @@ class Compiled:
     @cached_property
     def dispatcher(self) -> Any:
         """The function, as numba has it; with ``NUMBA_DISABLE_JIT=1``, as it is written."""
-        import numba
-
+        numba = _numba()
         made: Any = numba.njit(fastmath=set(self.fastmath), error_model="numpy")(self.function)
         if made is not self.function and (folder := usable_folder()):
             config: Any = numba.config
@@ -63,6 +63,24 @@ class Compiled:
     @property
     def _numba_type_(self) -> Any:  # what numba asks a global for, where another function calls it
         return self.dispatcher._numba_type_
+
+
+@cache
+def _numba() -> Any:
+    """Import numba, without scipy.linalg: numba looks whether it is there, which takes 0.2 s.
+
+    np.dot and the like import it when a loop calls them.
+    """
+    import numba
+
+    modules: dict[str, Any] = sys.modules
+    if "scipy.linalg" not in modules:
+        modules["scipy.linalg"] = None  # an import of it fails
+        try:
+            import numba.np.arraymath
+        finally:
+            del modules["scipy.linalg"]
+    return numba
 
 
 def compiled(function: Callable[..., Any]) -> Compiled:
