@@ -194,12 +194,14 @@ class Network:
         outputs = self.workspace.array("outputs", (runs, self.outputs, samples))
         widest = max(layer.outputs for layer in layers)
         size = max(1, CACHE_BYTES // (widest * samples * self.dtype.itemsize))
+        # A user's layer may have `forward` alone.
+        evaluations = [getattr(layer, "evaluate", layer.forward) for layer in layers]
         for start in range(0, runs, size):
             some = slice(start, start + size)
             own = {name: view[some] for name, view in views.items()}
             y = x[some] if x.ndim == 3 else x
-            for layer in layers:
-                y = layer.evaluate(own, y)
+            for evaluate in evaluations:
+                y = evaluate(own, y)
             outputs[some] = y
         return outputs
 
