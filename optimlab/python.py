@@ -28,7 +28,7 @@ from optimlab.data import Dataset
 from optimlab.errors import UserError, printable
 from optimlab.execution.sweep import sweep
 from optimlab.experiment.document import LEGAL_NAME, NAME_RULE
-from optimlab.experiment.load import find, load, parse
+from optimlab.experiment.load import check, find, load
 from optimlab.experiment.own import METHODS
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import join_words, toml_document
@@ -188,7 +188,8 @@ def build_experiment(
     if seeds is not None:
         document["seeds"] = _seeds(seeds)
     document["optimizers"] = dict(_optimizers(optimizers))
-    return parse(to_toml(_named(document, folder, {})), folder / f"{name}.toml")
+    tables = _plain(_named(document, folder, {}), "")
+    return check(tables, toml_document(tables), folder / f"{name}.toml", source="")
 
 
 def _shown(value: Any) -> str:
@@ -331,11 +332,6 @@ def _settings_of(value: Any, folder: Path, names: dict[str, Any]) -> dict[str, A
         if getattr(value, each) is not default and getattr(value, each) != default
     }
     return {key: name, **_named(changed, folder, names)}
-
-
-def to_toml(document: Mapping[str, Any]) -> str:
-    """Return a document as the text of a TOML file, without values that are None."""
-    return toml_document(_plain(document, ""))
 
 
 def _plain(value: Any, key: str) -> Any:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import sha256
 
 import numpy as np
@@ -15,10 +15,11 @@ from test_cli import call
 from test_store import finished
 
 from optimlab.execution.verify import verify
+from optimlab.experiment.document import Settings
 from optimlab.report import page
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.statistics import problems
-from optimlab.storage.manifest import MANIFEST, Manifest, describe, read_manifest
+from optimlab.storage.manifest import MANIFEST, SETTINGS, Manifest, describe, read_manifest
 from optimlab.storage.results import NothingToReport, read_tables
 from optimlab.storage.store import METADATA_KEY, DamagedPartError, Store
 from optimlab.storage.tables import read_runs
@@ -175,10 +176,23 @@ def test_what_is_written_is_read_back(swept):
     assert read_manifest(stored.content()) == stored
 
 
+def test_every_setting_of_the_file_is_in_experiment_json(swept):
+    """A setting is declared in one place, and what the statistics read of it is there at once."""
+    experiment = replace(tiny(swept, TEXT), final="last", equal_within=0.25, report=("own.py:block",))
+    content = describe(experiment, swept / "results/tiny").content()
+    about = json.loads(content)
+    assert {each.name for each in fields(Settings)} <= about.keys()
+    assert (about["final"], about["equal_within"], about["report"]) == ("last", 0.25, ["own.py:block"])
+    known = read_manifest(content).known()
+    assert {key: known[key] for key in about if key in SETTINGS} == {key: about[key] for key in SETTINGS}
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "Expecting value"),
+        (b'{"final": "best"}', 'final: must be "last", "best_validation", or'),
+        (b'{"equal_within": 2}', "equal_within: must be at most 1, got 2"),
         (b"[1]", "it must hold a table"),
         (b"\xff", "codec can't decode"),
         (b"[" * 100_000, "nested too deeply"),

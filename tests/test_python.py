@@ -143,8 +143,23 @@ WRONG = [
 
 @pytest.mark.parametrize(("given", "message"), WRONG)
 def test_mistakes_are_told_in_words(given, message):
-    with pytest.raises(UserError, match=re.escape(message)):
+    """They name the argument, and no file: there is none."""
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         optimlab.build_experiment(**{"problem": RAVINE, **SMALL, **given})
+    assert ".toml" not in str(error.value)
+
+
+def test_tables_are_checked_as_they_are_not_by_way_of_a_file(monkeypatch):
+    monkeypatch.setattr("tomllib.loads", lambda _: pytest.fail("there is no file to read"))
+    built = optimlab.build_experiment(optimizers=["SGD"], problem="wine", final="last", **SMALL)
+    assert (built.final, built.equal_within, built.problems[0].label) == ("last", 0.05, "wine")
+    with pytest.raises(UserError) as error:
+        optimlab.build_experiment(
+            optimizers=["SGD"], problem={"data": "wine", "resample": True}, **SMALL
+        )
+    assert str(error.value) == "problem.resample: unknown key; it belongs in problem.split"
+    with pytest.raises(UserError, match=r"^2 mistakes\n  final: must be .*\n  optimizers.Adm.rule: "):
+        optimlab.build_experiment(optimizers=["Adm"], problem="wine", final="end", **SMALL)
 
 
 def test_an_experiment_or_its_keys_not_both():

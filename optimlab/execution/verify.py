@@ -23,7 +23,7 @@ from optimlab.storage.tables import read_records, read_runs
 
 SEEDS = 10**6  # a sample's seed is drawn below this
 SAME_FOR_ONE_FILE = (
-    *("name", "title", "description", "problem", "network", "steps", "steps_per_epoch", "stuck_loss"),
+    *("name", "problem", "network", "steps", "steps_per_epoch", "stuck_loss"),
     *("problems", "optimizers", "seeds", "record_params", "cells", "runs_expected"),
 )
 COMES_OUT = ("does not come out", "comes out")
@@ -118,9 +118,10 @@ def _wrong_tables(store: Store, experiment: Experiment) -> Iterator[str]:
     if on_disk is None:
         yield f"{MANIFEST} is missing or garbled; the next sweep writes it again"
     elif on_disk.toml == right.toml:
-        for name in SAME_FOR_ONE_FILE:
-            if getattr(on_disk, name) != getattr(right, name):
-                yield f"{MANIFEST}: {name} differs from {experiment.file}"
+        differ = [name for name in SAME_FOR_ONE_FILE if getattr(on_disk, name) != getattr(right, name)]
+        differ += [name for name, value in on_disk.settings.items() if value != right.settings[name]]
+        for name in differ:
+            yield f"{MANIFEST}: {name} differs from {experiment.file}"
     else:  # the file has changed since the tables were made
         right = on_disk
     if on_disk is None or on_disk.parts != store.digest_of_parts():

@@ -15,7 +15,7 @@ from typing import Any
 from optimlab.errors import UserError, printable
 from optimlab.experiment.document import LEGAL_NAME, MOST_TITLE
 from optimlab.experiment.identity import digest
-from optimlab.experiment.load import ExperimentError, find, load, parse, read_text
+from optimlab.experiment.load import check, find, load, parse, read_text
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import toml_document, toml_key, toml_value
 
@@ -50,11 +50,8 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
         return parse(text, path)  # which says what is wrong
     for key, value in wanted.items():
         _put(document, key, value)
-    try:
-        checked = parse(toml_document(document), path)
-    except ExperimentError as error:
-        where = f"{path} with {' '.join(f'--set {change}' for change in shown)}"
-        raise ExperimentError(where, error.mistakes) from None
+    source = f"{path} with {' '.join(f'--set {change}' for change in shown)}"
+    checked = check(document, toml_document(document), path, source)
     title = f"{checked.title} ({', '.join(change.replace('=', ' = ', 1) for change in shown)})"
     title = printable(title, MOST_TITLE - 1)
     return replace(checked, name=_name(path, wanted), title=title, changes=shown)

@@ -42,6 +42,7 @@ MOST_RUNS = 1_000_000
 MOST_PARAMS_BYTES = 500_000_000
 MOST_ROWS = 10_000_000
 MOST_MISTAKES_SHOWN = 100
+UNREADABLE = "is nested too deeply, or holds a number of too many digits"
 
 
 class ExperimentError(UserError):
@@ -51,13 +52,13 @@ class ExperimentError(UserError):
         self.file, self.mistakes = file, mistakes
         shown = mistakes[:MOST_MISTAKES_SHOWN]
         lines = [printable(f"{m.key}: {m.message}" if m.key else m.message) for m in shown]
-        where = printable(str(file))
+        where = printable(f"{file}: ") if str(file) else ""
         if len(lines) == 1:
-            super().__init__(f"{where}: {lines[0]}")
+            super().__init__(f"{where}{lines[0]}")
         else:
             if len(shown) < len(mistakes):
                 lines.append(f"and {len(mistakes) - len(shown):,} more")
-            super().__init__("\n  ".join([f"{where}: {len(mistakes):,} mistakes", *lines]))
+            super().__init__("\n  ".join([f"{where}{len(mistakes):,} mistakes", *lines]))
 
 
 class NoSuchExperimentError(ExperimentError):
@@ -144,24 +145,56 @@ def parse(
     path : of the file that it is, or would be: its name is the experiment's, and its folder is where
         plug-ins are looked for.
     """
-    if not LEGAL_NAME.fullmatch(path.stem):
-        raise ExperimentError(path, [Mistake("", f"an experiment's name is {NAME_RULE}")])
-    if path.stem.casefold() == PAGE:
-        raise ExperimentError(path, [Mistake("", f"an experiment cannot have the page's name, {PAGE}")])
     try:
         raw = tomllib.loads(text)
-        from_json(json.dumps(raw, default=str))  # as validation reads it
     except tomllib.TOMLDecodeError as error:
-        wrong = f"is not valid TOML: {error}"
+        raise ExperimentError(path, [Mistake("", f"is not valid TOML: {error}")]) from None
     except (RecursionError, ValueError):
-        wrong = "is nested too deeply, or holds a number of too many digits"
+        raise ExperimentError(path, [Mistake("", UNREADABLE)]) from None
+    return check(raw, text, path, path, pool, seconds)
+
+
+def check(
+    raw: dict[str, Any],
+    text: str,
+    path: Path,
+    source: Path | str,
+    pool: Pool | None = None,
+    seconds: float = SECONDS_TO_CHECK,
+) -> Experiment:
+    """Return the experiment that tables describe.
+
+    Parameters
+    ----------
+    raw : the tables, as TOML has them.
+    text : the same as TOML.
+    path : see `parse`.
+    source : names in messages where the tables are from; "" where the keys say it.
+    pool, seconds : see `load`.
+
+    Raises
+    ------
+    ExperimentError
+        With every mistake.
+    """
+    wrong = ""
+    if not LEGAL_NAME.fullmatch(path.stem):
+        wrong = f"an experiment's name is {NAME_RULE}"
+    elif path.stem.casefold() == PAGE:
+        wrong = f"an experiment cannot have the page's name, {PAGE}"
     else:
-        with plugin_pool() if pool is None else nullcontext(pool) as workers:
-            experiment = _check(path, text, raw, workers, seconds)
-        wrong = _too_large(experiment)
-        if not wrong:
-            return experiment
-    raise ExperimentError(path, [Mistake("", wrong)])
+        try:
+            from_json(json.dumps(raw, default=str))  # as validation reads it
+        except (RecursionError, ValueError):
+            wrong = UNREADABLE
+    if wrong:
+        raise ExperimentError(source, [Mistake("", wrong)])
+    with plugin_pool() if pool is None else nullcontext(pool) as workers:
+        experiment = _check(path, source, text, raw, workers, seconds)
+    too_large = _too_large(experiment)
+    if too_large:
+        raise ExperimentError(source, [Mistake("", too_large)])
+    return experiment
 
 
 def _read(path: Path) -> str:
@@ -186,7 +219,9 @@ def _too_large(experiment: Experiment) -> str:
     return ""
 
 
-def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: float) -> Experiment:
+def _check(
+    path: Path, source: Path | str, text: str, raw: dict[str, Any], pool: Pool, seconds: float
+) -> Experiment:
     mistakes: list[Mistake] = []
     document = read_document(raw, mistakes)
     # The mistakes above are collected; the rest is checked all the same.
@@ -200,9 +235,9 @@ def _check(path: Path, text: str, raw: dict[str, Any], pool: Pool, seconds: floa
         mistakes += [Mistake(f"report[{number}]", not_one)] if not_one else []
     mistakes += _wrong_params(document, problems, optimizers)
     if mistakes:
-        raise ExperimentError(path, with_suggestions(mistakes, raw))
+        raise ExperimentError(source, with_suggestions(mistakes, raw))
     for caution in cautions_of(document, problems):
-        warn(printable(f"{path}: {caution}"))
+        warn(printable(f"{source}: {caution}" if source else caution))
     return Experiment(
         name=path.stem,
         file=path,

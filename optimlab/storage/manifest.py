@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,12 +23,15 @@ from pydantic_core import to_jsonable_python
 
 from optimlab import hints
 from optimlab.experiment.candidates import Axis, Scaling
+from optimlab.experiment.document import Settings
 from optimlab.experiment.runs import Cell, Role, Run, runs_of
 from optimlab.experiment.spec import Experiment, OptimizerSetting, ProblemSetting
-from optimlab.experiment.validation import Mistake, validate
+from optimlab.experiment.validation import Mistake, read_keys, validate
 from optimlab.optimizers import RULES
 
 MANIFEST = "experiment.json"
+# Keys of the experiment as a whole; those whose form differs here, such as the seeds, are fields below.
+SETTINGS = [each.name for each in fields(Settings) if each.name != "seeds"]
 
 Count = Annotated[int, Ge(0), Le(10**12)]
 Finite = Annotated[float, AllowInfNan(False)]
@@ -114,7 +118,8 @@ class Manifest(BaseModel):
 
     Attributes
     ----------
-    name, title, description, toml, toml_sha256 : of the experiment file.
+    settings : the other `optimlab.experiment.document.Settings`, by key; in the file, keys of its own.
+    name, toml, toml_sha256 : of the experiment file.
     file : the experiment file, relative to the results folder, with which it may have been moved.
     command : the command that makes these results.
     changes : changes to the experiment file, in the form of ``--set``.
@@ -123,8 +128,6 @@ class Manifest(BaseModel):
     seeds : role → its seeds.
     record_params : the number of reporting seeds whose parameters are recorded.
     looks : of a sweep in rounds, the number of reporting seeds at each look at its results.
-    final, equal_within : how the statistics define a run's final value, and practical equality.
-    report : functions that add blocks to the page.
     cells : the problem, optimizer, candidate and learning rate of each cell, and the identity of its
         runs.
     runs_expected, runs_finished, statuses : numbers of runs.
@@ -138,8 +141,7 @@ class Manifest(BaseModel):
     """
 
     name: str | None = None
-    title: str | None = None
-    description: str | None = None
+    settings: dict[str, JsonValue] = {}
     file: str | None = None
     command: str | None = None
     changes: list[str] = []
@@ -153,9 +155,6 @@ class Manifest(BaseModel):
     seeds: dict[Role, list[Count]] = {}
     record_params: Count = 0
     looks: list[Count] = []
-    final: str | None = None
-    equal_within: float | None = None
-    report: list[str] = []
     cells: list[Cell] = []
     runs_expected: Count | None = None
     runs_finished: Count | None = None
@@ -195,12 +194,14 @@ class Manifest(BaseModel):
 
     def content(self) -> bytes:
         """Return experiment.json as bytes."""
-        about = self.model_dump(mode="json", exclude_unset=True)
+        about = self.settings | self.model_dump(mode="json", exclude_unset=True, exclude={"settings"})
         return f"{json.dumps(about, indent=2, ensure_ascii=False)}\n".encode()
 
     def known(self) -> dict[str, Any]:
         """Return all fields that are set, as a dictionary."""
-        return self.model_dump(exclude_unset=True, exclude_none=True)
+        return self.settings | self.model_dump(
+            exclude_unset=True, exclude_none=True, exclude={"settings"}
+        )
 
 
 class OlderVersionError(ValueError):
@@ -228,10 +229,13 @@ def read_manifest(content: bytes) -> Manifest:
         raise OlderVersionError("cells: they were written by an older version of optimlab")
     mistakes: list[Mistake] = []
     known = {key: value for key, value in raw.items() if value is not None}
+    settings = {key: known.pop(key) for key in SETTINGS if key in known}
+    read_keys(Settings, settings, "", mistakes)
     manifest: Manifest | None = validate(Manifest, known, "", mistakes)
-    if manifest is None:
+    if manifest is None or mistakes:
         first = mistakes[0]
         raise ValueError(f"{first.key}: {first.message}" if first.key else first.message)
+    manifest = manifest.model_copy(update={"settings": settings})
     strangers = {cell.problem for cell in manifest.cells} - manifest.problems.keys()
     strangers |= {cell.optimizer for cell in manifest.cells} - manifest.optimizers.keys()
     if strangers:
@@ -269,8 +273,7 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
     only = next(iter(problems.values())) if len(problems) == 1 else AboutProblem()
     return Manifest(
         name=experiment.name,
-        title=experiment.title,
-        description=experiment.description,
+        settings=to_jsonable_python({key: getattr(experiment, key) for key in SETTINGS}),
         file=relative(experiment.file, folder),
         changes=list(experiment.changes),
         command=hints.command("sweep", experiment.argument, folder.parent, experiment.changes),
@@ -287,9 +290,6 @@ def describe(experiment: Experiment, folder: Path) -> Manifest:
         seeds=seeds,
         record_params=experiment.record_params,
         looks=list(experiment.looks),
-        final=experiment.final,
-        equal_within=experiment.equal_within,
-        report=list(experiment.report),
         cells=list(experiment.cells()),
         runs_expected=experiment.count(),
         code={f"{label}, {rule}": code for (label, rule), code in experiment.codes.items()},
