@@ -15,8 +15,8 @@ from benchmarks.process import ONE_THREAD
 
 ROOT = Path(__file__).parents[1]
 
-# Trains or evaluates the runs of a case whenever it reads a line, and prints the processor time in µs, per
-# run and step or per run. What is imported is the checkout's: its code, and its benchmark.
+# Trains or evaluates the runs of a case whenever it reads a line, and prints the processor time in µs:
+# per run and step, or per run. What is imported is the checkout's: its code, and its benchmark.
 SERVER = """\
 import os, sys, time
 checkout, batch, stack = sys.argv[1:]
@@ -123,4 +123,4 @@ def _of(checkout: Path) -> dict[str, str]:
 
 def _commit(checkout: Path) -> str:
     command = ["git", "-C", str(checkout), "log", "-1", "--format=%h, %s"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "no commit"
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "not a commit"
