@@ -35,11 +35,11 @@ def name_of(file):
 MODULES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imported(file):
-    """Yield the modules of the package that a module imports anywhere, also within functions."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+def imported(source):
+    """Yield the modules of the package that code imports anywhere, also within functions."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{file}: imports are absolute"
+            assert not node.level, f"{ast.unparse(node)}: imports are absolute"
             parts = (node.module or "").split(".")
             if parts[0] == "optimlab":
                 for alias in node.names:
@@ -48,11 +48,18 @@ def imported(file):
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 top, _, rest = alias.name.partition(".")
-                if top == "optimlab":
+                if top == "optimlab" and rest:  # by itself it is for the version
                     yield rest
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            text = ast.unparse(node.args[0]).strip("f'\"")
+            if text.startswith("optimlab."):
+                yield text.removeprefix("optimlab.").partition(".{")[0]
 
 
-EDGES = {name: set(imported(file)) - {name, ""} for name, file in MODULES.items()}
+EDGES = {
+    name: set(imported(file.read_text(encoding="utf-8"))) - {name} for name, file in MODULES.items()
+}
+ROOMS = {name.split(".")[0] for name in MODULES}
 LOOPS = "nn.compiled"  # which makes a function a compiled loop, for optimizers, too
 
 
@@ -80,6 +87,31 @@ def test_rooms_import_downwards_alone():
     edges = {name: others for name, others in EDGES.items() if name != "__init__"}
     assert wrong_ways(edges) == set()
     assert wrong_ways({"nn.layers": {"storage.store"}}) == {("nn", "storage")}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import optimlab.storage.store",
+        "import os, optimlab.storage.store as s",
+        "from optimlab.storage.store import Store",
+        "from optimlab.storage import store",
+        "def late():\n    from optimlab.storage.store import Store",
+        "class A:\n    def b(self):\n        def c():\n            import optimlab.storage.store",
+        "if TYPE_CHECKING:\n    from optimlab.storage.store import Store",
+        "try:\n    pass\nfinally:\n    import optimlab.storage.store",
+        "import_module('optimlab.storage.store')",
+    ],
+)
+def test_imports_are_seen_wherever_they_are(source):
+    assert set(imported(source)) == {"storage.store"}
+    assert wrong_ways({"nn.layers": set(imported(source))}) == {("nn", "storage")}
+
+
+def test_modules_import_from_modules_not_from_what_a_package_shows():
+    """Names of a package come from its modules, which would import themselves by a detour."""
+    own = {name: {"", name.rpartition(".")[0]} for name in EDGES}
+    assert [name for name, others in EDGES.items() if others & own[name] and name not in ROOMS] == []
 
 
 @pytest.mark.parametrize("room", sorted({name.split(".")[0] for name in MODULES} - {"__init__"}))

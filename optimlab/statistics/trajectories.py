@@ -13,16 +13,11 @@ import numpy as np
 import pandas as pd
 
 from optimlab.formatting import join_words, number, p_value_text
-from optimlab.statistics import (
-    differences,
-    holm,
-    median,
-    percentile_interval,
-    quantile,
-    signed_rank_p_value,
-)
-from optimlab.statistics.intervals import SEED
+from optimlab.statistics.intervals import SEED, median, percentile_interval
+from optimlab.statistics.pairs import differences
+from optimlab.statistics.ranking import quantile
 from optimlab.statistics.resampling import LEVEL
+from optimlab.statistics.signed_rank import holm, signed_rank_p_value
 
 Array = np.ndarray
 
