@@ -247,7 +247,7 @@ def train(
             keeper.keep(Moment(step, params, model, state, vars(recorder)))
             follow(step)
         if step < recorder.last:
-            raise ValueError(f"batches must go on without end, and ends after {step} steps")
+            raise ValueError(f"batches must be endless, but ends after {step} steps")
         if np.array_equal(params, start):
             _check_in_place(rule, params, task)
     recording = recorder.recording(eval_params(rule, params, state), model)

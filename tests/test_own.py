@@ -263,15 +263,15 @@ def test_data_that_never_end_are_a_mistake(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seeds]), None", "seeds])", "init must return params and model, and returns float64 (3, 2)"),
+        ("seeds]), None", "seeds])", "init must return params and model, got float64 (3, 2)"),
         ("seeds]), None", "seeds]).tolist(), None", "must be an array (3, 2) of float64, got a list"),
         ("seeds]), None", "seeds]).astype('f'), None", "of float64, got float32 (3, 2)"),
         ("seeds]), None", "seeds]) / 0, None", "init must return finite params"),
-        ("size=self.width", "size=0", "init must return params (R, P), a row per seed"),
-        ("while True", "if True", "batches must go on without end, and ends before step 2"),
+        ("size=self.width", "size=0", "init must return params (R, P), one row per seed"),
+        ("while True", "if True", "batches must be endless, but ends before step 2"),
         ("2 * params", "2 * params[:, :1]", "the gradient must be an array (3, 2) of numbers"),
         ("2 * params", "(2 * params).tolist()", "the gradient must be an array (3, 2) of numbers"),
-        ("return (params**2).sum(axis=1), 2 * params", "return 2 * params", "must return both, and returns"),
+        ("return (params**2).sum(axis=1), 2 * params", "return 2 * params", "must return loss and gradient, got"),
         ("2 * params", "params / 0", "the loss and the gradient must be finite at the start"),
         ("return (params**2)", "params /= 2\n        return (params**2)", "must leave params as they are"),
         ('return {"train', 'params /= 2\n        return {"train', "must leave params as they are"),
@@ -280,7 +280,7 @@ def test_data_that_never_end_are_a_mistake(tmp_path):
         ('{"train_loss"', '{"mine": params[:, 0], "train_loss"', "extra_metrics names: mine"),
         ("class Bowl:", "class Bowl:\n    extra_metrics = ['mine']", "extra_metrics names: mine"),
         ("class Bowl:", "class Bowl:\n    extra_metrics = 'mine'", "must be a list of different names"),
-        ("class Bowl:", "class Bowl:\n    extra_metrics = ['step']", "step, which is a column of its own"),
+        ("class Bowl:", "class Bowl:\n    extra_metrics = ['step']", "step, which is already a column"),
         ("class Bowl:", "class Bowl:\n    extra_metrics = ['a b']", "must be letters, digits and _"),
         ("class Bowl:", "class Bowl:\n    dtype = 'float16'", 'dtype must be "float32" or "float64"'),
         ("class Bowl:", "class Bowl:\n    steps_per_epoch = 0", "must be a whole number, 1 or more, got 0"),
@@ -300,14 +300,14 @@ def test_batches_that_end_later_fail_the_runs(tmp_path):
     source = GOOD.replace("while True:", "for _ in range(4):")
     run(load(write(tmp_path, OWN.format(""), bowl=source)), tmp_path)
     runs = pd.read_csv(tmp_path / "tiny/runs.csv")
-    reason = "ValueError: batches must go on without end, and ends after 4 steps"
+    reason = "ValueError: batches must be endless, but ends after 4 steps"
     assert set(runs["reason"]) == {reason}
 
 
 @pytest.mark.parametrize(("slope", "is_other"), [("2 * params", False), ("params", True)])
 def test_a_gradient_that_is_not_that_of_the_loss_is_a_warning(tmp_path, capsys, slope, is_other):
     load(write(tmp_path, OWN.format(""), bowl=GOOD.replace("2 * params", slope)))
-    text = "problem.name: bowl.py:Bowl: its gradient is not that of its loss"
+    text = "problem.name: bowl.py:Bowl: its gradient is not the gradient of its loss"
     assert (text in capsys.readouterr().err) == is_other
 
 

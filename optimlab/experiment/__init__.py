@@ -1,1 +1,1 @@
-"""Experiments: the TOML language, the runs that it asks for, and what decides their numbers."""
+"""Experiments: the TOML language, the runs of an experiment, and their identity."""

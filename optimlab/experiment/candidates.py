@@ -1,4 +1,4 @@
-"""Candidates: an optimizer with all its hyper-parameters. They differ in some of them, the axes."""
+"""Candidates: an optimizer with all its hyper-parameters. They differ along axes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 RATE = "learning_rate"
 DEFAULT = 0  # the number of the candidate with the rule's own values
-DIGITS = 4  # of values that are drawn
+DIGITS = 4  # significant digits of drawn values
 TINY = 1e-300
 
 Scaling = Literal["log", "linear", "one_minus_log"]
@@ -18,13 +18,13 @@ Scaling = Literal["log", "linear", "one_minus_log"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is tried of an optimizer.
+    """An optimizer with values of all its hyper-parameters.
 
     Attributes
     ----------
-    number : its name among the candidates of its optimizer, `DEFAULT` for the textbook one.
-    learning_rate : its own.
-    hyperparameters : all others, defaults included.
+    number : its number among the candidates of its optimizer; `DEFAULT` for the textbook candidate.
+    learning_rate : its learning rate.
+    hyperparameters : all others, including defaults.
     """
 
     number: int
@@ -33,21 +33,21 @@ class Candidate:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All hyper-parameters, the learning rate among them."""
+        """All hyper-parameters, including the learning rate."""
         return {RATE: self.learning_rate, **self.hyperparameters}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A hyper-parameter that is tuned, and the values that it may take.
+    """A tuned hyper-parameter and its values.
 
     Attributes
     ----------
-    name : of the hyper-parameter.
-    levels : those of a grid or of choices, in order; () of a span of numbers.
-    low, high : the ends of a span; NaN where there is none.
-    scaling : of a span: "log", "linear" or "one_minus_log", which draws log(1 − x) evenly.
-    is_whole : whether a span holds only whole numbers.
+    name : the hyper-parameter's name.
+    levels : the values of a grid or of choices, in order; () for a span of numbers.
+    low, high : the ends of a span; otherwise NaN.
+    scaling : the scale of a span: "log", "linear" or "one_minus_log", which is uniform in log(1 − x).
+    is_whole : whether a span has only whole numbers.
     """
 
     name: str
@@ -59,22 +59,22 @@ class Axis:
 
     @property
     def is_span(self) -> bool:
-        """Whether it holds all numbers between two ends."""
+        """Whether its values are all numbers between two ends."""
         return not self.levels
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """What its values are decided by."""
+        """The values that determine the axis."""
         return (self.low, self.high, self.scaling, self.is_whole) if self.is_span else self.levels
 
     @property
     def size(self) -> float:
-        """How many values it has."""
+        """The number of its values."""
         whole = self.high - self.low + 1 if self.is_whole else math.inf
         return whole if self.is_span else len(self.levels)
 
     def at(self, share: float) -> Any:
-        """Return the value at a share of the way through it, in [0, 1).
+        """Return the value at a position along the axis, in [0, 1).
 
         Examples
         --------
@@ -89,14 +89,14 @@ class Axis:
         value = self._unscaled(low + share * (high - low))
         if self.is_whole:
             return int(min(max(math.floor(value), self.low), self.high))
-        if self.scaling == "one_minus_log":  # digits that people can read
+        if self.scaling == "one_minus_log":  # readable digits
             value = round(1 - float(f"{1 - value:.{DIGITS}g}"), 15)
         else:
             value = float(f"{value:.{DIGITS}g}")
         return min(max(value, self.low), self.high)
 
     def share(self, value: float) -> float:
-        """Return which share of the way through a span a value is."""
+        """Return the position of a value along a span, in [0, 1]."""
         low, high, position = (self._scaled(each) for each in (self.low, self.high, value))
         return (position - low) / (high - low)
 
@@ -134,14 +134,14 @@ def candidates(
 
     Parameters
     ----------
-    tried : the values of each candidate's axes, the learning rate among them.
+    tried : the values of each candidate on all axes, including the learning rate.
     fixed : the values of all other hyper-parameters.
-    default : the rule's own values of all hyper-parameters, tried as well; None where they are not.
+    default : the rule's defaults of all hyper-parameters, if they are tried, too; otherwise None.
     """
     found = [Candidate(DEFAULT, default[RATE], _others(default))] if default else []
     for number, values in enumerate(tried, start=1):
         whole = {**fixed, **values}
-        if whole != default:  # which is tried already
+        if whole != default:  # the default is tried already
             found.append(Candidate(number, whole[RATE], _others(whole)))
     return tuple(found)
 

@@ -1,7 +1,7 @@
-"""Changes of an experiment's file from the command line: ``--set training.epochs=3``.
+"""Changes of an experiment from the command line: ``--set training.epochs=3``.
 
-A changed experiment is an experiment of its own, with its own name and so its own folder of results:
-neither its runs nor its tables take the place of those of the file.
+A changed experiment is a separate experiment with its own name and folder of results, so that it never
+replaces the file's runs or tables.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Key = tuple[str, ...]
 
 
 def load_changed(name: str, changes: Sequence[str]) -> Experiment:
-    """Load an experiment, some keys of its file changed.
+    """Load an experiment with changed keys.
 
     Parameters
     ----------
-    name : of the experiment, or its file.
-    changes : "KEY=VALUE" each: a dotted key and a value as TOML has them; of two with one key, the
-        later counts.
+    name : the experiment's name, or its file.
+    changes : texts "KEY=VALUE", a dotted key and a value as in TOML; of two with the same key, the
+        last one counts.
 
     Raises
     ------
     UserError
-        When a change is not one; when the changed experiment has mistakes, the message says which
-        changes it had.
+        If a change is not legal; if the changed experiment has mistakes, the message lists the
+        changes.
     """
     path = find(name)
     read = dict(map(_read_change, changes))
@@ -47,7 +47,7 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError):
-        return parse(text, path)  # which says what is wrong
+        return parse(text, path)  # reports the mistakes in the file itself
     for key, value in wanted.items():
         _put(document, key, value)
     source = f"{path} with {' '.join(f'--set {change}' for change in shown)}"
@@ -58,7 +58,7 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
 
 
 def _read_change(change: str) -> tuple[Key, Any]:
-    """Return key and value of a change."""
+    """Return the key and the value of a change."""
     for index in (index for index, letter in enumerate(change) if letter == "="):
         key = _read_key(change[:index])
         if key:
@@ -92,7 +92,7 @@ def _read_value(change: str, text: str) -> Any:
 
 
 def _put(document: dict[str, Any], key: Key, value: Any) -> None:
-    """Give a key of a document a value; tables on the way are made where they are missing."""
+    """Set a key of a document; missing tables are created."""
     table = document
     for depth, part in enumerate(key[:-1], start=1):
         table = table.setdefault(part, {})
@@ -102,7 +102,7 @@ def _put(document: dict[str, Any], key: Key, value: Any) -> None:
 
 
 def _name(path: Path, changes: dict[Key, Any]) -> str:
-    """Return the name of the changed experiment: it says what has changed, or has a digest of that."""
+    """Return the name of the changed experiment: with the changes, or with a digest of them."""
     words = [f"{_dotted(key)}={_word(value)}" for key, value in changes.items()]
     name = "+".join([path.stem, *words])
     if LEGAL_NAME.fullmatch(name):
@@ -112,7 +112,7 @@ def _name(path: Path, changes: dict[Key, Any]) -> str:
 
 
 def _word(value: Any) -> str:
-    """Return a value as a part of a name; a text has its quotes only where it reads as another value."""
+    """Return a value as part of a name; text is quoted only if it could be read as another value."""
     if isinstance(value, str):
         try:
             tomllib.loads(f"value = {value}")

@@ -1,6 +1,6 @@
-"""The keys of an experiment's file: each is declared here, with its type, limits, default and meaning.
+"""The keys of an experiment file, each declared with its type, limits, default and meaning.
 
-The tables in it have their own: a problem's are the fields of its class in `optimlab.problems`, an
+Its tables have other keys: a problem's are the fields of its class in `optimlab.problems`, an
 optimizer's are in `optimlab.experiment.optimizer_table`, a schedule's in `optimlab.schedules`.
 """
 
@@ -42,7 +42,7 @@ def _legal_final(final: str) -> str:
 
 
 class Length(BaseModel):
-    """How long a run trains, and when it is recorded: at every epoch's end, or every so many steps."""
+    """The length of a run, and the steps to record: at the end of every epoch, or at an interval."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     epochs: Annotated[int, Ge(1), Le(1_000_000)] | None = None
@@ -51,7 +51,7 @@ class Length(BaseModel):
 
 
 class Training(Length):
-    """The training of all problems that have none of their own.
+    """The training of all problems without a separate one.
 
     The parameters are recorded for the first `record_params` reporting seeds only.
     """
@@ -59,7 +59,7 @@ class Training(Length):
     record_params: Annotated[int, Ge(0)] = 0
 
     def of(self, own: Length | None) -> Length:
-        """Return the training of a problem: its own keys, and otherwise these."""
+        """Return the training of a problem: its own keys, and these for the others."""
         if own is None:
             return self
         missing = () if own.epochs or own.steps else ("epochs", "steps")
@@ -69,7 +69,7 @@ class Training(Length):
 
 
 class Seeds(BaseModel):
-    """How many seeds choose the candidates, and how many others are reported."""
+    """The numbers of seeds that choose the candidates, and of seeds that are reported."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     tuning: Annotated[int, Ge(0), Le(FIRST_REPORTING_SEED)] = 10
@@ -82,7 +82,7 @@ class Seeds(BaseModel):
         return self
 
     def roles(self) -> Iterator[tuple[int, Role]]:
-        """Yield every seed with its role, those that choose first."""
+        """Yield every seed with its role, tuning seeds first."""
         for seed in range(self.tuning):
             yield seed, "tuning"
         for seed in range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.reporting):
@@ -91,15 +91,15 @@ class Seeds(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a file says of the experiment as a whole.
+    """The settings of an experiment as a whole.
 
     Attributes
     ----------
-    title, description : for people.
-    final : what a run ends with, for the statistics: "last", "mean:5" records, or "best_validation".
-    equal_within : the share of a loss within which a difference does not matter, for the statistics.
+    title, description : text for the reader.
+    final : how a run's final values are taken: "last", "mean:5" records, or "best_validation".
+    equal_within : the share of a loss within which a difference does not matter.
     report : user functions, "file.py:function", that add blocks to the page.
-    seeds : how many choose the candidate, and how many others are reported.
+    seeds : the numbers of tuning and of reporting seeds.
     """
 
     title: Annotated[
@@ -119,14 +119,14 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Document(Settings):
-    """What a file holds; a key whose value is wrong is None.
+    """The content of a file; a key with an illegal value is None.
 
     Attributes
     ----------
-    learning_rates, search, schedule, schedules : of all optimizers that have none of their own.
-    problem, problems : the table of the only problem, or of each, by label.
-    training : of all problems that have none of their own.
-    optimizers : the table of each, by label.
+    learning_rates, search, schedule, schedules : for all optimizers whose tables lack them.
+    problem, problems : the table of the only problem, or label → table.
+    training : for all problems whose tables lack it.
+    optimizers : label → table.
     """
 
     learning_rates: LearningRates = ()
@@ -140,7 +140,7 @@ class Document(Settings):
 
 
 def read_document(raw: dict[str, Any], mistakes: list[Mistake]) -> Document:
-    """Return what a file holds, and add what is wrong to the mistakes."""
+    """Return the content of a file, and add its mistakes to `mistakes`."""
     known = fields(Document)
     values = read_keys(Document, raw, "", mistakes)
     for key in known:

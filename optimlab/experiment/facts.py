@@ -1,7 +1,7 @@
-"""What is known of a problem with user code.
+"""Facts about a problem with user code.
 
-It is taken in the worker that tries the problem out, since the command itself never runs that code: it
-may crash its process or never end, perhaps only the second time.
+They are collected in the worker that checks the problem, since the command's own process never runs user
+code, which may crash or never end, perhaps only the second time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Facts:
 
     Attributes
     ----------
-    layout : of the parameters, where the problem has one.
-    network : a table of the network's layers, where there is a network.
-    warnings : settings that are allowed but seldom intended: key → message.
+    layout : the layout of the parameters, if the problem has one.
+    network : a table of the network's layers, if it has a network.
+    warnings : settings that are allowed but rarely intended: key → message.
     """
 
     dtype: str

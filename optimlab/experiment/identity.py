@@ -1,4 +1,4 @@
-"""Identity: what decides a run's numbers, as a digest. Runs with the same one need not be done again."""
+"""Identity: a digest of all that decides a run's numbers. Runs whose identity is stored are reused."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from optimlab.errors import UserError
 from optimlab.experiment.imports import PACKAGE, Code, Module, follow, module_file
 from optimlab.experiment.registry import code_of, plugin_code
 
-LOOP = "optimlab.execution.stack"  # where the code that trains begins
+LOOP = "optimlab.execution.stack"  # the module from which imports are followed
 
 
 def problem_code(problem: Any) -> Code:
-    """Return the code that trains on a problem, but for the rule: what the loop and the problem import.
+    """Return the code that trains on a problem, except the rule: all that loop and problem import.
 
-    Files that it names, data or user code, are among the sources.
+    Files that the problem names, data or user code, are among the sources.
 
-    A problem from a script or from no file is left out, since it travels to the workers with its code:
+    A problem from a script or without a file is left out, since it is sent to the workers with its code:
     `script_digest` is for that.
 
     Raises
@@ -69,8 +69,7 @@ def files_of(value: Any) -> Iterator[File]:
 def script_digest(problem: Any) -> str:
     """Return a digest of the script that a problem is defined in; "" for one that `problem_code` knows.
 
-    Where there is no script, as in a notebook, it is another one each time: such runs are never taken
-    for done.
+    Without a script, as in a notebook, it is different each time, so that such runs are always repeated.
     """
     name = type(problem).__module__
     file = _file_of(name)
@@ -80,11 +79,11 @@ def script_digest(problem: Any) -> str:
 
 
 def code_digest(problem: Any, names: Sequence[str], folder: Path) -> str:
-    """Return a digest of the code that computes the runs of a problem, and of what is named beside it.
+    """Return a digest of the code that computes the runs of a problem: its own, the rule's, schedules'.
 
     The names are those of `registry.names_of`: of the rule, and of user-defined schedules.
 
-    What is not in it decides no number.
+    Code that it leaves out does not affect numbers.
 
     Raises
     ------
@@ -103,13 +102,13 @@ def joint_digest(problem: Code, rule: Code) -> str:
 
 
 def digest(content: str | bytes) -> str:
-    """Return 16 hexadecimal digits that identify a content."""
+    """Return 16 hexadecimal digits that identify the content."""
     data = content.encode() if isinstance(content, str) else content
     return sha256(data).hexdigest()[:16]
 
 
 def _file_of(name: str) -> Path | None:
-    """Return the file of a module that has been imported; None where it has none."""
+    """Return the file of an imported module; None if it has none."""
     if name.partition(".")[0] == PACKAGE.name:
         return module_file(name)
     file = getattr(sys.modules.get(name), "__file__", None)

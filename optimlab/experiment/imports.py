@@ -1,7 +1,7 @@
-"""What code imports, found by reading it and running nothing.
+"""The modules and packages that code imports, found by reading it, without running anything.
 
-Sources are followed from module to module; an installed package is taken by name and version, together
-with those that it requires. So what decides a run's numbers is known without a list kept by hand.
+Sources are followed from module to module; an installed package counts by name and version, together
+with its requirements. So all code that decides a run's numbers is known without a list kept by hand.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).parents[1]
-READ_FIRST: dict[Path, bytes] = {}  # of modules that this process has imported
-CALLS = ("import_module", "__import__", "find_spec")  # whose literal name is that of a module
+READ_FIRST: dict[Path, bytes] = {}  # the sources of modules, as this process imported them
+CALLS = ("import_module", "__import__", "find_spec")  # functions whose argument names a module
 CATCHES_IT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
 class Module(NamedTuple):
-    """A module whose source counts.
+    """A module whose source is part of an identity.
 
     Attributes
     ----------
-    name : as it is imported; "" for a plug-in's file.
-    file : its source or library; None for a folder without __init__.py.
-    folders : where its submodules are; none for what is no package.
-    is_beside : whether it was found beside the plug-in rather than where Python looks.
+    name : its name in imports; "" for a plug-in's file.
+    file : its source or compiled library; None for a folder without __init__.py.
+    folders : the folders of its submodules; empty if it is not a package.
+    is_beside : whether it was found beside the plug-in rather than on Python's path.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Module(NamedTuple):
 
 @dataclass
 class Code:
-    """What some code consists of.
+    """The sources and packages that some code consists of.
 
     Attributes
     ----------
-    modules : name → module, of all whose sources count.
-    sources : name → content of their files.
+    modules : name → module whose source counts.
+    sources : name → content of the module's file.
     packages : name → version of installed packages.
-    absent : what is imported if it is there, and is not.
+    absent : optional imports that were not found.
     """
 
     modules: dict[str, Module] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Code:
     absent: set[str] = field(default_factory=set)
 
     def digest(self) -> str:
-        """Return a digest of all of it, and of Python's version; not of where the files are."""
+        """Return a digest of it all and of Python's version, but not of the files' locations."""
         parts = [(name, sha256(source).hexdigest()) for name, source in sorted(self.sources.items())]
         everything = (parts, sorted(self.packages.items()), sorted(self.absent), sys.version_info[:2])
         return sha256(repr(everything).encode()).hexdigest()[:16]
@@ -81,21 +81,21 @@ class _Import(NamedTuple):
 
 
 def follow(*roots: Module, beside: Sequence[Path] = ()) -> Code:
-    """Return what modules consist of: themselves, and all that they import.
+    """Return the code of modules: their sources, and all that they import.
 
     Parameters
     ----------
-    roots : where to begin.
+    roots : the modules to start from.
     beside : folders of a plug-in, whose modules it may import. A file there is found first and a folder
-        after what is installed, so that results and data beside a plug-in hide nothing.
+        after installed packages, so that results and data beside a plug-in hide nothing.
 
     Raises
     ------
     ModuleNotFoundError
         When an import that is not in ``try`` … ``except ImportError`` finds nothing.
     ImportError
-        When a file beside the plug-in has the name of an installed package that is imported, or a source
-        is not any more what this process imported.
+        When a file beside the plug-in has the name of an imported installed package, or a source has
+        changed since this process imported it.
     OSError, SyntaxError
         When a source cannot be read.
     """
@@ -129,7 +129,7 @@ def follow(*roots: Module, beside: Sequence[Path] = ()) -> Code:
 
 
 def _is_extra(wanted: _Import, module: Module) -> bool:
-    """Return whether optimlab itself wants another's package: it does without those of its extras."""
+    """Return whether optimlab imports a package of an extra, which may be missing."""
     inside, top = (name.partition(".")[0] for name in (module.name, wanted.name))
     return inside == PACKAGE.name and not wanted.level and top != PACKAGE.name
 
@@ -141,11 +141,11 @@ def module_file(name: str) -> Path:
 
 
 def _source(name: str, file: Path) -> bytes:
-    """Return the content of a module's file, which must be what this process runs, if it does."""
+    """Return the content of a module's file; refuse it if this process imported another version."""
     source = file.read_bytes()
     imported = getattr(sys.modules.get(name), "__file__", None)
     if imported == str(file) and READ_FIRST.setdefault(file, source) != source:
-        raise ImportError(f"{file} has changed since this process imported it; begin a new one")
+        raise ImportError(f"{file} has changed since this process imported it; start a new one")
     return source
 
 
@@ -155,9 +155,9 @@ def _imports(source: bytes, file: str) -> tuple[_Import, ...]:
 
 
 def _statements(node: ast.AST, *, is_optional: bool) -> Iterator[_Import]:
-    """Yield the imports below a node, those by functions with a literal name included.
+    """Yield the imports below a node, including those by functions with a literal name.
 
-    Those that only type checkers see are left out.
+    Imports for type checkers only are left out.
     """
     children: list[tuple[ast.AST, bool]] = [(each, is_optional) for each in ast.iter_child_nodes(node)]
     if isinstance(node, ast.Import):
@@ -190,7 +190,7 @@ def _statements(node: ast.AST, *, is_optional: bool) -> Iterator[_Import]:
 
 
 def _names(kinds: ast.expr) -> bool:
-    """Return whether an exception, or one of a tuple of them, catches a module that is not there."""
+    """Return whether an exception clause catches the error of a missing module."""
     return any(isinstance(node, ast.Name) and node.id in CATCHES_IT for node in ast.walk(kinds))
 
 
@@ -199,7 +199,7 @@ def _resolve(
 ) -> list[Module] | str | None:
     """Return the modules that an import runs, or the installed package's name; None if not found.
 
-    The standard library is no module here: an empty list.
+    For the standard library it is an empty list.
     """
     name = wanted.name
     if wanted.level:
@@ -233,9 +233,9 @@ def _resolve(
 
 
 def _modules(top: Module, name: str, names: Sequence[str]) -> list[Module] | None:
-    """Return the modules from `top` down to `name`, and what of `names` are modules below it.
+    """Return the modules from `top` down to `name`, and those of `names` that are modules below it.
 
-    optimlab's own packages are left out where something below them is meant: they compute nothing.
+    optimlab's packages themselves are left out if a module below them is meant: they compute nothing.
     """
     chain = [top]
     for part in name.split(".")[1:]:
@@ -246,7 +246,7 @@ def _modules(top: Module, name: str, names: Sequence[str]) -> list[Module] | Non
     last = chain[-1]
     submodules = [found for each in names if (found := _below(last, each))]
     if last.file is None and len(submodules) < max(1, len(names)):
-        return None  # a mere folder has nothing but modules
+        return None  # a folder without __init__.py has only modules
     if top.name == PACKAGE.name:
         is_all = bool(names) and len(submodules) == len(names)
         return submodules if is_all else [last, *submodules]
@@ -262,7 +262,7 @@ def _below(module: Module, name: str) -> Module | None:
 
 
 def _in_folder(folder: Path, name: str, *, is_beside: bool) -> Module | None:
-    """Return what a folder has under a name, as Python would find it there."""
+    """Return the module of a name in a folder, as Python would find it."""
     package = folder / name
     if (package / "__init__.py").is_file():
         return Module(name, package / "__init__.py", (package,), is_beside)
@@ -273,7 +273,7 @@ def _in_folder(folder: Path, name: str, *, is_beside: bool) -> Module | None:
 
 
 def _on_path(top: str) -> _Found:
-    """Return what Python finds under a name, and the name of the installed package that it is of."""
+    """Return the module that Python finds by a name, and the installed package that it belongs to."""
     for finder in sys.meta_path:
         spec = finder.find_spec(top, None)
         if spec is not None:
@@ -291,20 +291,20 @@ def _on_path(top: str) -> _Found:
 
 
 def _owner_of(name: str) -> str | None:
-    """Return the installed package that a module is of; None for optimlab and for loose sources."""
+    """Return the installed package of a module; None for optimlab and for loose sources."""
     top = name.partition(".")[0]
     return _on_path(top)[1] if top and top != PACKAGE.name else None
 
 
 def _installed_in(base: Path) -> tuple[str, ...]:
-    """Return the folders in a folder that describe installed packages, their versions in their names."""
+    """Return the folders that describe installed packages; their names have the versions."""
     names = os.listdir(base) if base.is_dir() else []  # noqa: PTH208
     return tuple(name for name in names if name.endswith((".dist-info", ".egg-info")))
 
 
 @lru_cache(1000)
-def _owner(top: str, base: str, installed: tuple[str, ...]) -> str | None:  # asked anew after changes
-    """Return the package in a folder that a module is of; None where it is loose or editable."""
+def _owner(top: str, base: str, installed: tuple[str, ...]) -> str | None:  # changes with `installed`
+    """Return the package of a module in a folder; None if it is loose or editable."""
     named = list(metadata.distributions(name=top, path=[base]))
     for each in named or metadata.distributions(path=[base]):
         is_old = each.read_text("METADATA") is None  # an .egg-info, which a source tree may have, too
@@ -320,14 +320,14 @@ def _owner(top: str, base: str, installed: tuple[str, ...]) -> str | None:  # as
 
 
 def _with_requirements(names: set[str]) -> dict[str, str]:
-    """Return installed packages with those that they require, and so on: name → version."""
+    """Return installed packages and, recursively, their requirements: name → version."""
     versions: dict[str, str] = {}
     todo = sorted(names)
     while todo:
         try:
             found = metadata.distribution(todo.pop())
         except metadata.PackageNotFoundError:
-            continue  # a requirement of other systems
+            continue  # a requirement for other systems
         name, version, needs = _about(found.read_text("METADATA") or found.read_text("PKG-INFO") or "")
         if name not in versions:
             versions[name] = version

@@ -1,6 +1,6 @@
-"""The experiment's file: TOML in, a checked `Experiment` out.
+"""Loading: an experiment file in TOML becomes a checked `Experiment`.
 
-Every mistake in the file is found before anything runs and reported at once: key by key, with what
+All mistakes in the file are found before anything runs and reported together: key by key, with what
 would be right.
 """
 
@@ -34,7 +34,7 @@ from optimlab.hints import PAGE
 from optimlab.messages import warn
 from optimlab.pool import Pool
 
-# Limits on what a mistake may ask for. A list of a million runs takes 0.2 GB, and a page made
+# Limits against mistakes. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.
 LARGEST_FILE = 100_000
 MOST_DOTS = 1000  # in a line: tomllib keeps every start of a key a.b.c…, so many parts take gigabytes
@@ -62,11 +62,11 @@ class ExperimentError(UserError):
 
 
 class NoSuchExperimentError(ExperimentError):
-    """An experiment whose file is not there."""
+    """An experiment whose file does not exist."""
 
 
 def available() -> list[Path]:
-    """Return the experiments' files by name: those in experiments/, and those that are shipped."""
+    """Return the experiment files by name: those in experiments/, and the shipped ones."""
     files = {file.stem: file for folder in (SHIPPED, FOLDER) for file in folder.glob("*.toml")}
     return [files[name] for name in sorted(files) if files[name].is_file()]
 
@@ -74,12 +74,12 @@ def available() -> list[Path]:
 def find(name: str) -> Path:
     """Return the TOML file of an experiment: a path that ends in .toml, or a name.
 
-    A name is looked for in experiments/, then among the experiments that are shipped.
+    A name is looked up in experiments/, then among the shipped experiments.
 
     Raises
     ------
     ExperimentError
-        When there is no such file; the message names those that there are.
+        If there is no such file; the message lists the existing ones.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
@@ -96,26 +96,26 @@ def find(name: str) -> Path:
 
 
 def load(path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK) -> Experiment:
-    """Read and check an experiment's file.
+    """Read and check an experiment file.
 
-    A plug-in may crash its process or never end: it is loaded and tried out in a worker, never here.
+    A plug-in may crash its process or never end, so it is loaded and checked in a worker, never here.
 
     Parameters
     ----------
-    path : of the TOML file.
-    pool : a `plugin_pool` that several files share; None for one that is closed at the end.
-    seconds : that the check of a plug-in may take.
+    path : the TOML file.
+    pool : a `plugin_pool` that several files share; None to start one that is closed at the end.
+    seconds : the time limit for the check of a plug-in.
 
     Raises
     ------
     ExperimentError
-        With every mistake in the file.
+        If the file has mistakes; it lists them all.
     """
     return parse(read_text(path), path, pool, seconds)
 
 
 def read_text(path: Path) -> str:
-    """Return the text of an experiment's file.
+    """Return the text of an experiment file.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def read_text(path: Path) -> str:
         When it cannot be read.
     """
     try:
-        str(path).encode()  # results name their experiment's file
+        str(path).encode()  # results name their experiment file
         return _read(path)
     except OSError as error:
         wrong = f"cannot be read: {error.strerror}"
@@ -141,9 +141,9 @@ def parse(
 
     Parameters
     ----------
-    text : TOML.
-    path : of the file that it is, or would be: its name is the experiment's, and its folder is where
-        plug-ins are looked for.
+    text : the TOML text.
+    path : the text's file, which need not exist: its name is the experiment's, and its folder is where
+        plug-ins are looked up.
     """
     try:
         raw = tomllib.loads(text)
@@ -166,16 +166,16 @@ def check(
 
     Parameters
     ----------
-    raw : the tables, as TOML has them.
-    text : the same as TOML.
+    raw : the tables, as read from TOML.
+    text : the same as TOML text.
     path : see `parse`.
-    source : names in messages where the tables are from; "" where the keys say it.
+    source : the origin of the tables, for messages; "" for none.
     pool, seconds : see `load`.
 
     Raises
     ------
     ExperimentError
-        With every mistake.
+        If there are mistakes; it lists them all.
     """
     wrong = ""
     if not LEGAL_NAME.fullmatch(path.stem):
@@ -184,7 +184,7 @@ def check(
         wrong = f"an experiment cannot have the page's name, {PAGE}"
     else:
         try:
-            from_json(json.dumps(raw, default=str))  # as validation reads it
+            from_json(json.dumps(raw, default=str))  # validation reads it this way
         except (RecursionError, ValueError):
             wrong = UNREADABLE
     if wrong:
@@ -198,7 +198,7 @@ def check(
 
 
 def _read(path: Path) -> str:
-    """Return the text of a file that ends: a pipe may not, and a device neither."""
+    """Return the text of a regular file: reading a pipe or a device might never end."""
     text = read_regular(path, LARGEST_FILE).decode("utf-8-sig")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
@@ -207,7 +207,7 @@ def _read(path: Path) -> str:
 
 
 def _too_large(experiment: Experiment) -> str:
-    """Return why an experiment is more than can be run or reported; "" if it is not."""
+    """Return why an experiment is too large to run or report; "" if it is not."""
     runs = experiment.count()
     if runs > MOST_RUNS:
         return f"gives {runs:,} runs; must give at most {MOST_RUNS:,}"
@@ -224,7 +224,7 @@ def _check(
 ) -> Experiment:
     mistakes: list[Mistake] = []
     document = read_document(raw, mistakes)
-    # The mistakes above are collected; the rest is checked all the same.
+    # The mistakes above are collected; the rest is checked anyway.
     problems = check_problems(document, path.parent, pool, seconds, mistakes)
     lengths = tuple({setting.steps for setting in problems})
     optimizers = check_optimizers(document, path.parent, lengths, pool, seconds, mistakes)
@@ -269,7 +269,7 @@ def _wrong_block(name: str, folder: Path) -> str:
 def _wrong_params(
     document: Document, problems: list[ProblemSetting], optimizers: list[OptimizerSetting]
 ) -> list[Mistake]:
-    """Return why the parameters of so many seeds cannot be recorded; nothing if they can."""
+    """Return why the parameters of this many seeds cannot be recorded; nothing if they can."""
     training, seeds = document.training, document.seeds
     if not (training and seeds and training.record_params):
         return []

@@ -1,7 +1,7 @@
-"""Rows that see each other: a run's numbers must not depend on the runs that share its stack.
+"""Mixed runs: a run's numbers must not depend on the runs that share its stack.
 
 A plug-in is checked twice: when an experiment is loaded, by a few steps on made-up gradients, and in the
-sweep, where one run of each optimizer and problem is trained alone, too, before the others count.
+sweep, where one run of each optimizer and problem is also trained alone, before the others are accepted.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ DIFFERS = f"trained alone, a run of this stack has other numbers: its rule mixes
 
 STEPS = 60
 LAYOUT = Layout({"first.weight": (1, 2), "hidden.weight": (2, 2), "last.weight": (2, 1), "bias": (2,)})
-DECADES = 9  # to either side of one: how small and how large the made-up gradients are
+DECADES = 9  # the made-up gradients range from 10⁻⁹ to 10⁹
 
 
 def mixes_runs(rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequence[float]) -> bool:
-    """Return whether a run's steps depend on the other rows of its stack, as no rule's may.
+    """Return whether a run's steps depend on the other rows of its stack, which no rule may.
 
-    Three rows of different learning rates, with gradients of all sizes, are stepped together and each
-    alone. An exception counts only if the rule raises it for a row alone.
+    Three rows with different learning rates and gradients of all sizes take steps together and each
+    alone. An exception counts only if the rule raises it for a single row.
 
     Parameters
     ----------
     rule : the class of the optimizer.
-    given : hyper-parameters, all but the learning rate.
-    rates : the experiment's, one or more.
+    given : all hyper-parameters except the learning rate.
+    rates : the experiment's learning rates, one or more.
     """
     low, high = min(rates), max(rates)
     column = np.array([low / 2, low, low / 4] if low == high else [(low * high) ** 0.5, high, low])
@@ -46,13 +46,13 @@ def mixes_runs(rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequen
     gradients *= 10**exponents
 
     def walk(rows: list[int]) -> Iterator[np.ndarray]:
-        """Yield where each step took the gradient, where it led and is evaluated: an array (R, 3, P)."""
+        """Yield each step's gradient point, result and evaluation point: an array (R, 3, P)."""
         optimizer = rule(learning_rate=column[rows, None], **given)
         params = points[0, rows]
         generators = [np.random.default_rng(row) for row in rows]
         state = begin(optimizer, params, Task(LAYOUT, STEPS, STEPS, generators))
         for point, gradient in zip(points[:, rows], gradients[:, rows], strict=True):
-            params[...] = point  # anew, so that no step is lost in the rounding of those before
+            params[...] = point  # reset, so that no step is lost in rounding
             looked_at = np.array(optimizer.gradient_point(params, state))
             optimizer.step(params, gradient.copy(), state)
             yield np.stack([looked_at, params, eval_params(optimizer, params, state)], axis=1)
@@ -73,7 +73,7 @@ def _until_it_raises(steps: Iterator[np.ndarray]) -> list[np.ndarray]:
     seen = []
     try:
         for step in steps:
-            seen.append(step)  # noqa: PERF402  # what there was before it raised
+            seen.append(step)  # noqa: PERF402  # the steps before it raised
     except Interrupted:
         raise
     except BaseException:  # noqa: S110

@@ -1,4 +1,4 @@
-"""The table of an optimizer in an experiment's file: its keys, and what else decides what they mean."""
+"""The table of an optimizer in an experiment file: its keys, and their context in the file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from optimlab.optimizers import RULES
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """The keys of an optimizer's table that are no hyper-parameters; one whose value is wrong is None.
+    """The keys of an optimizer's table other than hyper-parameters; an illegal value becomes None.
 
     Attributes
     ----------
-    rule : what `optimlab.experiment.registry.load_rule` takes; the label if left out.
-    learning_rates : to try; () for those of the file.
+    rule : the argument of `optimlab.experiment.registry.load_rule`; the label if left out.
+    learning_rates : the learning rates to try; () for those of the file.
     search : hyper-parameter → its span or choices, and `trials`.
-    schedule : of the learning rate: its name, or a table; see
+    schedule : the schedule of the learning rate, a name or a table; see
         `optimlab.experiment.registry.load_schedule`.
     schedules : the same for other hyper-parameters, by name.
     """
@@ -40,15 +40,15 @@ OF_TABLE = tuple(each.name for each in fields(Keys))
 
 @dataclass(frozen=True)
 class OptimizerTable:
-    """The table of an optimizer, and what else decides whether it is right.
+    """The table of an optimizer with everything that its check needs.
 
     Attributes
     ----------
-    label : its own.
-    given : what the file holds.
-    keys : those that are no hyper-parameters.
+    label : the optimizer's label.
+    given : the table's content.
+    keys : the keys other than hyper-parameters.
     document : the whole file, whose learning rates and schedules all optimizers share.
-    folder : of the file.
+    folder : the file's folder.
     lengths : the numbers of steps that the problems train for.
     """
 
@@ -61,12 +61,12 @@ class OptimizerTable:
 
     @property
     def key(self) -> str:
-        """Where it is in the file."""
+        """Its key in the file."""
         return f"optimizers.{self.label}"
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Hyper-parameter → its value, or the list of its values."""
+        """Hyper-parameter → its value, or a list of values."""
         return {name: value for name, value in self.given.items() if name not in OF_TABLE}
 
     @property
@@ -86,7 +86,7 @@ class OptimizerTable:
 
     @property
     def own_names(self) -> str:
-        """The names of user code, or else of the rule."""
+        """The names of its user code; without any, the name of the rule."""
         schedules = [value for _, value in self.schedules.values()]
         named = [each.get("name") if isinstance(each, dict) else each for each in schedules]
         names = [*([] if self.rule in RULES else [self.rule]), *filter(is_own, named)]
@@ -94,13 +94,13 @@ class OptimizerTable:
 
     @property
     def trials(self) -> int | None:
-        """How many candidates a search draws, by its own table or the file's; None if neither says."""
+        """The number of candidates that a search draws, from this table or the file, or None."""
         own: int | None = (self.keys.search or {}).get("trials")
         return own if own is not None or self.document.search is None else self.document.search.trials
 
     @property
     def schedules(self) -> dict[str, tuple[str, Any]]:
-        """Hyper-parameter → the key and the value of its schedule, of its table or the file's."""
+        """Hyper-parameter → key and value of its schedule, from this table or the file."""
         found: dict[str, tuple[str, Any]] = {}
         for table, key in ((self.document, ""), (self.keys, f"{self.key}.")):
             for name, value in (table.schedules or {}).items():
@@ -110,7 +110,7 @@ class OptimizerTable:
         return found
 
     def search(self, mistakes: list[Mistake]) -> dict[str, Any]:
-        """Return the axes of its search as they are in the file, {} without a search."""
+        """Return the axes of its search as in the file; {} without a search."""
         given = self.keys.search
         if given is None:
             return {}
@@ -133,7 +133,7 @@ class OptimizerTable:
         return axes
 
     def learning_rates(self, mistakes: list[Mistake]) -> tuple[float, ...]:
-        """Return the learning rates to try, its own or the file's, ascending and once each."""
+        """Return the learning rates to try, from this table or the file, ascending and unique."""
         if self.keys.search and RATE in self.keys.search:
             return ()
         rates = self.keys.learning_rates
@@ -153,6 +153,6 @@ def read_optimizer(
     lengths: tuple[int, ...],
     mistakes: list[Mistake],
 ) -> OptimizerTable:
-    """Return the table of an optimizer, and add what is wrong with its keys to the mistakes."""
+    """Return the table of an optimizer, and add the mistakes in its keys to `mistakes`."""
     keys = Keys(**read_keys(Keys, given, f"optimizers.{label}", mistakes))
     return OptimizerTable(label, given, keys, document, folder, lengths)

@@ -1,6 +1,6 @@
-"""What a user's file adds to an experiment: data, a loss, a layer, or a whole problem.
+"""User code in an experiment: data, a loss, a layer, or a whole problem.
 
-It travels to the workers by its name, as ``"file.py:Name"``, and is loaded where it is used.
+Only its name, ``"file.py:Name"``, is sent to the workers, which load it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from optimlab.training import METRICS, PROBLEM_METRICS
 
 METHODS = ("init", "batches", "loss_and_gradient", "evaluate")
 SEEDS = (0, 1, 1000)
-STEPS = 3  # that a problem is watched for
+STEPS = 3  # of the check of a problem
 COLUMNS = ("run", "run_id", "problem", "optimizer", "candidate", "learning_rate", "seed", "role", "step")
-TAKEN = {*METRICS, *COLUMNS, "epoch", "params"}  # which no metric of a problem's own may be called
-SAME_SLOPE = 0.01  # how far, relatively, a gradient may be from the loss's differences
+TAKEN = {*METRICS, *COLUMNS, "epoch", "params"}  # names that a user's metric must not have
+SAME_SLOPE = 0.01  # relative tolerance between a gradient and differences of the loss
 
 # Attributes that a problem may leave out.
 USUAL: dict[str, Any] = {
@@ -55,7 +55,7 @@ class Own:
         return self.name.partition(":")[2]
 
     def made(self, *arguments: Any) -> Any:
-        """Return what it makes.
+        """Return the object that it creates.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class Own:
         return load_object(self.name, self.name.folder)(*arguments, **self.settings)
 
     def build(self, name: str, features: int, dtype: np.dtype) -> Any:
-        """Return the layer that it makes after so many features."""
+        """Return the layer that it creates for this number of input features."""
         return self.made(name, features, dtype)
 
 
@@ -75,12 +75,12 @@ class OwnProblem(Own):
 
     @cached_property
     def problem(self) -> Any:
-        """What the user's file has made."""
+        """The problem object, created by the user's class."""
         return self.made()
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the problem has, or what is usual."""
-        if name.startswith("__"):  # which copies and pickles look for before there are fields
+        """Return the problem's attribute, or its default."""
+        if name.startswith("__"):  # copy and pickle ask for these before there are fields
             raise AttributeError(name)
         found = getattr(self.problem, name, USUAL.get(name, USUAL))
         if found is USUAL:
@@ -94,17 +94,17 @@ class OwnProblem(Own):
 
     @property
     def run_bytes(self) -> int:
-        """Memory that one run keeps busy at a step, roughly."""
+        """Approximate working memory of one run in a step, in bytes."""
         return int(getattr(self.problem, "run_bytes", 50 * 8 * self.size))
 
     def cautions(self) -> dict[str, str]:
-        """Return settings that are allowed but seldom intended: key → message."""
+        """Return warnings about settings that are allowed but rarely intended: key → message."""
         found = self.problem.cautions() if hasattr(self.problem, "cautions") else {}
         other = other_slope(self)
         return {"name": f"{self.name}: {other}", **found} if other else found
 
     def check(self) -> dict[str, str]:
-        """Return what is wrong: key → message; "name" for the problem itself."""
+        """Return mistakes: key → message; the key "name" is for the problem itself."""
         try:
             problem = self.problem
             missing = [name for name in METHODS if not callable(getattr(problem, name, None))]
@@ -123,10 +123,10 @@ class OwnProblem(Own):
 
 
 def wrong_problem(problem: Any) -> str:
-    """Return what is wrong with how a problem trains a stack of runs; "" if nothing is.
+    """Return what is wrong with a problem, by training a few steps; "" if nothing is.
 
     A problem must have the required attributes, return arrays of the right shapes, leave its arguments
-    unchanged, and give a run the same numbers whatever else is in its stack.
+    unchanged, and give a run the same numbers in any stack.
     """
     try:
         _check_attributes(problem)
@@ -142,9 +142,9 @@ def wrong_problem(problem: Any) -> str:
 
 
 def other_slope(problem: Any) -> str:
-    """Return how a gradient differs from the slope of its loss along a direction; "" if it does not.
+    """Return how the gradient differs from the slope of the loss along a direction; "" if it does not.
 
-    Where the loss itself differs from call to call, nothing can be said.
+    It is "" also if the loss differs from call to call.
     """
     step = 1e-6 if problem.dtype == "float64" else 1e-2
     seeds = SEEDS[:1]
@@ -168,12 +168,12 @@ def other_slope(problem: Any) -> str:
     rounding = 10 * float(np.finfo(params.dtype).eps) * abs(loss) / step
     if abs(slope - said) <= SAME_SLOPE * max(abs(slope), abs(said), usual) + rounding:
         return ""
-    text = f"along a direction it gives {said:.3g}, and the loss changes by {slope:.3g}"
-    return f"its gradient is not that of its loss: {text}"
+    text = f"along a direction it gives {said:.3g}, but the loss changes by {slope:.3g}"
+    return f"its gradient is not the gradient of its loss: {text}"
 
 
 def _check_attributes(problem: Any) -> None:
-    """Raise where an attribute of a problem is not what it has to be."""
+    """Raise ValueError if an attribute of a problem is invalid."""
     dtype, steps, names = problem.dtype, problem.steps_per_epoch, problem.extra_metrics
     if dtype not in ("float32", "float64"):
         raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
@@ -190,25 +190,25 @@ def _check_attributes(problem: Any) -> None:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"a name in extra_metrics must be letters, digits and _, got {name!r}")
         if name in TAKEN:
-            raise ValueError(f"extra_metrics names {name}, which is a column of its own")
+            raise ValueError(f"extra_metrics names {name}, which is already a column")
 
 
 def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
-    """Return all numbers, one row per run, of a few steps of gradient descent.
+    """Return all numbers of a few steps of gradient descent, one row per run.
 
     Raises
     ------
     ValueError
-        Where a method gives something else than it has to.
+        If a method returns something invalid.
     """
     seen: list[np.ndarray] = []
     begun = problem.init(seeds)
     if not isinstance(begun, tuple) or len(begun) != 2:
-        raise ValueError(f"init must return params and model, and returns {_kind(begun)}")
+        raise ValueError(f"init must return params and model, got {_kind(begun)}")
     params, model = begun
     right = (len(seeds), *np.shape(params)[1:2])
     if np.ndim(params) != 2 or not np.size(params):
-        raise ValueError(f"init must return params (R, P), a row per seed, got {_kind(params)}")
+        raise ValueError(f"init must return params (R, P), one row per seed, got {_kind(params)}")
     _check_array("params of init", params, right, problem.dtype)
     if not np.isfinite(params).all():
         raise ValueError("init must return finite params")
@@ -221,10 +221,10 @@ def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
         try:
             batch = next(batches)
         except StopIteration:
-            raise ValueError(f"batches must go on without end, and ends before step {step}") from None
+            raise ValueError(f"batches must be endless, but ends before step {step}") from None
         found = problem.loss_and_gradient(params, batch, model)
         if not isinstance(found, tuple) or len(found) != 2:
-            raise ValueError(f"loss_and_gradient must return both, and returns {_kind(found)}")
+            raise ValueError(f"loss_and_gradient must return loss and gradient, got {_kind(found)}")
         loss, gradient = found
         _check_array("the loss", loss, right[:1])
         _check_array("the gradient", gradient, right)
@@ -238,7 +238,7 @@ def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
 
 
 def _checked_metrics(problem: Any, metrics: Any, runs: int) -> list[np.ndarray]:
-    """Return the values of the metrics, by name, if they are those that a problem may have."""
+    """Return the values of the metrics in the order of their names, if they are legal."""
     if not isinstance(metrics, dict) or "train_loss" not in metrics:
         raise ValueError("evaluate must return a dictionary with a train_loss")
     own = set(metrics) - set(PROBLEM_METRICS)
@@ -251,7 +251,7 @@ def _checked_metrics(problem: Any, metrics: Any, runs: int) -> list[np.ndarray]:
 
 
 def _check_array(name: str, found: Any, shape: tuple[int, ...], dtype: str | None = None) -> None:
-    """Raise where something is no array of numbers of this shape, and of this dtype if it is given."""
+    """Raise ValueError unless it is an array of numbers of this shape and, if given, this dtype."""
     kind = "f" if dtype else "iufb"
     is_array = isinstance(found, np.ndarray) and found.dtype.kind in kind and found.shape == shape
     if not is_array or (dtype and found.dtype != dtype):
@@ -259,7 +259,7 @@ def _check_array(name: str, found: Any, shape: tuple[int, ...], dtype: str | Non
 
 
 def _kind(found: Any) -> str:
-    """Return what something is, in words."""
+    """Return the type of a value, or dtype and shape of an array, as text."""
     if isinstance(found, np.ndarray):
         return f"{found.dtype} {found.shape}"
     return f"a {type(found).__name__}"

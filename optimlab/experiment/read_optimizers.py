@@ -1,4 +1,4 @@
-"""The tables of optimizers: TOML in, rules with checked candidates and schedules out."""
+"""The tables of optimizers: from TOML to rules with checked candidates and schedules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from optimlab.experiment.validation import Mistake, show, split_labels
 from optimlab.optimizers import RANGES
 from optimlab.pool import Pool
 
-MOST_CANDIDATES = 10_000  # of an optimizer
+MOST_CANDIDATES = 10_000  # per optimizer
 Checked = tuple[OptimizerSetting | None, list[Mistake]]
 
 
@@ -48,16 +48,16 @@ def check_optimizers(
     seconds: float,
     mistakes: list[Mistake],
 ) -> list[OptimizerSetting]:
-    """Return the sound optimizers.
+    """Return the optimizers without mistakes.
 
     Parameters
     ----------
-    document : the file.
-    folder : of it.
+    document : the content of the file.
+    folder : the file's folder.
     lengths : the numbers of steps that the problems train for.
-    pool : tries out user code.
-    seconds : that this may take.
-    mistakes : is added to.
+    pool : the pool that runs user code.
+    seconds : the time limit for a check of user code.
+    mistakes : the list to add mistakes to.
     """
     tables = document.optimizers or {}
     checks: dict[str, Callable[[], Checked]] = {}
@@ -78,7 +78,7 @@ def check_optimizers(
     settings: list[OptimizerSetting] = []
     for label, check in checks.items():
         setting, found = tried[label] if label in tried else check()
-        mistakes += [each for each in found if each not in mistakes]  # of what they share
+        mistakes += [each for each in found if each not in mistakes]  # shared ones once
         settings += [setting] if setting else []
     if settings and len(settings) == len(tables):
         mistakes += _idle_schedules(document, settings)
@@ -92,7 +92,7 @@ def check_optimizers(
 
 
 def _idle_schedules(document: Document, settings: list[OptimizerSetting]) -> list[Mistake]:
-    """Return which of the file's schedules are for a hyper-parameter that no optimizer has."""
+    """Return mistakes for the file's schedules whose hyper-parameter no optimizer has."""
     known = {name for setting in settings for each in setting.candidates for name in each.settings}
     return [
         Mistake(f"schedules.{name}", "no optimizer has this hyper-parameter")
@@ -104,7 +104,7 @@ def _idle_schedules(document: Document, settings: list[OptimizerSetting]) -> lis
 def _check_optimizer(
     each: OptimizerTable, wrong_keys: list[Mistake]
 ) -> tuple[OptimizerSetting | None, list[Mistake]]:
-    """Return an optimizer's setting, None unless it is sound, and the mistakes in its table."""
+    """Return an optimizer's setting, or None, and the mistakes in its table."""
     table, key, rule_key = each.given, each.key, each.rule_key
     found = list(wrong_keys)
     search = each.search(found)
@@ -137,7 +137,7 @@ def _check_optimizer(
     axes = searched if RATE in search else [Axis(RATE, rates), *searched]
     axes = sorted([*axes, *grid(given)], key=lambda axis: axis.name != RATE)
     schedules = read_schedules(each, {**defaults, **given}, found)
-    if found or not (rates or RATE in search):  # those of the whole file may be wrong
+    if found or not (rates or RATE in search):  # the file's learning rates may be wrong
         return None, found
     tuned = {axis.name for axis in axes}
     fixed = {name: _first(values) for name, values in given.items() if name not in tuned}
@@ -146,7 +146,7 @@ def _check_optimizer(
     default_rate = float(own_rate) if is_rate else None
     default = _textbook(bare, default_rate, fixed) if len(axes) > 1 else None
     if default and not schedules.keys() <= default.keys():
-        default = None  # it lacks what is scheduled
+        default = None  # it lacks a scheduled hyper-parameter
     tried = _tried(each, axes, fixed, default, found)
     found += _wrong_candidates(rule, fixed, tried, schedules, each) if not found else []
     if found:
@@ -176,7 +176,7 @@ def _tried(
     default: Mapping[str, Any] | None,
     mistakes: list[Mistake],
 ) -> list[dict[str, Any]]:
-    """Return the values that are tried, of a grid or drawn; or add why that cannot be."""
+    """Return the values of all candidates, from a grid or drawn; or add a mistake."""
     if each.keys.search is None:
         count = math.prod(len(axis.levels) for axis in axes)
         if count > MOST_CANDIDATES:
@@ -203,7 +203,7 @@ def _wrong_candidates(
     schedules: Mapping[str, Any],
     each: OptimizerTable,
 ) -> list[Mistake]:
-    """Return what is wrong with the candidates of an optimizer, each value of which is right."""
+    """Return mistakes in the candidates of an optimizer whose single values are all legal."""
     message = wrong_candidate(rule, fixed, tried) or wrong_stacked(rule, fixed, tried)
     if message:
         return [Mistake(each.key, message)]
@@ -217,7 +217,7 @@ def _wrong_candidates(
 
 
 def _textbook(rule: Rule, rate: float | None, fixed: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a rule's own values of all hyper-parameters; None where it has no learning rate of its own.
+    """Return a rule's defaults of all hyper-parameters; None if it has no default learning rate.
 
     A hyper-parameter without a default takes the file's value; if it is tuned, there is no default.
     """
@@ -252,7 +252,7 @@ def _known(defaults: Mapping[str, Any], axes: Sequence[Axis] = ()) -> dict[str, 
 
 
 def _plain(setting: OptimizerSetting) -> OptimizerSetting:
-    """Return a setting whose values are of no class of a plug-in's own."""
+    """Return a setting with plain values instead of objects of a plug-in's classes."""
 
     def plain(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(json.loads(json.dumps(values)))
@@ -269,7 +269,7 @@ def _plain(setting: OptimizerSetting) -> OptimizerSetting:
 def lost_in_dtype(
     problem: ProblemSetting, setting: OptimizerSetting, table: Mapping[str, Any]
 ) -> list[Mistake]:
-    """Return which legal hyper-parameters are legal no more in the dtype of the problem."""
+    """Return mistakes for legal hyper-parameters that become illegal in the problem's dtype."""
     mistakes = []
     dtype = np.dtype(problem.about.dtype).type
     tried = dict.fromkeys(
@@ -306,7 +306,7 @@ def _values(setting: OptimizerSetting) -> set[str]:
 
 
 def _without_twins(settings: Sequence[OptimizerSetting]) -> list[OptimizerSetting]:
-    """Return the optimizers without the default of one where another has the same candidate already."""
+    """Return the optimizers without defaults that another optimizer has as a candidate."""
     left = list(settings)
     for index in reversed(range(len(left))):
         setting = left[index]

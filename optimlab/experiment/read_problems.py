@@ -1,4 +1,4 @@
-"""The tables of problems: TOML in, checked problems with the steps to record out."""
+"""The tables of problems: from TOML to checked problems with the steps to record."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ MOST_SPLITS_TRIED = 1000
 
 
 class ProblemTable(NamedTuple):
-    """The table of a problem, and what else decides whether it is right.
+    """The table of a problem with everything that its check needs.
 
     Attributes
     ----------
-    key : in the file.
-    label : its own; None for the only problem, which is named for what it is.
-    table : as it is in the file.
-    training : of all problems that have none of their own; None where it is wrong, as `seeds`.
-    seeds : of the experiment.
-    folder : of the file.
+    key : its key in the file.
+    label : its label; None for the only problem, which gets the name of its data or kind.
+    table : its content.
+    training : the training of problems without a separate one; None if illegal, like `seeds`.
+    seeds : the experiment's seeds.
+    folder : the file's folder.
     """
 
     key: str
@@ -73,7 +73,7 @@ class ProblemTable(NamedTuple):
 
 
 def cautions_of(document: Document, problems: list[ProblemSetting]) -> list[str]:
-    """Return what is allowed but seldom intended, each with its key."""
+    """Return warnings about settings that are allowed but rarely intended, each with its key."""
     return [
         f"{_key(document, setting.label)}.{key}: {text}"
         for setting in problems
@@ -88,7 +88,7 @@ def _key(document: Document, label: str) -> str:
 def check_problems(
     document: Document, folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
 ) -> list[ProblemSetting]:
-    """Return the sound problems, of [problem] or of [problems.<label>]."""
+    """Return the problems without mistakes, from [problem] or [problems.<label>]."""
     tables: Mapping[Any, Any] = document.problems or {}
     if document.problem is not None:
         tables = {None: document.problem}
@@ -116,7 +116,7 @@ def check_problems(
     settings: list[ProblemSetting] = []
     for each in todo:
         setting, found = tried[each.key] if each.key in tried else _check_problem(each)
-        mistakes += [mistake for mistake in found if mistake not in mistakes]  # of what they share
+        mistakes += [mistake for mistake in found if mistake not in mistakes]  # shared ones once
         if setting:
             twins = [f"problems.{s.label}" for s in settings if s.problem == setting.problem]
             mistakes += [Mistake(each.key, f"is the same problem as {twin}") for twin in twins]
@@ -125,7 +125,7 @@ def check_problems(
 
 
 def _with_facts(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mistake]]:
-    """Return what the check of a problem does, with its facts, and without what it has loaded."""
+    """Return the result of `_check_problem`, with the problem's facts but without its loaded data."""
     setting, found = _check_problem(each)
     if setting:
         facts = facts_of(setting.problem)
@@ -143,9 +143,9 @@ def _own_names(value: Any) -> Iterator[str]:
 
 
 def _check_problem(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mistake]]:
-    """Return a problem's setting, None unless it is sound, and the mistakes in its table.
+    """Return a problem's setting, or None, and the mistakes in its table.
 
-    A sound problem of unknown training length has no steps to record.
+    A problem of unknown training length has no steps to record.
     """
     if each.label is not None and not LEGAL_NAME.fullmatch(each.label):
         return None, [Mistake(each.key, f"a label is {NAME_RULE}")]
@@ -171,7 +171,7 @@ def _check_problem(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mist
 
 
 def _read_table(each: ProblemTable) -> tuple[str, Any, list[Mistake]]:
-    """Return a problem's name, itself, None unless it is sound, and what is wrong with it."""
+    """Return a problem's name, the problem, or None, and its mistakes."""
     settings, key, folder = each.settings, each.key, each.folder
     name = settings.pop("name", "table" if "data" in settings else None)
     if is_own(name):
@@ -208,9 +208,9 @@ def _read_table(each: ProblemTable) -> tuple[str, Any, list[Mistake]]:
 
 
 def _unworkable(key: str, problem: Any, seeds: Seeds | None) -> list[Mistake]:
-    """Return why a sound problem cannot be run: its size, or a seed's split with nothing to learn from.
+    """Return why a legal problem cannot be run: it is too large, or a seed's split cannot be learned.
 
-    The first seeds are tried; runs of further ones fail by themselves.
+    Only the first seeds are checked; a run of a later one would fail.
     """
     if problem.run_bytes > MOST_RUN_BYTES:
         text = f"a run takes {problem.run_bytes / 1e9:,.1f} GB of memory"
@@ -226,14 +226,14 @@ def _unworkable(key: str, problem: Any, seeds: Seeds | None) -> list[Mistake]:
 
 
 def _record_at(length: Length, epoch: int, key: str, mistakes: list[Mistake]) -> tuple[int, ...]:
-    """Return the steps to record, the last one included; () and a mistake where they are too many.
+    """Return the steps to record, including the last; () and a mistake if there are too many.
 
     Parameters
     ----------
-    length : of a run.
-    epoch : its steps.
-    key : of the length.
-    mistakes : is added to.
+    length : the length of a run.
+    epoch : the steps per epoch.
+    key : the key of the length.
+    mistakes : the list to add mistakes to.
     """
     steps = length.steps or (length.epochs or 0) * epoch
     every = epoch if length.record_every == "epoch" else length.record_every
@@ -261,7 +261,7 @@ def _stem(stem: str, otherwise: str) -> str:
 
 
 def _conflicts(problem: Problem) -> dict[str, str]:
-    """Return what is wrong between keys, "" for all: user code may raise anything."""
+    """Return mistakes in combinations of keys; the key "" is for an error that user code raises."""
     try:
         wrong = problem.check()
         has_own = any(map(is_own, identity.files_of(problem)))
@@ -277,7 +277,7 @@ def _conflicts(problem: Problem) -> dict[str, str]:
 def read_problem(
     kind: type, settings: Mapping[str, Any], key: str, folder: Path, mistakes: list[Mistake]
 ) -> Any:
-    """Return the problem of a table, and of the tables in it; None, and the mistakes, if it is wrong."""
+    """Return the problem of a table and its subtables; None, and mistakes, if it is illegal."""
     count = len(mistakes)
     problem = validate(kind, settings, key, mistakes)
     parts: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The schedules of an optimizer: TOML in, checked settings out."""
+"""The schedules of an optimizer: from TOML to checked settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT_START = ("initial_distance",)  # used at the first step only, or must not cha
 def read_schedules(
     each: OptimizerTable, legal: Mapping[str, Any], mistakes: list[Mistake]
 ) -> dict[str, dict[str, Any]]:
-    """Return the optimizer's schedules, hyper-parameter → settings, without those that change nothing.
+    """Return the optimizer's schedules, hyper-parameter → settings, without constant ones.
 
     A shared schedule for a hyper-parameter that this rule lacks is left out.
     """
@@ -46,7 +46,7 @@ def read_schedules(
 
 
 def _read_schedule(value: Any, key: str, mistakes: list[Mistake]) -> dict[str, Any] | None:
-    """Return a schedule's settings, as a table; None for "none", and for a wrong one, with a mistake."""
+    """Return a schedule's settings as a table; None for "none" and, with a mistake, if illegal."""
     table = {"name": value} if isinstance(value, str) else value
     name = table.get("name") if isinstance(table, dict) else None
     if is_own(name) or value == "none":
@@ -71,15 +71,15 @@ def wrong_schedule(
     settings: dict[str, Any],
     each: OptimizerTable,
 ) -> str | None:
-    """Return what is wrong with a schedule somewhere in a run; None if nothing is.
+    """Return what is wrong with a schedule at any step of a run; None if nothing is.
 
     Parameters
     ----------
-    rule : what makes the optimizer.
+    rule : the class or function of the optimizer.
     ends : its hyper-parameters, with the lowest and the highest learning rate.
-    values : all hyper-parameters, defaults included.
+    values : all hyper-parameters, including defaults.
     name, settings : the hyper-parameter, and its schedule.
-    each : whose schedule it is.
+    each : the table of the optimizer.
     """
     value = values[name]
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""What a rule refuses: values, candidates and schedules, each with a message that says what is wrong."""
+"""Refusals: values, candidates and stacks that a rule does not accept, each with a message."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from optimlab.experiment.validation import can_be_kept, show, unknown
 from optimlab.metrics import is_final
 from optimlab.optimizers import BY_KEY, RULES
 
-MOST_TRIED_OUT = 30  # of a plug-in's candidates, when it is checked
+MOST_TRIED_OUT = 30  # candidates in the check of a plug-in
 Rule = Callable[..., Any]
 
 
 def wrong_default(name: str, default: Any) -> str | None:
-    """Return why a table cannot hold a hyper-parameter of a plug-in; None if it can."""
+    """Return why a plug-in's hyper-parameter cannot be a key of a table; None if it can."""
     if name in OF_TABLE:
         return f"its hyper-parameter {name} has the name of a key of the optimizer's table"
     if name in RUN_COLUMNS or is_final(name):
@@ -29,7 +29,7 @@ def wrong_default(name: str, default: Any) -> str | None:
     if default is inspect.Parameter.empty or can_be_kept(default):
         return None
     if isinstance(default, float):
-        return f"the default of {name} must be finite, got {default}; None may stand for no limit"
+        return f"the default of {name} must be finite, got {default}; None may mean no limit"
     return f"the default of {name} must be a number, a text, true, false or None"
 
 
@@ -52,7 +52,7 @@ def wrong_value(rule: Callable[..., Any], legal: Mapping[str, Any], name: str, v
         return str(error)
     except Interrupted:
         raise
-    except BaseException:  # a plug-in may raise anything, and may need what is not given here
+    except BaseException:  # a plug-in may raise anything, and may need other arguments
         return message
     return message
 
@@ -84,7 +84,7 @@ def wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str | 
 def wrong_candidate(
     rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
 ) -> str | None:
-    """Return why the rule refuses a candidate, the first that it does, by name; None if it does not."""
+    """Return why the rule refuses a candidate, for the first one that it refuses; otherwise None."""
     for values, _ in by_others(tried):
         message = wrong_together(rule, {**fixed, **values})
         if message:
@@ -95,9 +95,9 @@ def wrong_candidate(
 def wrong_stacked(
     rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
 ) -> str | None:
-    """Return what is wrong with how a plug-in treats a stack of runs; None if nothing is.
+    """Return how a plug-in mixes the runs of a stack, or fails; None if it does not.
 
-    Of many candidates some are tried out, spread over all: each of the sweep's stacks is checked again.
+    Of many candidates only some, evenly spread, are checked: the sweep checks each of its stacks again.
     """
     if rule in RULES.values():
         return None
@@ -111,7 +111,7 @@ def wrong_stacked(
 def by_others(
     tried: Sequence[Mapping[str, Any]],
 ) -> list[tuple[dict[str, Any], list[float]]]:
-    """Return the different values of all tuned hyper-parameters but the rate, and the rates of each."""
+    """Return the distinct values of the tuned hyper-parameters except the rate, each with its rates."""
     groups: dict[str, tuple[dict[str, Any], list[float]]] = {}
     for values in tried:
         others = {name: value for name, value in values.items() if name != RATE}
@@ -120,11 +120,11 @@ def by_others(
 
 
 def spread(groups: list[Any]) -> list[Any]:
-    """Return some of many, spread over all."""
+    """Return some of many items, evenly spread."""
     return groups[:: -(-len(groups) // MOST_TRIED_OUT) or 1]
 
 
 def _named(values: Mapping[str, Any]) -> str:
-    """Return a candidate for a message: "with momentum = 0.9: "; "" where the rate alone varies."""
+    """Return a candidate for a message: "with momentum = 0.9: "; "" if only the rate varies."""
     words = ", ".join(f"{name} = {show(value)}" for name, value in values.items())
     return f"with {words}: " if words else ""

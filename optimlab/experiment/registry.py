@@ -1,4 +1,4 @@
-"""How a name becomes an optimizer: a rule, a wrapper around one, or a class in a user's file."""
+"""From names to optimizers: rules, wrappers around them, and classes in users' files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from optimlab.optimizers import BY_KEY, RULES, WRAPPERS
 from optimlab.schedules import SCHEDULES, OfFunction, Schedule
 
 PREFIX = "optimlab_plugin_"
-LIBRARIES = {"torch": "PyTorch", "optax": "optax"}  # whose optimizers `optimlab.optimizers` has by name
+LIBRARIES = {"torch": "PyTorch", "optax": "optax"}  # libraries with adapters in `optimlab.optimizers`
 AROUND = re.compile(r"(?P<wrapper>\w+)\((?P<rule>.+)\)")
 
 
@@ -41,7 +41,7 @@ class Wrapped:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Those of both."""
+        """The hyper-parameters of wrapper and rule, with their defaults."""
         return {**hyperparameters(self.rule), **self.own}
 
     def __call__(self, **given: Any) -> Any:
@@ -51,27 +51,27 @@ class Wrapped:
 
 
 def load_rule(name: str, folder: Path, keys: Iterable[str] = ()) -> Callable[..., Any]:
-    """Return what makes the optimizer of a name from its hyper-parameters.
+    """Return the class or function that makes an optimizer from its hyper-parameters.
 
     Parameters
     ----------
     name : a key of `RULES`, ``"file.py:ClassName"`` with a file in `folder` and a class in it,
         ``"torch:ClassName"`` of torch.optim, ``"optax:function"`` of optax, or a key of `WRAPPERS`
         around one of these, as in ``"Lookahead(Adam)"``.
-    folder : where a file is looked for, and nowhere above it. Loading a file runs it.
-    keys : the hyper-parameters that are given; see `with_keys`.
+    folder : the folder of the file, which cannot be outside it. Loading a file runs it.
+    keys : the given hyper-parameters; see `with_keys`.
 
     Raises
     ------
     ValueError
-        When there is no such rule, file or class, when the file cannot be run, or when the class
-        is no optimizer. The message says what would be right.
+        If there is no such rule, file or class, if the file cannot be run, or if the class
+        is not an optimizer. The message says what would be right.
     """
     return with_keys(_load(name, folder), keys)
 
 
 def with_keys(rule: Callable[..., Any], keys: Iterable[str]) -> Callable[..., Any]:
-    """Return a rule with the wrappers that keys ask for: each of `BY_KEY` that the rule itself lacks."""
+    """Return a rule in the wrappers that its keys need: each key of `BY_KEY` that the rule lacks."""
     for key, wrapper in BY_KEY.items():
         if key in keys and key not in hyperparameters(rule):
             rule = Wrapped(wrapper, rule)
@@ -123,7 +123,7 @@ def load_object(name: str, folder: Path) -> Callable[..., Any]:
     Raises
     ------
     ValueError
-        When there is no such file or name, or the file cannot be run.
+        If there is no such file or name, or the file cannot be run.
     """
     file, _, own = name.partition(":")
     found = getattr(_load_plugin(file, folder), own, None)
@@ -136,7 +136,7 @@ def _of_library(library: str, name: str) -> Callable[..., Any]:
     if find_spec(library) is None:
         needs = f"{LIBRARIES[library]}: pip install 'optimlab[{library}]'"
         raise ValueError(f"{library}:{name} needs {needs}")
-    # Not by a statement: it is no part of other rules' runs.
+    # Not by a statement, which would make it part of the identity of all runs.
     return import_module(f"optimlab.optimizers.{library}").find(name)
 
 
@@ -151,13 +151,13 @@ def _wrapped(wrapper: str, rule: Callable[..., Any], name: str) -> Wrapped:
 
 
 def names_of(rule: str, schedules: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the names of code that a rule and its schedules consist of, beside the package's own."""
+    """Return the names of the rule and of its user-defined schedules."""
     own = {each["name"] for each in schedules.values()} - SCHEDULES.keys()
     return (rule, *sorted(own))
 
 
 def code_of(names: Iterable[str], folder: Path) -> Code:
-    """Return what several names of `names_of` consist of; see `plugin_code`."""
+    """Return the code of several names of `names_of`; see `plugin_code`."""
     first, *others = names
     code = plugin_code(first, folder)
     for name in others:
@@ -169,9 +169,9 @@ def code_of(names: Iterable[str], folder: Path) -> Code:
 
 
 def plugin_code(name: str, folder: Path) -> Code:
-    """Return what a rule ``"file.py:ClassName"`` consists of; nothing for those of the package.
+    """Return the code of a rule ``"file.py:ClassName"``; empty for built-in rules.
 
-    That is its file and what it imports; what it finds by other means than by name is not.
+    That is its file and what it imports by name.
 
     Raises
     ------
@@ -192,8 +192,8 @@ def plugin_code(name: str, folder: Path) -> Code:
 
 
 def hyperparameters(rule: Callable[..., Any]) -> dict[str, Any]:
-    """Return the keyword parameters of a rule and their defaults, `Parameter.empty` where none."""
-    if not isinstance(rule, type):  # one that is made by name: a wrapper's, or a library's
+    """Return the keyword parameters of a rule and their defaults, or `Parameter.empty`."""
+    if not isinstance(rule, type):  # a wrapper, or a library's optimizer
         return dict(rule.hyperparameters)  # type: ignore[attr-defined]
     parameters = inspect.signature(rule).parameters.values()
     return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
@@ -204,7 +204,7 @@ def _load_plugin(file: str, folder: Path) -> ModuleType:
         path = (folder / file).resolve()
         is_inside = path.is_relative_to(folder.resolve())
         is_there = path.is_file()
-    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a name that no disk has
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, an impossible name
         raise ValueError(f'"{file}" cannot be read: {error}') from error
     if not is_inside or path.suffix != ".py":
         raise ValueError(f'"{file}" is not a .py file in the folder of the experiment')
@@ -219,9 +219,9 @@ def _load_plugin(file: str, folder: Path) -> ModuleType:
 
 
 def _run(code: Code, path: Path) -> ModuleType:
-    """Return a plug-in as a module, named for all of its code; the modules beside it are below it.
+    """Return a plug-in as a module, named by a digest of its code; modules beside it become submodules.
 
-    Those are its own: another plug-in may have others of the same names, and nothing else sees them.
+    So another plug-in may have different modules of the same names.
     """
     name = f"{PREFIX}{code.digest()}"
     if name in sys.modules:
@@ -231,7 +231,7 @@ def _run(code: Code, path: Path) -> ModuleType:
         BESIDE.known[f"{name}.{key}"] = module, code.sources.get(key), frozenset(beside)
     plugin = ModuleType(name)
     plugin.__file__, plugin.__path__ = str(path), []
-    sys.modules[name] = plugin  # dataclasses look their module up while it is being run
+    sys.modules[name] = plugin  # dataclasses look up their module while it runs
     try:
         _execute(plugin, code.sources[""], name, frozenset(beside))
     except BaseException:
@@ -242,9 +242,9 @@ def _run(code: Code, path: Path) -> ModuleType:
 
 
 def _execute(module: ModuleType, source: bytes, plugin: str, beside: frozenset[str]) -> None:
-    """Run a module's source, whose import statements find what is beside the plug-in, too.
+    """Run a module's source; its imports also find the modules beside the plug-in.
 
-    Not as Python loads modules: it may run bytecode of the file as it was a moment before.
+    Python's own loader might run outdated bytecode of the file.
     """
 
     def import_(
@@ -289,7 +289,7 @@ class Beside(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         _, source, beside = self.known[module.__name__]
-        if source is not None:  # of a folder there is none
+        if source is not None:  # a folder has none
             _execute(module, source, module.__name__.partition(".")[0], beside)
 
 

@@ -1,4 +1,4 @@
-"""Runs: which there are, how each ended, and the columns that say so in runs.csv."""
+"""Runs: the list of an experiment's runs, how each ended, and the columns of runs.csv."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optimlab.training import PROBLEM_METRICS, Cost
 
 Role = Literal["tuning", "reporting"]
 
-FIRST_REPORTING_SEED = 1000  # far from the tuning seeds, so that neither kind ever becomes the other
+FIRST_REPORTING_SEED = 1000  # far from the tuning seeds, so that the two never overlap
 RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
     "run_id": str,
     "problem": str,
@@ -32,7 +32,7 @@ RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training: of a problem, by a candidate of an optimizer, with a seed.
+    """One training of a problem by a candidate of an optimizer with a seed.
 
     `run_id` identifies everything it computes.
     """
@@ -48,7 +48,7 @@ class Run:
 
 
 class Cell(NamedTuple):
-    """The runs that differ only by their seed; `identity` is of everything else that they compute."""
+    """The runs that differ only in their seed; `identity` is a digest of everything else."""
 
     problem: str
     optimizer: str
@@ -60,13 +60,13 @@ class Cell(NamedTuple):
 def runs_of(
     cells: Iterable[Cell], roles: Sequence[tuple[int, Role]], record_params: int
 ) -> Iterator[Run]:
-    """Yield every run of the cells: one for each seed, with its role.
+    """Yield every run of the cells: one per seed, with its role.
 
     Parameters
     ----------
-    cells : in order.
+    cells : the cells, in order.
     roles : every seed with its role.
-    record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
+    record_params : the number of reporting seeds, from the first, whose parameters are recorded.
     """
     for problem, optimizer, candidate, rate, identity in cells:
         for seed, role in roles:
@@ -76,16 +76,16 @@ def runs_of(
 
 
 class Shard(NamedTuple):
-    """The share `number`, from 1 on, of so many of an experiment's runs.
+    """One of several shares of an experiment's runs, counted from 1.
 
-    Which one a run is in, its identity says: machines that know nothing of each other divide the runs.
+    A run's identity determines its share, so machines divide the runs without communicating.
     """
 
     number: int
     of: int
 
     def has(self, run: Run) -> bool:
-        """Return whether a run is in it."""
+        """Return whether a run is in this share."""
         return int(run.run_id, 16) % self.of == self.number - 1
 
 
@@ -95,11 +95,11 @@ class FinishedRun:
 
     Attributes
     ----------
-    run_id : which.
+    run_id : the run.
     status : one of `optimlab.statuses.STATUSES`.
-    reason : why, unless ok.
-    steps : how many steps it took while its numbers were finite.
-    final : the problem's metrics after the last step, NaN where there are none.
+    reason : the reason, unless ok.
+    steps : the number of steps it took while its numbers were finite.
+    final : the problem's metrics after the last step; NaN for missing ones.
     """
 
     run_id: str
@@ -117,10 +117,10 @@ class FinishedStack:
     ----------
     runs : how each run ended.
     traces : "run" (its index in `runs`), "step", "epoch" and the metrics: name → column. Where
-        parameters are recorded, "params" has rows of them (P,), and None for the other runs.
+        parameters are recorded, "params" has rows (P,), and None for the other runs.
     computed_by : the libraries and kernels that computed it, which decide the last bits.
-    cost : of a step of one of its runs, where one was trained alone.
-    fell_back : what a stack raised whose runs were then trained one by one; "" for others.
+    cost : the cost of a step, if one of its runs was trained alone.
+    fell_back : the error of the stack if its runs were then trained one by one; otherwise "".
     """
 
     runs: list[FinishedRun]

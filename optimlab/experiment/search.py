@@ -1,6 +1,6 @@
-"""A search: candidates drawn from a space, its axes as the file gives them.
+"""A search: candidates drawn from a space whose axes are in the file.
 
-The points are those of a scrambled Halton sequence. Its seed depends only on the axes, so the first
+The points form a scrambled Halton sequence. Its seed depends only on the axes, so the first
 trials of a larger budget are those of a smaller one.
 """
 
@@ -18,7 +18,7 @@ from optimlab.experiment.candidates import RATE, Axis
 from optimlab.experiment.validation import Mistake, can_be_kept, show, validate
 from optimlab.optimizers import RANGES
 
-DRAWS = 100  # for a trial, at most, where values recur
+DRAWS = 100  # per trial, at most, since values may recur
 
 Number = Annotated[float, AllowInfNan(False)]
 
@@ -31,7 +31,7 @@ class Shared(BaseModel):
 
 
 class Span(BaseModel):
-    """The numbers between two ends, evenly on a scale."""
+    """The numbers between two ends, uniform on a scale."""
 
     model_config = ConfigDict(extra="forbid")
     min: Number
@@ -53,14 +53,14 @@ def read_axes(
     wrong: Callable[[str, Any], str | None],
     mistakes: list[Mistake],
 ) -> list[Axis]:
-    """Return the axes of an optimizer's search, and add what is wrong with them to the mistakes.
+    """Return the axes of an optimizer's search, and add their mistakes to `mistakes`.
 
     Parameters
     ----------
     table : hyper-parameter → its span or choices.
-    key : of the search in the file.
-    defaults : of the rule's hyper-parameters; where one is whole, so is a span between whole numbers.
-    wrong : says why a hyper-parameter cannot have a value; None if it can.
+    key : the key of the search in the file.
+    defaults : the rule's defaults; a span between whole numbers is whole if the default is.
+    wrong : returns why a hyper-parameter cannot have a value; None if it can.
     """
     axes = []
     for name, given in table.items():
@@ -114,7 +114,7 @@ def _span(name: str, given: Mapping[str, Any], key: str, default: Any, mistakes:
 
 
 def grid(given: Mapping[str, Any]) -> list[Axis]:
-    """Return the axes of the hyper-parameters of which several values are given."""
+    """Return the axes of the hyper-parameters with several values."""
     axes = []
     for name, values in given.items():
         if isinstance(values, list):
@@ -128,13 +128,13 @@ def grid(given: Mapping[str, Any]) -> list[Axis]:
 def draw(
     axes: Sequence[Axis], trials: int, tried: Callable[[dict[str, Any]], bool]
 ) -> list[dict[str, Any]]:
-    """Return the values of so many different points of a space; fewer where it has no more.
+    """Return the values of distinct points of a space, fewer than `trials` if it has no more.
 
     Parameters
     ----------
-    axes : of the space.
-    trials : how many.
-    tried : says of a point's values whether they are left out, since they are tried anyway.
+    axes : the axes of the space.
+    trials : the number of points.
+    tried : returns whether a point's values are left out because they are tried anyway.
     """
     found: dict[str, dict[str, Any]] = {}
     most = DRAWS * trials + 1000
@@ -149,7 +149,7 @@ def draw(
 
 def _halton(axes: Sequence[Axis]) -> Iterator[np.ndarray]:
     """Yield the points of the unit cube that belong to these axes, without end."""
-    from scipy.stats import qmc  # which takes longer to import than a file without a search to load
+    from scipy.stats import qmc  # slow to import, so only for a search
 
     seed = int.from_bytes(sha256(repr([(axis.name, *axis.ends) for axis in axes]).encode()).digest()[:8])
     sequence = qmc.Halton(len(axes), scramble=True, seed=np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""Experiments: what is compared, and the list of runs that it takes.
+"""Experiments: the problems and optimizers to compare, and the list of runs.
 
 `optimlab.experiment.load` makes an `Experiment` from a TOML file.
 """
@@ -27,9 +27,9 @@ from optimlab.experiment.validation import Mistake, validate
 from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
 
-CURVE = 200  # steps
-FOLDER = Path("experiments")  # the user's
-PACKAGED = Path(__file__).parents[1] / "shipped"  # those that are installed with the package
+CURVE = 200  # steps of a schedule's curve
+FOLDER = Path("experiments")  # of the user
+PACKAGED = Path(__file__).parents[1] / "shipped"  # of the installed package
 SHIPPED = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "experiments"
 
 
@@ -41,12 +41,12 @@ class OptimizerSetting:
     ----------
     label : its name in tables and figures.
     rule : the name that `optimlab.experiment.registry.load_rule` takes.
-    hyperparameters : those that are held fixed, defaults included.
-    axes : those that are tuned, the learning rate first.
+    hyperparameters : the fixed ones, including defaults.
+    axes : the tuned ones, the learning rate first.
     candidates : in order; those that differ only in the learning rate are adjacent.
-    default_learning_rate : the rule's own, None where it has none.
-    schedules : hyper-parameter → what `optimlab.experiment.registry.load_schedule` takes.
-    curves : hyper-parameter → the factors of its schedule, in a run of `CURVE` steps.
+    default_learning_rate : the rule's default; None if it has none.
+    schedules : hyper-parameter → the argument of `optimlab.experiment.registry.load_schedule`.
+    curves : hyper-parameter → the factors of its schedule in a run of `CURVE` steps.
     """
 
     label: str
@@ -60,26 +60,26 @@ class OptimizerSetting:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of code in it: of the rule, and of user-defined schedules."""
+        """The names of the rule and of user-defined schedules."""
         return names_of(self.rule, self.schedules)
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
-        """All that are tried, ascending."""
+        """All learning rates that are tried, ascending."""
         return tuple(sorted({candidate.learning_rate for candidate in self.candidates}))
 
 
 @dataclass(frozen=True)
 class ProblemSetting:
-    """One problem of an experiment, and when its runs are recorded.
+    """One problem of an experiment, and the steps at which its runs are recorded.
 
     Attributes
     ----------
     label : its name in tables and figures.
     name : the key of `optimlab.problems.PROBLEMS`.
-    problem : what is optimized.
-    record_at : the steps that are recorded, the last one included; step 0 always is.
-    facts : of a problem with user code, what was found where it was tried out.
+    problem : the problem.
+    record_at : the recorded steps, including the last; step 0 is always recorded.
+    facts : for a problem with user code, its attributes as found in its check.
     """
 
     label: str
@@ -90,45 +90,45 @@ class ProblemSetting:
 
     @property
     def about(self) -> Problem | Facts:
-        """What the problem says of itself, without running user code."""
+        """The problem's attributes, without running user code."""
         return self.facts or self.problem
 
     @property
     def network(self) -> str | None:
-        """A table of the network's layers; None where there is no network."""
+        """A table of the network's layers; None without a network."""
         summary = getattr(self.about, "summary", None)
         return summary() if summary else None
 
     @property
     def steps(self) -> int:
-        """How many a run takes."""
+        """The number of steps of a run."""
         return self.record_at[-1]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The problem's settings, as its table in the file could give them."""
+        """The problem's settings, as in a table of a file."""
         return dataclasses.asdict(self.problem)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Settings):
-    """A checked experiment. One that is made in Python needs no file.
+    """A checked experiment. One that is built in Python needs no file.
 
     Attributes
     ----------
-    name : of the TOML file and of the results folder.
-    problems : what is optimized, in the file's order; each is a comparison of its own.
-    optimizers : in the file's order.
+    name : the name of the TOML file and of the results folder.
+    problems : the problems, in the file's order; each is a separate comparison.
+    optimizers : the optimizers, in the file's order.
     file : the TOML file; user code and data are looked up in its folder.
-    toml : its text.
-    record_params : of how many reporting seeds, the first ones, the parameters are recorded, too.
-    looks : of a sweep in rounds, the reporting seeds at each look at its results.
-    changes : how it differs from its file, as ``--set`` has it: "training.epochs=3".
+    toml : the text of the file.
+    record_params : the number of reporting seeds, from the first, whose parameters are recorded.
+    looks : for a sweep in rounds, the number of reporting seeds at each look at the results.
+    changes : the changes by ``--set``, such as "training.epochs=3".
 
     Raises
     ------
     ValueError
-        When one of the `Settings` is wrong; the message is the one that a file with it would get.
+        If one of the `Settings` is illegal; the message is the same as for a file.
     """
 
     name: str
@@ -149,18 +149,18 @@ class Experiment(Settings):
 
     @property
     def argument(self) -> str:
-        """The experiment as commands take it: its file's name, or its path if that is elsewhere."""
+        """The argument for commands: its file's name, or its path if that is elsewhere."""
         return self.file.stem if self.file.parent in (FOLDER, SHIPPED) else str(self.file)
 
     @property
     def has_own_code(self) -> bool:
-        """Whether a run needs more code than the package's own, which may crash its process."""
+        """Whether a run needs code outside the package, which may crash its process."""
         return any(setting.facts for setting in self.problems) or any(
             setting.rule not in RULES or len(setting.names) > 1 for setting in self.optimizers
         )
 
     def with_rounds(self, reporting: int, looks: tuple[int, ...]) -> Experiment:
-        """Return the experiment with so many reporting seeds, and the looks at them."""
+        """Return the experiment with this number of reporting seeds and these looks."""
         seeds = Seeds(tuning=self.seeds.tuning, reporting=reporting)
         return dataclasses.replace(self, seeds=seeds, looks=looks)
 
@@ -181,7 +181,7 @@ class Experiment(Settings):
         return len(self.problems) * candidates * (self.seeds.tuning + self.seeds.reporting)
 
     def _identity(self, problem: ProblemSetting, setting: OptimizerSetting, candidate: Candidate) -> str:
-        """Return a digest of everything but the seed that decides a run's numbers."""
+        """Return a digest of everything that decides a run's numbers, except the seed."""
         parts = {
             "problem": [problem.name, problem.settings, self._scripts[problem.label]],
             "rule": setting.rule,
@@ -198,7 +198,7 @@ class Experiment(Settings):
     def codes(self) -> dict[tuple[str, str], str]:
         """Labels of a problem and an optimizer → the digest of the code that computes their runs.
 
-        It is of the code as it was when the first run was identified.
+        The code is read when the first run is identified.
         """
         problems, others = self._code
         return {
@@ -208,14 +208,14 @@ class Experiment(Settings):
 
     @property
     def packages(self) -> dict[str, str]:
-        """Name → version of the installed packages that decide numbers, by name."""
+        """Name → version of the installed packages that decide numbers."""
         problems, others = self._code
         codes = [*problems.values(), *others.values()]
         return dict(sorted(item for code in codes for item in code.packages.items()))
 
     @cached_property
     def _code(self) -> tuple[dict[str, Code], dict[tuple[str, ...], Code]]:
-        """The code of the problems by label, and that of the optimizers by what they name."""
+        """The code of the problems by label, and of the optimizers by their names of code."""
         names = {setting.names for setting in self.optimizers}
         return (
             {setting.label: problem_code(setting.problem) for setting in self.problems},

@@ -1,4 +1,4 @@
-"""User code is tried out in a worker: it may crash its process, or never end."""
+"""Checks of user code in a worker, since it may crash its process or never end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plugin_pool() -> Pool:
 
 
 class Trial(NamedTuple):
-    """A check that runs user code: what is checked, the key and the names of the code."""
+    """A check that runs user code: its subject, its key and the names of the code."""
 
     check: Callable[[], tuple[Any, list[Mistake]]]
     key: str
@@ -30,7 +30,7 @@ class Trial(NamedTuple):
 def try_out(
     trials: Mapping[str, Trial], pool: Pool, seconds: float
 ) -> dict[str, tuple[Any, list[Mistake]]]:
-    """Return label → what its check returns, in a worker; None and a mistake where that is lost."""
+    """Return label → the result of its check in a worker; None and a mistake if the worker is lost."""
     tasks = ((label, trial, seconds, Path.cwd()) for label, trial in trials.items())
     checked = {}
     for event in pool.run(lambda: next(tasks, None)):
@@ -48,11 +48,11 @@ def try_out(
 
 
 def check_in_worker(task: tuple[str, Trial, float, Path], tell: Tell) -> tuple[Any, list[Mistake]]:
-    """Return what a check returns; whatever user code raises is a mistake."""
+    """Return the result of a check; any exception of user code becomes a mistake."""
     _, trial, seconds, folder = task
     tell(Clock(seconds))
     try:
-        with chdir(folder):  # it may change the working directory, which relative paths start from
+        with chdir(folder):  # user code may change the working directory
             return trial.check()
     except BaseException as error:
         raised = traceback.format_exception_only(error)[-1].strip()

@@ -1,4 +1,4 @@
-"""Validation: pydantic finds what is wrong with a table; this puts it into words."""
+"""Validation: pydantic finds the mistakes in a table; this module words them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from optimlab.errors import printable
 
-# What pydantic calls a kind of mistake → what would be right.
+# pydantic's name of a kind of mistake → what would be right.
 MESSAGES = {
     "missing": "is missing",
     "int_type": "must be a whole number",
@@ -49,17 +49,17 @@ class Mistake(NamedTuple):
 
 
 def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
-    """Return `value`, read from TOML, as a `kind`; or add what is wrong to `mistakes`, return None.
+    """Return `value`, read from TOML, as a `kind`; or add its mistakes to `mistakes` and return None.
 
-    The detour by JSON has pydantic read arrays as tuples and tables as dataclasses, while it stays
+    By way of JSON, pydantic reads arrays as tuples and tables as dataclasses, but stays
     strict about numbers, texts and booleans.
 
     Parameters
     ----------
     kind : a pydantic model, a dataclass, or an annotated type.
-    value : what the file holds.
-    key : where it is in the file; "" for the whole file.
-    mistakes : is added to.
+    value : the value in the file.
+    key : its key in the file; "" for the whole file.
+    mistakes : the list to add mistakes to.
     """
     adapter = _adapter(kind)
     try:
@@ -69,13 +69,13 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
         details = error.errors(include_url=False)
         for detail in details:
             if detail["type"] == "too_short" and detail["input"] and len(details) > 1:
-                continue  # pydantic counts only the sound items
+                continue  # pydantic counts only the legal items
             location = _location(detail)
             text = "".join(
                 f"[{p + 1}]" if isinstance(p, int) else f".{p or EMPTY_KEY}" for p in location
             )
             mistake = Mistake((key + text).removeprefix("."), _message(detail, location, schema))
-            if mistakes and mistakes[-1].key == mistake.key:  # each branch of a union complains
+            if mistakes and mistakes[-1].key == mistake.key:  # each branch of a union gives a mistake
                 also = mistake.message.removeprefix("must be ")
                 mistake = Mistake(
                     mistake.key, f"{mistakes.pop().message.rpartition(', got')[0]} or {also}"
@@ -85,17 +85,17 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
 
 
 def resolve(value: Any, tag: str, kinds: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> Any:
-    """Return a table, or the name of a kind with the usual settings, as one of the kinds.
+    """Return a table, or the name of a kind with default settings, as one of the kinds.
 
-    Adds what is wrong to `mistakes` and returns None if it is not one of them.
+    Adds a mistake to `mistakes` and returns None if it is not one of them.
 
     Parameters
     ----------
-    value : what the file holds.
-    tag : the key of the table that names the kind; without it, the first one is meant.
+    value : the value in the file.
+    tag : the key of the table that names the kind; the default is the first kind.
     kinds : name → dataclass.
-    key : where it is in the file.
-    mistakes : is added to.
+    key : its key in the file.
+    mistakes : the list to add mistakes to.
     """
     table = {tag: value} if isinstance(value, str) else value
     if not isinstance(table, dict):
@@ -122,7 +122,7 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def unknown(key: str, legal: list[str]) -> str:
-    """Return the message for a key that does not exist, with the nearest that does."""
+    """Return the message for an unknown key, with the most similar legal key."""
     nearest = get_close_matches(key, legal, n=1)
     if nearest:
         return f"{UNKNOWN}; did you mean {nearest[0]}?"
@@ -130,16 +130,16 @@ def unknown(key: str, legal: list[str]) -> str:
 
 
 def show(value: Any) -> str:
-    """Return a value as the file could have it, cut where it is long."""
+    """Return a value as in a file, cut if it is long."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _location(detail: Any) -> list[int | str]:
-    """Return where a mistake is, without the branch of a union that pydantic tried."""
+    """Return the location of a mistake, without the branch of a union that pydantic tried."""
     location = list(detail["loc"])
     branches = ("int", "constrained-int", "literal['epoch']", "str", "tuple[str, ...]")
-    is_key = detail["type"] in UNKNOWN_KEY  # and may be called like a branch
+    is_key = detail["type"] in UNKNOWN_KEY  # a key may have the name of a branch
     return location if is_key or not location or location[-1] not in branches else location[:-1]
 
 
@@ -147,14 +147,14 @@ def _message(detail: Any, location: list[int | str], schema: dict[str, Any]) -> 
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in UNKNOWN_KEY:
         return unknown(str(location[-1]), _legal_keys(schema, location[:-1]))
-    if kind == "value_error":  # of a model's own validator, whose message is whole
+    if kind == "value_error":  # from a validator of the model, whose message is complete
         return str(context["error"])
     phrase = MESSAGES.get(kind, detail["msg"].lower()).format(**context)
     return phrase if kind == "missing" else f"{phrase}, got {show(detail['input'])}"
 
 
 def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
-    """Return the keys that the table at this location may have."""
+    """Return the legal keys of the table at this location."""
     node = _resolved(schema, schema)
     for part in location:
         node = _resolved(node["items"] if isinstance(part, int) else node["properties"][part], schema)
@@ -162,14 +162,14 @@ def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
 
 
 def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a part of a schema, without null beside it, and by its content where it is a reference."""
+    """Return a part of a schema, without the alternative null, and with references resolved."""
     if "anyOf" in node:  # it, or null
         node = node["anyOf"][0]
     return schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
 
 
 def tables_of(kind: Any, key: str = "") -> Iterator[tuple[str, set[str]]]:
-    """Yield the tables of a kind, itself first: the key of each, and the keys that it may have."""
+    """Yield the tables of a kind, itself first: each with its key and its legal keys."""
     schema = _schema(kind)
     todo = [(key, _resolved(schema, schema))]
     for where, node in todo:
@@ -184,16 +184,16 @@ def tables_of(kind: Any, key: str = "") -> Iterator[tuple[str, set[str]]]:
 
 
 def read_keys(kind: type, table: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> dict[str, Any]:
-    """Return the values of a table's known keys by name, each checked once; None where one is wrong.
+    """Return the values of a table's known keys by name, each checked; None for illegal values.
 
-    Tables inside it are left as they are in the file.
+    Subtables are returned unchecked.
 
     Parameters
     ----------
     kind : a dataclass, whose fields are the known keys.
-    table : what the file holds.
-    key : where it is in the file; "" for the whole file.
-    mistakes : is added to.
+    table : the content of the table.
+    key : its key in the file; "" for the whole file.
+    mistakes : the list to add mistakes to.
     """
     values: dict[str, Any] = {}
     for name, annotation in get_type_hints(kind, include_extras=True).items():
@@ -205,7 +205,7 @@ def read_keys(kind: type, table: Mapping[str, Any], key: str, mistakes: list[Mis
 
 
 def split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mistake]:
-    """Return the mistakes in a label's table that is the first half of a label with a dot."""
+    """Return the mistakes in a table that comes from an unquoted label with a dot."""
     mistakes = []
     kind, _, label = key.partition(".")
     for name, value in table.items():
@@ -221,7 +221,7 @@ def split_labels(key: str, table: Mapping[str, Any], legal: set[str]) -> list[Mi
 
 
 def can_be_kept(value: Any) -> bool:
-    """Return whether results can hold a value: only UTF-8 text, only finite numbers."""
+    """Return whether results can store a value: only UTF-8 text, only finite numbers."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError):
