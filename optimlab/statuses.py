@@ -14,7 +14,7 @@ class Status:
     Attributes
     ----------
     name : its name in tables, on the page and in figures.
-    meaning : a description.
+    meaning : a description, which the page shows where a run has ended so.
     has_loss : whether the run has a finite final loss.
     fill : matplotlib options for its bars.
     """
@@ -25,10 +25,10 @@ class Status:
     fill: Mapping[str, Any] = field(default_factory=dict)
 
 
-OK = Status("ok", "it took all its steps, and learnt something", has_loss=True)
+OK = Status("ok", "the run took all its steps and learned something", has_loss=True)
 STUCK = Status(
     "stuck",
-    "it ended no better than guessing, or than predicting the mean",
+    "the run ended no better than guessing or predicting the mean",
     has_loss=True,
     fill={"alpha": 0.35},
 )

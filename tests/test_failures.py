@@ -5,8 +5,10 @@ import pytest
 from reference.statistics import contest, traces_of
 from scipy import stats
 
+from optimlab.report.blocks import ranking
 from optimlab.statistics import compare_optimizers
 from optimlab.statistics.failures import mcnemar_p_value, share_interval
+from optimlab.statuses import ALL
 
 INF, NAN = np.inf, np.nan
 
@@ -38,3 +40,13 @@ def test_failures_stand_in_the_tables_and_in_the_sentence_that_praises():
     assert pair["bad_p_value"] == pytest.approx(2 / 2**7)
     first = found.summary.iloc[0]
     assert (first["bad_share_low"], first["bad_share_high"]) == pytest.approx(share_interval(7, 18))
+
+
+def test_the_page_says_what_a_status_means_where_runs_have_it():
+    """In the words of its one definition."""
+    runs = contest(range(6), A=lambda s: 1.0 + s / 99, B=lambda s: 9.0 + s / 9)
+    for bad in ((), ("diverged",), ("stuck", "failed")):
+        ended = runs.assign(status=[*bad, *["ok"] * (len(runs) - len(bad))])
+        caption = ranking._table_caption(compare_optimizers(ended, traces_of(ended), splits=9, draws=9))
+        meant = {each.name for each in ALL if f"{each.name.capitalize()}: {each.meaning}." in caption}
+        assert meant == set(bad)

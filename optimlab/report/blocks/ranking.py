@@ -19,7 +19,7 @@ from optimlab.report.style import SeriesStyle
 from optimlab.report.vega import Chart
 from optimlab.statistics import Comparison
 from optimlab.statistics.axes import edges, in_file, widened
-from optimlab.statuses import STATUSES
+from optimlab.statuses import BAD, STATUSES
 
 Record = Mapping[Hashable, Any]  # an optimizer's row of the summary: column → value
 
@@ -130,8 +130,16 @@ def _table_caption(comparison: Comparison) -> str:
     return (
         f"{'Each optimizer at its' if has_others else 'At the'} chosen {what}, over {seeds} "
         f"seeds: medians with their 95 % bootstrap intervals, and IQM, the interquartile mean.{ranked}"
-        f"{again if is_tuned else ''}{tested if has_others else ''}"
+        f"{again if is_tuned else ''}{tested if has_others else ''}{_meanings(comparison.summary)}"
     )
+
+
+def _meanings(summary: pd.DataFrame) -> str:
+    """Return what the statuses of runs that were not ok mean, where there are such runs."""
+    found = [
+        each for each in BAD if summary[[f"runs_{each.name}", f"grid_{each.name}"]].to_numpy().any()
+    ]
+    return "".join(f" {each.name.capitalize()}: {each.meaning}." for each in found)
 
 
 def columns_of(comparison: Comparison, styles: dict[str, SeriesStyle]) -> list[Column]:
