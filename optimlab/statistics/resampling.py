@@ -39,12 +39,12 @@ class Estimate:
     ----------
     value : the number.
     without : the number with one seed left out (seeds,).
-    freedom : the degrees of freedom of its error: one less than the seeds that report in a split.
+    freedom : the degrees of freedom of its error, as `degrees_of_freedom` has them.
     """
 
     value: float
     without: Array
-    freedom: int
+    freedom: float
 
     def __sub__(self, other: Estimate) -> Estimate:
         freedom = min(self.freedom, other.freedom)
@@ -163,7 +163,7 @@ def leave_one_out(
             return Estimate(value, np.full(seeds, np.nan), 0)
         means = _means_without(ordered, weigh(size - 1))
         without = np.bincount(order.ravel(), means.ravel(), minlength=seeds)
-        return Estimate(value, without / splits_of_seed, size - 1)
+        return Estimate(value, without / splits_of_seed, degrees_of_freedom(weigh(size), seeds))
 
     return [estimate(weigh) for weigh in weighings]
 
@@ -200,7 +200,28 @@ def leave_one_out_of_mean(numbers: Array, chosen: Array, reports: Array) -> Esti
         return Estimate(value, np.full(seeds, np.nan), 0)
     times = (chosen == np.arange(len(numbers))[:, None]).astype(float) @ held  # (candidates, seeds)
     without = (sums @ held - (times * numbers).sum(axis=0)) / (size - 1)
-    return Estimate(value, without / np.maximum(held.sum(axis=0), 1), size - 1)
+    freedom = degrees_of_freedom(np.full(size, 1 / size), seeds)
+    return Estimate(value, without / np.maximum(held.sum(axis=0), 1), freedom)
+
+
+def degrees_of_freedom(weights: Array, seeds: int) -> float:
+    """Return those of the error of a weighted mean: the values that count in it, less one; 1 at least.
+
+    Of an interquartile mean that is half of the seeds less one: the values cut off at the ends say
+    little about its error.
+
+    Parameters
+    ----------
+    weights : of the sorted numbers that report in a split (size,), of sum 1.
+    seeds : how many there are; over all splits each of them reports.
+
+    References
+    ----------
+    Tukey & McLaughlin (1963), Less vulnerable confidence and significance procedures for location based
+    on a single sample: trimming/winsorization 1.
+    """
+    share = 1 / (len(weights) * float(weights.max()))
+    return max(share * seeds - 1, 1)
 
 
 @dataclass(frozen=True)
@@ -230,9 +251,10 @@ def family(
 ) -> Family:
     """Return how sure each of several estimates is, and all of them together.
 
-    The least of all p-values is drawn from normal errors that are correlated as the estimates' are. One
-    estimate after another, from the least p-value on, is held against the least of those that are left
-    (step-down).
+    Every estimate is held against Student's t of its own degrees of freedom. What the least of several
+    such p-values would be if nothing differed is drawn from a Gaussian copula: normal errors that are
+    correlated as the estimates' are. One estimate after another, from the least p-value on, is held
+    against the least of those that are left (step-down).
 
     Parameters
     ----------
@@ -242,8 +264,13 @@ def family(
         the error rate (Genovese, Roeder & Wasserman 2006, False discovery control with p-value
         weighting).
     level : of `reach`.
+
+    Notes
+    -----
+    The multivariate t distribution would draw one scale for all estimates, as if they shared a standard
+    error. Each has its own, so the largest of them deviates more often.
     """
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import ndtr, stdtr, stdtrit
 
     if not estimates:
         return Family(np.empty(0), np.empty(0), np.empty(0), np.empty(0))
@@ -255,27 +282,18 @@ def family(
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(value == 0, 0, np.abs(value) / error)
     own = 2 * stdtr(freedom, -t)
-    order = np.argsort(own / weight, kind="stable")
-    kinds, kind = np.unique([freedom[order], weight[order]], axis=1, return_inverse=True)
-    # From which t-value on an estimate of a kind is as sure as each of the estimates.
-    as_sure = [np.minimum((own / weight)[order] * of_kind, 1) for _, of_kind in kinds.T]
-    needed = [np.abs(stdtrit(of, sure / 2)) for (of, _), sure in zip(kinds.T, as_sure, strict=True)]
+    order = np.argsort(own / weight, kind="stable")[::-1]  # the least sure first
+    weighted = (own / weight)[order, None]
     as_low, least = np.zeros(len(t)), []
     for done in range(0, draws, 1000):
         normal = rng.standard_normal((min(1000, draws - done), direction.shape[1]))
-        scale = np.sqrt(rng.chisquare(freedom.min(), len(normal)) / freedom.min())
-        drawn = np.abs(direction[order] @ normal.T) / scale
-        # Among estimates of one kind the least p-value is that of the largest t.
-        largest = np.full((len(kinds.T), len(normal)), -1.0)
-        for index in reversed(range(len(t))):
-            own_kind = kind[index]
-            np.maximum(largest[own_kind], drawn[index], out=largest[own_kind])
-            is_low = [each >= of[index] for each, of in zip(largest, needed, strict=True)]
-            as_low[order[index]] += np.any(is_low, axis=0).sum()
-        p_values = [2 * stdtr(of, -each) / by for each, (of, by) in zip(largest, kinds.T, strict=True)]
-        least.append(np.min(p_values, axis=0))
-    adjusted = np.maximum((1 + as_low) / (1 + draws), own)
-    adjusted[order] = np.minimum(np.maximum.accumulate(adjusted[order]), 1)
+        drawn = 2 * ndtr(-np.abs(direction[order] @ normal.T)) / weight[order, None]
+        np.minimum.accumulate(drawn, out=drawn)
+        as_low += (drawn <= weighted).sum(axis=1)
+        least.append(drawn[-1])
+    adjusted = np.empty(len(t))
+    adjusted[order] = np.maximum((1 + as_low) / (1 + draws), own[order])
+    adjusted[order[::-1]] = np.minimum(np.maximum.accumulate(adjusted[order[::-1]]), 1)
     threshold = np.minimum(float(np.quantile(np.concatenate(least), level)) * weight, level)
     return Family(error, own, adjusted, -stdtrit(freedom, threshold / 2))
 
