@@ -85,38 +85,12 @@ class CrossEntropy:
         return float(-(shares @ np.log(shares)))
 
 
-def _regression_metrics(
-    losses: Iterable[tuple[Array, Array]], targets: Array, scale: Array
-) -> dict[str, Array]:
-    """Return loss, R² and RMSE, the last two as scikit-learn has them: the mean over the targets.
-
-    Parameters
-    ----------
-    losses : block by block, the summed loss (R,) and squared errors (R, C).
-    targets : of all samples (C, N) or (R, C, N).
-    scale : see `Loss.metrics`.
-    """
-    loss: Any = 0.0
-    squares: Any = 0.0
-    for block_loss, block_squares in losses:
-        loss = loss + block_loss
-        squares = squares + block_squares
-    samples = targets.shape[-1]
-    numbers = targets.astype(np.float64)
-    around = numbers - numbers.mean(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        explained = 1 - squares / np.vecdot(around, around)
-    explained[~np.isfinite(explained)] = np.nan  # a target that does not vary
-    return {
-        "loss": loss / samples,
-        "r2": explained.mean(axis=-1),
-        "rmse": (np.sqrt(squares / samples) * scale).mean(axis=-1),
-    }
-
-
 @dataclass(frozen=True, kw_only=True)
 class SquaredError:
-    """(y − t)², the mean over the targets t, with y the outputs; and R² and RMSE."""
+    """(y − t)², the mean over the targets t, with y the outputs; and R² and RMSE.
+
+    It is twice Huber's loss for δ = ∞.
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -127,19 +101,10 @@ class SquaredError:
     name: Literal["squared_error"] = "squared_error"
 
     def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
-        outputs -= targets
-        count = outputs.shape[1] * outputs.shape[2]
-        loss = _sum_of_squares(outputs).sum(axis=-1) / count
-        outputs *= 2 / count
-        return loss, outputs
+        return huber_and_gradient(outputs, targets, np.inf, 2)
 
     def metrics(self, blocks: Blocks, targets: Array, scale: Array) -> dict[str, Array]:
-        def losses() -> Iterable[tuple[Array, Array]]:
-            for part, outputs in blocks:
-                squares = _sum_of_squares(outputs - targets[..., part]).astype(np.float64)
-                yield squares.mean(axis=-1), squares
-
-        return _regression_metrics(losses(), targets, scale)
+        return huber_metrics(blocks, targets, scale, np.inf, 2)
 
     def blind(self, targets: Array) -> float:
         """Return the variance: every output is the mean."""
@@ -169,30 +134,15 @@ class Huber:
     delta: Annotated[float, Gt(0), Le(1e6)] = 1.0
 
     def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
-        outputs -= targets
-        count = outputs.shape[1] * outputs.shape[2]
-        loss = _per_run(self._losses(outputs)) / count
-        np.clip(outputs, -self.delta, self.delta, out=outputs)
-        outputs /= count
-        return loss, outputs
+        return huber_and_gradient(outputs, targets, self.delta, 1)
 
     def metrics(self, blocks: Blocks, targets: Array, scale: Array) -> dict[str, Array]:
-        def losses() -> Iterable[tuple[Array, Array]]:
-            for part, outputs in blocks:
-                errors = (outputs - targets[..., part]).astype(np.float64)
-                yield _per_run(self._losses(errors)) / errors.shape[1], _sum_of_squares(errors)
-
-        return _regression_metrics(losses(), targets, scale)
+        return huber_metrics(blocks, targets, scale, self.delta, 1)
 
     def blind(self, targets: Array) -> float:
         """Return the loss where every output is the mean."""
-        return float(self._losses(targets - targets.mean(axis=-1, keepdims=True)).mean())
-
-    def _losses(self, errors: Array) -> Array:
-        """Return the loss of each error, in a new array."""
-        size = np.abs(errors)
-        small = np.minimum(size, self.delta)
-        return small * (size - small / 2)
+        mean = np.broadcast_to(targets.mean(axis=-1, keepdims=True), targets.shape)
+        return float(huber_and_gradient(mean[None].copy(), targets, self.delta, 1)[0][0])
 
 
 LOSSES: dict[str, type[Loss]] = {
@@ -200,17 +150,6 @@ LOSSES: dict[str, type[Loss]] = {
     "squared_error": SquaredError,
     "huber": Huber,
 }
-
-
-def _per_run(losses: Array) -> Array:
-    """Return the sum (R,) of the losses (R, C, B) of each run, in an order that no neighbour changes."""
-    return np.ascontiguousarray(losses).reshape(len(losses), -1).sum(axis=1)
-
-
-def _sum_of_squares(errors: Array) -> Array:
-    """Return the sum (R, C) over the batch of squared errors (R, C, B)."""
-    errors = np.ascontiguousarray(errors)
-    return np.vecdot(errors, errors)
 
 
 def one_hot(labels: Array, classes: int) -> Array:
@@ -312,3 +251,78 @@ def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Arra
     losses, correct = np.empty((2, len(z)))
     summed(np.log(total, out=total), loss, reach, losses, correct)
     return losses, correct
+
+
+@compiled
+def huber(error: Any, delta: Any) -> Any:
+    """e² / 2 for |e| ≤ δ and else δ (|e| − δ / 2), with slope s, which is e within ±δ: s (e − s / 2)."""
+    slope = -delta if error < -delta else delta if error > delta else error
+    return slope * (error - slope / type(error)(2)), slope
+
+
+@compiled
+def summed_huber(y: Array, targets: Array, delta: Any, factor: Any, losses: Array) -> None:
+    """losses = c Σ L(y − t) of each run, and y ← c L'(y − t), with L Huber's loss and a factor c."""
+    for run in range(y.shape[0]):
+        own, total = run if len(targets) > 1 else 0, y.dtype.type(0)
+        for target in range(y.shape[1]):
+            for sample in range(y.shape[2]):
+                error = y[run, target, sample] - targets[own, target, sample]
+                value, slope = huber(error, delta)
+                total += value
+                y[run, target, sample] = factor * slope
+        losses[run] = factor * total
+
+
+@compiled
+def add_huber(y: Array, targets: Array, delta: Any, losses: Array, squares: Array) -> None:
+    """Add Σ L(y − t) of each run, and Σ (y − t)² of each of its targets, in float64."""
+    for run in range(y.shape[0]):
+        own = run if len(targets) > 1 else 0
+        for target in range(y.shape[1]):
+            total, square = 0.0, 0.0
+            for sample in range(y.shape[2]):
+                error = np.float64(y[run, target, sample]) - np.float64(targets[own, target, sample])
+                total += huber(error, delta)[0]
+                square += error * error
+            losses[run] += total
+            squares[run, target] += square
+
+
+def huber_and_gradient(
+    outputs: Array, targets: Array, delta: float, factor: float
+) -> tuple[Array, Array]:
+    """Return the factor times the mean Huber loss (R,) and its gradient by the outputs, overwritten."""
+    y, real = np.ascontiguousarray(outputs), outputs.dtype.type
+    losses = np.empty(len(y), y.dtype)
+    summed_huber(y, _by_run(targets, y.dtype), real(delta), real(factor / y[0].size), losses)
+    return losses, y
+
+
+def huber_metrics(
+    blocks: Blocks, targets: Array, scale: Array, delta: float, factor: float
+) -> dict[str, Array]:
+    """Return the factor times Huber's loss; and R² and RMSE as scikit-learn has them, target means."""
+    losses: Any = 0.0
+    squares: Any = 0.0
+    for part, outputs in blocks:
+        some_losses, some_squares = np.zeros(len(outputs)), np.zeros(outputs.shape[:2])
+        y = np.ascontiguousarray(outputs)
+        add_huber(y, _by_run(targets[..., part], y.dtype), float(delta), some_losses, some_squares)
+        losses, squares = losses + some_losses, squares + some_squares
+    count, samples = targets.shape[-2:]
+    numbers = targets.astype(np.float64)
+    around = numbers - numbers.mean(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        explained = 1 - squares / np.vecdot(around, around)
+    explained[~np.isfinite(explained)] = np.nan  # a target that does not vary
+    return {
+        "loss": factor * losses / (count * samples),
+        "r2": explained.mean(axis=-1),
+        "rmse": (np.sqrt(squares / samples) * scale).mean(axis=-1),
+    }
+
+
+def _by_run(targets: Array, dtype: np.dtype) -> Array:
+    """Return targets (R, C, B), or (1, C, B) where all runs share them, in one piece of memory."""
+    return np.ascontiguousarray(targets.reshape(-1, *targets.shape[-2:]), dtype)
