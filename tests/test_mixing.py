@@ -65,6 +65,13 @@ MIXING = {
         "step": "params -= np.random.default_rng(0).normal(size=params.shape)"
     },
     "random numbers, one after the other": {"step": "params -= np.random.normal()"},
+    "rows that are not finite, by the others": {
+        "step": "bad = ~np.isfinite(gradient).all(axis=1)\n"
+        "        if bad.any() and not bad.all(): params[bad] = params[~bad].mean(axis=0)"
+    },
+    "rows of zeros, by the others": {
+        "step": "idle = ~gradient.any(axis=1); params[idle] += (1 - idle.mean()) * params[:1]"
+    },
     "the next row": {"step": "params -= 1e-9 * np.roll(gradient, 1, axis=0)"},
 }
 ROW_NORM = "norm = np.linalg.norm(gradient, axis=-1, keepdims=True); "

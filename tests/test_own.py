@@ -285,7 +285,10 @@ def test_data_that_never_end_are_a_mistake(tmp_path):
         ("class Bowl:", "class Bowl:\n    dtype = 'float16'", 'dtype must be "float32" or "float64"'),
         ("class Bowl:", "class Bowl:\n    steps_per_epoch = 0", "must be a whole number, 1 or more, got 0"),
         ("class Bowl:", "class Bowl:\n    stuck_loss = float('nan')", "stuck_loss must be a number, got nan"),
-        ("class Bowl:", "class Bowl:\n    loss_unit = 3", "loss_unit must be a text, got 3"),
+        ("class Bowl:", "class Bowl:\n    loss_unit = 3", "printable characters, got 3"),
+        ("class Bowl:", "class Bowl:\n    loss_unit = 'a\\x1b[31m'", "up to 60 printable characters, got 'a\\x1b"),
+        ("class Bowl:", "class Bowl:\n    baseline = 'x' * 5000", "baseline must be a text of up to 60 printable"),
+        ("class Bowl:", "class Bowl:\n    extra_metrics = ['x' * 5000]", "letters, digits and _, 60 at most"),
         ("class Bowl:", "class Bowl:\n    def check(self): return 3", "check must return key → message"),
     ],
 )  # fmt: skip
@@ -302,6 +305,33 @@ def test_batches_that_end_later_fail_the_runs(tmp_path):
     runs = pd.read_csv(tmp_path / "tiny/runs.csv")
     reason = "ValueError: batches must be endless, but ends after 4 steps"
     assert set(runs["reason"]) == {reason}
+
+
+LATE = GOOD.replace("seeds]), None", "seeds]), [0]").replace(
+    'return {"train', '{0}\n        return {"train'
+)
+LATE = LATE.replace("return (params**2)", "model[0] += 1\n        {1}\n        return (params**2)")
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "slope", "reason"),
+    [
+        ("if model[0] > 3: params /= 2", "pass", "must leave params as they are"),
+        ("pass", "if model[0] > 3: np.multiply(params, 0.9, out=params)", "must leave params as they are"),
+        ("if model[0] > 3: return {'train_loss': 1.0}", "pass", "train_loss must be an array (1,) of numbers"),
+        ("if model[0] > 3: return {'train_loss': params[:, 0], 'x': 1}", "pass", "extra_metrics names: x"),
+        ("pass", "if model[0] > 3: return params[0, 0], params", "the loss must be an array (1,) of numbers"),
+        ("pass", "if model[0] > 3: return None, params", "the loss must be an array (1,) of numbers, got a No"),
+        ("pass", "if model[0] > 3: return params[:, 0], params[:, 0]", "the gradient must be an array (1, 2)"),
+        ("pass", "if model[0] > 3: params = params - params.mean(axis=0)", "its optimizer or its problem mixes"),
+    ],
+)  # fmt: skip
+def test_what_a_problem_does_wrong_at_a_late_step_fails_its_runs(tmp_path, evaluate, slope, reason):
+    source = LATE.replace("{0}", evaluate).replace("{1}", slope)
+    text = OWN.format("").replace("reporting = 2", "reporting = 7")
+    assert run(load(write(tmp_path, text, bowl=source)), tmp_path).statuses == {"failed": 8}
+    (told,) = set(pd.read_csv(tmp_path / "tiny/runs.csv")["reason"])
+    assert reason in told
 
 
 @pytest.mark.parametrize(("slope", "is_other"), [("2 * params", False), ("params", True)])

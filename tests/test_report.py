@@ -436,6 +436,7 @@ def test_workers_draw_the_same_and_progress_is_followed(tmp_path, monkeypatch):
         ("run_id,optimizer\n1,SGD\n", r"cannot read .*runs\.csv: it has no column 'learning_rate'"),
         (RUNS + "1,A,x,0,tuning,ok\n", r"cannot read .*runs\.csv"),
         (RUNS + "1,A,1,0,tuning,fine\n", "status must be one of .* got 'fine'"),
+        (RUNS + 2 * "1,A,1,0,tuning,ok\n", r"runs\.csv: two rows have the same run_id, optimizer"),
         (RUNS + "1,A,1,0,tuning,ok\n", r"cannot read .*traces\.parquet"),
     ],
 )  # fmt: skip
@@ -445,6 +446,21 @@ def test_what_cannot_be_read_is_named(tmp_path, content, says):
         (tmp_path / "digits" / "runs.csv").write_text(content)
     with pytest.raises(NothingToReport, match=re.compile(says, re.DOTALL)):
         write_report(tmp_path)
+
+
+def test_traces_that_are_twice_there_or_missing_are_told(tmp_path):
+    """No number of runs is made from traces that are not all there, or are there twice."""
+    write_tables(tmp_path / "one", labels=("SGD",), rates=(0.1,))
+    file = tmp_path / "one/traces.parquet"
+    traces = pd.read_parquet(file)
+    is_first = traces["run_id"] == traces["run_id"][0]
+    for wrong, says in (
+        (pd.concat([traces, traces[is_first][:1]]), "two rows have the same run_id, .*, step"),
+        (traces[~is_first], r"it lacks runs that runs\.csv has"),
+    ):
+        wrong.to_parquet(file)
+        with pytest.raises(NothingToReport, match=says):
+            write_report(tmp_path)
 
 
 def test_an_experiment_without_a_finished_run_is_left_out(tmp_path, quick, capsys):

@@ -18,7 +18,8 @@ from optimlab.experiment.mixing import ADVICE
 from optimlab.experiment.runs import FinishedRun, FinishedStack
 
 DIFFERS = (
-    f"a run of this stack has other numbers when trained alone: its rule mixes runs. In it, {ADVICE}"
+    "a run of this stack has other numbers when trained again alone: its optimizer or its problem mixes "
+    f"runs, or does not give the same numbers twice; {ADVICE}"
 )
 
 

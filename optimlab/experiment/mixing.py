@@ -19,7 +19,6 @@ ADVICE = (
     "reduce over the last axis alone (axis=-1, keepdims=True), take learning_rate for the column (R, 1) "
     "that it is, keep what is remembered in the state, and draw no random numbers of the stack's shape"
 )
-DIFFERS = f"trained alone, a run of this stack has other numbers: its rule mixes runs. In it, {ADVICE}"
 
 STEPS = 60
 LAYOUT = Layout({"first.weight": (1, 2), "hidden.weight": (2, 2), "last.weight": (2, 1), "bias": (2,)})
@@ -30,7 +29,8 @@ def mixes_runs(rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequen
     """Return whether a run's steps depend on the other rows of its stack, which no rule may.
 
     Three rows with different learning rates and gradients of all sizes take steps together and each
-    alone. An exception counts only if the rule raises it for a single row.
+    alone; in the last steps one row has a gradient of zero, or one that is not finite. An exception
+    counts only if the rule raises it for a single row.
 
     Parameters
     ----------
@@ -44,6 +44,8 @@ def mixes_runs(rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequen
     exponents = rng.uniform(-DECADES, DECADES, (STEPS, 1, 1)) + rng.uniform(-2, 2, (STEPS, 3, 1))
     points, gradients = rng.normal(size=(2, STEPS, 3, LAYOUT.size))
     gradients *= 10**exponents
+    gradients[-4, 0] = 0
+    gradients[-3, 1, 0], gradients[-2, 2], gradients[-1, 0] = np.nan, np.nan, np.inf
 
     def walk(rows: list[int]) -> Iterator[np.ndarray]:
         """Yield each step's gradient point, result and evaluation point: an array (R, 3, P)."""

@@ -24,6 +24,7 @@ STEPS = 3  # of the check of a problem
 COLUMNS = ("run", "run_id", "problem", "optimizer", "candidate", "learning_rate", "seed", "role", "step")
 TAKEN = {*METRICS, *COLUMNS, "epoch", "params"}  # names that a user's metric must not have
 SAME_SLOPE = 0.01  # relative tolerance between a gradient and differences of the loss
+MOST_LETTERS = 60  # of a name or a unit
 
 # Attributes that a problem may leave out.
 USUAL: dict[str, Any] = {
@@ -96,6 +97,20 @@ class OwnProblem(Own):
     def run_bytes(self) -> int:
         """Approximate working memory of one run in a step, in bytes."""
         return int(getattr(self.problem, "run_bytes", 50 * 8 * self.size))
+
+    def loss_and_gradient(self, params: Any, batch: Any, model: Any) -> tuple[Any, Any]:
+        """Return the user's loss and gradient, checked at each step, since they may fail late.
+
+        Raises
+        ------
+        ValueError
+            Where it changes params, or returns arrays of the wrong shape or dtype.
+        """
+        return _checked_step(self.problem, params, batch, model)
+
+    def evaluate(self, params: Any, model: Any) -> dict[str, Any]:
+        """Return the user's metrics, checked like `loss_and_gradient`."""
+        return _checked_metrics(self.problem, params, model, self.extra_metrics)
 
     def cautions(self) -> dict[str, str]:
         """Return warnings about settings that are allowed but rarely intended: key → message."""
@@ -182,13 +197,16 @@ def _check_attributes(problem: Any) -> None:
     if not isinstance(problem.stuck_loss, float | int | np.number) or math.isnan(problem.stuck_loss):
         raise ValueError(f"stuck_loss must be a number, got {problem.stuck_loss!r}")
     for name in ("loss_unit", "baseline"):
-        if not isinstance(getattr(problem, name), str):
-            raise ValueError(f"{name} must be a text, got {getattr(problem, name)!r}")
+        text = getattr(problem, name)
+        if not isinstance(text, str) or not text.isprintable() or len(text) > MOST_LETTERS:
+            right = f"a text of up to {MOST_LETTERS} printable characters"
+            raise ValueError(f"{name} must be {right}, got {text!r:.99}")
     if not isinstance(names, tuple | list) or len(set(names)) < len(names):
         raise ValueError(f"extra_metrics must be a list of different names, got {names!r}")
     for name in names:
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"a name in extra_metrics must be letters, digits and _, got {name!r}")
+        if not isinstance(name, str) or not name.isidentifier() or len(name) > MOST_LETTERS:
+            right = f"letters, digits and _, {MOST_LETTERS} at most"
+            raise ValueError(f"a name in extra_metrics must be {right}, got {name!r:.99}")
         if name in TAKEN:
             raise ValueError(f"extra_metrics names {name}, which is already a column")
 
@@ -216,38 +234,51 @@ def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
     batches = iter(problem.batches(seeds))
     for step in range(1, STEPS + 1):
         kept = params.copy()
-        metrics = problem.evaluate(params, model)
-        seen += [kept, *_checked_metrics(problem, metrics, len(seeds))]
+        metrics = _checked_metrics(problem, params, model, problem.extra_metrics)
+        seen += [kept, *(np.array(metrics[name]) for name in sorted(metrics))]
         try:
             batch = next(batches)
         except StopIteration:
             raise ValueError(f"batches must be endless, but ends before step {step}") from None
-        found = problem.loss_and_gradient(params, batch, model)
-        if not isinstance(found, tuple) or len(found) != 2:
-            raise ValueError(f"loss_and_gradient must return loss and gradient, got {_kind(found)}")
-        loss, gradient = found
-        _check_array("the loss", loss, right[:1])
-        _check_array("the gradient", gradient, right)
+        loss, gradient = _checked_step(problem, params, batch, model)
         if step == 1 and not (np.isfinite(loss).all() and np.isfinite(gradient).all()):
             raise ValueError("the loss and the gradient must be finite at the start")
-        if not np.array_equal(params, kept, equal_nan=True):
-            raise ValueError("loss_and_gradient and evaluate must leave params as they are")
         seen += [np.array(loss), np.array(gradient)]
         params -= (0.01 * gradient).astype(params.dtype)
     return seen
 
 
-def _checked_metrics(problem: Any, metrics: Any, runs: int) -> list[np.ndarray]:
-    """Return the values of the metrics in the order of their names, if they are legal."""
+def _checked_step(problem: Any, params: Any, batch: Any, model: Any) -> tuple[Any, Any]:
+    """Return the loss and the gradient, if they are legal and params unchanged."""
+    kept = params.copy()
+    found = problem.loss_and_gradient(params, batch, model)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise ValueError(f"loss_and_gradient must return loss and gradient, got {_kind(found)}")
+    _check_array("the loss", found[0], params.shape[:1])
+    _check_array("the gradient", found[1], params.shape)
+    _check_untouched(params, kept)
+    return found
+
+
+def _checked_metrics(problem: Any, params: Any, model: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return the metrics, if they are legal and params unchanged."""
+    kept = params.copy()
+    metrics: Any = problem.evaluate(params, model)
     if not isinstance(metrics, dict) or "train_loss" not in metrics:
         raise ValueError("evaluate must return a dictionary with a train_loss")
     own = set(metrics) - set(PROBLEM_METRICS)
-    if own != set(problem.extra_metrics):
+    if own != set(names):
         text = "evaluate returns more or fewer metrics than extra_metrics names"
-        raise ValueError(f"{text}: {', '.join(sorted(map(str, own ^ set(problem.extra_metrics))))}")
+        raise ValueError(f"{text}: {', '.join(sorted(map(str, own ^ set(names))))}")
     for name, values in metrics.items():
-        _check_array(name, values, (runs,))
-    return [np.array(metrics[name]) for name in sorted(metrics)]
+        _check_array(name, values, params.shape[:1])
+    _check_untouched(params, kept)
+    return metrics
+
+
+def _check_untouched(params: Any, kept: Any) -> None:
+    if not np.array_equal(params, kept, equal_nan=True):
+        raise ValueError("loss_and_gradient and evaluate must leave params as they are")
 
 
 def _check_array(name: str, found: Any, shape: tuple[int, ...], dtype: str | None = None) -> None:

@@ -133,10 +133,7 @@ def read_tables(folder: Path) -> Tables:
             )
     for column in ("rule", "reason"):
         runs[column] = runs.get(column, "")
-    traces = _checked(folder / "traces.parquet", contents, [*KEYS, "step", "epoch"], METRICS)
-    strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
-    if (strangers["_merge"] == "left_only").any():
-        raise _garbled(folder / "traces.parquet", "it holds other runs than runs.csv")
+    traces = _traces(folder / "traces.parquet", contents, runs)
     params = surface = None
     if "params.parquet" in contents:
         params = _checked(folder / "params.parquet", contents, [*KEYS, "step", "params"], [])
@@ -243,7 +240,22 @@ def _checked(
         raise _garbled(path, "a row has no " + ", ".join(required))
     if not (np.isfinite(table["learning_rate"]) & (table["learning_rate"] > 0)).all():
         raise _garbled(path, "a learning rate is not a positive number")
+    whose = [name for name in required if name in (*KEYS, "step")]
+    if table.duplicated(whose).any():
+        raise _garbled(path, f"two rows have the same {', '.join(whose)}")
     return table
+
+
+def _traces(path: Path, contents: dict[str, bytes], runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the traces of the runs, after checking that they are theirs, and of all that ended."""
+    traces = _checked(path, contents, [*KEYS, "step", "epoch"], METRICS)
+    strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
+    if (strangers["_merge"] == "left_only").any():
+        raise _garbled(path, "it holds other runs than runs.csv")
+    ended = runs.loc[runs["status"].isin(["ok", "stuck"]), "run_id"]
+    if not ended.isin(traces["run_id"]).all():
+        raise _garbled(path, "it lacks runs that runs.csv has")
+    return traces
 
 
 def _garbled(path: Path, why: str) -> NothingToReport:
