@@ -23,8 +23,6 @@ from optimlab.schedules import Scheduled
 
 Array = np.ndarray
 
-# numpy copies what it broadcasts into its buffer, if whole rows fit in there: that is for short rows.
-BUFFER = 512
 
 TIMED = 1000  # steps of a run
 PROBES = 100  # steps of a rule that has moved nothing; it may not write at each of them
@@ -210,7 +208,6 @@ def train(
             "model, loss_and_gradient(params, batch, model) and evaluate(params, model)"
         )
     with np.errstate(all="ignore"):  # a run may diverge; the recorder notices
-        np.setbufsize(BUFFER)  # until the block ends
         params, model = problem.init(seeds)
         start = params.copy()
         task = task_of(problem, params, seeds, steps=max(record_at, default=0))
