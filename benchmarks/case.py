@@ -66,8 +66,8 @@ class Case:
         return self.problem.init(self.seeds)[0]
 
     @cached_property
-    def places(self) -> Array:
-        """Where the images of each step stand in the training set (steps, R, B).
+    def samples(self) -> Array:
+        """The training images of each step, as indices (steps, R, B).
 
         They are the first epoch's batches, over and over, without a last one that is smaller.
         """
@@ -93,9 +93,9 @@ def losses_of(problem: Digits, case: Case) -> Array:
     optimizer = RULES[case.rule](**case.hyperparameters)
     state = optimizer.init(params)
     losses = []
-    for places in case.places:
+    for samples in case.samples:
         point = optimizer.gradient_point(params, state)
-        loss, gradient = problem.loss_and_gradient(point, places, model)
+        loss, gradient = problem.loss_and_gradient(point, samples, model)
         optimizer.step(params, gradient, state)
         losses.append(loss)
     return np.array(losses)

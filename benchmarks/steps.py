@@ -59,9 +59,9 @@ def _round(
         for seat in seats
         if rule in seat.entry.rules
     }
-    for place in range(max(map(len, sizes.values()))):
-        playing = [seat for seat in sizes if place < len(sizes[seat])]
-        cases = [Case(rule, batch, sizes[seat][place]) for seat in playing]
+    for attempt in range(max(map(len, sizes.values()))):
+        playing = [seat for seat in sizes if attempt < len(sizes[seat])]
+        cases = [Case(rule, batch, sizes[seat][attempt]) for seat in playing]
         for seat, case, timed in zip(playing, cases, turns(playing, cases, count), strict=True):
             yield (batch, rule, seat.entry.name, case.runs, *timed)
 

@@ -189,7 +189,7 @@ def train(
         during a run, the rule is made anew at each step, and its state goes on.
     seeds : the seed of each run.
     record_at : the steps to record, ascending; the last one ends the training.
-    params_of : the places of the runs whose parameters are recorded, too.
+    params_of : indices of the runs whose parameters are recorded, too.
     follow : called with the number of steps taken, after each; what it raises ends the training.
     keeper : knows where the training begins, and keeps what it comes to.
 

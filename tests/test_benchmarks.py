@@ -57,10 +57,10 @@ def test_the_operations_are_those_of_the_matrix_products():
         counted.append(2 * a.shape[-2] * a.shape[-1] * b.shape[-1])
         return real(a, b, **options)
 
-    start, places = case.start, case.places[0]
+    start, samples = case.start, case.samples[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(np, "matmul", counting)
-        case.problem.loss_and_gradient(start, places, case.problem.init(case.seeds)[1])
+        case.problem.loss_and_gradient(start, samples, case.problem.init(case.seeds)[1])
     assert isinstance(case.problem.network, Network)
     assert sum(counted) == case.flops()
 

@@ -38,21 +38,21 @@ class Entry:
     Attributes
     ----------
     name : as the tables have it.
-    place : "module:Class" in this package.
+    reference : "module:Class" in this package.
     package : what must be installed.
     stacks : how many runs it trains together: sizes that are tried; the best is shown.
     rules : the rules that it has.
     """
 
     name: str
-    place: str
+    reference: str
     package: str
     stacks: dict[int, tuple[int, ...]] = field(default_factory=dict)  # by batch size
     rules: tuple[str, ...] = tuple(HYPERPARAMETERS)
 
     def make(self, case: Case) -> Contender:
         """Return the contender for a case."""
-        module, name = self.place.split(":")
+        module, name = self.reference.split(":")
         return getattr(import_module(f"benchmarks.contenders.{module}"), name)(case)
 
     def sizes(self, batch: int) -> tuple[int, ...]:

@@ -33,8 +33,8 @@ class Restated:
             weights |= {f"dense{k}.bias": np.zeros(n) for k, n in ((1, 32), (2, 16), (3, 10))}
             state: dict[str, list] = {name: [np.zeros_like(w)] * 2 for name, w in weights.items()}
             start = time.perf_counter()
-            for number, places in enumerate(self.case.places[:, run], start=1):
-                x, y = images[places], labels[places]
+            for number, samples in enumerate(self.case.samples[:, run], start=1):
+                x, y = images[samples], labels[samples]
                 point = self._point(weights, state)
                 p, trail = article.forward(point, x)
                 flow = article.through_softmax(p, y) / len(x)

@@ -80,11 +80,11 @@ class JitVmapScan:
 
         self.trained, self.evaluated = jax.jit(jax.vmap(train)), jax.jit(jax.vmap(evaluate))
         self.start = jnp.asarray(case.start)
-        self.places = jnp.asarray(case.places.transpose(1, 0, 2).astype(np.int32))
+        self.samples = jnp.asarray(case.samples.transpose(1, 0, 2).astype(np.int32))
 
     def train(self) -> float:
         start = time.perf_counter()
-        self.outcome = jax.block_until_ready(self.trained(self.start, self.places))
+        self.outcome = jax.block_until_ready(self.trained(self.start, self.samples))
         return time.perf_counter() - start
 
     def evaluate(self) -> None:

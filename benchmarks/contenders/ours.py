@@ -25,9 +25,9 @@ class Given(Digits):
         return self.case.start.copy(), model
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Array]:
-        for places in self.case.places:
-            yield places[0] if self.batch_size == 1200 else places
-        yield places  # which the loop looks at, and leaves
+        for samples in self.case.samples:
+            yield samples[0] if self.batch_size == 1200 else samples
+        yield samples  # which the loop looks at, and leaves
 
     def loss_and_gradient(self, params: Array, batch: Array, model: Model) -> tuple[Array, Array]:
         loss, gradient = super().loss_and_gradient(params, batch, model)

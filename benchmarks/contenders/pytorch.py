@@ -62,7 +62,7 @@ class Eager:
         self.case = case
         data = case.problem.parts
         self.data = {role: tuple(map(torch.from_numpy, each)) for role, each in data.items()}
-        self.places = torch.from_numpy(np.ascontiguousarray(case.places))
+        self.samples = torch.from_numpy(np.ascontiguousarray(case.samples))
 
     def train(self) -> float:
         images, labels = self.data["train"]
@@ -71,9 +71,9 @@ class Eager:
         seconds = 0.0
         for run, net in enumerate(self.networks):
             rule = optimizer(self.case, list(net.parameters()), **self.options)
-            places = list(self.places[:, run])
+            samples = list(self.samples[:, run])
             start = time.perf_counter()
-            for batch in places:
+            for batch in samples:
                 rule.zero_grad()
                 loss = nn.functional.cross_entropy(net(images[batch]), labels[batch])
                 loss.backward()
@@ -123,7 +123,7 @@ class Vmap(Eager):
 
         of_all = vmap(grad_and_value(loss_of))
         start = time.perf_counter()
-        for batch in self.places:
+        for batch in self.samples:
             gradients, loss = of_all(self.params, images[batch], labels[batch])
             for name, param in self.params.items():
                 param.grad = gradients[name]

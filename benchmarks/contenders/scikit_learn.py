@@ -33,8 +33,8 @@ class Classifier:
         self.classifiers = [self._classifier(run) for run in self.case.seeds]
         seconds = 0.0
         for run, classifier in enumerate(self.classifiers):
-            places = self.case.places[:, run].ravel()
-            x, y = images[places], labels[places]
+            samples = self.case.samples[:, run].ravel()
+            x, y = images[samples], labels[samples]
             start = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,4 +1,4 @@
-"""Layers: Dense, batch and layer normalization, dropout, and the place where an activation acts.
+"""Layers: Dense, batch and layer normalization, dropout, activation.
 
 Data flows as (R, features, batch): R runs side by side, each sample a column. A layer reads its
 parameters from named views of the flat rows and writes their gradients to named views of another
@@ -396,7 +396,7 @@ class Dropout(Layer):
 
 
 class ActivationLayer(Layer):
-    """An activation, named as in `optimlab.nn.activations.ACTIVATIONS`, at its place in a network."""
+    """An activation, named as in `optimlab.nn.activations.ACTIVATIONS`, as a layer."""
 
     def __init__(self, name: str, features: int, dtype: np.dtype) -> None:
         self.name, self.outputs = name, features

@@ -1,4 +1,4 @@
-"""Parameters: names and shapes on one side, places in a flat row on the other.
+"""Parameters: named arrays on one side, slices of a flat row on the other.
 
 A network's P parameters are one row of numbers, so that an optimizer sees one array, and R networks
 are one array (R, P). Layers see named views into the same memory: nothing is ever copied.
@@ -12,11 +12,11 @@ import numpy as np
 
 
 class Layout:
-    """Where each named parameter stands in the flat row.
+    """Which slice of the flat row each named parameter is.
 
     Parameters
     ----------
-    shapes : name → shape, in the order in which the parameters stand in the row.
+    shapes : name → shape, in the order of the row.
 
     Examples
     --------
