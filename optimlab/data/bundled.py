@@ -1,8 +1,9 @@
-"""The small data sets bundled with scikit-learn."""
+"""The data sets by name, beside the digits: the small ones bundled with scikit-learn."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 
@@ -28,3 +29,9 @@ def load_bundled(name: str) -> Dataset:
     targets = np.asarray(bunch.target, float).reshape(len(features), -1)
     target_names = tuple(map(str, getattr(bunch, "target_names", ["progression"])))
     return Dataset("regression", features, targets, (), target_names, names)
+
+
+# Name → what returns the data set.
+BUNDLED: dict[str, Callable[[], Dataset]] = {
+    name: partial(load_bundled, name) for name in (*CLASSES, *NUMBERS)
+}
