@@ -293,6 +293,16 @@ def test_few_seeds_claim_nothing(seeds):
     assert found["outcome"].tolist() == ["undecided"]
 
 
+def test_seeds_to_settle_are_no_fewer_than_any_claim_needs():
+    """Fifteen optimizers on nine seeds: no claim is possible before the thirteenth."""
+    far_apart = {name: lambda s, to=to: 9.0 * to + s / 9 for to, name in enumerate("ABCDEFGHIJKLMNO")}
+    found = compared(contest(range(9), **far_apart))
+    assert found["outcome"].eq("undecided").all()
+    for end in ("_low", "", "_high"):
+        assert found[f"seeds_to_settle{end}"].eq(statistics.fewest_seeds(15)).all()
+    assert compared(contest(range(13), **far_apart))["different"].all()
+
+
 def test_seeds_to_settle_is_infinite_where_failures_decide_and_empty_where_nothing_is_open():
     source = np.random.default_rng(0)
     noise = source.normal(9, 1, (2, 18))

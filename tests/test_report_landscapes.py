@@ -174,6 +174,8 @@ def test_one_problem_is_answered_with_its_numbers(parts):
     assert [text.partition(":")[0] for text in section.paragraphs] == LABELS
     assert "mean cosine" in section.paragraphs[1]
     assert section.columns == ["Optimizer", "net"]
+    assert "start near a few points" not in section.caption  # a network's seeds start anywhere
+    assert "start near a few points" in report.paths_section(parts[:1]).caption
 
 
 def test_without_gradient_descent_there_is_no_section(tables):

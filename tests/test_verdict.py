@@ -128,6 +128,34 @@ def test_a_difference_that_does_not_matter_is_practical_equality():
     ]
 
 
+def test_equality_of_unequal_medians_is_told_by_what_is_equal():
+    """The tuning seeds happen to choose a rate for B that is hardly ever chosen."""
+    runs = table(
+        *(
+            (name, rate, seed if seed < 5 else 95 + seed, "ok", 9.0 + seed / 200 + more)
+            for seed in range(40)
+            for name, rate, more in (
+                ("A", 0.1, 0.0),
+                ("A", 0.2, 0.6),
+                ("B", 0.1, 0.1 * (seed < 3)),
+                ("B", 0.2, 0.6 if seed > 2 else 0.05),
+            )
+        )
+    )
+    (says, *_) = verdict(runs)
+    assert says.endswith("B (9.71; 9.11 against 9.10 when tuned again) is practically equal to it.")
+    halves = contest(
+        range(40),
+        A=lambda s: s / 1000 + (9.0 if s < 21 else 11.0),
+        B=lambda s: s / 1000 + (9.0 if s < 19 else 11.0),
+    )
+    found = statistics.compare_optimizers(halves, traces_of(halves), equal_within=0.2, splits=9, draws=9)
+    says = statistics.verdict(found)[0]
+    assert says.endswith(
+        "B (11.0; 10.1 against 9.92 in the interquartile mean) is practically equal to it."
+    )
+
+
 def test_infinity_is_no_number_to_be_read():
     runs = contest(range(12), A=lambda s: 1.0 + s, B=lambda _: INF)
     (says,) = verdict(runs)

@@ -64,8 +64,11 @@ def fewest_seeds(optimizers: int) -> int:
     If the sign of a difference were the toss of a coin, all of N seeds would agree with a chance of
     2/2ᴺ: a claim needs that to be below the level, for all pairs together.
     """
-    pairs = max(optimizers * (optimizers - 1) // 2, 1)
-    return int(np.floor(np.log2(2 * pairs / LEVEL))) + 1
+    return _fewest_for(max(optimizers * (optimizers - 1) // 2, 1))
+
+
+def _fewest_for(pairs: int, level: float = LEVEL) -> int:
+    return int(np.floor(np.log2(2 * pairs / level))) + 1
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,9 @@ def _conclude(pair: Pair, name: str, sure: Family, index: int, level: float) -> 
         if row["outcome"] != "undecided":
             row["seeds_to_settle"] = np.nan
         elif not np.isinf(row.get("seeds_to_settle", np.nan)):
-            row |= _seeds_to_settle(pair.ahead[name].interval(level), row["smallest_difference"], seeds)
+            fewest = max(seeds + 1, _fewest_for(pair.rivals, level))
+            interval = pair.ahead[name].interval(level)
+            row |= _seeds_to_settle(interval, row["smallest_difference"], seeds, fewest)
 
 
 def _smallest_difference(error: float, reach: float, freedom: float) -> float:
@@ -245,19 +250,19 @@ def _smallest_difference(error: float, reach: float, freedom: float) -> float:
 
 
 def _seeds_to_settle(
-    difference: tuple[float, float, float], smallest: float, seeds: int
+    difference: tuple[float, float, float], smallest: float, seeds: int, fewest: int
 ) -> dict[str, float]:
     """Return how many seeds would show a difference as large as the one seen, with its interval.
 
     The ends are those of the difference's interval: infinite where it holds 0. Errors shrink with the
-    square root of the number of seeds.
+    square root of the number of seeds; `fewest` seeds are needed, however large the difference.
     """
     value, low, high = difference
     near = max(abs(value) - (high - low) / 2, 0.0)
     far = abs(value) + (high - low) / 2
 
     def needed(shift: float) -> float:
-        return max(np.ceil(seeds * (smallest / shift) ** 2), seeds + 1) if shift else np.inf
+        return max(np.ceil(seeds * (smallest / shift) ** 2), fewest) if shift else np.inf
 
     names = ("seeds_to_settle", "seeds_to_settle_low", "seeds_to_settle_high")
     return dict(zip(names, map(needed, (abs(value), far, near)), strict=True))

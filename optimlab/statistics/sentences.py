@@ -94,7 +94,8 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
         ("practically equal", "practically equal to it"),
         ("worse", f"worse{luck} {shown}"),
     ):
-        names = [_named(row) for row in groups[standing].to_dict("records")]
+        rows = groups[standing].to_dict("records")
+        names = [_named_beside(best, row, own, tuned_again=bool(luck)) for row in rows]
         text += f" {join_words(names)} {_are(names)} {says}." if names else ""
     names = [_named(row) for row in groups["better"].to_dict("records")]
     if names:
@@ -195,6 +196,20 @@ def _named(row: dict[Any, Any]) -> str:
     """Return an optimizer with its loss: "Adam (0.0958)"."""
     infinite = np.isinf(row["final_loss_median"])
     return f"{row['optimizer']} ({'most runs failed' if infinite else _loss(row['final_loss_median'])})"
+
+
+def _named_beside(
+    best: dict[Any, Any], row: dict[Any, Any], pairs: pd.DataFrame, *, tuned_again: bool
+) -> str:
+    """Return an optimizer with its loss; where equal ones have unequal medians, with what is equal."""
+    name = _named(row)
+    pair = pairs[(pairs[["better", "worse"]] == row["optimizer"]).any(axis=1)].iloc[0]
+    gap = abs(row["final_loss_median"] - best["final_loss_median"])
+    if row["standing"] != "practically equal" or gap <= pair["equal_within"]:
+        return name
+    losses = f"{_loss(row['retuned_loss'])} against {_loss(best['retuned_loss'])}"
+    how = "when tuned again" if tuned_again else "in the interquartile mean"
+    return f"{name[:-1]}; {losses} {how})"
 
 
 def _are(names: Sequence[str]) -> str:

@@ -216,14 +216,16 @@ def paths_section(parts: list[PathsPart]) -> Block | None:
         cells = [_zigzag_cell(part, label) for part in parts]
         cells += [_saddle_cell(part, label) for part in with_saddles]
         rows.append([label, *cells])
+    starts = ""
+    if any(part.landscape for part in parts):
+        starts = " The seeds of a landscape start near a few points, and its results hold for these."
     return Block(
         heading="How the optimizers move",
         paragraphs=sentences,
         caption="Mean cosine between successive updates, weighted by their lengths: 1 is a straight "
         "line, −1 a path that goes back and forth; medians with 95 % bootstrap intervals. Less or more: "
         f"the optimizer turns less or more than {reference}, by a signed-rank test over the seeds, "
-        "Holm-corrected over the optimizers; open: the test cannot tell. The seeds start near a few "
-        "points, and the results hold for these starting points.",
+        "Holm-corrected over the optimizers; open: the test cannot tell." + starts,
         columns=columns,
         rows=rows,
     )
