@@ -56,8 +56,8 @@ list: $(READY)  ## Show experiments, optimizers and problems
 .PHONY: test
 test: export OMP_NUM_THREADS = 1
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(READY)  ## Run the tests that are quick (five minutes on two cores)
-	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow'
+test: $(READY)  ## Run the tests that are quick (two minutes on two cores)
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow and not parity' --hypothesis-profile=quick
 
 # The tests of the loops that numba compiles, which see each line and branch where it does not.
 LOOPS := $(addprefix tests/test_, activations.py compiled.py layers.py losses.py optimizers.py)

@@ -1,4 +1,4 @@
-"""Settings of hypothesis: no deadlines, and in CI the same examples every time."""
+"""Settings of hypothesis: no deadlines; fewer examples for `make test`, in CI the same ones every time."""
 
 import os
 
@@ -7,6 +7,7 @@ from hypothesis import settings
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, database=None)
+settings.register_profile("quick", deadline=None, max_examples=15)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 

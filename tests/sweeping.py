@@ -96,6 +96,13 @@ def silent():
     return Progress(Console(file=io.StringIO()))
 
 
+def mostly_slow(cases, quick=1):
+    """Return cases for `parametrize` of which `make test` runs only the first `quick` ones."""
+    cases = [case if isinstance(case, tuple) else (case,) for case in cases]
+    slow = pytest.mark.slow
+    return [pytest.param(*case, marks=slow if n >= quick else ()) for n, case in enumerate(cases)]
+
+
 def run(experiment, results, jobs=1, **options):
     """Sweep without a sound, in this process if it is one job without a time limit."""
     if jobs == 1 and "time_limit" not in options:

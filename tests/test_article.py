@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from reference import article as restated
 from reference.differences import directional_error
-from sweeping import EXPERIMENTS
+from sweeping import EXPERIMENTS, load
 
 from optimlab import SGD, AdaGrad, Adam, Nesterov, RMSprop
-from optimlab.experiment.load import load
 from optimlab.experiment.registry import load_object, load_rule
 from optimlab.nn import one_hot, perceptron, softmax
 from optimlab.problems.digits import Digits
@@ -38,8 +38,14 @@ def rule(name):
     return load_rule(f"{PLUGINS}:{name}", EXPERIMENTS)
 
 
+@cache
+def shipped(name):
+    """Return an experiment of the article; a worker tries out its plug-ins."""
+    return load(EXPERIMENTS / f"{name}.toml")
+
+
 def small_problem():
-    return replace(load(EXPERIMENTS / "article.toml").problems[0].problem, hidden=SMALL)
+    return replace(shipped("article").problems[0].problem, hidden=SMALL)
 
 
 def example(images=40):
@@ -56,7 +62,7 @@ def example(images=40):
 
 @pytest.mark.slow
 def test_a_restatement_of_the_training_agrees():
-    setting = load(EXPERIMENTS / "article.toml").optimizers[0]
+    setting = shipped("article").optimizers[0]
     optimizer = load_rule(setting.rule, EXPERIMENTS)(learning_rate=1e-3, **setting.hyperparameters)
     problem = small_problem()
     recorded = train(problem, optimizer, SEEDS, range(50, 251, 50))
@@ -70,7 +76,7 @@ def test_a_restatement_of_the_training_agrees():
 
 
 def test_a_learning_rate_on_the_sum_is_1500_times_one_on_the_mean():
-    settings = {setting.label: setting for setting in load(EXPERIMENTS / "article_five.toml").optimizers}
+    settings = {setting.label: setting for setting in shipped("article_five").optimizers}
     of_the_sum = {
         "SGD": SGD(learning_rate=0.01, momentum=0.8),
         "Nesterov": rule("ClippedNesterov")(learning_rate=0.001, momentum=0.4, clip=1.0),

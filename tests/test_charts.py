@@ -12,6 +12,7 @@ import vl_convert
 from altair.utils import schemapi
 from pictures import png
 from PIL import Image
+from sweeping import mostly_slow
 
 from optimlab.report import page, vega
 from optimlab.report.blocks.pairs import differences_chart
@@ -99,6 +100,8 @@ def _write_traces(folder, traces):
 
 def blank_pictures(patch):
     """Write figures under their names, but empty ones: drawing them is tested elsewhere."""
+    for kind in (static.Drawing, vega.Chart):
+        patch.setattr(kind, "files", lambda each: {f"{each.name}.png": png(), f"{each.name}.svg": b""})
     patch.setattr(plots, "pixels", lambda _: Image.new("RGB", (1, 1)))
     patch.setattr(plots, "svg", lambda _: b"")
 
@@ -110,9 +113,6 @@ def without_pictures(patch):
     """
     patch.setattr(page, "ROWS_WORTH_A_WORKER", 10**9)  # other processes would not be patched
     patch.setattr(page, "static_figures", lambda *_: {})
-    patch.setattr(
-        static.Drawing, "files", lambda each: {f"{each.name}.png": png(), f"{each.name}.svg": b""}
-    )
     blank_pictures(patch)
     patch.setattr(vega.Chart, "files", lambda _: {})
     patch.setattr(schemapi, "DEBUG_MODE", False)
@@ -284,7 +284,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("case", mostly_slow(ODD, quick=3))
 def test_odd_tables_have_charts_that_compile(case, tmp_path, monkeypatch, capfd):
     without_pictures(monkeypatch)
     write_study(tmp_path / "odd", **{"seeds": FEW, "rates": (0.01, 0.12, 1.0), **ODD[case]})

@@ -138,6 +138,7 @@ LONG = ONE.replace("epochs = 1", "steps = 4000\nrecord_every = 50").replace(
 )
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     """The kill comes at any moment, in the middle of a file perhaps; and twice."""
     stack = one_stack(tmp_path, LONG)

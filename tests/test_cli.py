@@ -323,6 +323,7 @@ os.environ.pop("HOME", None)
 """
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_and_a_window_system_that_is_none(here):
     (here / "nobody").mkdir()
     (here / "nobody/sitecustomize.py").write_text(NOBODY)

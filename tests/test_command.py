@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweeping import command, load, write
+from sweeping import command, load, mostly_slow, write
 from sweeping import run as sweep
 
 PACKAGE = str(Path(__file__).parents[1])
@@ -40,13 +40,15 @@ def run(words, folder, shell="", first="trap - INT TERM HUP; ", **environment):
 
 @pytest.mark.parametrize(
     ("number", "module"),
-    [
-        (signal.SIGINT, "typer"),
-        (signal.SIGINT, "numpy._core.numeric"),
-        (signal.SIGINT, "optimlab.execution.sweep"),
-        (signal.SIGTERM, "typer"),
-        (signal.SIGHUP, "pyarrow"),
-    ],
+    mostly_slow(
+        [
+            (signal.SIGINT, "typer"),
+            (signal.SIGINT, "numpy._core.numeric"),
+            (signal.SIGINT, "optimlab.execution.sweep"),
+            (signal.SIGTERM, "typer"),
+            (signal.SIGHUP, "pyarrow"),
+        ]
+    ),
     ids=str,
 )
 def test_signals_end_the_command_while_it_is_starting(tmp_path, number, module):

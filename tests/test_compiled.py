@@ -190,6 +190,7 @@ assert "scipy.linalg" not in sys.modules  # numba need not look for it, which ta
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
 def test_two_processes_compile_once_and_a_third_need_not_even_import_numba(tmp_path):
     variables = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NUMBA_CACHE_DIR": ""}

@@ -18,6 +18,7 @@ from sweeping import (
     document,
     load,
     mistakes_of,
+    mostly_slow,
     optimlab,
     plugin,
     run,
@@ -489,7 +490,7 @@ def test_plugins_that_are_lost_with_their_process_are_mistakes_like_others(tmp_p
     ]
 
 
-@pytest.mark.parametrize("place", ["top", "step"])
+@pytest.mark.parametrize("place", mostly_slow(["step", "top"]))
 def test_a_plugin_that_never_ends_is_a_mistake(tmp_path, place):
     file = write(
         tmp_path, document(optimizers=OWN), own=plugin(**{place: "__import__('time').sleep(600)"})

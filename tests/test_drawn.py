@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweeping import document, run, tiny
+from sweeping import document, mostly_slow, run, tiny
 from test_charts import without_pictures
 from test_cli import call
 
@@ -84,7 +84,7 @@ GONE = ["report.html", "first/figures/traces.png", "first/summary.csv"]
 
 
 @pytest.mark.parametrize("name", GONE)
-@pytest.mark.parametrize("how", ["deleted", "cut short"])
+@pytest.mark.parametrize("how", mostly_slow(["cut short", "deleted"]))
 def test_what_is_gone_or_cut_short_is_made_again(results, monkeypatch, name, how):
     file = results / name
     content, names = file.read_bytes(), counted(monkeypatch)

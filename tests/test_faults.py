@@ -322,6 +322,7 @@ def read_only(tmp_path):
         step()
 
 
+@pytest.mark.slow
 def test_a_read_only_folder(tmp_path, read_only):
     file, results = write(tmp_path), tmp_path / "results"
     run(load(file), results)

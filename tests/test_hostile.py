@@ -253,7 +253,8 @@ TOO_LARGE = [
     ({"top": "learning_rates = [\n" + "0.1,\n" * 1001 + "]"}, "learning_rates: must have at most 1000 items, got "),
     ({"top": "#" * 10_000_000}, "cannot be read: it is larger than 100,000 bytes"),
     ({"top": "a" + ".a" * 40_000 + " = 1"}, "cannot be read: it has more than 1,000 dots in a line"),
-    ({"top": "".join(f"b{i}{'.a' * 900} = 1\n" for i in range(20))}, "is nested too deeply, or holds a number"),
+    pytest.param({"top": "".join(f"b{i}{'.a' * 900} = 1\n" for i in range(20))}, "is nested too deeply, or holds a number",
+                 marks=pytest.mark.slow),
     ({"top": "a = " + "[" * 45_000}, "is nested too deeply, or holds a number of too many digits"),
     ({"top": f"a = {'9' * 90_000}"}, "is nested too deeply, or holds a number of too many digits"),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from sweeping import document, plugin, run, tiny
+from sweeping import document, mostly_slow, plugin, run, tiny
 from test_charts import unpacked, without_pictures
 from test_store import finished
 
@@ -74,7 +74,9 @@ def plain(swept):
     return swept(WORDS)
 
 
-@pytest.mark.parametrize("labels", [["01", "1", "NA", "nan"], ["false", "true", "10", "1e5"]])
+@pytest.mark.parametrize(
+    "labels", mostly_slow([["01", "1", "NA", "nan"], ["false", "true", "10", "1e5"]])
+)
 def test_tables_and_charts_are_those_of_words_but_for_the_labels(plain, swept, labels):
     odd = swept(labels)
     assert {"runs.csv", "summary.csv", "comparisons.csv", "targets.csv"} < plain.keys()

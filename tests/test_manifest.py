@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sweeping import document, run, tiny
+from sweeping import document, mostly_slow, run, tiny
 from test_cli import call
 from test_store import finished
 
@@ -101,7 +101,10 @@ def edited(tree, path, value):
     return tree
 
 
-def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swept, monkeypatch, capsys):
+@pytest.mark.parametrize("every", mostly_slow([4, 1]))
+def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(
+    swept, monkeypatch, capsys, every
+):
     """Each value of experiment.json is left out, null, huge, negative, NaN, or of another type."""
     monkeypatch.setattr(page, "draw_charts", lambda *_, **__: [])
     monkeypatch.setattr(page, "report_paths", lambda *_: PathsReport())
@@ -119,7 +122,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
     about = json.loads((swept / "results/tiny/experiment.json").read_text())
     shown = refused = 0
     for path in places(about):
-        for value in VALUES if len(path) < 3 else VALUES[::3]:
+        for value in VALUES[::every] if len(path) < 3 else VALUES[:: 3 * every]:
             try:
                 manifest = read_manifest(json.dumps(edited(about, path, value)).encode())
             except ValueError as error:
@@ -133,14 +136,15 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
                 message = f"{path[0]} {page._section(again, {}).title.strip()}"
             assert path[0] in message or value == "\ud800" or message.startswith("cells: ")
             assert "\n" not in message
-    assert shown > 100
-    assert refused > 200
+    assert shown > 100 / every
+    assert refused > 200 / every
     capsys.readouterr()
 
 
 KEYS = ["tables", "parts", "cells", "seeds", "problems", "optimizers", "record_params", "runs_finished"]
 
 
+@pytest.mark.slow
 def test_every_edit_of_what_tables_are_made_from_ends_in_tables_or_a_message(swept, tmp_path, capsys):
     results = tmp_path / "results"
     shutil.copytree(swept / "results", results)

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from test_charts import blank_pictures
 from test_notebook import Notebook
 from test_own import GOOD, blocks
 
@@ -67,7 +68,8 @@ def cell(source):
     return Notebook().run(source)
 
 
-def test_an_object_of_a_cell_is_a_problem_that_workers_load(tmp_path):
+def test_an_object_of_a_cell_is_a_problem_that_workers_load(tmp_path, monkeypatch):
+    blank_pictures(monkeypatch)
     names = cell(BOWL)
     bowl = names["Bowl"](3, np.arange(3.0))
     names |= cell("from optimlab import SGD\n" + PARTS)

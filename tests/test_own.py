@@ -11,7 +11,7 @@ import cloudpickle
 import pandas as pd
 import pytest
 from rich.console import Console
-from sweeping import EXPERIMENTS, load, mistakes_of, run, silent, write
+from sweeping import EXPERIMENTS, load, mistakes_of, mostly_slow, run, silent, write
 from test_charts import without_pictures
 
 from optimlab.execution.plan import plan
@@ -158,6 +158,11 @@ def block_workers():
         yield pool
 
 
+def lost(*case):
+    """Return a case whose worker is lost: another takes a second or two to start."""
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 HERE = f"import os\nif os.getpid() == {os.getpid()}: raise SystemExit('in the process of the command')\n"
 
 
@@ -166,9 +171,13 @@ HERE = f"import os\nif os.getpid() == {os.getpid()}: raise SystemExit('in the pr
     [
         ("def extremes(runs, traces, experiment): 1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys\ndef extremes(*tables): sys.exit(3)", "SystemExit: 3"),
-        ("import os\ndef extremes(*tables): os._exit(0)", "it ends or crashes its process"),
-        ("import os; os.kill(os.getpid(), 11)\ndef extremes(): ...", "it ends or crashes its process"),
-        ("def extremes(*tables):\n    while True: ...", "it takes longer than 0.5 s; perhaps it never"),
+        lost("import os\ndef extremes(*tables): os._exit(0)", "it ends or crashes its process"),
+        lost(
+            "import os; os.kill(os.getpid(), 11)\ndef extremes(): ...", "it ends or crashes its process"
+        ),
+        lost(
+            "def extremes(*tables):\n    while True: ...", "it takes longer than 0.5 s; perhaps it never"
+        ),
         ("def extremes(*tables): return 'text'", "it must give a Block or None, and gives a str"),
         ("import nothing_of_the_kind\ndef extremes(*tables): ...", "words.py cannot be loaded"),
         ("def extremes(runs): ...", "TypeError: extremes() takes 1 positional argument"),
@@ -229,7 +238,7 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("file", LOST)
+@pytest.mark.parametrize("file", mostly_slow(LOST))
 def test_code_that_is_lost_with_its_process_is_a_mistake(tmp_path, file):
     (found,) = mistakes_of(written(tmp_path, **{file: LOST[file]}))
     names = "spiral.py:spiral, focal.py:Focused, sure.py:confidence and scale.py:Scale"
@@ -237,6 +246,7 @@ def test_code_that_is_lost_with_its_process_is_a_mistake(tmp_path, file):
     assert found == f"problem: one of {names} {text}"
 
 
+@pytest.mark.slow
 def test_a_problem_that_is_lost_with_its_process_is_a_mistake(tmp_path):
     source = GOOD.replace("        while True:", "        import os; os._exit(0)\n        while True:")
     (found,) = mistakes_of(write(tmp_path, OWN.format(""), bowl=source))
@@ -254,10 +264,11 @@ def test_a_seed_whose_split_leaves_a_class_out_is_a_mistake(tmp_path):
     assert load(written(tmp_path, text.replace("random", "stratified"), spiral=rare))
 
 
+@pytest.mark.slow
 def test_data_that_never_end_are_a_mistake(tmp_path):
     endless = "def spiral():\n    while True: pass"
-    (found,) = mistakes_of(written(tmp_path, spiral=endless), seconds=0.2)
-    assert "takes longer than 0.2 s to be loaded and tried out; perhaps it never ends" in found
+    (found,) = mistakes_of(written(tmp_path, spiral=endless), seconds=2)
+    assert "takes longer than 2 s to be loaded and tried out; perhaps it never ends" in found
 
 
 @pytest.mark.parametrize(
@@ -341,7 +352,8 @@ def test_a_gradient_that_is_not_that_of_the_loss_is_a_warning(tmp_path, capsys, 
     assert (text in capsys.readouterr().err) == is_other
 
 
-def test_a_loss_may_be_negative(tmp_path):
+def test_a_loss_may_be_negative(tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
     source = GOOD.replace("(params**2).sum(axis=1)", "(params**2).sum(axis=1) - 9")
     text = OWN.format("").replace("steps = 5", "steps = 5\nrecord_params = 1")
     run(load(write(tmp_path, text + "[optimizers.Adam]\n", bowl=source)), tmp_path / "results")
@@ -388,6 +400,7 @@ def test_the_shipped_problem_of_one_s_own_loads():
     assert (setting.label, setting.problem.size) == ("Factorization", 72)
 
 
+@pytest.mark.slow
 def test_the_command_itself_runs_no_code_of_one_s_own(tmp_path):
     """Which may end its process the second time that it is loaded, although it was tried out."""
     sources = {re.match(r"# (\w+)\.py", block)[1]: HERE + block for block in blocks("python")}

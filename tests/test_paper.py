@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 from PIL import Image
-from sweeping import OWN, document, plugin, run, tiny
+from sweeping import OWN, document, mostly_slow, plugin, run, tiny
 from test_charts import blank_pictures
 from test_cli import call
 
@@ -204,7 +204,9 @@ def test_figures_show_the_numbers_of_the_page_s_charts(reports):
     assert set(reached) <= {f"{n} of 3" for n in tables["targets"]["reached"]}
 
 
-@pytest.mark.parametrize("kind", ["targets", "profiles", "budget", "wins", "pairs", "time"])
+@pytest.mark.parametrize(
+    "kind", mostly_slow(["budget", "pairs", "targets", "profiles", "wins", "time"], quick=2)
+)
 def test_figures_of_comparisons_are_legible_in_a_column(reports, kind):
     figure, _ = values(reports, "several", kind)
     axes = figure.axes[0]
@@ -356,6 +358,7 @@ def test_a_bundle_without_its_code_is_refused(results, tmp_path, monkeypatch):
     assert not (tmp_path / "one.zip").exists()
 
 
+@pytest.mark.slow
 def test_an_animation_moves(results, tmp_path, monkeypatch):
     monkeypatch.setattr("optimlab.report.figures.landscapes.GRID", 11)
     monkeypatch.setattr(animation.shutil, "which", lambda name: None)
@@ -368,6 +371,10 @@ def test_an_animation_moves(results, tmp_path, monkeypatch):
             moving.seek(number)
             frames.append(moving.convert("RGB").tobytes())
     assert len(set(frames)) == 7
+
+
+def test_an_experiment_without_paths_has_no_animation(results, tmp_path):
+    words = ["--results", results, "--into", tmp_path]
     refused = call("animate", "several", "b", *words)
     assert "there are no paths on 'b'; there are: a_b, 50+" in refused.stderr
     assert "holds no paths" in call("animate", "one", *words).stderr

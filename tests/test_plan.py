@@ -4,7 +4,7 @@ import re
 from contextlib import nullcontext
 
 import pytest
-from sweeping import document, plugin, run, tiny
+from sweeping import document, mostly_slow, plugin, run, tiny
 from test_cli import call, text_of
 
 from optimlab.execution import plan as module
@@ -18,13 +18,15 @@ TEXT = document(
 
 def test_it_counts_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("optimlab.execution.workers.effective_n_jobs", lambda jobs: 4)
-    experiment = tiny(tmp_path, TEXT)
+    monkeypatch.setattr(module, "Pool", lambda work, jobs: nullcontext())  # timed in this process
+    text = TEXT.replace("epochs = 30", "epochs = 1")
+    experiment = tiny(tmp_path, text)
     todo = plan(experiment, tmp_path / "results", 3)
     assert (todo.missing, todo.kept, todo.jobs) == (9, 0, 3)
     assert todo.stacks == 9  # at least four for each worker, if there are as many runs
     assert todo.seconds > 0
     assert not (tmp_path / "results").exists()
-    run(tiny(tmp_path, TEXT.replace("reporting = 2", "reporting = 1")), tmp_path / "results")
+    run(tiny(tmp_path, text.replace("reporting = 2", "reporting = 1")), tmp_path / "results")
     rest = plan(experiment, tmp_path / "results", 3)
     assert (rest.missing, rest.kept) == (3, 6)
     run(experiment, tmp_path / "results")
@@ -33,7 +35,7 @@ def test_it_counts_what_is_missing(tmp_path, monkeypatch):
     assert plan(experiment, tmp_path / "results", 3, fresh=True).missing == 9
 
 
-@pytest.mark.parametrize("text", [TEXT, document(seeds="tuning = 0\nreporting = 50")])
+@pytest.mark.parametrize("text", mostly_slow([document(seeds="tuning = 0\nreporting = 50"), TEXT]))
 def test_the_disk_that_it_tells_is_enough_and_not_far_too_much(tmp_path, text):
     experiment = tiny(tmp_path, text)
     told = plan(experiment, tmp_path / "results", 1).bytes

@@ -291,6 +291,7 @@ RC_FILES = {
 }
 
 
+@pytest.mark.slow
 def test_a_matplotlibrc_in_the_current_folder_is_not_read(tmp_path):
     """Neither by the command nor by its workers, of which each imports what it draws with."""
     for number, make in enumerate(RC_FILES.values()):

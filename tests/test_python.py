@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from sweeping import OWN, document, plugin, tiny, write
+from test_charts import blank_pictures
 
 import optimlab
 from optimlab.errors import UserError
@@ -67,7 +68,8 @@ def test_charts_and_figures_are_those_of_the_page(result):
     assert optimlab.Result(str(result.folder)).verdict == result.verdict
 
 
-def test_the_page_is_one_file(result, tmp_path, capsys):
+def test_the_page_is_one_file(result, tmp_path, capsys, monkeypatch):
+    blank_pictures(monkeypatch)
     page = result.report(tmp_path / "page.html")
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
     html = page.read_text(encoding="utf-8")

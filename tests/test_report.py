@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference.statistics import contest, traces_of
-from test_charts import HOSTILE, charts_of, unpacked, without_pictures, write_study
+from test_charts import HOSTILE, blank_pictures, charts_of, unpacked, without_pictures, write_study
 
 from optimlab import statistics
 from optimlab.errors import UserError
@@ -364,15 +364,17 @@ def test_nothing_is_said_of_others_where_there_is_one_optimizer(tmp_path, quick)
 
 
 def test_nothing_is_said_of_tuning_where_there_was_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
+    blank_pictures(monkeypatch)
     write_tables(tmp_path / "fixed", rates=(0.1,), seeds=(100, 101))
     page = report(tmp_path)
     assert "the same seeds choose the learning rates" not in page.text
     assert "Only the learning rate was tuned" not in page.text
+    assert list(tmp_path.glob("fixed/figures/traces.*"))
     assert not list(tmp_path.glob("fixed/figures/learning-rates.*"))
     assert not list(tmp_path.glob("fixed/figures/rates-*"))
 
 
+@pytest.mark.slow
 def test_writing_again_gives_the_same_files(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
     write_tables(tmp_path / "once", labels=("SGD",), rates=(0.1,))
@@ -489,7 +491,7 @@ def test_a_broken_description_is_named(tmp_path):
         write_report(tmp_path)
 
 
-def test_schedules_have_a_figure_of_their_own(tmp_path):
+def test_schedules_have_a_figure_of_their_own(tmp_path, quick):
     schedule = {"schedules": {"learning_rate": {"name": "linear", "warmup": 0.0, "final": 0.25}}}
     about = {"SGD": {"rule": "SGD", **schedule, "curves": {"learning_rate": [1, 0.7, 0.4]}}, "Adam": {}}
     write_tables(tmp_path / "one", rates=(0.1,), optimizers=about)

@@ -7,6 +7,7 @@ import tomllib
 import pandas as pd
 import pytest
 from sweeping import OWN, document, plugin, run, tiny
+from test_charts import blank_pictures
 
 from optimlab.execution.surface import loss_around
 from optimlab.experiment.validation import validate
@@ -185,8 +186,16 @@ def test_without_gradient_descent_there_is_no_section(tables):
     assert report.paths_section([]) is None
 
 
-def test_the_page_of_several_problems(folder, monkeypatch):
+@pytest.mark.slow
+def test_the_pictures_of_several_problems(folder, monkeypatch):
     monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
+    write_report(folder.parent)
+    assert (folder / "figures/paths-1-ravine.svg").stat().st_size < 2_000_000
+    assert (folder / "figures/paths-2-saddle.png").is_file()
+
+
+def test_the_page_of_several_problems(folder, monkeypatch):
+    blank_pictures(monkeypatch)
     page = write_report(folder.parent).read_text(encoding="utf-8")
     assert 'id="tiny-paths"' in page
     assert page.count('<details class="problem"') == 3
@@ -200,7 +209,6 @@ def test_the_page_of_several_problems(folder, monkeypatch):
     assert all(label in verdict for label in ("ravine", "saddle", "net"))
     assert "Each problem is a separate comparison" in page
     assert "Adam turns less than Gradient descent on " in page
-    assert (folder / "figures/paths-1-ravine.svg").stat().st_size < 2_000_000
     assert (folder / "figures/paths-2-saddle.png").is_file()
     for name in ("summary", "paths"):
         table = pd.read_csv(folder / f"{name}.csv")

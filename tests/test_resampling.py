@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from reference import statistics as reference
 from scipy import stats
+from sweeping import mostly_slow
 
 from optimlab.statistics import holm, signed_rank_p_value
 from optimlab.statistics.pairs import _smallest_difference
@@ -237,7 +238,7 @@ def at_most(level, times):
     return stats.binom.isf(0.001, times, level)
 
 
-@pytest.mark.parametrize("of", [2, 5])
+@pytest.mark.parametrize("of", mostly_slow([2, 5]))
 def test_copies_of_one_optimizer_are_called_different_in_five_percent(of):
     source = rng(1)
     worlds = [copies(source, of, 110) for _ in range(150)]

@@ -77,6 +77,7 @@ def test_seeds_are_added_until_all_is_decided(tmp_path):
     assert about(results)["looks"] == looks
 
 
+@pytest.mark.slow
 def test_a_limit_ends_what_cannot_be_decided_and_a_higher_one_goes_on(tmp_path):
     experiment, results = tiny(tmp_path, of(CLOSE)), tmp_path / "results"
     first = in_rounds(experiment, results, most=5)
@@ -101,10 +102,9 @@ def test_one_optimizer_has_nothing_to_decide(tmp_path):
 
 @pytest.mark.parametrize("words", [("--most-seeds", "9"), ("--until", "decided", "--dry-run")])
 def test_options_that_do_not_go_together(tmp_path, words):
-    done = optimlab("sweep", write(tmp_path, of(APART)), *words, cwd=tmp_path)
-    assert done.returncode == 2
+    done = CliRunner().invoke(app, ["sweep", str(write(tmp_path, of(APART))), *words])
+    assert done.exit_code == 2
     assert "--until decided" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_later_look_needs_more_to_claim_the_same():

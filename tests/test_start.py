@@ -42,6 +42,7 @@ def test_nothing_is_overwritten(tmp_path, monkeypatch):
     assert "name is up to 60 letters" in call("init", "../up").stderr
 
 
+@pytest.mark.slow
 def test_shipped_experiments_are_found_in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     listed = call("list")

@@ -1,5 +1,6 @@
 """The comparison as a whole, and the bands of the figures, on tables that were worked out by hand."""
 
+import random
 import warnings
 
 import numpy as np
@@ -162,6 +163,19 @@ GRID = st.lists(
 )  # fmt: skip
 
 
+def test_a_table_with_gaps_ties_and_failures_is_compared_the_same_in_another_order():
+    statuses = ["ok", "ok", "stuck", "ok", "diverged", "failed"]
+    runs = [
+        (label, rate, seed, statuses[(place + seed) % 6], [0.0, 0.5, 2.0][seed % 3])
+        for place, label in enumerate("ABC")
+        for rate in (0.1, 1.0)
+        for seed in (0, 1, 100, 101, 102)[: 5 - place]
+    ]
+    every = test_any_table_is_compared_the_same_in_any_order_of_rows.hypothesis.inner_test
+    every(runs, random.Random(0), has_traces=True)
+
+
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(GRID, st.randoms(), st.booleans())
 def test_any_table_is_compared_the_same_in_any_order_of_rows(runs, random, has_traces):

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sweeping import document, run, tiny
+from sweeping import document, mostly_slow, run, tiny
 
 import optimlab.storage.store as store_module
 from optimlab.errors import UserError
@@ -385,7 +385,7 @@ def test_whichever_part_is_damaged_the_others_are_read(store, experiment):
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", mostly_slow(DAMAGES, quick=2))
 def test_a_damaged_part_is_set_aside_and_its_runs_are_done_again(tmp_path, experiment, damage, capsys):
     results = tmp_path / "results"
     first = run(experiment, results)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sweeping import document, load, plugin, run, tiny, write
+from sweeping import document, load, mostly_slow, plugin, run, tiny, write
 from test_charts import without_pictures
 
 import optimlab.execution.surface as sweep_surface
@@ -230,7 +230,14 @@ def swept_file(folder, batch_norm, evaluate_with):
 
 @pytest.mark.parametrize(
     ("batch_norm", "evaluate_with", "rows"),
-    [("true", "batch", surface.GRID**2), ("false", "running", surface.GRID**2), ("true", "running", 0)],
+    mostly_slow(
+        [
+            ("true", "batch", surface.GRID**2),
+            ("true", "running", 0),
+            ("false", "running", surface.GRID**2),
+        ],
+        quick=2,
+    ),
 )
 def test_the_sweep_computes_the_loss_around_the_paths(
     tmp_path, monkeypatch, capsys, batch_norm, evaluate_with, rows
