@@ -68,7 +68,7 @@ def test_the_command(tmp_path, monkeypatch):
     done = call("sweep", "tiny", "--dry-run", "--jobs", 1)
     assert done.exit_code == 0
     assert re.match(r"Tiny\n6 runs to do, in 3 stacks\nabout \d+\.\d s on 1 worker", done.output)
-    assert done.output.endswith("kB of disk\n")
+    assert done.output.endswith("kB of disk space\n")
     assert not (tmp_path / "results").exists()
 
 
