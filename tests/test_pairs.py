@@ -348,6 +348,32 @@ def test_seeds_to_settle_have_the_interval_of_the_difference(level):
     assert undecided > 3
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+def test_huge_and_tiny_losses_are_compared_as_others_are(scale):
+    """No square of a loss leaves the range of float64; below the floor they are rounding noise."""
+    noise = np.random.default_rng(1).normal(9, 1, (2, 18))
+    noise[1] += 2
+
+    def at(scale):
+        runs = contest(range(18), A=lambda s: scale * noise[0, s], B=lambda s: scale * noise[1, s])
+        starts = runs[["run_id", "optimizer", "candidate", "learning_rate", "seed", "role"]]
+        records = [
+            starts.assign(
+                step=step, epoch=float(step), **{f"{split}_loss": runs["final_train_loss"] * more}
+            )
+            for step, more in ((0, 9), (1, 3), (2, 1))
+            for split in ("validation",)
+        ]
+        return compared(runs, traces=pd.concat(records))
+
+    found, expected = at(scale), at(1.0)
+    same = ["different", "outcome", "p_value", "p_value_adjusted", "share_won"]
+    pd.testing.assert_frame_equal(found[same], expected[same])
+    assert found["difference_high"].tolist() == pytest.approx(
+        (scale * expected["difference_high"]).tolist()
+    )
+
+
 def test_more_noise_takes_more_to_be_seen():
     source = np.random.default_rng(1)
     noise = source.normal(size=(2, 30))

@@ -160,8 +160,10 @@ def test_infinity_is_no_number_to_be_read():
     runs = contest(range(12), A=lambda s: 1.0 + s, B=lambda _: INF)
     (says,) = verdict(runs)
     assert says.startswith("A is the best here")
-    assert "the next is B (most runs failed), and" in says
+    assert "the next is B (12 of 12 runs diverged), and" in says
     assert "inf" not in says
+    half = contest(range(30), A=lambda s: 1.0 + s, B=lambda s: INF if s % 2 else 50.0 + s)
+    assert "the next is B (15 of 30 runs diverged), and" in verdict(half)[0]  # not most of them
 
 
 def test_infinite_losses_in_turn_are_no_difference():

@@ -308,6 +308,7 @@ def _jackknife(without: Array) -> tuple[Array, Array]:
     seeds = counted.sum(axis=1, keepdims=True)
     centre = np.where(counted, without, 0).sum(axis=1, keepdims=True) / seeds
     spread = np.where(counted, without - centre, 0)
-    size = np.sqrt((spread**2).sum(axis=1, keepdims=True))
+    largest = np.abs(spread).max(axis=1, keepdims=True, initial=np.finfo(float).tiny)
+    size = largest * np.linalg.norm(spread / largest, axis=1, keepdims=True)  # squares may overflow
     direction = np.divide(spread, size, out=np.zeros_like(spread), where=size > 0)
     return size[:, 0], direction

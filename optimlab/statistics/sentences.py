@@ -193,9 +193,9 @@ def _on_defaults(comparison: Comparison) -> str:
 
 
 def _named(row: dict[Any, Any]) -> str:
-    """Return an optimizer with its loss: "Adam (0.0958)"."""
+    """Return an optimizer with its loss, or what made that infinite: "Adam (0.0958)"."""
     infinite = np.isinf(row["final_loss_median"])
-    return f"{row['optimizer']} ({'most runs failed' if infinite else _loss(row['final_loss_median'])})"
+    return f"{row['optimizer']} ({failures_of(row) if infinite else _loss(row['final_loss_median'])})"
 
 
 def _named_beside(

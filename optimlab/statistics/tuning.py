@@ -45,7 +45,7 @@ def decades_within(rates: Array, losses: Array, factor: float = FACTOR) -> tuple
     rates, losses = np.asarray(rates, dtype=float), np.asarray(losses, dtype=float)
     if not np.isfinite(losses).any() or losses.min() <= 0:
         return np.nan, False
-    best, limit = int(losses.argmin()), np.log(losses.min() * factor)
+    best, limit = int(losses.argmin()), np.log(losses.min()) + np.log(factor)
     places, heights = np.log10(rates), np.log(losses)
 
     def reach(side: range) -> tuple[float, bool]:
