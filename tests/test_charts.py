@@ -173,6 +173,24 @@ def test_every_chart_compiles_without_a_warning(study, capfd):
     assert_compiles(charts, capfd)
 
 
+def tooltips(part):
+    """Yield what a specification says of tooltips, at any depth."""
+    if isinstance(part, dict):
+        yield from (part["tooltip"] for _ in range("tooltip" in part))
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from tooltips(inner)
+
+
+def test_every_tooltip_is_a_list_of_names_and_formatted_values(study):
+    """None shows the rows of the data as they are, or nothing: a mark has such a list, or no tooltip."""
+    _, charts = study
+    for name, (spec, _) in charts.items():
+        found = [tip["value"]["expr"] for tip in tooltips(spec) if tip is not None]
+        assert found, name
+        for lines in found:
+            assert re.match(r"""\[\[(['"])[^'"]+\1, .""", lines), name
+
+
 def test_a_warning_would_be_seen(study, capfd):
     _, charts = study
     spec, tables = charts["wins"]

@@ -80,6 +80,7 @@ CLOSED = "optimlab: the output could not be written: Bad file descriptor\n"
 STREAMS = {
     "full": (">/dev/full", "--version", 1, NO_ROOM),
     "full, for another kind of output": (">/dev/full", "--help", 1, NO_ROOM),
+    "full, for a table": (">/dev/full", "list", 1, NO_ROOM),
     "closed": (
         ">&-",
         "--version",
@@ -93,7 +94,10 @@ STREAMS = {
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("case", STREAMS)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] * (STREAMS[case][1] == "list")) for case in STREAMS],
+)
 def test_output_that_cannot_be_written_is_no_traceback(tmp_path, case):
     shell, word, status, told = STREAMS[case]
     pipe = "exec {PIPE}> >(:); wait $!; " if case == "no reader" else ""

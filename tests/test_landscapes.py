@@ -15,7 +15,9 @@ from optimlab.experiment.runs import FIRST_REPORTING_SEED
 from optimlab.optimizers import CLASSIC, SGD, Adam, Nesterov
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.problems.landscapes import FUNCTIONS
+from optimlab.statistics import compare_optimizers
 from optimlab.statistics.trajectories import nearest
+from optimlab.storage.results import read_tables
 from optimlab.training import train
 
 CASES = {
@@ -333,3 +335,31 @@ def test_the_paths_of_the_network_lie_on_one_surface():
     assert setting.problem == replace(usual.problem, evaluate_with="batch")
     assert setting.record_at == usual.record_at
     assert sum(r.keeps_params for r in experiment.runs()) == 6 * 11
+
+
+def test_runs_without_spread_and_noise_are_as_many_seeds_as_start_points(tmp_path):
+    """Eighteen copies of two runs are no evidence."""
+    text = """
+title = "x"
+learning_rates = [0.01]
+[problem]
+name = "landscape"
+function = "himmelblau"
+spread = 0
+noise = 0
+[training]
+steps = 2
+[seeds]
+tuning = 0
+reporting = 18
+[optimizers.SGD]
+[optimizers.Nesterov]
+[optimizers.Adam]
+"""
+    run(tiny(tmp_path, text), tmp_path)
+    tables = read_tables(tmp_path / "tiny")
+    distinct = tables.runs.groupby("optimizer")["final_train_loss"].nunique().max()
+    pairs = compare_optimizers(tables.runs, tables.traces, None, splits=9, draws=20).pairs
+    assert distinct < 6  # seeds that a claim takes
+    assert set(pairs["seeds"]) == {distinct}
+    assert not pairs["different"].any()
