@@ -192,6 +192,10 @@ def test_a_loss_of_numbers_is_the_mean_of_the_errors(name):
         assert value[run] == pytest.approx(math.fsum(map(plain, errors)) / len(errors), rel=1e-13)
 
 
+def test_every_loss_has_its_gradient_checked():
+    assert {type(loss) for loss, _ in ERRORS.values()} | {CrossEntropy} == set(LOSSES.values())
+
+
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("name", ERRORS)
 def test_the_gradient_of_a_loss_of_numbers_is_the_derivative(name, shared):

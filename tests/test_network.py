@@ -10,7 +10,7 @@ from reference.differences import directional_error
 
 from optimlab.nn import perceptron
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.layers import INITIALIZATIONS, Dropout, LayerNorm
+from optimlab.nn.layers import INITIALIZATIONS, LAYERS, Dropout, LayerNorm
 from optimlab.nn.losses import CrossEntropy, Huber, SquaredError
 
 RUNS, INPUTS, CLASSES, BATCH = 3, 6, 4, 9
@@ -383,6 +383,10 @@ BUILDS = {
     "layer norm": lambda name, features, dtype: LayerNorm(name, features, dtype),
     "dropout": lambda name, features, dtype: Dropout(name, features, dtype, 0.3),
 }
+
+
+def test_every_layer_of_a_file_has_its_gradient_checked():
+    assert {name.replace("_", " ") for name in LAYERS} == BUILDS.keys()
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError(), Huber(delta=9.0)], ids=str)
