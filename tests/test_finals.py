@@ -67,6 +67,26 @@ def test_the_end_decides_what_is_chosen_and_reported():
     assert orders == [["B", "A"], ["A", "B"]]
 
 
+def test_the_end_decides_which_rate_is_chosen():
+    """Each of three rates has the lowest loss by one of the ends."""
+    falling, dipping, jumping = np.linspace(9, 2, 31), np.full(31, 5.0), np.full(31, 6.0)
+    dipping[10], jumping[-1] = 0.5, 1
+    records = {0.01: falling, 0.1: dipping, 1.0: jumping}
+    runs = table(
+        *(("A", rate, seed, "ok", losses[-1] + seed / 1e3)
+          for rate, losses in records.items() for seed in (0, 1, 100, 101, 102))
+    )  # fmt: skip
+    traces = traces_of(runs, tuple(np.linspace(0, 1, 31)))
+    for rate, losses in records.items():
+        for _, own in traces[traces["learning_rate"] == rate].groupby("run_id"):
+            traces.loc[own.index, "validation_loss"] = losses + own["seed"] / 1e3
+    ends = {"last": (1.0, 1), "mean:5": (0.01, falling[-5:].mean()), "best_validation": (0.1, 0.5)}
+    for final, (rate, loss) in ends.items():
+        best = compare_optimizers(runs, traces, final=final, splits=9, draws=9).summary.iloc[0]
+        assert best["learning_rate"] == rate, final
+        assert best["final_loss_median"] == pytest.approx(loss + 101 / 1e3), final  # of fresh seeds
+
+
 def test_an_unknown_end_is_refused():
     runs = contest(range(2), A=lambda s: 1.0 + s)
     for final in ("", "mean", "mean:0", "mean:-1", "median:5", "first"):

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,25 @@ TABLES = ["summary", "pairs", "targets", "profiles", "budget"]
 def compared(runs, defaults=None, traces=None):
     traces = traces_of(runs) if traces is None else traces
     return statistics.compare_optimizers(runs, traces, defaults, splits=200, draws=300)
+
+
+FIXED = ["run_id", "optimizer", "rule", "learning_rate", "seed", "role", "status"]
+
+
+@pytest.mark.parametrize("loss", ["validation", "train"])
+def test_two_tables_are_all_that_a_comparison_needs(loss):
+    """Their fixed columns, read from files, and nothing of the experiment."""
+    runs = contest(range(12), A=lambda s: 1.0 + s / 99, B=lambda s: 2.0 + s / 99)
+    traces = traces_of(runs)
+    few = runs[[*FIXED, "final_train_loss", *[f"final_{loss}_loss"] * (loss != "train")]]
+    keys = ["run_id", "optimizer", "seed", "step", "epoch"]
+    steps = traces[[*keys, "train_loss", *[f"{loss}_loss"] * (loss != "train")]]
+    few, steps = (pd.read_csv(StringIO(each.to_csv(index=False))) for each in (few, steps))
+    found = statistics.compare_optimizers(few, steps)
+    assert found.summary["optimizer"].tolist() == ["A", "B"]
+    assert found.pairs[["setting", "better", "worse", "favours", "different"]].to_numpy().tolist() == [
+        ["tuned", "A", "B", "A", True]
+    ]
 
 
 def test_only_fresh_seeds_are_reported():

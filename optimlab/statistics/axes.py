@@ -18,7 +18,7 @@ from optimlab.statistics.spaces import Space
 Array = np.ndarray
 
 EDGE = 0.05  # the share of a span, at either end of it, that counts as its end
-TREES, POINTS, PLACES = 100, 256, 16  # of the forest; of the space, and of an axis, that it is asked at
+TREES, POINTS, STEPS = 100, 256, 16  # of the forest; of the space, and of each axis, where it predicts
 FEWEST = 8  # candidates that a forest is fitted to
 
 
@@ -129,9 +129,9 @@ def _main_effects(table: Array, heights: Array) -> list[float]:
         return [0.0] * table.shape[1]
     effects = []
     for column in range(table.shape[1]):
-        asked = np.repeat(space[None], PLACES, axis=0)
-        asked[:, :, column] = ((np.arange(PLACES) + 0.5) / PLACES)[:, None]
-        mean = forest.predict(asked.reshape(-1, table.shape[1])).reshape(PLACES, POINTS).mean(axis=1)
+        asked = np.repeat(space[None], STEPS, axis=0)
+        asked[:, :, column] = ((np.arange(STEPS) + 0.5) / STEPS)[:, None]
+        mean = forest.predict(asked.reshape(-1, table.shape[1])).reshape(STEPS, POINTS).mean(axis=1)
         effects.append(float(np.var(mean)) / whole)
     return effects
 

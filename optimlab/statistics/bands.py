@@ -33,17 +33,17 @@ def trace_bands(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Dat
     groups = groups.merge(sizes, on=GRID_KEYS)
     start = groups["rows"].cumsum() - groups["rows"]
     for name, level in QUARTILES.items():
-        place = level * (groups["size"] - 1)
+        position = level * (groups["size"] - 1)
         below, above = (
             np.where(
                 at < groups["rows"],
                 table[metric].to_numpy()[np.minimum(start + at, len(table) - 1)],
                 np.inf,
             )
-            for at in (np.floor(place).astype(int), np.ceil(place).astype(int))
+            for at in (np.floor(position).astype(int), np.ceil(position).astype(int))
         )
         with np.errstate(invalid="ignore"):
-            groups[name] = np.where(below == above, below, below + (place % 1) * (above - below))
+            groups[name] = np.where(below == above, below, below + (position % 1) * (above - below))
     return groups.drop(columns=["rows", "size"])
 
 

@@ -31,7 +31,7 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
     runs, traces : the tables of an experiment; step 0 is the start, and no end of a run.
     final : "last", the last record, which is what the table has; "mean:5", the mean of the last five,
         but of no more than the last third of the records; or "best_validation", the record with the
-        lowest validation loss (the training loss where there is none), which stands for early stopping.
+        lowest validation loss (the training loss where there is none), as early stopping would end it.
 
     Raises
     ------

@@ -80,6 +80,6 @@ def percentile_intervals(
 
 def _between(drawn: Array, levels: Array) -> tuple[float, float]:
     """Return two quantiles, each one of the numbers; what is infinite both ways could be anything."""
-    places = np.rint(levels * (len(drawn) - 1)).astype(int)
+    ends = np.rint(levels * (len(drawn) - 1)).astype(int)
     low, high = (np.sort(np.where(np.isnan(drawn), side, drawn)) for side in (-np.inf, np.inf))
-    return float(low[places[0]]), float(high[places[1]])
+    return float(low[ends[0]]), float(high[ends[1]])

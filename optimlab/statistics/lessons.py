@@ -141,7 +141,7 @@ def foretold(
 
     Returns
     -------
-    One row per pair and place in the run: better, worse (by the final median), share (of the run, 0 to
+    One row per pair and share of the run: better, worse (by the final median), share (of the run, 0 to
     1), ahead (the share of seeds on which the better one is ahead there, ties half), different (whether
     the final difference is shown).
     """
@@ -181,9 +181,9 @@ def settled_from(table: pd.DataFrame) -> dict[tuple[str, str], float]:
     for (better, worse), own in table.groupby(["better", "worse"], sort=False):
         behind = own["ahead"].to_numpy() <= 0.5
         last = np.flatnonzero(behind)
-        places = own["share"].to_numpy()
+        shares = own["share"].to_numpy()
         after = last[-1] + 1 if len(last) else 0
-        found[str(better), str(worse)] = float(places[after]) if after < len(places) else 1.0
+        found[str(better), str(worse)] = float(shares[after]) if after < len(shares) else 1.0
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab.statistics.failures import mcnemar_p_value, share_interval
-from optimlab.statistics.intervals import SEED
+from optimlab.statistics.intervals import DRAWS, SEED
 from optimlab.statistics.ranking import by_seed, quantile
 from optimlab.statistics.resampling import (
     LEVEL,
@@ -173,8 +173,11 @@ def _look_ahead(pair: Pair, first: Retuned, second: Retuned, equal_within: float
         pair.ahead["epochs"] = first.won_against(second, "epochs", ROUNDING)
 
 
-def claim(pairs: list[Pair], level: float = LEVEL) -> None:
-    """Add to every pair's row what can be claimed of it, with one error rate for all claims."""
+def claim(pairs: list[Pair], level: float = LEVEL, draws: int = DRAWS) -> None:
+    """Add to every pair's row what can be claimed of it, with one error rate for all claims.
+
+    `family` has the draws.
+    """
     every = [(pair, name) for pair in pairs for name in CLAIMS if name in pair.ahead]
     claims = [(pair, name) for pair, name in every if not np.isnan(pair.ahead[name].without).any()]
     union = sorted({seed for pair in pairs for seed in pair.seeds})
@@ -183,6 +186,7 @@ def claim(pairs: list[Pair], level: float = LEVEL) -> None:
         np.random.default_rng(SEED),
         claim_weights([pair.row["setting"] == "tuned" and name == "loss" for pair, name in claims]),
         level,
+        draws,
     )
     for pair in pairs:
         row = pair.row
@@ -269,7 +273,7 @@ def _seeds_to_settle(
 
 
 def _favours(prefix: str) -> str:
-    """Return the end of the column's name that says whom a claim favours."""
+    """Return the end of the column's name that says which optimizer a claim favours."""
     return "favour" if prefix == "epochs_" else "favours"
 
 

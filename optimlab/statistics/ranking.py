@@ -104,13 +104,13 @@ def quantile(values: Any, level: float) -> float:
     values = np.sort(np.asarray(values, dtype=float))
     if not len(values):
         return np.nan
-    place = level * (len(values) - 1)
-    below, above = values[math.floor(place)], values[math.ceil(place)]
-    if below == above or not place % 1:
+    position = level * (len(values) - 1)
+    below, above = values[math.floor(position)], values[math.ceil(position)]
+    if below == above or not position % 1:
         return float(below)
     if np.isinf(below):  # between the two infinities there is no number
         return 0.0 if np.isinf(above) else float(below)
-    return float(below + (place % 1) * (above - below))
+    return float(below + (position % 1) * (above - below))
 
 
 def final_losses(runs: pd.DataFrame) -> pd.Series:
@@ -182,8 +182,8 @@ def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     order = {}
     for optimizer in pd.unique(runs["optimizer"]):
         is_own = (tuning["optimizer"] == optimizer).to_numpy()
-        place, candidates = places(tuning.loc[is_own, CANDIDATE])
-        cells = [np.flatnonzero(is_own)[place == each] for each in range(len(candidates))]
+        index, candidates = encoded(tuning.loc[is_own, CANDIDATE])
+        cells = [np.flatnonzero(is_own)[index == each] for each in range(len(candidates))]
         judged = [
             (quantile(score[cell], 0.5), bad[cell].mean(), candidate)
             for cell, candidate in zip(cells, candidates, strict=True)
@@ -253,10 +253,10 @@ def by_seed(runs: pd.DataFrame, values: str) -> pd.DataFrame:
     return cross_table(runs, "seed", "optimizer", values)
 
 
-def places(column: pd.Series) -> tuple[Array, Array]:
-    """Return the place of each value among the different ones, and these in order."""
-    place, values = pd.factorize(column, sort=True)
-    return place, np.asarray(values)
+def encoded(column: pd.Series) -> tuple[Array, Array]:
+    """Return the index of each value among the distinct values, and these in order."""
+    index, values = pd.factorize(column, sort=True)
+    return index, np.asarray(values)
 
 
 def cross_table(table: pd.DataFrame, rows: str, columns: str, values: str) -> pd.DataFrame:
@@ -264,7 +264,7 @@ def cross_table(table: pd.DataFrame, rows: str, columns: str, values: str) -> pd
 
     It is pandas' pivot_table, in a tenth of its time for small tables.
     """
-    (row, index), (column, names) = places(table[rows]), places(table[columns])
+    (row, index), (column, names) = encoded(table[rows]), encoded(table[columns])
     numbers = table[values].to_numpy(dtype=float)
     known = np.flatnonzero(~np.isnan(numbers))[::-1]  # of several that are written, the last one stays
     found = np.full((len(index), len(names)), np.nan)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab.statistics.intervals import SEED
-from optimlab.statistics.ranking import CANDIDATE, places
+from optimlab.statistics.ranking import CANDIDATE, encoded
 from optimlab.statistics.resampling import (
     SPLITS,
     Estimate,
@@ -47,7 +47,7 @@ class Grid:
 
 def grid(runs: pd.DataFrame) -> Grid:
     """Return the numbers of one optimizer's runs, judged by `optimlab.statistics.summary.judged`."""
-    (row, candidates), (column, seeds) = places(runs[CANDIDATE]), places(runs["seed"])
+    (row, candidates), (column, seeds) = encoded(runs[CANDIDATE]), encoded(runs["seed"])
 
     def spread(name: str) -> Array:
         found = np.full((len(candidates), len(seeds)), np.nan)

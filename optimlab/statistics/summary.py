@@ -66,12 +66,12 @@ class Comparison:
     ----------
     basis : what they rest on.
     summary : one row per optimizer, the best first.
-    reported : one row a setting ("tuned", "default") and run that the numbers come from: the table of
+    reported : one row per setting ("tuned", "default") and run that the numbers come from: the table of
         runs, with their ``loss``, ``score``, ``accuracy`` and ``epochs`` to the target.
-    pairs : one row a setting and pair of optimizers.
-    differences : one row a setting, pair and seed.
-    targets : one row a setting, target and optimizer.
-    profiles : one row a setting, metric, optimizer and ratio to the fastest.
+    pairs : one row per setting and pair of optimizers.
+    differences : one row per setting, pair and seed.
+    targets : one row per setting, target and optimizer.
+    profiles : one row per setting, metric, optimizer and ratio to the fastest.
     budget : one row per optimizer and number of trials.
     spaces : optimizer → what is tuned of it.
     candidates, importance : of `optimlab.statistics.axes`; empty where the learning rate alone is tuned.
@@ -381,7 +381,7 @@ def _with_retuned(
         if len(seeds) > 1:
             again = retuning.of(label, seeds)
             names = retuning.grids[label].candidates
-            shares = {names[place]: share for place, share in again.shares().items()}
+            shares = {names[index]: share for index, share in again.shares().items()}
             others = [
                 f"{spaces[label].name(other)} ({_percent(share)})"
                 for other, share in shares.items()
@@ -424,7 +424,7 @@ def _against_best(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Add how each optimizer differs from the first."""
     best = summary["optimizer"].iloc[0]
     own = pairs[(pairs["setting"] == "tuned") & (pairs["better"] == best)]
-    is_worse, is_better = (own["different"] & (own["favours"] == who) for who in (best, own["worse"]))
+    is_worse, is_better = (own["different"] & (own["favours"] == name) for name in (best, own["worse"]))
     columns = pd.DataFrame(
         {
             "optimizer": own["worse"],

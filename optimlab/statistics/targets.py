@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.ranking import SelectionCriteria, cross_table, places
+from optimlab.statistics.ranking import SelectionCriteria, cross_table, encoded
 from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
@@ -59,7 +59,7 @@ def trace_matrix(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Da
     ids = pd.Index(runs["run_id"])
     row = ids.get_indexer(pd.Index(traces["run_id"]))
     is_own = row >= 0
-    column, steps = places(traces["step"][is_own])
+    column, steps = encoded(traces["step"][is_own])
     found = np.full((len(ids), len(steps)), np.nan)
     found[row[is_own], column] = traces[metric].to_numpy(dtype=float)[is_own]
     return pd.DataFrame(found, ids, pd.Index(steps, name="step"))

@@ -231,13 +231,13 @@ def _overview(where: dict[str, list[str]], problems: int, reference: str) -> str
     return f"{', '.join(counts)}."
 
 
-def _with_interval(row: dict[Any, Any], name: str, places: int | None = None) -> str:
+def _with_interval(row: dict[Any, Any], name: str, decimals: int | None = None) -> str:
     parts = (row[f"{name}_{part}"] for part in ("median", "low", "high"))
-    middle, low, high = (_text(part, places) for part in parts)
+    middle, low, high = (_text(part, decimals) for part in parts)
     return middle if low == "–" else f"{middle} [{low}, {high}]"
 
 
-def _text(value: float, places: int | None) -> str:
-    if places is None or not np.isfinite(value):
+def _text(value: float, decimals: int | None) -> str:
+    if decimals is None or not np.isfinite(value):
         return number(value)
-    return f"{value + 0.0:.{places}f}".replace("-", "−")
+    return f"{value + 0.0:.{decimals}f}".replace("-", "−")

@@ -46,17 +46,17 @@ def decades_within(rates: Array, losses: Array, factor: float = FACTOR) -> tuple
     if not np.isfinite(losses).any() or losses.min() <= 0:
         return np.nan, False
     best, limit = int(losses.argmin()), np.log(losses.min()) + np.log(factor)
-    places, heights = np.log10(rates), np.log(losses)
+    positions, heights = np.log10(rates), np.log(losses)
 
     def reach(side: range) -> tuple[float, bool]:
-        """Return the place where the loss leaves the limit on one side, and whether it never does."""
+        """Return where the loss leaves the limit on one side, and whether it never does."""
         inside = best
-        for place in side:
-            if heights[place] > limit:
-                part = (limit - heights[inside]) / (heights[place] - heights[inside])  # 0 to an infinity
-                return places[inside] + part * (places[place] - places[inside]), False
-            inside = place
-        return places[inside], True
+        for index in side:
+            if heights[index] > limit:
+                part = (limit - heights[inside]) / (heights[index] - heights[inside])  # 0 to an infinity
+                return positions[inside] + part * (positions[index] - positions[inside]), False
+            inside = index
+        return positions[inside], True
 
     high, ends_high = reach(range(best + 1, len(rates)))
     low, ends_low = reach(range(best - 1, -1, -1))
@@ -147,7 +147,7 @@ def chances_of_best(size: int, trials: int, first: Array | None = None) -> Array
     trials : how many are drawn.
     first : marks the one beside these, if any, that is there whatever is drawn.
     """
-    drawn = [comb(size - place, trials - 1) / comb(size, trials) for place in range(1, size + 1)]
+    drawn = [comb(size - rank, trials - 1) / comb(size, trials) for rank in range(1, size + 1)]
     if first is None or not first.any():
         return np.array(drawn)
     before = int(first.argmax())
