@@ -1,4 +1,4 @@
-"""Settings of hypothesis: no deadlines; fewer examples for `make test`, in CI the same ones every time."""
+"""Settings of hypothesis: no deadlines; fewer examples for `make test`, in CI always the same ones."""
 
 import os
 

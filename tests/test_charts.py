@@ -275,6 +275,7 @@ def test_a_failed_run_counts_as_infinite_in_the_traces(study):
     assert set(failed["validation_accuracy"]) == {0}
 
 
+@pytest.mark.slow
 def test_every_learning_rate_that_can_be_chosen_has_traces(tmp_path, monkeypatch):
     without_pictures(monkeypatch)
     write_study(tmp_path / "study", rates=(0.0012345678, 0.012345678, 0.12345678, 1.0))

@@ -429,6 +429,7 @@ def test_json_of_a_sweep_and_what_comes_after(here):
     assert printed("verify", "tiny", "--jobs", 1, "--runs", 1, exit_code=1)["tables"]
 
 
+@pytest.mark.slow
 def test_json_of_a_list(here):
     text_of(here, document(training="epochs = 0"))
     listed = printed("list")

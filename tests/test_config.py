@@ -666,6 +666,7 @@ def test_find(tmp_path, monkeypatch):
             find(name)
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_without_a_traceback(tmp_path):
     file = write(tmp_path, MANY)
     done = optimlab("sweep", file, cwd=tmp_path)

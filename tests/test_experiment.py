@@ -52,6 +52,7 @@ def test_runs_stand_by_optimizer_learning_rate_and_seed(tmp_path):
     assert experiment.count() == 12
 
 
+@pytest.mark.slow
 def test_run_ids_are_the_same_in_another_process(tmp_path):
     experiment = base(tmp_path)
     program = (

@@ -199,6 +199,7 @@ def test_the_page_is_without_a_block_that_cannot_be_made(swept, capsys, block_wo
     assert f"tiny: the page is without words.py:extremes: {message}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_lost_block_leaves_the_others(swept, capsys, block_workers):
     tables = read_tables(swept / "results/tiny")
     names = ["lost.py:lost", "words.py:extremes"]

@@ -257,6 +257,7 @@ def test_figures_of_long_labels_have_room():
             assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
 
 
+@pytest.mark.slow
 def test_figures_are_chosen_by_kind_or_name(reports, results, tmp_path):
     assert list(paper.paper_figures(reports["several"], only=["wins", "2-50-rates-2-adam"])) == [
         *("1-a-b-wins", "2-50-rates-2-adam", "2-50-wins")

@@ -17,6 +17,7 @@ from matplotlib import font_manager
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+from sweeping import mostly_slow
 
 from optimlab import formatting as wording
 from optimlab import statistics
@@ -275,7 +276,7 @@ def test_a_diverged_median_leaves_the_top():
     assert above.tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize("kind", ["traces", "rates", "sensitivity", "accuracy"])
+@pytest.mark.parametrize("kind", mostly_slow(["sensitivity", "accuracy", "traces", "rates"], quick=2))
 def test_the_same_bytes_every_time(kind):
     first, second = (draw(kind, narrow=True) for _ in range(2))
     svg = plots.svg(first)
@@ -310,6 +311,7 @@ def test_a_matplotlibrc_in_the_current_folder_is_not_read(tmp_path):
         assert (done.communicate(timeout=60)[1], done.returncode) == ("", 0)
 
 
+@pytest.mark.slow
 def test_a_users_matplotlibrc_changes_nothing():
     """Whatever is in force when a figure is drawn, its bytes are those of matplotlib's own defaults."""
     expected = plots.svg(draw("traces")), plots.png(plots.pixels(draw("traces")))

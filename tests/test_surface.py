@@ -85,6 +85,7 @@ def test_without_them_there_is_no_table_and_the_runs_are_the_same(tmp_path):
     assert not (results / "tiny/params.parquet").exists()
 
 
+@pytest.mark.slow
 def test_parameters_are_the_same_bytes_however_the_runs_share_stacks(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "PARAMS_IN_A_GROUP", 5)
     experiment, contents = tiny(tmp_path, text(2)), set()
