@@ -61,12 +61,11 @@ def test_a_rule_that_contains_another_and_ends_higher_is_an_alarm(wider, narrowe
     [alarm] = alarms(wider, narrower)
     assert (alarm.wider, alarm.narrower, alarm.is_shown) == ("wider", "narrower", True)
     [text] = lessons.alarm_words([alarm])
-    assert text.startswith(
-        "Too small a search: wider is shown to end higher than narrower (0.200 against"
-    )
+    assert text.startswith("The search is too small: wider contains narrower (")
+    assert "), yet is shown to end higher (0.200 against" in text
     assert alarms(wider, narrower, (0.1, 0.2)) == []
     [text] = lessons.alarm_words(alarms(wider, narrower, shown=False))
-    assert text.startswith("Perhaps too small a search: wider ends higher")
+    assert text.startswith("The search may be too small: wider contains narrower (")
 
 
 @pytest.mark.parametrize(
@@ -128,12 +127,12 @@ def test_the_final_order_is_foretold_from_where_it_stays():
     assert found["ahead"].tolist() == [0, 0, 1, 1]
     assert lessons.settled_from(found) == {("A", "B"): 0.75}
     assert lessons.foretold_words(found.assign(different=True)) == (
-        "The final order of the one pair that is shown to differ can be foretold from 75 % of the run "
-        "on. Half-way it is turned round: A is still behind B."
+        "The final order of the one pair that is shown to differ holds after 75 % of the run. "
+        "Halfway, it is reversed: A is still behind B."
     )
     assert lessons.foretold_words(found.assign(different=False)) == ""
     turned = found.assign(different=True, ahead=[1, 1, 1, 0.5])
-    assert lessons.foretold_words(turned).endswith("cannot be foretold before the end.")
+    assert lessons.foretold_words(turned).endswith("emerges only at the end.")
 
 
 def test_rates_carried_over_are_ratios_of_the_best_rates():

@@ -162,10 +162,10 @@ def test_the_answers_say_what_the_numbers_say():
     summary = paths.summarize_paths(contest(**FOUR), "GD")
     said = paths.zigzag_answers(summary, "GD")
     assert said["GD"].startswith("Mean cosine 0.21 [0.")
-    assert said["Less"].startswith("Yes, it turns less than GD: mean cosine 0.61")
+    assert said["Less"].startswith("turns less than GD; mean cosine 0.61")
     assert said["Less"].endswith("by 0.40 [0.40, 0.40] (p = 0.0015).")
-    assert said["More"].startswith("No, it turns more than GD: mean cosine −0.39")
-    assert said["Alike"].startswith("It cannot be told from GD: ")
+    assert said["More"].startswith("turns more than GD; mean cosine −0.39")
+    assert said["Alike"].startswith("no difference from GD is shown; ")
 
 
 def test_without_gradient_descent_there_is_no_comparison():
@@ -177,8 +177,8 @@ def test_without_gradient_descent_there_is_no_comparison():
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        ([3, 4, 5, 6], "GD (4.5 [3, 6]) leaves the saddle, after so many steps."),
-        ([3, 4, 5, INF], "GD (4.5 [3, ∞], 3 of 4 runs) leaves the saddle, after so many steps."),
+        ([3, 4, 5, 6], "Steps until the runs leave the saddle: GD 4.5 [3, 6]."),
+        ([3, 4, 5, INF], "Steps until the runs leave the saddle: GD 4.5 [3, ∞] (3 of 4 runs)."),
         ([INF] * 4, "No optimizer leaves the saddle in 100 steps."),
     ],
 )
@@ -195,8 +195,8 @@ def test_the_overview_counts_landscapes():
     said = paths.zigzag_overview({"ravine": one, "bowl": other}, "GD")
     assert said == {
         "Less": "turns less than GD on 1 of 2 landscapes (ravine), more on 1 (bowl).",
-        "More": "turns less than GD on 0 of 2 landscapes, more on 2 (ravine and bowl).",
-        "Alike": "turns less than GD on 0 of 2 landscapes, and cannot be told from it on 1.",
+        "More": "turns less than GD on none of 2 landscapes, more on 2 (ravine and bowl).",
+        "Alike": "turns less than GD on none of 2 landscapes, with no difference shown on 1.",
     }
 
 

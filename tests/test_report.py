@@ -297,7 +297,10 @@ def test_epochs_have_three_digits(epochs, texts):
 @pytest.mark.parametrize(
     ("tables", "says"),
     [
-        ({"labels": ("SGD", "Adam"), "seeds": (7, 100)}, "that does not tell an optimizer from luck"),
+        (
+            {"labels": ("SGD", "Adam"), "seeds": (7, 100)},
+            "which cannot separate the optimizer from luck",
+        ),
         ({"seeds": (100, 101), "rates": (0.1, 1.0)}, "All seeds are reporting seeds"),
         ({"seeds": (0, 1), "rates": (0.1, 1.0)}, "All seeds are tuning seeds"),
         ({"seeds": (100, 101)}, "Every optimizer had one learning rate, so nothing was tuned"),

@@ -56,13 +56,13 @@ def shifted(seeds, names):
         ),
         (
             contest(range(1), A=lambda _: 1.0, B=lambda _: 2.0),
-            "A ends with a final validation loss of 1.00, the lowest, but on one seed: that does not "
-            "tell an optimizer from luck.",
+            "A ends with a final validation loss of 1.00, the lowest, but on one seed, which cannot "
+            "separate the optimizer from luck.",
         ),
         (
             contest(range(5), A=lambda s: 1 + s, B=lambda s: 9 + s),
             "A ends with the lowest median final validation loss, 3.00, but 5 seeds are too few "
-            "to tell 2 optimizers apart: it takes 6.",
+            "to tell 2 optimizers apart; 6 are needed.",
         ),
         (
             contest(range(3), A=lambda s: 1.0 + s),
@@ -74,18 +74,18 @@ def shifted(seeds, names):
         ),
         (
             table(("A", 0.1, 100, "failed", NAN), ("B", 0.1, 100, "diverged", NAN)),
-            "No optimizer can be recommended: at no learning rate did the typical run learn.",
+            "No optimizer can be recommended: at no learning rate did the typical run learn anything.",
         ),
         (
             table(("A", 0.1, 100, "ok", 1.0), ("A", 0.1, 101, "failed", NAN)),  # the median is infinite
-            "No optimizer can be recommended: at no learning rate did the typical run learn.",
+            "No optimizer can be recommended: at no learning rate did the typical run learn anything.",
         ),
         (
             table(
                 *(("A", 0.1, 100 + k, "stuck", 2.5) for k in range(9)),
                 *(("B", 0.1, 100 + k, "stuck", 2.6) for k in range(9)),
             ),
-            "No optimizer can be recommended: at no learning rate did the typical run learn.",
+            "No optimizer can be recommended: at no learning rate did the typical run learn anything.",
         ),
     ],
 )  # fmt: skip
@@ -187,7 +187,7 @@ def test_the_claim_is_made_for_the_seeds_of_the_pair():
     assert "3 seeds are too few" in says
     assert "2 seeds are too few" in verdict(runs[:14])[0]
     (says,) = verdict(runs[:13])
-    assert "1 seed is too few to tell 2 optimizers apart: it takes 6." in says
+    assert "1 seed is too few to tell 2 optimizers apart; 6 are needed." in says
 
 
 def test_a_difference_too_small_to_be_shown_is_told_of():
@@ -207,11 +207,11 @@ def test_a_difference_too_small_to_be_shown_is_told_of():
 
     says = strictly(runs)
     assert "B (6.70) is not distinguishable from it. C (6.50) and D (35.5) are worse" in says
-    assert says.endswith(", if by less than is shown here).")
+    assert says.endswith(", by less than the digits shown).")
     assert "less than" not in strictly(runs[runs["optimizer"] != "C"])
     says = strictly(runs[runs["optimizer"] != "B"])
     assert says.startswith("A is the best here")
-    assert says.endswith(", if by less than is shown here).")
+    assert says.endswith(", by less than the digits shown).")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_where_the_test_set_turns_an_order_the_verdict_says_so():
         on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 5 + s / 2, C=lambda s: 40 + s)
     )
     assert first.startswith("A is the best here")
-    assert second.startswith("On the test set the order is another: B ends lower than A (adjusted p")
+    assert second.startswith("On the test set the order differs: B ends lower than A (adjusted p")
     _, both = verdict(on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 5 + s / 2, C=lambda s: 1 + s / 9))
     assert "C ends lower than A" in both
     assert "C ends lower than B (adjusted p ≤" in both or "C ends lower than B (adjusted p <" in both
@@ -252,8 +252,8 @@ def test_another_first_on_the_test_set_that_is_not_shown_is_said_not_to_be():
     runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s)
     almost = on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 8.9 + 7 * s % 20)
     assert verdict(almost)[1:] == [
-        "On the test set, which chose nothing, B has the lowest median loss (18.4), but no order is "
-        "shown that differs from the one above."
+        "On the test set, on which no choice depends, B has the lowest median loss (18.4), but no other "
+        "order than the one above is shown."
     ]
 
 
@@ -298,7 +298,7 @@ def test_nor_for_its_test_loss_nor_for_its_speed_nor_untuned():
     turned = on_test_set(
         lossy(10, low=200), A=lambda s: INF if s % 10 == 0 else 1 + s, B=lambda s: 60 + s
     )
-    assert f"the order is another: {praised} ends lower than B" in verdict(turned)[1]
+    assert f"the order differs: {praised} ends lower than B" in verdict(turned)[1]
     fast = verdict(lossy(10), A=lambda _: climbs(2), B=lambda _: climbs(6))[1]
     assert fast.startswith(f"{praised} reaches 95 %")
     runs = untuned(A=lambda s: INF if s == 3 else 1.0 + s, B=lambda s: 30.0 + s)
@@ -322,7 +322,7 @@ def test_of_the_speed():
     assert len(says) == 2
     assert says[1].startswith(
         "B reaches 95 % validation accuracy, and stays there, sooner than C (on 92 % of the seeds, "
-        "ties half) and A (on 100 % of the seeds) (adjusted p"
+        "counting ties as half) and A (on 100 % of the seeds) (adjusted p"
     )
 
 
@@ -377,12 +377,12 @@ DEFAULTS = dict.fromkeys("ABC", 0.1)
         (
             {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12},
             DEFAULTS,
-            "Untuned, at textbook learning rates, A ends lowest (14.5), but none is shown to be worse.",
+            "Untuned, at textbook learning rates, A ends lowest (14.5), but no other is shown to be",
         ),
         (
             {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s, "C": lambda s: 1 + s},
             {"A": 0.1, "B": 0.1, "C": 0.2},
-            "Untuned, at textbook learning rates, B, of the 2 whose rate is on the grid, ends lowest",
+            "Untuned, at textbook learning rates, B ends lowest of the 2 whose rate is on the grid",
         ),
         ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.1}, None),
         ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.2, "B": 0.2}, None),  # not on the grid

@@ -1,4 +1,4 @@
-"""Each axis of a search: where the good values are, what it matters, and whether its end was chosen."""
+"""The axes of a search: their good values, their importance, and choices at their ends."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from optimlab.statistics.spaces import Space
 
 Array = np.ndarray
 
-EDGE = 0.05  # the share of a span, at either end of it, that counts as its end
+EDGE = 0.05  # the share of a span that counts as its end
 TREES, POINTS, STEPS = 100, 256, 16  # of the forest; of the space, and of each axis, where it predicts
-FEWEST = 8  # candidates that a forest is fitted to
+FEWEST = 8  # candidates to fit a forest to
 
 
 def candidate_losses(runs: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFrame:
-    """Return what each candidate is worth.
+    """Return the loss of each candidate.
 
     Parameters
     ----------
-    runs : with their ``worth``, as `optimlab.statistics.summary.judged` gives it.
-    spaces : optimizer → what is tuned of it.
+    runs : the runs with their ``worth``, from `optimlab.statistics.summary.judged`.
+    spaces : optimizer → its tuned space.
 
     Returns
     -------
-    One row per optimizer and candidate: optimizer, candidate, hyperparameters (in words), tuning_loss
-    and loss (the medians over the tuning and the reported seeds, no higher than the loss of the start),
-    seeds (that the latter rests on), ok (the share of its runs).
+    One row per optimizer and candidate: optimizer, candidate, hyperparameters (as text), tuning_loss
+    and loss (the medians over the tuning and the reported seeds, at most the initial loss),
+    seeds (the number of the latter), ok (the share of its runs).
     """
     rests_on, rows = basis(runs), []
     for key, own in runs.groupby(["optimizer", CANDIDATE], sort=False):
@@ -76,7 +76,7 @@ def _position(axis: Axis, value: Any) -> float:
 
 
 def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFrame:
-    """Return how much of the variation of the loss over the space is due to each axis alone.
+    """Return the share of the loss's variation over the space that each axis explains by itself.
 
     A random forest is fitted to the logarithm of each candidate's loss over its positions on the axes,
     and its functional analysis of variance is taken over the space: the variance of what it predicts
@@ -84,13 +84,13 @@ def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFram
 
     Parameters
     ----------
-    losses : as `candidate_losses` gives them.
-    spaces : optimizer → what is tuned of it.
+    losses : from `candidate_losses`.
+    spaces : optimizer → its tuned space.
 
     Returns
     -------
-    One row per optimizer with two axes or more, and axis: optimizer, axis, share; the last row of each,
-    "together", has what is due to several axes together.
+    One row per axis of each optimizer with two or more: optimizer, axis, share; the last row of each,
+    "together", has the share that only several axes explain together.
 
     References
     ----------
@@ -112,7 +112,7 @@ def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFram
 
 
 def _heights(losses: Array) -> Array:
-    """Return losses so that their ratios count, or as they are where some are not positive."""
+    """Return the logarithms of losses, or the losses themselves if some are not positive."""
     return np.log(losses) if (losses > 0).all() else losses
 
 
@@ -137,9 +137,9 @@ def _main_effects(table: Array, heights: Array) -> list[float]:
 
 
 def edges(space: Space, candidate: int) -> dict[str, str]:
-    """Return the axes at an end of which a candidate is: axis → "lowest" or "highest".
+    """Return the axes on which a candidate is at an end: axis → "lowest" or "highest".
 
-    An end that is the end of the legal values, such as a momentum of 0, is none, and text has none.
+    The end of the legal values, such as a momentum of 0, does not count, and text has no ends.
     """
     found = {}
     for axis in space.axes if candidate != DEFAULT else ():
@@ -165,7 +165,7 @@ def _end(axis: Axis, value: float) -> str:
 
 
 def widened(axis: Axis, edge: str) -> Axis:
-    """Return an axis with more values beyond an end of it, all legal."""
+    """Return an axis with further legal values beyond an end."""
     if axis.is_span:
         low, high = _further(axis, edge)
         return replace(axis, low=low, high=high)
@@ -180,7 +180,7 @@ def widened(axis: Axis, edge: str) -> Axis:
 
 
 def in_file(axis: Axis, *, is_searched: bool) -> str:
-    """Return the line of an axis of numbers in an optimizer's table, which may have a search."""
+    """Return the line of a numeric axis for an optimizer's table, which may have a search."""
     if axis.is_span:
         ends = f"min = {axis.low:g}, max = {axis.high:g}"
         return f'search.{toml_key(axis.name)} = {{ {ends}, scaling = "{axis.scaling}" }}'
@@ -193,7 +193,7 @@ def in_file(axis: Axis, *, is_searched: bool) -> str:
 
 
 def _further(axis: Axis, edge: str) -> tuple[float, float]:
-    """Return the ends of a span that is half as wide again beyond one end."""
+    """Return the ends of a span that is extended by half its width beyond one end."""
     low, high = axis.low, axis.high
     legal = RANGES.get(axis.name)
     if axis.scaling == "log":
@@ -218,6 +218,6 @@ def _further(axis: Axis, edge: str) -> tuple[float, float]:
 
 
 def _readable(value: float) -> float:
-    """Return a number of two digits, those of its distance to one where it is next to that."""
+    """Return a number rounded to two digits, or its distance to 1 if that is small."""
     near = 1 - value
     return round(1 - float(f"{near:.2g}"), 12) if 0 < near < 0.5 else float(f"{value:.2g}")

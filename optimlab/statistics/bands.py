@@ -1,4 +1,4 @@
-"""Bands for figures: median and quartiles over the seeds, on the way and at the end."""
+"""Bands for figures: median and quartiles over the seeds, during training and at the end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 def trace_bands(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return median and quartiles of a metric over the seeds, at every recorded step.
 
-    A run that diverged or failed counts as infinite from then on, so a band that leaves the picture
-    shows how many did.
+    A run that has diverged or failed counts as infinite, so a band that leaves the picture
+    shows how many have.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""How sure a number is: intervals by resampling seeds.
+"""Intervals by resampling seeds.
 
-Every interval of an experiment draws with a generator of the same seed. So all optimizers, and all
-learning rates of one, are resampled by the same seeds of training, and pairs stay pairs.
+All intervals of an experiment use generators with the same seed, so all optimizers, and all
+learning rates of each, are resampled by the same training seeds, and pairs stay pairs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from optimlab.statistics.resampling import LEVEL, interquartile_weights
 
 Array = np.ndarray
-Statistic = Callable[[Array], Array]  # numbers sorted along the last axis, and its value there
+Statistic = Callable[[Array], Array]  # numbers sorted along the last axis → the statistic
 
 DRAWS = 10_000
-SEED = 0  # of the generator that an experiment's intervals draw with
+SEED = 0  # of the generators of all intervals
 
 
 def median(ordered: Array) -> Array:
@@ -31,7 +31,7 @@ def median(ordered: Array) -> Array:
 def interquartile_mean(ordered: Array) -> Array:
     """Return the mean of the middle half along the last axis, of sorted numbers that may be infinite.
 
-    Where a quarter of the numbers is no whole number, the two at the border count in part.
+    If a quarter of the numbers is not a whole number, the two at the ends count in part.
 
     References
     ----------
@@ -63,8 +63,8 @@ def percentile_intervals(
     ----------
     values : one number per seed (N,), in the order of the seeds.
     statistics : `median`, `interquartile_mean` or both.
-    rng : where the draws come from.
-    draws : how many samples of the seeds are drawn, with replacement.
+    rng : the generator of the draws.
+    draws : the number of samples of the seeds, drawn with replacement.
 
     References
     ----------
@@ -79,7 +79,7 @@ def percentile_intervals(
 
 
 def _between(drawn: Array, levels: Array) -> tuple[float, float]:
-    """Return two quantiles, each one of the numbers; what is infinite both ways could be anything."""
+    """Return two quantiles, each one of the numbers; NaN becomes ±infinity."""
     ends = np.rint(levels * (len(drawn) - 1)).astype(int)
     low, high = (np.sort(np.where(np.isnan(drawn), side, drawn)) for side in (-np.inf, np.inf))
     return float(low[ends[0]]), float(high[ends[1]])

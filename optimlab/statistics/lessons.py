@@ -1,4 +1,4 @@
-"""What tuning teaches: searches that were too small, when the end is foretold, rates carried over."""
+"""Lessons from tuning: searches that were too small, when the final ranking emerges, rate ratios."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from optimlab.statistics.spaces import Space
 
 Array = np.ndarray
 
-PLACES = 50  # of a run, at which the order of two optimizers is looked at
-MOST_NAMED = 3  # of the pairs that are turned round
-LARGE = 1e-2  # an eps that is looked for here or beyond has a chance of being far above √v
+POSITIONS = 50  # along a run, at which two optimizers are compared
+MOST_NAMED = 3  # reversed pairs
+LARGE = 1e-2  # a search over eps up to here or beyond may find one far above √v
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """An optimizer that contains another, and yet ends higher.
+    """An optimizer that contains another, yet ends higher.
 
     Attributes
     ----------
     wider, narrower : their labels.
-    words : how the one contains the other.
+    words : how one contains the other.
     losses : the median final losses of the two.
-    is_shown : whether the difference is.
+    is_shown : whether the difference is shown.
     """
 
     wider: str
@@ -47,15 +47,15 @@ class Alarm:
 def inclusion_alarms(
     summary: pd.DataFrame, pairs: pd.DataFrame, spaces: Mapping[str, Space]
 ) -> list[Alarm]:
-    """Return where an optimizer ends higher than one that it contains: its search was too small.
+    """Return the optimizers that end higher than one that they contain: their search was too small.
 
     An optimizer contains another of the same rule if its search covers the other's, and one of another
-    rule as `optimlab.optimizers.inclusion` declares, where its search gets there.
+    rule as declared in `optimlab.optimizers.inclusion`, if its search reaches those values.
 
     Parameters
     ----------
-    summary, pairs : of `optimlab.statistics.compare_optimizers`.
-    spaces : optimizer → what is tuned of it.
+    summary, pairs : from `optimlab.statistics.compare_optimizers`.
+    spaces : optimizer → its tuned space.
     """
     rows = summary.set_index("optimizer")
     found = []
@@ -75,7 +75,7 @@ def inclusion_alarms(
 
 
 def _contains(rule: str, space: Space, other_rule: str, other: Space) -> str:
-    """Return in words how an optimizer contains another; "" if it does not."""
+    """Return how an optimizer contains another, as text; "" if it does not."""
     if rule == other_rule:
         wider = {axis.name: axis for axis in space.axes}
         rest = {axis.name for axis in other.axes}
@@ -99,7 +99,7 @@ def _contains(rule: str, space: Space, other_rule: str, other: Space) -> str:
 
 
 def _follows(space: Space, name: str, other: Space, its: str) -> bool:
-    """Return whether a hyper-parameter of a space can be whatever another of another space is."""
+    """Return whether a hyper-parameter of a space can take all values of one of another space."""
     if any(axis.name == its for axis in other.axes):
         return any(axis.name == name for axis in space.axes)
     values = {each.get(its) for n, each in other.candidates.items() if n != DEFAULT}
@@ -113,7 +113,7 @@ def _covers(axis: Axis, value: object) -> bool:
 
 
 def _reaches(space: Space, name: str, value: float) -> bool:
-    """Return whether a candidate may have this value of a hyper-parameter, or come near it."""
+    """Return whether a candidate can have this value of a hyper-parameter, or one near it."""
     axis = next((axis for axis in space.axes if axis.name == name), None)
     if axis is None:
         return bool(space.candidates) and _is_always(space, name, value)
@@ -130,13 +130,13 @@ def _is_always(space: Space, name: str, value: float) -> bool:
 def foretold(
     reported: pd.DataFrame, traces: pd.DataFrame, metric: str, pairs: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return when in a run the final order of each pair can be foretold.
+    """Return when in a run the final order of each pair emerges.
 
     Parameters
     ----------
     reported : the runs at the chosen candidates.
     traces : the traces of these and others.
-    metric : the loss that decides.
+    metric : the loss that ranks the optimizers.
     pairs : of `optimlab.statistics.compare_optimizers`.
 
     Returns
@@ -151,7 +151,7 @@ def foretold(
     if mine.empty or metric not in mine:
         return pd.DataFrame(columns=columns)
     steps = np.unique(mine["step"])
-    some = steps[np.unique(np.linspace(0, len(steps) - 1, PLACES).round().astype(int))]
+    some = steps[np.unique(np.linspace(0, len(steps) - 1, POSITIONS).round().astype(int))]
     mine = mine[mine["step"].isin(some)]
     mine = mine.assign(**{metric: mine[metric].fillna(np.inf)})
     tables = {
@@ -173,9 +173,9 @@ def foretold(
 
 
 def settled_from(table: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Return pair → the share of the run from which on the better one is ahead on most seeds.
+    """Return pair → the share of the run after which the better one stays ahead on most seeds.
 
-    It is 1 where that is never so.
+    It is 1 if that never happens.
     """
     found = {}
     for (better, worse), own in table.groupby(["better", "worse"], sort=False):
@@ -188,10 +188,10 @@ def settled_from(table: pd.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def carried_rates(retuning: Retuning, spaces: Mapping[str, Space]) -> pd.DataFrame:
-    """Return the ratio of the best learning rates of each two optimizers, each tuned by itself.
+    """Return the ratio of the best learning rates of every two optimizers, each tuned separately.
 
-    Both are tuned again and again, on the same random subsets of the seeds; the interval holds the
-    middle 95 % of the ratios.
+    Both are tuned many times, on the same random subsets of the seeds; the interval contains the middle
+    95 % of the ratios.
 
     Returns
     -------
@@ -216,47 +216,47 @@ def carried_rates(retuning: Retuning, spaces: Mapping[str, Space]) -> pd.DataFra
 
 
 def alarm_words(alarms: list[Alarm]) -> list[str]:
-    """Return what alarms say, a text each."""
+    """Return a text for each alarm."""
     texts = []
     for alarm in alarms:
         high, low = (number(loss, 3) for loss in alarm.losses)
-        over = f"{alarm.narrower} ({high} against {low}), which it contains: {alarm.words}"
+        contains = f"{alarm.wider} contains {alarm.narrower} ({alarm.words})"
         if alarm.is_shown:
             texts.append(
-                f"Too small a search: {alarm.wider} is shown to end higher than {over}. A search that "
-                "is large enough does not end higher, so this is about the search, not about "
-                f"{alarm.wider}. Give it more trials."
+                f"The search is too small: {contains}, yet is shown to end higher ({high} against "
+                f"{low}). A large enough search would not, so this says nothing about {alarm.wider}. "
+                "Give it more trials."
             )
         else:
             texts.append(
-                f"Perhaps too small a search: {alarm.wider} ends higher than {over}. They cannot be "
-                "told apart, so this may be luck; more trials, or more seeds, would tell."
+                f"The search may be too small: {contains}, yet ends higher ({high} against {low}). The "
+                "difference is not shown, so it may be luck; more trials or more seeds would tell."
             )
     return texts
 
 
 def foretold_words(table: pd.DataFrame) -> str:
-    """Return what the table of `foretold` says of the pairs that are shown to differ; "" without any."""
+    """Return when the pairs that are shown to differ reach their final order; "" without any."""
     settled = settled_from(table[table["different"].astype(bool)])
     if not settled:
         return ""
     many = f"the {len(settled)} pairs that are shown to differ"
     pairs = many if len(settled) > 1 else "the one pair that is shown to differ"
     since = max(settled.values())
-    text = f"The final order of {pairs} cannot be foretold before the end."
+    text = f"The final order of {pairs} emerges only at the end."
     if since < 1:
-        text = f"The final order of {pairs} can be foretold from {100 * since:.0f} % of the run on."
+        text = f"The final order of {pairs} holds after {100 * since:.0f} % of the run."
     turned = turned_round(table[table["different"].astype(bool)])
     if not turned:
         return text
     some = [f"{better} is still behind {worse}" for better, worse in turned[:MOST_NAMED]]
     more = len(turned) - len(some)
-    others = [f"so it is in {more} other pair{'s' * (more > 1)}"] if more else []
-    return f"{text} Half-way it is turned round: {join_words([*some, *others])}."
+    others = [f"the same holds for {more} other pair{'s' * (more > 1)}"] if more else []
+    return f"{text} Halfway, it is reversed: {join_words([*some, *others])}."
 
 
 def turned_round(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the pairs whose better one is behind half-way through the run, the furthest first."""
+    """Return the pairs whose better one is behind halfway through the run, the furthest first."""
     half = table[table["share"] <= 0.5]
     half = half[half["share"] == half["share"].max()]
     behind = half[half["ahead"] < 0.5].sort_values("ahead", kind="stable")

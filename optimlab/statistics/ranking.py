@@ -1,9 +1,9 @@
-"""What a run is worth, which candidate is chosen by that, and which runs are then reported.
+"""The score of a run, the candidates that are chosen by it, and the runs that are then reported.
 
-A candidate is an optimizer with all its hyper-parameters; whatever groups runs, groups by it.
+A candidate is an optimizer with all its hyper-parameters; runs are always grouped by it.
 
 A run that diverged or failed counts as infinitely bad instead of being dropped, so every quantile
-is an order statistic of all the runs, and may be infinite.
+is an order statistic of all runs, and may be infinite.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from optimlab.statuses import WITH_LOSS
 
 Array = np.ndarray
 
-CANDIDATE = "candidate"  # its number among those of its optimizer
+CANDIDATE = "candidate"  # the column of a candidate's number
 GRID_KEYS = ["optimizer", CANDIDATE]
 SETTINGS = ("tuned", "default")  # how the candidate was chosen
 
 
 @dataclass(frozen=True)
 class SelectionCriteria:
-    """What the numbers of an experiment rest on.
+    """The splits and seeds that the numbers of an experiment are based on.
 
     Attributes
     ----------
-    loss : the split whose final loss decides, "validation", or "train" where there is no validation.
-    measures : metric beside the loss → the split that it is reported of, "test" or the next best.
+    loss : the split whose final loss decides: "validation", or "train" without a validation set.
+    measures : metric besides the loss → the split that it is reported on, "test" or the next best.
     tuning, reporting : the roles of the seeds that choose candidates and that give the numbers; the
-        same where the experiment has seeds of one role only.
+        same if the experiment has seeds of one role only.
     """
 
     loss: str
@@ -52,7 +52,7 @@ class SelectionCriteria:
 
 
 def basis(runs: pd.DataFrame) -> SelectionCriteria:
-    """Return what can be judged by, given which columns and roles the table of runs has."""
+    """Return the criteria that the columns and roles of the table of runs allow."""
 
     def filled(column: str) -> bool:
         return column in runs and bool(runs[column].notna().any())
@@ -72,10 +72,10 @@ def basis(runs: pd.DataFrame) -> SelectionCriteria:
 
 
 def with_candidates(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs whose candidates have numbers.
+    """Return the runs with candidate numbers.
 
-    Where the table has no such column, they are counted by optimizer from 1, in the order of their
-    learning rates and of what other hyper-parameters the table has.
+    If the table lacks them, candidates are numbered by optimizer from 1, in the order of their
+    learning rates and other hyper-parameters.
     """
     if CANDIDATE in runs:
         return runs
@@ -94,7 +94,7 @@ def quantile(values: Any, level: float) -> float:
 
     Parameters
     ----------
-    values : numbers (N,); NaN where there are none.
+    values : numbers (N,); the quantile of none is NaN.
     level : in [0, 1].
 
     References
@@ -108,28 +108,28 @@ def quantile(values: Any, level: float) -> float:
     below, above = values[math.floor(position)], values[math.ceil(position)]
     if below == above or not position % 1:
         return float(below)
-    if np.isinf(below):  # between the two infinities there is no number
+    if np.isinf(below):  # no number lies between two infinities
         return 0.0 if np.isinf(above) else float(below)
     return float(below + (position % 1) * (above - below))
 
 
 def final_losses(runs: pd.DataFrame) -> pd.Series:
-    """Return each run's final loss, infinite where the run diverged, failed or left no number."""
+    """Return each run's final loss; infinite if the run diverged, failed or has none."""
     losses = runs[f"final_{basis(runs).loss}_loss"].astype(float).fillna(np.inf)
     return losses.where(runs["status"].isin(WITH_LOSS), np.inf)
 
 
 def scores(runs: pd.DataFrame) -> pd.Series:
-    """Return what orders the runs: the final loss, but no stuck run is better than an ok one."""
+    """Return scores that order the runs: the final loss, but stuck runs come after all ok ones."""
     losses = final_losses(runs)
     worst_ok = losses[(runs["status"] == "ok") & np.isfinite(losses)].max()
     return losses.where(runs["status"] != "stuck", np.fmax(losses, worst_ok))
 
 
 def measured(runs: pd.DataFrame, metric: Metric) -> pd.Series:
-    """Return each run's final accuracy, R² or RMSE; the worst there is where it diverged or failed.
+    """Return each run's final accuracy, R² or RMSE; the worst value if it diverged or failed.
 
-    All NaN where the table has none.
+    All are NaN if the table has none.
     """
     split = basis(runs).measures.get(metric.name)
     if split is None:
@@ -138,10 +138,10 @@ def measured(runs: pd.DataFrame, metric: Metric) -> pd.Series:
 
 
 def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the candidate of each optimizer whose median score over the tuning seeds is least.
+    """Return the candidate of each optimizer with the lowest median score over the tuning seeds.
 
-    A tie goes to the candidate with fewer bad runs, then to the first in order. The edge says where on
-    the grid its learning rate lies: "lowest" or "highest" (a better one may lie beyond), or "" inside.
+    A tie goes to the candidate with fewer bad runs, then to the first in order. The edge says whether
+    its learning rate is at an end of the grid: "lowest" or "highest" (with perhaps a better one beyond).
 
     Returns
     -------
@@ -170,7 +170,7 @@ def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return each optimizer's candidates, the best by its tuning seeds first.
+    """Return each optimizer's candidates, ordered by their score on the tuning seeds, best first.
 
     Returns
     -------
@@ -188,15 +188,15 @@ def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
             (quantile(score[cell], 0.5), bad[cell].mean(), candidate)
             for cell, candidate in zip(cells, candidates, strict=True)
         ]
-        if judged:  # else its tuning runs are still to come
+        if judged:  # otherwise its tuning runs have not finished
             order[optimizer] = pd.DataFrame(sorted(judged), columns=["score", "bad", CANDIDATE])
     return order
 
 
 def widened_grid(rates: Sequence[float], edge: str) -> list[float]:
-    """Return a grid of two rates or more with two further ones beyond an end, in its spacing there.
+    """Return a grid of two or more rates with two further ones beyond an end, in its spacing there.
 
-    They are rounded to one digit, or to as many as keep them apart.
+    They are rounded to one digit, or to as many as keep them distinct.
     """
     grid = sorted(rates)
     if edge not in ("lowest", "highest"):
@@ -210,7 +210,7 @@ def widened_grid(rates: Sequence[float], edge: str) -> list[float]:
 
 
 def _three(grid: Sequence[float]) -> tuple[float, float, float]:
-    """Return the first three rates of a grid; a grid of two goes on in its spacing."""
+    """Return the first three rates of a grid; a grid of two is continued in its spacing."""
     first, second, *more = grid
     return first, second, more[0] if more else second * second / first
 
@@ -218,11 +218,11 @@ def _three(grid: Sequence[float]) -> tuple[float, float, float]:
 def reported_runs(
     runs: pd.DataFrame, setting: str = "tuned", defaults: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """Return the runs that the numbers come from: fresh seeds, one candidate per optimizer.
+    """Return the reported runs: fresh seeds, one candidate per optimizer.
 
     Parameters
     ----------
-    runs : of all candidates.
+    runs : the runs of all candidates.
     setting : "tuned" for the chosen candidates, "default" for the textbook ones.
     defaults : optimizer → its rule's default learning rate; one that is not on the grid has no runs.
     """
@@ -234,9 +234,9 @@ def reported_runs(
 
 
 def at_default(runs: pd.DataFrame, defaults: Mapping[str, float]) -> Array:
-    """Return which runs are of the textbook candidate: it has the number 0.
+    """Return which runs belong to the textbook candidate, which has the number 0.
 
-    Where an optimizer has none such, it is the only one with the rule's default learning rate, but for
+    If an optimizer has no candidate 0, it is the only one with the rule's default learning rate, up to
     rounding.
     """
     own = runs["optimizer"].map(dict(defaults)).astype(float)
@@ -249,7 +249,7 @@ def at_default(runs: pd.DataFrame, defaults: Mapping[str, float]) -> Array:
 
 
 def by_seed(runs: pd.DataFrame, values: str) -> pd.DataFrame:
-    """Return a table of one row per seed and one column per optimizer; NaN where a run is missing."""
+    """Return a table with one row per seed and one column per optimizer; NaN for missing runs."""
     return cross_table(runs, "seed", "optimizer", values)
 
 
@@ -260,13 +260,13 @@ def encoded(column: pd.Series) -> tuple[Array, Array]:
 
 
 def cross_table(table: pd.DataFrame, rows: str, columns: str, values: str) -> pd.DataFrame:
-    """Return numbers by two keys, each in order; the first of several, NaN where there is none.
+    """Return numbers by two keys, each in order; the first of several, NaN for none.
 
     It is pandas' pivot_table, in a tenth of its time for small tables.
     """
     (row, index), (column, names) = encoded(table[rows]), encoded(table[columns])
     numbers = table[values].to_numpy(dtype=float)
-    known = np.flatnonzero(~np.isnan(numbers))[::-1]  # of several that are written, the last one stays
+    known = np.flatnonzero(~np.isnan(numbers))[::-1]  # the last one written stays
     found = np.full((len(index), len(names)), np.nan)
     found[row[known], column[known]] = numbers[known]
     return pd.DataFrame(found, pd.Index(index, name=rows), pd.Index(names, name=columns))

@@ -1,4 +1,4 @@
-"""The verdict: sentences that say what the numbers show, and no more."""
+"""The verdict: sentences that state what the numbers show, and no more."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from optimlab.statuses import STATUSES
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Return what the evidence says, and does not say.
+    """Return what the evidence shows, and what it does not show.
 
     Returns
     -------
     One to four short texts. The first is about the final loss at the chosen learning rates; the others,
-    about the test set, the speed and the textbook rates, are there where there is something to say.
+    about the test set, the speed and the textbook rates, are left out if there is nothing to say.
     """
     finished = comparison.summary[typical_run_learnt(comparison.summary)]
     if finished.empty:
         what = "at no learning rate" if comparison.is_only_rate else "with no candidate"
-        return [f"No optimizer can be recommended: {what} did the typical run learn."]
+        return [f"No optimizer can be recommended: {what} did the typical run learn anything."]
     texts = [_on_final_loss(comparison, finished.iloc[0].to_dict())]
     if len(comparison.summary) > 1 and _can_claim(comparison):
         texts += [_on_test_loss(comparison), _on_speed(comparison), _on_defaults(comparison)]
@@ -35,7 +35,7 @@ def verdict(comparison: Comparison) -> list[str]:
 
 
 def _can_claim(comparison: Comparison) -> bool:
-    """Return whether there are seeds enough for any claim."""
+    """Return whether there are enough seeds for any claim."""
     seeds = comparison.pairs["seeds"].max()
     return bool(seeds >= fewest_seeds(len(comparison.summary)))
 
@@ -56,8 +56,8 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     if best["seeds"] == 1:
         lowest = ", the lowest," if len(rest) else ","
         return (
-            f"{name} ends with a {loss} of {value}{lowest} but on one seed: "
-            "that does not tell an optimizer from luck."
+            f"{name} ends with a {loss} of {value}{lowest} but on one seed, "
+            "which cannot separate the optimizer from luck."
         )
     counted = _counted(int(best["seeds"]), best["reported_on"])
     if rest.empty:
@@ -66,18 +66,18 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     seeds, needed = int(min(own["seeds"], default=0)), fewest_seeds(len(rest) + 1)
     if seeds < needed:
         few = f"{seeds} seed{'s' * (seeds != 1)} {'is' if seeds == 1 else 'are'} too few"
-        return f"{lowest}, but {few} to tell {len(rest) + 1} optimizers apart: it takes {needed}."
+        return f"{lowest}, but {few} to tell {len(rest) + 1} optimizers apart; {needed} are needed."
     gaps = comparison.differences
     if gaps.loc[gaps["setting"] == "tuned", "difference"].eq(0).all():
         all_of_them = "Both optimizers" if len(rest) == 1 else f"All {len(rest) + 1} optimizers"
         return f"{all_of_them} tie: on {counted} none differs from another in {loss}."
     groups = {standing: rest[rest["standing"] == standing] for standing in STANDINGS}
     worse = groups["worse"]
-    luck = ", the luck of tuning included" if (summary["learning_rate_edge"] != "only").any() else ""
+    luck = ", counting the luck of tuning" if (summary["learning_rate_edge"] != "only").any() else ""
     shown = ""
     if len(worse):
         is_hidden = worse["final_loss_median"].map(_loss).eq(value).any()
-        by = ", if by less than is shown here" if is_hidden else ""
+        by = ", by less than the digits shown" if is_hidden else ""
         shown = f"(adjusted {_at_most(worse['p_value_to_best'])}{by})"
     if len(worse) == len(rest):
         return (
@@ -102,14 +102,14 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
         p_value = _at_most(groups["better"]["p_value_to_best"])
         what = "learning rate" if comparison.is_only_rate else "candidate"
         text += (
-            f" Yet {join_words(names)} {_are(names)} shown to be better, if the {what} is chosen "
-            f"again and again (adjusted {p_value}): {best['optimizer']} was lucky here."
+            f" Yet {join_words(names)} {_are(names)} shown to be better if the {what} is chosen "
+            f"many times (adjusted {p_value}): {best['optimizer']} was lucky here."
         )
     return text
 
 
 def _on_test_loss(comparison: Comparison) -> str:
-    """Say where the test set, which chose nothing, orders the optimizers otherwise."""
+    """Say where the test set, on which no choice depends, orders the optimizers differently."""
     summary = comparison.summary
     tested = summary[np.isfinite(summary["test_loss_median"])]
     if len(tested) < 2:
@@ -122,19 +122,19 @@ def _on_test_loss(comparison: Comparison) -> str:
             for row in turned.to_dict("records")
         ]
         p_value = _at_most(turned["test_p_value_adjusted"])
-        return f"On the test set the order is another: {join_words(texts)} (adjusted {p_value})."
+        return f"On the test set the order differs: {join_words(texts)} (adjusted {p_value})."
     first = tested.sort_values("test_loss_median", kind="stable").iloc[0]
     if first["optimizer"] == summary["optimizer"].iloc[0]:
         return ""
     name = _with_failures(first.to_dict())
     return (
-        f"On the test set, which chose nothing, {name} has the lowest median loss "
-        f"({_loss(first['test_loss_median'])}), but no order is shown that differs from the one above."
+        f"On the test set, on which no choice depends, {name} has the lowest median loss "
+        f"({_loss(first['test_loss_median'])}), but no other order than the one above is shown."
     )
 
 
 def _on_speed(comparison: Comparison) -> str:
-    """Say which optimizer gets to the target accuracy sooner than which, if that is shown of any."""
+    """Say which optimizer reaches the target accuracy sooner than which others, if that is shown."""
     medians = comparison.summary.set_index("optimizer")["epochs_to_95_median"]
     pairs = comparison.pairs[comparison.pairs["setting"] == "tuned"]
     if not np.isfinite(medians).any():
@@ -152,7 +152,7 @@ def _on_speed(comparison: Comparison) -> str:
     shares = {name: 100 * slower[leader][name][0] for name in others}
     named = join_words(
         [
-            f"{name} (on {share:.0f} % of the seeds{', ties half' * (share < 100)})"
+            f"{name} (on {share:.0f} % of the seeds{', counting ties as half' * (share < 100)})"
             for name, share in shares.items()
         ]
     )
@@ -172,16 +172,16 @@ def _on_defaults(comparison: Comparison) -> str:
         return ""
     best = tried[learnt].sort_values("default_loss_median", kind="stable").iloc[0].to_dict()
     pairs = comparison.pairs[comparison.pairs["setting"] == "default"]
-    mine = pairs[(pairs["better"] == best["optimizer"]) | (pairs["worse"] == best["optimizer"])]
-    beaten = mine[mine["different"] & (mine["favours"] == best["optimizer"])]
-    of = "" if len(tried) == len(summary) else f", of the {len(tried)} whose rate is on the grid,"
+    own = pairs[(pairs["better"] == best["optimizer"]) | (pairs["worse"] == best["optimizer"])]
+    beaten = own[own["different"] & (own["favours"] == best["optimizer"])]
+    of = "" if len(tried) == len(summary) else f" of the {len(tried)} whose rate is on the grid"
     bad = {status: best[f"default_{status}"] for status in STATUSES[1:]}
     failures = f" ({_bad_runs(bad, best['default_seeds'])})" if any(bad.values()) else ""
     at = "at textbook learning rates" if comparison.is_only_rate else "with textbook hyper-parameters"
-    text = f"Untuned, {at}, {best['optimizer']}{failures}{of} ends lowest "
+    text = f"Untuned, {at}, {best['optimizer']}{failures} ends lowest{of} "
     text += f"({_loss(best['default_loss_median'])})"
     if beaten.empty:
-        return f"{text}, but none is shown to be worse."
+        return f"{text}, but no other is shown to be worse."
     p_value = _at_most(beaten["p_value_adjusted"])
     if len(beaten) == len(tried) - 1:
         return f"{text}, and every other is worse (adjusted {p_value})."
@@ -225,18 +225,18 @@ def _counted(seeds: int, role: str) -> str:
 
 
 def _praised(comparison: Comparison, name: str) -> str:
-    """Return an optimizer of the table with its failures."""
+    """Return an optimizer of the summary with its failures."""
     summary = comparison.summary
     return _with_failures(summary[summary["optimizer"] == name].iloc[0].to_dict())
 
 
 def failures_of(row: dict[Any, Any]) -> str:
-    """Return how many runs of an optimizer of the summary went wrong, in words; "" if none did."""
+    """Return how many runs of an optimizer went wrong, as text; "" if none did."""
     return _bad_runs({status: int(row[f"runs_{status}"]) for status in STATUSES[1:]}, row["seeds"])
 
 
 def _with_failures(row: dict[Any, Any]) -> str:
-    """Return an optimizer and how many of its runs went wrong: no praise without that."""
+    """Return an optimizer and how many of its runs went wrong, which every praise must mention."""
     bad = failures_of(row)
     return f"{row['optimizer']} ({bad})" if bad else str(row["optimizer"])
 
@@ -253,7 +253,7 @@ def _bad_runs(counts: dict[str, int], of: int) -> str:
 
 
 def _at_most(p_values: Sequence[float] | pd.Series) -> str:
-    """Return the largest p-value in words: "p = 0.015", "p ≤ 0.015" of several, or "p < 0.001"."""
+    """Return the largest p-value as text: "p = 0.015", "p ≤ 0.015" of several, or "p < 0.001"."""
     largest = max(p_values)
     if largest < 0.001:
         return "p < 0.001"

@@ -1,8 +1,8 @@
 """How an optimizer moves: numbers about paths, from tables. No files and no plots.
 
-Two claims are put to the test: that an optimizer zigzags less than gradient descent, and that it leaves
-saddle points. Each run gives its numbers, each optimizer their medians over the seeds, and the paired
-differences to plain gradient descent say whether it is otherwise. "No" is an answer, too.
+Two claims are tested: that an optimizer zigzags less than gradient descent, and that it leaves saddle
+points. The numbers of each run give medians over the seeds, and paired differences to plain gradient
+descent show whether an optimizer turns less or more.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from optimlab.statistics.signed_rank import holm, signed_rank_p_value
 
 Array = np.ndarray
 
-TARGET_SHARE = 0.01  # of the loss at the start: a run that is down to it has arrived
+TARGET_SHARE = 0.01  # of the initial loss: the target
 MEASURES = ("mean_cosine", "detour", "steps_to_leave", "steps_to_target")
 
 
 def measure_paths(
     traces: pd.DataFrame, minima: Array | None = None, saddles: Array | None = None
 ) -> pd.DataFrame:
-    """Return the numbers of each run's path, on one problem.
+    """Return measures of each run's path, on one problem.
 
     ``mean_cosine`` is the cosine between successive updates, averaged with the length of the update as
-    its weight, so that the many tiny steps of a run that has arrived do not count: 1 is a straight
-    line, −1 a path to and fro. ``detour`` is the length of the path over the distance from its start
-    to its end. ``steps_to_leave`` counts the steps until the run is for good nearer to a minimum than to
-    a saddle; ``steps_to_target`` those until the training loss is 1 % of that at the start. Both are
-    infinite for a run that never is.
+    its weight, so that the many tiny steps near a minimum do not count: 1 is a straight
+    line, −1 a path back and forth. ``detour`` is the length of the path over the distance from its start
+    to its end. ``steps_to_leave`` counts the steps until the run stays nearer to a minimum than to
+    a saddle; ``steps_to_target`` those until the training loss is 1 % of its initial value. Both are
+    infinite for a run that does not get there.
 
     Parameters
     ----------
-    traces : of the runs, the rows of each in the order of their steps. A detour needs the coordinates x
-        and y, and every step recorded.
-    minima, saddles : points (N, 2); without saddles nothing is left.
+    traces : the traces of the runs, in the order of their steps. A detour needs the coordinates x
+        and y, and a record of every step.
+    minima, saddles : points (N, 2); without saddles there is no `steps_to_leave`.
 
     Returns
     -------
-    One row per run: run_id, optimizer, seed, and `MEASURES`, NaN where a measure has no meaning.
+    One row per run: run_id, optimizer, seed, and `MEASURES`, NaN where a measure is not defined.
     """
     rows = []
     for run_id, path in traces.groupby("run_id", sort=False):
@@ -95,7 +95,7 @@ def _steps_to_target(path: pd.DataFrame) -> float:
 
 
 def gradient_descent(runs: pd.DataFrame) -> str | None:
-    """Return the label of plain gradient descent, SGD with momentum 0; None if it is not there."""
+    """Return the label of plain gradient descent, SGD with momentum 0; None without it."""
     if "momentum" not in runs:
         return None
     labels = runs.loc[(runs["rule"] == "SGD") & (runs["momentum"] == 0), "optimizer"]
@@ -103,12 +103,12 @@ def gradient_descent(runs: pd.DataFrame) -> str | None:
 
 
 def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
-    """Return what the paths of each optimizer are like, in the order of the table.
+    """Return the measures of each optimizer's paths, in the order of the table.
 
     Parameters
     ----------
-    measures : from `measure_paths`, of the runs that are reported.
-    reference : the optimizer that the others are compared with, seed by seed: `gradient_descent`.
+    measures : from `measure_paths`, of the reported runs.
+    reference : the optimizer to compare with, seed by seed: `gradient_descent`.
 
     Returns
     -------
@@ -155,12 +155,12 @@ def compare_zigzag(row: dict[Any, Any]) -> str:
 
 
 def zigzag_answers(summary: pd.DataFrame, reference: str | None) -> dict[str, str]:
-    """Return for each optimizer whether it zigzags less than the reference, with the numbers.
+    """Return for each optimizer whether it zigzags less than the reference, with its numbers.
 
     Parameters
     ----------
     summary : from `summarize_paths`, of one problem.
-    reference : the optimizer that it compares with.
+    reference : the optimizer compared with.
     """
     return {row["optimizer"]: _zigzag_answer(row, reference) for row in summary.to_dict("records")}
 
@@ -168,25 +168,26 @@ def zigzag_answers(summary: pd.DataFrame, reference: str | None) -> dict[str, st
 def _zigzag_answer(row: dict[Any, Any], reference: str | None) -> str:
     cosine = f"mean cosine {_with_interval(row, 'mean_cosine', 2)}"
     words = {
-        "less": f"Yes, it turns less than {reference}",
-        "more": f"No, it turns more than {reference}",
-        "open": f"It cannot be told from {reference}",
+        "less": f"turns less than {reference}",
+        "more": f"turns more than {reference}",
+        "open": f"no difference from {reference} is shown",
     }
     verdict = compare_zigzag(row)
     if not verdict:
-        return f"{cosine.capitalize()}."
-    by = _with_interval(row, "mean_cosine_difference", 2)
-    return f"{words[verdict]}: {cosine}, by {by} ({p_value_text(row['mean_cosine_p_value'])})."
+        return f"{cosine}."
+    difference = _with_interval(row, "mean_cosine_difference", 2)
+    p_value = p_value_text(row["mean_cosine_p_value"])
+    return f"{words[verdict]}; {cosine}, difference {difference} ({p_value})."
 
 
 def saddle_overview(problem: str, summary: pd.DataFrame, steps: int) -> str:
-    """Return which optimizers leave a saddle and when, the fastest first, and which never do.
+    """Return which optimizers leave a saddle and when, fastest first, and which never do.
 
     Parameters
     ----------
-    problem : its label.
+    problem : the problem's label.
     summary : from `summarize_paths`, of one problem.
-    steps : how many a run has.
+    steps : the number of steps of a run.
     """
     rows = summary.sort_values("steps_to_leave_median", kind="stable").to_dict("records")
     leaving, staying = [], []
@@ -195,13 +196,13 @@ def saddle_overview(problem: str, summary: pd.DataFrame, steps: int) -> str:
         if never == seeds:
             staying.append(row["optimizer"])
             continue
-        part = f", {seeds - never} of {seeds} runs" if never else ""
-        leaving.append(f"{row['optimizer']} ({_with_interval(row, 'steps_to_leave')}{part})")
+        part = f" ({seeds - never} of {seeds} runs)" if never else ""
+        leaving.append(f"{row['optimizer']} {_with_interval(row, 'steps_to_leave')}{part}")
     if not leaving:
         return f"No optimizer leaves the {problem} in {steps:,} steps."
-    leave, do = ("leaves" if len(leaving) == 1 else "leave"), ("does" if len(staying) == 1 else "do")
-    left = f"{join_words(leaving)} {leave} the {problem}, after so many steps."
-    return f"{left} {join_words(staying)} never {do} in {steps:,} steps." if staying else left
+    left = f"Steps until the runs leave the {problem}: {join_words(leaving)}."
+    verb = "does" if len(staying) == 1 else "do"
+    return f"{left} {join_words(staying)} {verb} not leave it in {steps:,} steps." if staying else left
 
 
 def zigzag_overview(summaries: dict[str, pd.DataFrame], reference: str) -> dict[str, str]:
@@ -210,7 +211,7 @@ def zigzag_overview(summaries: dict[str, pd.DataFrame], reference: str) -> dict[
     Parameters
     ----------
     summaries : problem → its `summarize_paths`.
-    reference : what they compare with.
+    reference : the optimizer compared with.
     """
     found: dict[str, dict[str, list[str]]] = {}
     for problem, summary in summaries.items():
@@ -222,12 +223,12 @@ def zigzag_overview(summaries: dict[str, pd.DataFrame], reference: str) -> dict[
 
 def _overview(where: dict[str, list[str]], problems: int, reference: str) -> str:
     less, more = where.get("less", []), where.get("more", [])
-    counts = [f"turns less than {reference} on {len(less)} of {problems} landscapes"]
+    counts = [f"turns less than {reference} on {len(less) or 'none'} of {problems} landscapes"]
     counts[0] += f" ({join_words(less)})" if less else ""
     if more:
         counts.append(f"more on {len(more)} ({join_words(more)})")
     if unclear := where.get("open", []):
-        counts.append(f"and cannot be told from it on {len(unclear)}")
+        counts.append(f"with no difference shown on {len(unclear)}")
     return f"{', '.join(counts)}."
 
 

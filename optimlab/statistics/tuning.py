@@ -1,4 +1,4 @@
-"""What tuning buys: how wide the good learning rates are, and what a few random trials find."""
+"""The value of tuning: the range of good learning rates, and the loss after a few random trials."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
 
-FACTOR = 2.0  # within which of the best loss a learning rate counts as good
+FACTOR = 2.0  # a learning rate is good if its loss is within this factor of the best
 
 
 def decades_within(rates: Array, losses: Array, factor: float = FACTOR) -> tuple[float, bool]:
     """Return over how many decades around the best rate the loss is within a factor of the best.
 
-    Between two rates the loss is taken to follow a straight line, in the logarithms of both. Next to a
+    Between two rates the loss is interpolated linearly, in the logarithms of both. Next to a
     rate whose loss is infinite, nothing is added.
 
     Parameters
     ----------
-    rates, losses : of a grid (N,), rates ascending; losses may be infinite.
-    factor : of the best loss, above 1.
+    rates, losses : a grid (N,), rates ascending; losses may be infinite.
+    factor : the factor on the best loss, above 1.
 
     Returns
     -------
@@ -82,11 +82,11 @@ def robustness(runs: pd.DataFrame) -> pd.DataFrame:
 def budget(
     runs: pd.DataFrame, traces: pd.DataFrame, defaults: Mapping[str, float], draws: int = DRAWS
 ) -> pd.DataFrame:
-    """Return the loss to be expected after k random trials, k = 1 … N; k = 0: the default.
+    """Return the expected loss after k random trials, k = 1 … N; k = 0 is the default.
 
     A trial is a candidate, tried on the tuning seeds; candidates are drawn without replacement. After k
-    trials the best of them is taken, and its median final loss over the reported seeds is what it gives.
-    Where the default is a candidate of its own, beside the grid or the search, it is tried before all
+    trials the best of them is chosen, and its median final loss over the reported seeds is the result.
+    If the default is an additional candidate, beside the grid or the search, it is tried before all
     others. A candidate that ends above its initial loss counts as the initial loss. The interval is the
     percentile bootstrap over the reported seeds, the same ones for every candidate.
 
@@ -94,12 +94,12 @@ def budget(
     ----------
     runs, traces : the tables of the experiment.
     defaults : optimizer → its rule's default learning rate; one that is not on the grid has no k = 0.
-    draws : of the bootstrap.
+    draws : the number of bootstrap samples.
 
     Returns
     -------
     One row per optimizer and number of trials: optimizer, trials, expected_loss, interval_low,
-    interval_high, rank (among those that have so many trials).
+    interval_high, rank (among the optimizers with this many trials).
 
     References
     ----------
@@ -113,7 +113,7 @@ def budget(
         table = cross_table(mine, CANDIDATE, "seed", "score")
         table = table.reindex(order[CANDIDATE]).dropna(axis=1)
         if not table.shape[1]:
-            continue  # some candidate has no reported run yet
+            continue  # a candidate has no reported run yet
         own = mine.loc[at_default(mine, defaults), CANDIDATE]
         is_default = order[CANDIDATE].isin(own).to_numpy(dtype=float)
         chances = {0: is_default / is_default.sum()} if is_default.any() else {}
@@ -137,15 +137,15 @@ def budget(
 
 
 def chances_of_best(size: int, trials: int, first: Array | None = None) -> Array:
-    """Return the chance of each thing, best first, to be the best of so many drawn ones.
+    """Return the chance of each item, best first, to be the best of the drawn ones.
 
-    Drawn without replacement: the others must all come from those behind it.
+    They are drawn without replacement, so all others must come from those behind it.
 
     Parameters
     ----------
-    size : how many things can be drawn.
-    trials : how many are drawn.
-    first : marks the one beside these, if any, that is there whatever is drawn.
+    size : the number of items.
+    trials : the number of draws.
+    first : marks the additional item, if any, that is always drawn.
     """
     drawn = [comb(size - rank, trials - 1) / comb(size, trials) for rank in range(1, size + 1)]
     if first is None or not first.any():

@@ -19,7 +19,7 @@ from optimlab.statistics import Comparison
 from optimlab.statistics.lessons import alarm_words, foretold_words, settled_from
 
 MOST_PAIRS = 28  # of eight optimizers
-FEWEST_PLACES = 3  # in a run
+FEWEST_POSITIONS = 3  # in a run
 TURNED, IN_ORDER = "#D55E00", "#0072B2"
 
 
@@ -39,7 +39,7 @@ def alarms(by_problem: dict[str, ProblemResult]) -> list[str]:
 
 
 def lessons_block(experiment: dict[str, Any], by_problem: dict[str, ProblemResult]) -> Block | None:
-    """Return from when on the ranking is the final one, and the ratios of the best learning rates."""
+    """Return when the final ranking emerges, and the ratios of the best learning rates."""
     known = {
         k: each.comparison for k, each in by_problem.items() if teaches(experiment, each.comparison)
     }
@@ -58,7 +58,7 @@ def lessons_block(experiment: dict[str, Any], by_problem: dict[str, ProblemResul
     if not rows and not paragraphs:
         return None
     carried = (
-        "Carrying a learning rate over from one optimizer to another: the ratio of their best rates, "
+        "To convert a learning rate from one optimizer to another: the ratio of their best rates, "
         "each tuned separately on the same random subsets of the seeds, and its middle 95 %. rates.csv "
         "has all pairs."
     )
@@ -81,7 +81,7 @@ def _shown_rates(comparison: Comparison) -> pd.DataFrame:
 def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
     """Yield a map of when in a run each pair is in its final order."""
     table = comparison.foretold
-    if table["share"].nunique() < FEWEST_PLACES:
+    if table["share"].nunique() < FEWEST_POSITIONS:
         return
     settled = settled_from(table)
     different = settled_from(table[table["different"].astype(bool)])
