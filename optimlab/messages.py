@@ -10,7 +10,7 @@ _LISTENERS: list[list[str]] = []
 
 
 @contextmanager
-def heard() -> Iterator[list[str]]:
+def collected() -> Iterator[list[str]]:
     """Yield a list that collects the warnings printed while the block runs; blocks may be nested."""
     texts: list[str] = []
     _LISTENERS.append(texts)

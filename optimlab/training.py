@@ -1,7 +1,7 @@
-"""The one loop: a stack of runs, advanced together.
+"""The training loop: it advances a stack of runs together.
 
-The runs of a stack share the problem and the class of optimizer. They differ by seed and by the
-hyper-parameters that are columns (R, 1). Nothing that a run computes depends on its neighbours.
+The runs of a stack share the problem and the optimizer class. They differ in their seeds and in the
+hyper-parameters that are columns (R, 1). No number of a run depends on the other runs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from optimlab.schedules import Scheduled
 Array = np.ndarray
 
 
-TIMED = 1000  # steps of a run
-PROBES = 100  # steps of a rule that has moved nothing; it may not write at each of them
+TIMED = 1000  # steps of a run whose time is measured
+PROBES = 100  # steps to check a rule that has moved nothing; it need not write at each of them
 
 PROBLEM_METRICS = (
     "train_loss",
@@ -41,13 +41,13 @@ METRICS = PROBLEM_METRICS + PATH_METRICS
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step of a run alone takes.
+    """The cost of a step of a run trained alone.
 
     Attributes
     ----------
-    step_seconds : processor time of a step, evaluation and recording left out.
-    rule_seconds : that of the rule in it.
-    state_bytes : memory that a run's state keeps.
+    step_seconds : processor time of a step, without evaluation and recording.
+    rule_seconds : the rule's part of it.
+    state_bytes : memory of a run's state.
     """
 
     step_seconds: float
@@ -56,9 +56,9 @@ class Cost:
 
 
 class Stopwatch:
-    """Takes the processor time of a run's first steps.
+    """Measures the processor time of a run's first steps.
 
-    Only of a run alone: in a stack no time is a run's own, and to ask for it would take some.
+    It is active only for a single run: in a stack, runs share their time, and measuring takes time.
     """
 
     def __init__(self, runs: int) -> None:
@@ -67,24 +67,24 @@ class Stopwatch:
         self.steps: list[tuple[float, float]] = []
 
     def tick(self) -> None:
-        """Note a moment: before the gradient's point, after it, before the rule's step, and after it."""
+        """Note the time: before and after the gradient point, and before and after the rule's step."""
         if self.left:
             self.moments.append(time.process_time())
             if len(self.moments) == 4:
                 self.add()
 
     def add(self) -> None:
-        """Add the step whose four moments were noted: the times of its gradient and of its rule."""
+        """Add the step whose four times were noted: the durations of its gradient and of its rule."""
         begin, point, gradient, end = self.moments
         self.moments.clear()
         self.left -= 1
         self.steps.append((gradient - point, end - gradient + point - begin))
 
     def cost(self, state: Any) -> Cost | None:
-        """Return the cost of a step, without the first one, which loads and compiles; None without any.
+        """Return the cost of a step, without the first, which loads and compiles; None without others.
 
         The gradient's time is the median over the steps. The rule's is the mean: a rule may do most of
-        its work at a few steps (Shampoo's roots, SOAP's basis).
+        its work in a few steps (Shampoo's roots, SOAP's basis).
         """
         if len(self.steps) < 2:
             return None
@@ -107,18 +107,18 @@ def state_bytes(state: Any) -> int:
 
 @dataclass(frozen=True)
 class Recording:
-    """What a stack of R runs left behind.
+    """The result of training a stack of R runs.
 
     Attributes
     ----------
     steps : the recorded steps (K,); step 0 is the start point.
-    metrics : name → (K, R), NaN where a problem has no such metric or a run has diverged.
-    diverged_at : (R,) the first step whose loss, or if it was recorded whose parameters, were not
-        finite; −1 where there is none.
+    metrics : name → (K, R), NaN where the problem has no such metric or a run has diverged.
+    diverged_at : (R,) the first step whose loss or, at recorded steps, parameters were not finite; −1
+        for none.
     params : the final parameters (R, P).
-    model : what training has changed beside them; `Problem.evaluate` takes both.
-    kept_params : the parameters at the recorded steps (K, R', P), of those runs that were named.
-    cost : of a step, where there is one run alone; None for stacks.
+    model : what else training has changed; `Problem.evaluate` takes both.
+    kept_params : the parameters at the recorded steps (K, R', P), of the runs in `params_of`.
+    cost : the cost of a step of a single run; None for stacks.
     """
 
     steps: Array
@@ -132,13 +132,13 @@ class Recording:
 
 @dataclass
 class Moment:
-    """What a training has come to: all that decides how it goes on, but for the batches.
+    """A moment of a training: all that determines its continuation, except the batches.
 
     Attributes
     ----------
-    step : how many steps have been taken.
+    step : the number of steps taken.
     params, model, state : of the problem and of the rule.
-    recorder : what has been recorded.
+    recorder : the records so far.
     """
 
     step: int
@@ -149,20 +149,20 @@ class Moment:
 
 
 class Keeper(Protocol):
-    """Keeps what a training has come to."""
+    """Stores moments of a training."""
 
     def found(self) -> Moment | None:
-        """Return where the training begins; None for its start."""
+        """Return the moment to resume from; None to begin at the start."""
 
     def keep(self, moment: Moment) -> None:
-        """Look at what the training has come to, after each step."""
+        """Store the moment after a step, if one is due."""
 
 
 class NoKeeper:
-    """Keeps nothing."""
+    """Stores nothing."""
 
     def found(self) -> None:
-        """Return None: the training begins at its start."""
+        """Return None: the training begins at the start."""
 
     def keep(self, moment: Moment) -> None:
         """Do nothing."""
@@ -180,27 +180,27 @@ def train(
     follow: Callable[[int], None] = lambda step: None,
     keeper: Keeper = NO_KEEPER,
 ) -> Recording:
-    """Train one run a seed and return what was recorded.
+    """Train one run per seed, and return the records.
 
     Parameters
     ----------
-    problem : what is optimized.
-    optimizer : the rule; hyper-parameters that differ between runs are columns (R, 1). Where some change
-        during a run, the rule is made anew at each step, and its state goes on.
+    problem : the problem to optimize.
+    optimizer : the rule; hyper-parameters that differ between runs are columns (R, 1). If some are
+        scheduled, the rule is built again at each step, and its state is kept.
     seeds : the seed of each run.
     record_at : the steps to record, ascending; the last one ends the training.
-    params_of : indices of the runs whose parameters are recorded, too.
-    follow : called with the number of steps taken, after each; what it raises ends the training.
-    keeper : knows where the training begins, and keeps what it comes to.
+    params_of : the indices of the runs whose parameters are recorded.
+    follow : called after each step with the number of steps taken; an exception of it ends the training.
+    keeper : provides the moment to resume from, and stores later ones.
 
     Raises
     ------
     TypeError
-        When the problem has no `init`, as problems of earlier versions; when a plug-in's
-        `gradient_point` or `eval_params` returns no array like the parameters; or when nothing has moved
-        because its `step` changes a copy.
+        If the problem has no `init`, like problems of earlier versions; if a plug-in's
+        `gradient_point` or `eval_params` does not return an array like the parameters; or if nothing
+        moves because its `step` changes a copy.
     ValueError
-        When the problem's batches end before the training does.
+        If the problem's batches end before the training does.
     """
     if not hasattr(problem, "init"):
         raise TypeError(
@@ -221,7 +221,7 @@ def train(
         vars(recorder).update(moment.recorder)
         watch = Stopwatch(len(params))
         batches = islice(problem.batches(seeds), step, None)
-        for step, batch in enumerate(batches, start=step + 1):  # noqa: B020 - it goes on from there
+        for step, batch in enumerate(batches, start=step + 1):  # noqa: B020 - continues from step
             if step > recorder.last:
                 break
             watch.tick()
@@ -252,7 +252,7 @@ def train(
 
 
 def task_of(problem: Problem, params: Array, seeds: Sequence[int], steps: int) -> Task:
-    """Return what a rule may know of a training: of a problem without a layout, a row of numbers."""
+    """Return what a rule may know of a training; without a layout, params is one flat array."""
     return Task(
         layout=getattr(problem, "layout", None) or Layout({"params": params.shape[1:]}),
         steps=int(steps),
@@ -262,7 +262,7 @@ def task_of(problem: Problem, params: Array, seeds: Sequence[int], steps: int) -
 
 
 def _check_point(point: Any, params: Array, method: str) -> None:
-    """Raise where a plug-in's point is not like the parameters; broadcast, it would mix runs."""
+    """Raise TypeError if a plug-in's point is not like the parameters: broadcast, it would mix runs."""
     if not isinstance(point, np.ndarray):
         got = type(point).__name__
     elif (point.shape, point.dtype) != (params.shape, params.dtype):
@@ -274,10 +274,10 @@ def _check_point(point: Any, params: Array, method: str) -> None:
 
 
 def _check_in_place(optimizer: Optimizer, params: Array, task: Task) -> None:
-    """Raise where `step` leaves params alone; an update of zero is none the less written to them.
+    """Raise TypeError if `step` does not write to params; even an update of zero is written to them.
 
-    It is given zeros that may not be written to, and a gradient of ones: what writes there by numpy
-    raises, and what does so in another way leaves a trace.
+    It gets read-only zeros and a gradient of ones: writing by numpy raises an exception, and writing in
+    another way changes the zeros.
     """
     zeros, ones = np.zeros_like(params), np.ones_like(params)
     zeros.flags.writeable = False
@@ -295,7 +295,7 @@ def _check_in_place(optimizer: Optimizer, params: Array, task: Task) -> None:
 
 
 class Recorder:
-    """Keeps the metrics of the steps that are to be recorded, and when each run diverged."""
+    """Keeps the metrics of the steps to record, and the step at which each run diverged."""
 
     def __init__(
         self,
@@ -320,18 +320,18 @@ class Recorder:
         self.last_update = np.full_like(params, np.nan)
 
     def wants(self, step: int) -> bool:
-        """Return whether this step is to be recorded."""
+        """Return whether to record this step."""
         return step in self.rows
 
     def before(self, step: int, params: Array, gradient: Array) -> None:
-        """Look at a step about to be taken: keep what is gone afterwards, where it is wanted."""
+        """Before a step: if it is to be recorded, keep what the step will overwrite."""
         if self.wants(step):
             self.metrics["gradient_norm"][self.rows[step]] = norms(gradient)
         if self.wants(step) or self.wants(step + 1):
             self.params_before[...] = params
 
     def after(self, step: int, params: Array, loss: Array) -> None:
-        """Look at a step just taken: note which runs diverged in it, and what its update was."""
+        """After a step: note which runs diverged in it, and its update."""
         if not (finite := np.isfinite(loss)).all():
             self._mark_diverged(step, finite)
         if not (self.wants(step) or self.wants(step + 1)):
@@ -344,7 +344,7 @@ class Recorder:
         self.last_update = update
 
     def record(self, step: int, params: Array, metrics: dict[str, Array]) -> None:
-        """Keep the metrics of the parameters after `step`."""
+        """Record the metrics of the parameters after `step`."""
         row = self.rows[step]
         for name, values in metrics.items():
             self.metrics[name][row] = values
@@ -355,7 +355,7 @@ class Recorder:
             values[row, self.diverged_at >= 0] = np.nan
 
     def recording(self, params: Array, model: Any) -> Recording:
-        """Return all that was kept."""
+        """Return all records."""
         return Recording(self.steps, self.metrics, self.diverged_at, params, model, self.kept_params)
 
     def _mark_diverged(self, step: int, finite: Array) -> None:

@@ -224,7 +224,7 @@ def test_a_block_whose_file_is_gone_or_among_the_results_is_not_run(swept, tmp_p
     written(swept)
     tables = read_tables(swept / "results/tiny")
     for file, message in (
-        ("../../nowhere.toml", "the experiment's file is not where it was"),
+        ("../../nowhere.toml", "the experiment file no longer exists"),
         ("tiny.toml", "code among results is not run"),
     ):
         written(swept / "results/tiny")

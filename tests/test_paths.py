@@ -161,7 +161,7 @@ def test_optimizers_are_compared_with_gradient_descent_seed_by_seed():
 def test_the_answers_say_what_the_numbers_say():
     summary = paths.summarize_paths(contest(**FOUR), "GD")
     said = paths.zigzag_answers(summary, "GD")
-    assert said["GD"].startswith("Mean cosine 0.21 [0.")
+    assert said["GD"].startswith("mean cosine 0.21 [0.")
     assert said["Less"].startswith("turns less than GD; mean cosine 0.61")
     assert said["Less"].endswith("by 0.40 [0.40, 0.40] (p = 0.0015).")
     assert said["More"].startswith("turns more than GD; mean cosine −0.39")
@@ -171,7 +171,7 @@ def test_the_answers_say_what_the_numbers_say():
 def test_without_gradient_descent_there_is_no_comparison():
     summary = paths.summarize_paths(contest(**FOUR), None)
     assert summary["mean_cosine_p_value"].isna().all()
-    assert {said[:12] for said in paths.zigzag_answers(summary, None).values()} == {"Mean cosine "}
+    assert {said[:12] for said in paths.zigzag_answers(summary, None).values()} == {"mean cosine "}
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def reproduction_figure(
 
 
 def five_figure(bands: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """Draw the loss of every optimizer, one panel a setting, which stands in brackets in its label.
+    """Draw the loss of every optimizer, one panel per setting, which is in brackets in its label.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ LEAST = 1e-15  # a probability is clipped to [LEAST, 1 − LEAST]
 def binary_loss_sum(logits, labels):
     """Return Σ −y log p − (1 − y) log(1 − p) over samples and classes: (R,).
 
-    Each class counts as a yes-or-no question of its own.
+    Each class counts as a separate binary classification.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def reproduction(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str,
 
 
 def _place_of_published(rows: list[Row]) -> str:
-    """Return where the published trace runs, in words."""
+    """Return the position of the published trace, as text."""
     losses = rows[: len(PUBLISHED_LOSSES)]
     good = sum(row.verdict == REPRODUCED for row in losses)
     return f"The published trace agrees with our seeds at {good} of {len(losses)} steps."
@@ -306,7 +306,7 @@ def _short_range(values: Array, unit: str = "") -> str:
 
 
 def adam_cost(bands: pd.DataFrame) -> str:
-    """Return in words what a bias correction that is constant costs against the real one."""
+    """Return what the constant bias correction costs compared with the real one, as text."""
     at_end = bands[bands["step"] == LAST_PUBLISHED].set_index("optimizer")["median"]
     if not {"Adam (article)", "Adam (textbook)"} <= set(at_end.index):
         return "There is no Adam of both kinds to compare."

@@ -182,9 +182,9 @@ def user_errors(*, as_json: bool = False) -> Iterator[None]:
     With `as_json`, the message is also printed on stdout, under the key "error".
     """
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    heard = [number for number in STOP_SIGNALS if before[number] is not signal.SIG_IGN]
+    handled = [number for number in STOP_SIGNALS if before[number] is not signal.SIG_IGN]
     try:
-        for number in heard:
+        for number in handled:
             signal.signal(number, _interrupt)
         yield
     except UserError as error:
@@ -198,7 +198,7 @@ def user_errors(*, as_json: bool = False) -> Iterator[None]:
         _print_error("interrupted", as_json=as_json)
         raise typer.Exit(130) from None
     finally:
-        for number in heard:
+        for number in handled:
             signal.signal(number, before[number])
 
 

@@ -189,7 +189,7 @@ def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
 
 
 def _count(things: list[str], name: str) -> str:
-    """Return how many things there are, in words."""
+    """Return a number of things as text."""
     return f"{len(things):,} {name}{'' if len(things) == 1 else 's'}"
 
 

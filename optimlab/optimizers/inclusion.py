@@ -29,7 +29,7 @@ class Inclusion:
 
 
 STILL = "with a momentum of 0 both are gradient descent"
-BY_EPS = "with an eps far above √v, and a learning rate as much larger, it is SGD with momentum beta1"
+BY_EPS = "with an eps far above √v and a correspondingly larger rate, it is SGD with momentum beta1"
 INCLUSIONS = (
     Inclusion("Nesterov", "SGD", {"momentum": 0}, STILL, {"momentum": 0}),
     Inclusion("SGD", "Nesterov", {"momentum": 0}, STILL, {"momentum": 0}),
@@ -37,7 +37,7 @@ INCLUSIONS = (
         "RMSprop",
         "SGD",
         {"eps": math.inf},
-        "with an eps far above the mean square of the gradient, and a learning rate as much larger, it "
+        "with an eps far above the mean square of the gradient and a correspondingly larger rate, it "
         "is gradient descent",
         {"momentum": 0},
     ),
@@ -45,7 +45,7 @@ INCLUSIONS = (
         "Adam",
         "RMSprop",
         {"beta1": 0},
-        "with beta1 = 0 it is RMSprop, except for the bias correction and the place of eps",
+        "with beta1 = 0 it is RMSprop, except for the bias correction and the position of eps",
         same={"beta2": "rho", "eps": "eps"},
     ),
     Inclusion("Adam", "SGD", {"eps": math.inf}, BY_EPS, same={"beta1": "momentum"}),

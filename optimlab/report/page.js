@@ -54,7 +54,7 @@ function labelSliders(view, spec, container) {
     const name = `${slider.name}_text`;
     if (!spec.params.some((param) => param.name === name)) continue;
     const label = document.createElement("span");
-    slider.nextElementSibling.replaceWith(label); // Vega goes on writing the number into the element replaced
+    slider.nextElementSibling.replaceWith(label); // Vega keeps writing the number into the replaced element
     const update = () => {
       label.textContent = view.signal(name);
       slider.setAttribute("aria-valuetext", label.textContent);
@@ -64,7 +64,7 @@ function labelSliders(view, spec, container) {
   }
 }
 
-// Makes a chart as wide as its container. Nothing is drawn anew, so all that the reader has chosen stays.
+// Makes a chart as wide as its container, without drawing it again, so that the reader's choices are kept.
 const widthOf = (container) => container.clientWidth - parseFloat(getComputedStyle(container).paddingRight);
 async function fit(figure) {
   const { view, room, hasParts } = figure.drawn;

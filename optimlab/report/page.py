@@ -27,7 +27,7 @@ from optimlab import statistics
 from optimlab.files import Folder, only_writer
 from optimlab.formatting import join_words
 from optimlab.hints import PAGE
-from optimlab.messages import heard, warn
+from optimlab.messages import collected, warn
 from optimlab.pool import Pool, in_order, numbered_call
 from optimlab.report.block import Block
 from optimlab.report.blocks import Chart, draw_charts
@@ -85,10 +85,10 @@ def write_report(
         If another process is writing a report there.
     """
     drawn = Drawn(results, experiments)
-    with heard() as left_out:
+    with collected() as left_out:
         tables = [_with_finals(each) for each in read_experiments(results, experiments)]
     folder = Folder(results)
-    with only_writer(folder), heard() as warnings:
+    with only_writer(folder), collected() as warnings:
         folder.refuse_link(PAGE)
         for each in tables:
             folder.folder(each.folder.name).folder("figures").refuse_links()
@@ -140,7 +140,7 @@ def _draw_sections(
     rows = sum(len(each.traces) for each in todo)
     jobs = min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER)
     with nullcontext() if jobs == 1 else Pool(numbered_call, jobs) as pool:
-        with heard() as amiss:
+        with collected() as amiss:
             reports = _count(todo, styles, pool, follow)
         written = _draw(results, reports, pool, follow)
     after = {}
@@ -189,7 +189,7 @@ def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Rec
         for path, content in files.items()
         if path.endswith(".png")
     }
-    with heard() as warnings:
+    with collected() as warnings:
         section = _section(report, pictures)
     if is_alone:
         section = replace(section, files=[])

@@ -1,4 +1,4 @@
-"""How often runs go wrong: the share, how sure it is, and whether two optimizers differ in it."""
+"""Failures: the share of runs that go wrong, its interval, and a test of two optimizers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optimlab.statistics.resampling import LEVEL
 
 
 def share_interval(count: float, of: float) -> tuple[float, float]:
-    """Return the exact 95 % interval of a share, also of counts that are no whole numbers; NaN of none.
+    """Return the exact 95 % interval of a share, also for fractional counts; NaN for none.
 
     References
     ----------
@@ -27,13 +27,13 @@ def share_interval(count: float, of: float) -> tuple[float, float]:
 
 
 def mcnemar_p_value(first: Any, second: Any) -> float:
-    """Return the exact p-value that two optimizers go wrong as often, of seeds that both have.
+    """Return the exact p-value for two optimizers going wrong equally often, on seeds that both have.
 
-    Only the seeds on which one of the two goes wrong tell; each is the toss of a coin.
+    Only the seeds on which exactly one goes wrong count; under the hypothesis each is a coin toss.
 
     Parameters
     ----------
-    first, second : of each seed (N,), 1 where the run went wrong, 0 where not, NaN where there is none.
+    first, second : one number per seed (N,): 1 if the run went wrong, 0 if not, NaN without a run.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What a run ends with: the mean of its last records, the last one alone, or the best by validation.
+"""Final values of a run: the mean of its last records, the last one, or the best by validation loss.
 
 One record is as noisy as one seed, so by default the last five are averaged.
 """
@@ -17,21 +17,20 @@ Array = np.ndarray
 
 FINAL = "mean:5"
 LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
-SHARE = 3  # at most the last third of a run is averaged: what comes before is no end
+SHARE = 3  # at most the last third of a run is averaged
 
 
 def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) -> pd.DataFrame:
     """Return the runs with their final metrics taken from the traces.
 
-    A run that the traces lack keeps what it has; one that is neither ok nor stuck has no end, and keeps
-    it, too.
+    A run without traces keeps its values, and so does a run that is neither ok nor stuck.
 
     Parameters
     ----------
-    runs, traces : the tables of an experiment; step 0 is the start, and no end of a run.
+    runs, traces : the tables of an experiment; step 0, the start, is never a final record.
     final : "last", the last record, which is what the table has; "mean:5", the mean of the last five,
         but of no more than the last third of the records; or "best_validation", the record with the
-        lowest validation loss (the training loss where there is none), as early stopping would end it.
+        lowest validation loss (or training loss), which corresponds to early stopping.
 
     Raises
     ------
@@ -55,7 +54,7 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
     else:
         kept = _last(records, int(final.removeprefix("mean:")))
     of_run = kept.groupby("run_id")[metrics]
-    found = of_run.mean().where(of_run.count().eq(of_run.size(), axis=0))  # none is left out
+    found = of_run.mean().where(of_run.count().eq(of_run.size(), axis=0))  # no metric is missing
     runs = runs.copy()
     for name in metrics:
         own = runs["run_id"].map(found[name])
@@ -64,14 +63,14 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
 
 
 def _last(records: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the last records of each run: so many, or a third of them, but one at least."""
+    """Return the last `most` records of each run, but at most a third of them and at least one."""
     from_end = records.groupby("run_id").cumcount(ascending=False)
     of_run = records.groupby("run_id")["step"].transform("size")
     return records[from_end < np.clip(of_run // SHARE, 1, most)]
 
 
 def _lowest(records: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    """Return the record of each run with the lowest validation loss, the first of several."""
+    """Return the record of each run with the lowest validation loss; of several, the first."""
     by = next(
         (
             name

@@ -1,9 +1,8 @@
-"""The plane through a loss surface that shows the most of some paths, and the true loss on it.
+"""The plane through a loss surface that shows most of some paths, and the true loss on it.
 
-A network's parameters are thousands of numbers. Two directions are chosen among them, those along which
-the paths vary most, and all else is left out: two points that fall together in the plane may be far
-apart, and the loss beside a path is the loss in the plane, not that on the path. How much of the paths
-the plane holds is part of the answer.
+A network has thousands of parameters. The plane keeps the two directions along which the paths vary most
+and omits all others: two points that coincide in the plane may be far apart, and the loss shown at a
+path is the loss in the plane, not on the path. So the share of the paths in the plane is reported, too.
 
 References
 ----------
@@ -23,9 +22,9 @@ from optimlab.statistics.ranking import reported_runs
 
 Array = np.ndarray
 
-GRID = 41  # points along each side: 1,681 evaluations of the network, some seconds
+GRID = 41  # points along each side: 1,681 evaluations of the network, a few seconds
 MARGIN = 0.12  # of the paths' extent
-ROWS_AT_ONCE = 64  # parameter rows that are evaluated as one stack
+ROWS_AT_ONCE = 64  # rows of parameters evaluated as one stack
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,14 @@ class Plane:
         return self.centre + coordinates @ self.directions
 
     def distances(self, params: Array) -> Array:
-        """Return how far (N,) each point is from the plane."""
+        """Return the distance (N,) of each point from the plane."""
         return np.linalg.norm(params - self.points(self.project(params)), axis=1)
 
 
 def principal_plane(params: Array) -> Plane:
     """Return the plane of the first two principal components of points (N, P) about their mean.
 
-    The sign of a direction is such that its first point, the start, has no positive coordinate.
+    The sign of each direction is such that the first point, the start, has no positive coordinate.
     """
     points = np.asarray(params, dtype=np.float64)
     centre = points.mean(axis=0)
@@ -74,8 +73,8 @@ def training_losses(problem: Problem, params: Array) -> Array:
     Raises
     ------
     ValueError
-        For a network that is evaluated with running averages: they differ from run to run, so its loss
-        is no function of the parameters alone.
+        For a network evaluated with running averages: they differ from run to run, so the loss
+        is not a function of the parameters alone.
     """
     blocks = np.array_split(params.astype(problem.dtype), -(-len(params) // ROWS_AT_ONCE))
     return np.concatenate([problem.evaluate(block, None)["train_loss"] for block in blocks])
@@ -84,11 +83,11 @@ def training_losses(problem: Problem, params: Array) -> Array:
 def paths_to_draw(runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame) -> pd.DataFrame | None:
     """Return the parameters of one seed's runs at the chosen candidates, with their ``train_loss``.
 
-    None where there are too few points to span a plane.
+    None if there are too few points to span a plane.
 
     Parameters
     ----------
-    runs, traces, params : the tables of an experiment, of one problem.
+    runs, traces, params : the tables of an experiment for one problem.
     """
     reported = reported_runs(runs)
     chosen = reported[reported["run_id"].isin(params["run_id"])]
@@ -104,7 +103,7 @@ def paths_to_draw(runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame
 
 
 def grid_around(values: Array) -> Array:
-    """Return `GRID` coordinates in equal distances, from a margin below the values to one above them."""
+    """Return `GRID` equidistant coordinates, from a margin below the values to one above them."""
     margin = MARGIN * (values.max() - values.min())
     return np.linspace(values.min() - margin, values.max() + margin, GRID)
 
@@ -120,12 +119,12 @@ def paths_on_plane(params: pd.DataFrame) -> tuple[Plane, pd.DataFrame]:
 
     Parameters
     ----------
-    params : rows of the table params.parquet, of one run an optimizer, all from the same start.
+    params : rows of the table params.parquet: one run per optimizer, all from the same start.
 
     Returns
     -------
-    The plane, and the rows with x, y and the ``distance`` from the plane in place of the parameters. A
-    run's rows from where it has diverged on are left out of both.
+    The plane, and the rows with x, y and the ``distance`` from the plane instead of the parameters. Rows
+    of a run after it diverged are left out of both.
     """
     rows = np.stack(params["params"].tolist()).astype(np.float64)
     is_finite = np.isfinite(rows).all(axis=1)
@@ -137,7 +136,7 @@ def paths_on_plane(params: pd.DataFrame) -> tuple[Plane, pd.DataFrame]:
 
 
 def explained_shares(plane: Plane, params: pd.DataFrame) -> dict[str, float]:
-    """Return for each optimizer the share of its own path, squared and from its start, in the plane."""
+    """Return for each optimizer the share of its squared distances from the start in the plane."""
     shares = {}
     for label, own in params.groupby("optimizer", sort=False):
         rows = np.stack(own["params"].tolist()).astype(np.float64)

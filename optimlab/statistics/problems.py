@@ -1,4 +1,4 @@
-"""The problems of an experiment, each compared as its experiment.json says."""
+"""The problems of an experiment, each compared according to experiment.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from optimlab.statistics.summary import Comparison, compare_optimizers
 def problems_of(
     runs: pd.DataFrame, traces: pd.DataFrame
 ) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
-    """Return problem → its runs and traces; tables of an older sweep name none, and have one."""
+    """Return problem → its runs and traces; tables of an older sweep have one problem without a name."""
     if "problem" not in runs or "problem" not in traces or runs["problem"].nunique() < 2:
         return {"": (runs, traces)}
     return {
@@ -28,18 +28,18 @@ def problems_of(
 
 
 def problem_of(runs: pd.DataFrame) -> str:
-    """Return the problem that runs are on; "" where tables of an older sweep name none."""
+    """Return the problem of runs; "" for tables of an older sweep, which do not name it."""
     return str(runs["problem"].iloc[0]) if "problem" in runs and len(runs) else ""
 
 
 def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]) -> Comparison:
-    """Return what the optimizers are worth on one problem.
+    """Return the comparison of the optimizers on one problem.
 
     Parameters
     ----------
-    runs, traces : the tables of that problem, as `problems_of` gives them, with the final metrics of
+    runs, traces : the tables of that problem from `problems_of`, with the final metrics of
         `with_finals_of`.
-    experiment : what experiment.json says.
+    experiment : the content of experiment.json.
     """
     runs = with_candidates(runs)
     return compare_optimizers(
@@ -47,7 +47,7 @@ def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str
         traces,
         _defaults(experiment),
         spaces_of(runs, experiment),
-        final="last",  # as the table of runs has it
+        final="last",  # the runs have their final metrics already
         equal_within=experiment.get("equal_within", EQUAL_WITHIN),
         resolution=_resolution(experiment, runs),
         level=level_of_look(len(experiment.get("looks") or [])),
@@ -55,25 +55,25 @@ def comparison_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str
 
 
 def with_finals_of(runs: pd.DataFrame, traces: pd.DataFrame, experiment: dict[str, Any]) -> pd.DataFrame:
-    """Return the runs with their candidates, and final metrics as the experiment's file wants them."""
+    """Return the runs with their candidates, and with final metrics as the experiment file says."""
     return with_finals(with_candidates(runs), traces, _final(experiment))
 
 
 def _defaults(experiment: dict[str, Any]) -> dict[str, float]:
-    """Return optimizer → its rule's own learning rate, where the sweep noted one."""
+    """Return optimizer → its rule's default learning rate, if experiment.json has one."""
     optimizers = experiment.get("optimizers") or {}
     rates = {label: (about or {}).get("default_learning_rate") for label, about in optimizers.items()}
     return {label: float(rate) for label, rate in rates.items() if isinstance(rate, int | float)}
 
 
 def _final(experiment: dict[str, Any]) -> str:
-    """Return what a run ends with: as the experiment's file says, or else as usual."""
+    """Return how final values are taken, by the experiment file or the default."""
     final = str(experiment.get("final") or FINAL)
     return final if LEGAL_FINAL.fullmatch(final) else FINAL
 
 
 def _resolution(experiment: dict[str, Any], runs: pd.DataFrame) -> float:
-    """Return the resolution of the losses' arithmetic: that of the parameters' type on this problem."""
+    """Return the resolution of the losses: that of the parameters' type on this problem."""
     about = (experiment.get("problems") or {}).get(problem_of(runs)) or experiment
     dtype = (about.get("problem") or {}).get("dtype")
     return float(np.finfo(np.float32 if dtype == "float32" else np.float64).eps)

@@ -1,4 +1,4 @@
-"""The signed-rank test, and Holm's correction: for the paths, where nothing is chosen."""
+"""The signed-rank test and Holm's correction, for the measures of paths."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MOST_EXACT = 100  # seeds: with more, the normal approximation is as good and fa
 
 
 def signed_rank_p_value(difference: Array) -> float:
-    """Return the two-sided p-value of the signed-rank test, zeros ranked as Pratt has it.
+    """Return the two-sided p-value of the signed-rank test, with zeros ranked as by Pratt.
 
-    1 where nothing differs, NaN where there is nothing.
+    It is 1 if nothing differs, and NaN without numbers.
 
     References
     ----------
@@ -28,7 +28,7 @@ def signed_rank_p_value(difference: Array) -> float:
     if len(difference) > MOST_EXACT:
         from scipy.stats import wilcoxon  # half a second to import
 
-        finite = np.clip(difference, -1e300, 1e300)  # ranks are all that counts
+        finite = np.clip(difference, -1e300, 1e300)  # only ranks count
         return float(wilcoxon(finite, zero_method="pratt").pvalue) if finite.any() else 1.0
     ranks = (2 * pd.Series(np.abs(difference)).rank().to_numpy()).astype(
         int
@@ -38,7 +38,7 @@ def signed_rank_p_value(difference: Array) -> float:
 
 
 def _chances(ranks: Array) -> Array:
-    """Return the chance of each sum, 0, 1, 2, …, of the ranks that the toss of a coin lets count."""
+    """Return the chance of each sum, 0, 1, 2, …, of ranks that are each included by a coin toss."""
     chances = np.ones(1)
     for rank in ranks:
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
@@ -46,7 +46,7 @@ def _chances(ranks: Array) -> Array:
 
 
 def holm(p_values: Sequence[float]) -> Array:
-    """Return the p-values adjusted for their number.
+    """Return the p-values, adjusted for multiple tests.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What is tuned of each optimizer: its axes, and where each candidate is on them."""
+"""The tuned space of each optimizer: its axes, and the values of each candidate."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from optimlab.statistics.ranking import CANDIDATE
 
 @dataclass(frozen=True)
 class Space:
-    """What is tuned of an optimizer.
+    """The tuned space of an optimizer.
 
     Attributes
     ----------
     axes : the tuned hyper-parameters, the learning rate first.
-    candidates : number → its values, of all axes at least.
+    candidates : number → its values, at least of all axes.
     """
 
     axes: tuple[Axis, ...]
@@ -29,11 +29,11 @@ class Space:
 
     @property
     def is_only_rate(self) -> bool:
-        """Whether nothing but the learning rate is tuned."""
+        """Whether only the learning rate is tuned."""
         return len(self.axes) == 1
 
     def name(self, candidate: int, *, is_default_named: bool = True) -> str:
-        """Return a candidate in words: its learning rate, and what else is tuned."""
+        """Return a candidate as text: its learning rate and other tuned values."""
         if candidate == DEFAULT and is_default_named:
             return "textbook default"
         values = self.candidates[candidate]
@@ -42,17 +42,17 @@ class Space:
 
 
 def written(value: Any) -> str:
-    """Return the value of a hyper-parameter for people."""
+    """Return the value of a hyper-parameter as text."""
     return number(value) if isinstance(value, float) else str(value)
 
 
 def spaces_of(runs: pd.DataFrame, experiment: Mapping[str, Any] | None = None) -> dict[str, Space]:
-    """Return optimizer → what is tuned of it.
+    """Return optimizer → its tuned space.
 
     Parameters
     ----------
     runs : the table of runs, with candidates.
-    experiment : what experiment.json says; where it does not say it, it is read off the table.
+    experiment : the content of experiment.json; what it lacks is derived from the table.
     """
     known = (experiment or {}).get("optimizers") or {}
     spaces = {}
@@ -60,11 +60,11 @@ def spaces_of(runs: pd.DataFrame, experiment: Mapping[str, Any] | None = None) -
         about = known.get(label) or {}
         numbers = {each["number"] for each in about.get("candidates", [])}
         is_told = bool(numbers) and set(own[CANDIDATE]) <= numbers
-        spaces[str(label)] = _told(about) if is_told else _read_off(own)
+        spaces[str(label)] = _declared(about) if is_told else _read_off(own)
     return spaces
 
 
-def _told(about: Mapping[str, Any]) -> Space:
+def _declared(about: Mapping[str, Any]) -> Space:
     fixed = about.get("hyperparameters") or {}
     return Space(
         tuple(map(_axis, about.get("axes", []))),
@@ -78,7 +78,7 @@ def _axis(about: Mapping[str, Any]) -> Axis:
 
 
 def _read_off(runs: pd.DataFrame) -> Space:
-    """Return what the columns of an optimizer's runs have different values of."""
+    """Return the space of the columns in which an optimizer's runs have different values."""
     cells = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE).sort_index()
     names = [RATE, *(name for name in RANGES if name != RATE and name in cells)]
     tried = [Axis(name, tuple(sorted(cells[name].dropna().unique()))) for name in names]

@@ -1,4 +1,4 @@
-"""The comparison, whole: one row per optimizer, one row per pair, and the tables behind the page."""
+"""The comparison: one row per optimizer, one row per pair, and the other tables of the page."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ from optimlab.statistics.targets import (
 from optimlab.statistics.tuning import budget, robustness
 from optimlab.statuses import STATUSES
 
-STANDINGS = ("worse", "better", "practically equal", "undecided")  # of an optimizer beside the first
-MOST_CHOICES = 2  # of the other ones, that are named of a search
+STANDINGS = ("worse", "better", "practically equal", "undecided")  # compared with the first
+MOST_CHOICES = 2  # other candidates of a search that are named
 RETUNED = ("retuned_loss", "retuned_loss_low", "retuned_loss_high")
 
 
@@ -64,18 +64,18 @@ class Comparison:
 
     Attributes
     ----------
-    basis : what they rest on.
+    basis : the splits and seeds that they are based on.
     summary : one row per optimizer, the best first.
-    reported : one row per setting ("tuned", "default") and run that the numbers come from: the table of
-        runs, with their ``loss``, ``score``, ``accuracy`` and ``epochs`` to the target.
+    reported : one row per setting ("tuned", "default") and reported run: the table of runs, with their
+        ``loss``, ``score``, ``accuracy`` and ``epochs`` to the target.
     pairs : one row per setting and pair of optimizers.
     differences : one row per setting, pair and seed.
     targets : one row per setting, target and optimizer.
     profiles : one row per setting, metric, optimizer and ratio to the fastest.
     budget : one row per optimizer and number of trials.
-    spaces : optimizer → what is tuned of it.
-    candidates, importance : of `optimlab.statistics.axes`; empty where the learning rate alone is tuned.
-    alarms, foretold, carried_rates : of `optimlab.statistics.lessons`.
+    spaces : optimizer → its tuned space.
+    candidates, importance : from `optimlab.statistics.axes`; empty if only the learning rate is tuned.
+    alarms, foretold, carried_rates : from `optimlab.statistics.lessons`.
     """
 
     basis: SelectionCriteria
@@ -95,12 +95,12 @@ class Comparison:
 
     @property
     def is_only_rate(self) -> bool:
-        """Whether nothing but learning rates is tuned."""
+        """Whether only learning rates are tuned."""
         return all(space.is_only_rate for space in self.spaces.values())
 
     @property
     def tuned(self) -> str:
-        """What is tuned, in words."""
+        """The name of what is tuned: "learning rates" or "hyper-parameters"."""
         return "learning rates" if self.is_only_rate else "hyper-parameters"
 
 
@@ -122,15 +122,15 @@ def compare_optimizers(
     Parameters
     ----------
     runs, traces : its tables.
-    defaults : optimizer → its rule's default learning rate, where it has one.
-    spaces : optimizer → what is tuned of it; None: what the columns of the runs say.
-    final : what a run ends with, as `optimlab.statistics.with_finals` has it.
+    defaults : optimizer → its rule's default learning rate, if it has one.
+    spaces : optimizer → its tuned space; None to derive it from the columns of the runs.
+    final : how final values are taken; see `optimlab.statistics.with_finals`.
     equal_within : the share of the better one's loss that a difference must exceed to matter.
-    resolution : of the losses' arithmetic: a difference of that share of the starting loss is noise.
-    level : of all claims together; see `optimlab.statistics.sequential` for results that are looked at
-        again and again.
-    splits : of the seeds, into tuning and reporting ones: each tunes all optimizers again.
-    draws : of the bootstrap, for the intervals of one optimizer's numbers.
+    resolution : the share of the initial loss up to which a difference is rounding noise.
+    level : the error rate of all claims together; see `optimlab.statistics.sequential` for repeated
+        looks at results.
+    splits : the number of splits of the seeds into tuning and reporting ones, each a new tuning.
+    draws : the number of bootstrap samples for the intervals of one optimizer's numbers.
     """
     runs = judged(with_finals(with_candidates(runs), traces, final), traces)
     spaces = spaces_of(runs) if spaces is None else spaces
@@ -139,7 +139,8 @@ def compare_optimizers(
     retunings = {setting: _retuning(runs, setting, defaults, splits) for setting in SETTINGS}
     summary = _summarize(runs, reported, defaults, traces["epoch"].max(), draws)
     orders = {
-        setting: _by_median_score(mine, list(summary["optimizer"])) for setting, mine in reported.items()
+        setting: _by_median_score(table, list(summary["optimizer"]))
+        for setting, table in reported.items()
     }
     starts = runs.loc[np.isfinite(runs["start"]), "start"]
     pairs = compare(
@@ -155,9 +156,9 @@ def compare_optimizers(
         for metric in metrics_to_time(basis(runs), traces)
     }
     gaps, targets, profiles = [], [], []
-    for setting, mine in reported.items():
-        gaps.append(_of(setting, seed_differences(mine, orders[setting])))
-        times = _times(mine, traces, goals)
+    for setting, table in reported.items():
+        gaps.append(_of(setting, seed_differences(table, orders[setting])))
+        times = _times(table, traces, goals)
         targets.append(
             _of(setting, summarize_times(times, _steps_per_epoch(traces), traces["step"].max()))
         )
@@ -168,7 +169,7 @@ def compare_optimizers(
     return Comparison(
         basis=basis(runs),
         summary=_against_best(_with_retuned(summary, retunings["tuned"], spaces), pairs),
-        reported=_join([_of(setting, mine) for setting, mine in reported.items()]),
+        reported=_join([_of(setting, table) for setting, table in reported.items()]),
         pairs=pairs,
         differences=_join(gaps),
         targets=_join(targets),
@@ -184,15 +185,15 @@ def compare_optimizers(
 
 
 def judged(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with what each is worth.
+    """Return the runs with the numbers that they are judged by.
 
     Returns
     -------
-    The table with ``loss``, ``score``, ``accuracy``, ``r2`` and ``rmse``, as
-    `optimlab.statistics.ranking` has them;
-    ``start``, the loss of the seed's start; ``worth``, the score, but no higher than the start; ``bad``,
-    1 for a run that is not ok; ``test_loss`` and ``test_worth``, the same of the test set, NaN unless a
-    validation loss decides; ``epochs`` to the target accuracy, NaN where there is none; and
+    The table with ``loss``, ``score``, ``accuracy``, ``r2`` and ``rmse`` of
+    `optimlab.statistics.ranking`;
+    ``start``, the initial loss of the seed; ``worth``, the score, but at most the initial loss; ``bad``,
+    1 for a run that is not ok; ``test_loss`` and ``test_worth``, the same for the test set, NaN unless a
+    validation loss decides; ``epochs`` to the target accuracy, NaN without one; and
     ``fingerprint``, a number that two runs share if their records are the same.
     """
     rests_on = basis(runs)
@@ -212,7 +213,7 @@ def judged(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
 
 
 def _starts(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Series:
-    """Return the loss at the start of each run's seed; infinite where it was not recorded."""
+    """Return the initial loss of each run's seed; infinite if it was not recorded."""
     if metric not in traces:
         return pd.Series(np.inf, runs.index)
     first = traces[traces["step"] == 0]
@@ -220,14 +221,14 @@ def _starts(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def _capped(losses: pd.Series, start: pd.Series) -> pd.Series:
-    """Return losses no higher than the start; one that is infinite still is as bad as the worst."""
+    """Return losses capped at the initial loss; infinite ones become the worst finite one."""
     capped = losses.clip(upper=start)
     finite = capped[np.isfinite(capped)]
     return capped.replace([np.inf, -np.inf], finite.max() if len(finite) else 0.0)
 
 
 def _epochs_to_target(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
-    """Return the epochs to the one target accuracy: NaN where there is no validation accuracy."""
+    """Return the epochs to the target accuracy; NaN without validation accuracy."""
     metric = "validation_accuracy"
     if metric not in traces or not traces[metric].notna().any():
         return pd.Series(np.nan, runs.index)
@@ -238,7 +239,7 @@ def _epochs_to_target(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
 def _fingerprints(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
     """Return a number for each run; two runs of an optimizer share one if all their losses are equal.
 
-    It is of the losses on the way, or else at the end. A run without any is like no other.
+    It is computed from the recorded losses, or else the final ones. A run without any is unique.
     """
     losses = [name for name in map(str, traces) if name.endswith("_loss")]
     rows = pd.util.hash_pandas_object(traces[["step", *losses]], index=False)
@@ -252,7 +253,7 @@ def _fingerprints(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
 
 
 def _retuning(runs: pd.DataFrame, setting: str, defaults: Mapping[str, float], splits: int) -> Retuning:
-    """Return the optimizers with all that they may choose from: at their default rate, or anything."""
+    """Return the optimizers with their possible choices: the default candidate, or all."""
     if setting == "default":
         runs = runs[at_default(runs, defaults)]
     grids = {str(label): grid(own) for label, own in runs.groupby("optimizer", sort=False)}
@@ -267,7 +268,7 @@ def _of(setting: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_median_score(reported: pd.DataFrame, labels: list[str]) -> list[str]:
-    """Return those of the optimizers that have runs, the best first; a tie goes by the alphabet."""
+    """Return the optimizers that have runs, best first; ties are ordered alphabetically."""
     medians = {str(label): quantile(own["score"], 0.5) for label, own in reported.groupby("optimizer")}
     return sorted(medians.keys() & set(labels), key=lambda label: (medians[label], label))
 
@@ -306,27 +307,27 @@ def _summarize(
     rows = []
     for choice in choose_candidates(runs).to_dict("records"):
         optimizer = choice["optimizer"]
-        mine, own = (
+        tuned, default = (
             table[table["optimizer"] == optimizer].sort_values("seed") for table in reported.values()
         )
-        every = runs[runs["optimizer"] == optimizer]
-        row: dict[Any, Any] = {**choice, "rule": every["rule"].iloc[0], "seeds": len(mine)}
+        all_runs = runs[runs["optimizer"] == optimizer]
+        row: dict[Any, Any] = {**choice, "rule": all_runs["rule"].iloc[0], "seeds": len(tuned)}
         row |= {"reported_on": rests_on.reporting, "loss": rests_on.loss}
-        row |= _spread(mine["loss"], "final_loss", draws)
-        row |= {"accuracy": rests_on.accuracy, **_spread(mine["accuracy"], "final_accuracy", draws)}
+        row |= _spread(tuned["loss"], "final_loss", draws)
+        row |= {"accuracy": rests_on.accuracy, **_spread(tuned["accuracy"], "final_accuracy", draws)}
         for name in ("r2", "rmse"):
             if name in rests_on.measures:
-                row |= _spread(mine[name], f"final_{name}", draws)
-        row |= _epochs(mine, last_epoch)
-        row |= _spread(mine["test_loss"], "test_loss", draws)
-        row |= {"default_learning_rate": defaults.get(optimizer, np.nan), "default_seeds": len(own)}
-        row |= _spread(own["loss"], "default_loss", draws)
-        row |= _spread(own["accuracy"], "default_accuracy", draws)
-        row |= _counts(mine, "runs")
-        bad = share_interval(int(mine["bad"].sum()), len(mine))
+                row |= _spread(tuned[name], f"final_{name}", draws)
+        row |= _epochs(tuned, last_epoch)
+        row |= _spread(tuned["test_loss"], "test_loss", draws)
+        row |= {"default_learning_rate": defaults.get(optimizer, np.nan), "default_seeds": len(default)}
+        row |= _spread(default["loss"], "default_loss", draws)
+        row |= _spread(default["accuracy"], "default_accuracy", draws)
+        row |= _counts(tuned, "runs")
+        bad = share_interval(int(tuned["bad"].sum()), len(tuned))
         row |= dict(zip(("bad_share_low", "bad_share_high"), bad, strict=True))
-        row |= _counts(own, "default") | _counts(every, "grid")
-        rows.append({**row, "score": quantile(mine["score"], 0.5)})
+        row |= _counts(default, "default") | _counts(all_runs, "grid")
+        rows.append({**row, "score": quantile(tuned["score"], 0.5)})
     summary = pd.DataFrame(rows).astype({"seeds_never_at_95": "Int64"})
     summary = summary.merge(robustness(runs), on="optimizer", how="left")
     summary.insert(0, "rank", summary.pop("score").rank(method="min").astype("Int64"))
@@ -334,7 +335,7 @@ def _summarize(
 
 
 def _counts(runs: pd.DataFrame, name: str) -> dict[str, int]:
-    """Return how many runs have each status, as columns named after `name`."""
+    """Return the number of runs of each status, as columns named after `name`."""
     counts = runs["status"].value_counts()
     return {f"{name}_{status}": int(counts.get(status, 0)) for status in STATUSES}
 
@@ -357,9 +358,9 @@ def _spread(values: pd.Series, name: str, draws: int) -> dict[str, float]:
     }
 
 
-def _epochs(mine: pd.DataFrame, end: float) -> dict[str, Any]:
-    """Return the median epochs to the target accuracy, its interval, and how many never got there."""
-    epochs = mine["epochs"].to_numpy(dtype=float)
+def _epochs(tuned: pd.DataFrame, end: float) -> dict[str, Any]:
+    """Return the median epochs to the target accuracy, its interval, and how many never reach it."""
+    epochs = tuned["epochs"].to_numpy(dtype=float)
     timed = not np.isnan(epochs).any() and len(epochs) > 0
     found = median_time(epochs, end) if timed else 3 * (np.nan,)
     return {
@@ -373,7 +374,7 @@ def _epochs(mine: pd.DataFrame, end: float) -> dict[str, Any]:
 def _with_retuned(
     summary: pd.DataFrame, retuning: Retuning, spaces: Mapping[str, Space]
 ) -> pd.DataFrame:
-    """Add how often each optimizer's candidate is chosen, which others are, and the loss to expect."""
+    """Add how often each optimizer's candidate is chosen, the other choices, and the expected loss."""
     rows = []
     for label, chosen in zip(summary["optimizer"], summary[CANDIDATE], strict=True):
         seeds = retuning.seeds(label)
@@ -397,7 +398,7 @@ def _with_retuned(
             row |= {"chosen_share": shares.get(chosen, 0.0), "other_choices": separator.join(others)}
             value, low, high = again.typical("worth").interval(LEVEL)
             if (again.values("worth") >= 0).all():
-                low = max(low, 0.0)  # a loss that never is negative
+                low = max(low, 0.0)  # the loss is never negative
             row |= dict(zip(RETUNED, (value, low, high), strict=True))
         rows.append(row)
     columns = ["optimizer", "chosen_share", "other_choices", *RETUNED]
@@ -405,7 +406,7 @@ def _with_retuned(
 
 
 def _with_values(summary: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFrame:
-    """Add what is chosen of all that is tuned, and the ends that it is at; unless only rates are."""
+    """Add the chosen values and the ends that they are at, unless only learning rates are tuned."""
     if all(space.is_only_rate for space in spaces.values()):
         return summary
     chosen = [(spaces[label], int(number)) for label, number in summary[GRID_KEYS].to_numpy()]
@@ -421,7 +422,7 @@ def _percent(share: float) -> str:
 
 
 def _against_best(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Add how each optimizer differs from the first."""
+    """Add the difference of each optimizer from the first."""
     best = summary["optimizer"].iloc[0]
     own = pairs[(pairs["setting"] == "tuned") & (pairs["better"] == best)]
     is_worse, is_better = (own["different"] & (own["favours"] == name) for name in (best, own["worse"]))

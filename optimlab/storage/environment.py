@@ -1,4 +1,4 @@
-"""The environment of a sweep: the machine and the versions, for whoever wants to repeat it."""
+"""The environment of a sweep: the machine and the versions, to repeat it."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class Manifest(BaseModel):
 
 
 class OlderVersionError(ValueError):
-    """What an older version of optimlab wrote, in a form that is not read any more."""
+    """An experiment.json of an older version, in a form that is no longer read."""
 
 
 def read_manifest(content: bytes) -> Manifest:

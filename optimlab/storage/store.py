@@ -359,7 +359,7 @@ class Store:
         return manifest
 
     def made_again(self, manifest: Manifest) -> dict[str, bytes]:
-        """Return the tables made anew from the parts, in memory: name → content."""
+        """Make the tables from the parts in memory; return name → content."""
         index, made = self._index(), {}
         for name, fill in TABLES.items():
             if name != "params.parquet" or manifest.record_params:

@@ -88,7 +88,7 @@ def describe_paths(
         steps = traces[traces["problem"] == label]
         reported = statistics.reported_runs(on_problem) if len(on_problem) else on_problem
         reported_traces = steps[steps["run_id"].isin(reported["run_id"])]
-        if len(reported_traces):  # else every run failed, or is still to come
+        if len(reported_traces):  # otherwise all runs have failed or not finished
             landscape = read_landscape(settings)
             parts.append(_describe(label, on_problem, reported, reported_traces, landscape))
     return parts
@@ -186,7 +186,7 @@ def plane_warning(part: PlanePart) -> str:
 
 
 def paths_section(parts: list[PathsPart]) -> Block | None:
-    """Return the section on paths: what zigzags less than gradient descent, what leaves the saddles.
+    """Return the section on paths: which optimizers zigzag less than gradient descent, or leave saddles.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def paths_section(parts: list[PathsPart]) -> Block | None:
     reference = str(next(iter(references)))
     overview = paths.zigzag_overview({part.problem: part.summary for part in parts}, reference)
     sentences = [f"{label} {text}" for label, text in overview.items()]
-    if len(parts) == 1:  # numbers say more than a count of one
+    if len(parts) == 1:  # numbers are more informative than a count of one
         answers = paths.zigzag_answers(parts[0].summary, reference)
         sentences = [f"{label}: {answer}" for label, answer in answers.items()]
     with_saddles = [part for part in parts if part.summary["never_left"].notna().any()]

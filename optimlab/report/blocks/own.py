@@ -1,4 +1,4 @@
-"""Blocks of the page that an experiment's file names: functions of the user's own."""
+"""User-defined blocks of the page: functions that an experiment file names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from optimlab.report.block import Block
 from optimlab.report.figures.static import StaticFigure
 from optimlab.storage.results import Tables
 
-SECONDS_TO_MAKE = 120.0  # a block
+SECONDS_TO_MAKE = 120.0  # for one block
 
 
 def block_pool() -> Pool:
@@ -25,16 +25,16 @@ def block_pool() -> Pool:
 def own_blocks(
     tables: Tables, pool: Pool | None = None, seconds: float = SECONDS_TO_MAKE
 ) -> list[Block]:
-    """Return the blocks that an experiment's own functions make of its tables.
+    """Return the blocks that an experiment's functions make from its tables.
 
     Each is made in a worker, since its function may crash its process or never end; one that cannot be
-    made is left out with a message. Code among the results is never run: it may be anyone's.
+    made is left out with a message. Code among the results, which may be a stranger's, is never run.
 
     Parameters
     ----------
-    tables : of the experiment.
-    pool : a `block_pool` that several experiments share; None for one that is closed at the end.
-    seconds : that a block may take.
+    tables : the experiment's tables.
+    pool : a `block_pool` that several experiments share; None to start one that is closed at the end.
+    seconds : the time limit for a block.
     """
     names = tables.experiment.get("report") or []
     made: dict[str, tuple[Block | None, str]] = {}
@@ -57,18 +57,18 @@ def own_blocks(
 
 
 def make_in_worker(task: tuple[str, Path, Tables, float, Path], tell: Tell) -> tuple[Block | None, str]:
-    """Return a block, None where there is none to show; and why it cannot be made, "" if it can."""
+    """Return a block, or None, and why it cannot be made, "" if it can."""
     name, folder, tables, seconds, working_folder = task
     tell(Clock(seconds))
     try:
-        with chdir(working_folder):  # which the function may change
+        with chdir(working_folder):  # the function may change it
             return _plain(load_object(name, folder)(tables.runs, tables.traces, tables.experiment)), ""
     except BaseException as error:  # the function may raise anything
         return None, str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _plain(block: Any) -> Block | None:
-    """Return a block that the page can show, of no class of the user's own.
+    """Return a block that the page can show, without objects of user-defined classes.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _plain(block: Any) -> Block | None:
 
 
 def _folder_of_code(tables: Tables) -> Path:
-    """Return the folder of the experiment's file.
+    """Return the folder of the experiment file.
 
     Raises
     ------
@@ -110,8 +110,8 @@ def _folder_of_code(tables: Tables) -> Path:
     """
     file = tables.folder / str(tables.experiment.get("file") or "")
     if not file.is_file() and not (file.parent / FOLDER).is_dir():  # an experiment of Python has no file
-        raise ValueError("the experiment's file is not where it was")
+        raise ValueError("the experiment file no longer exists")
     results = tables.folder.resolve().parent
     if file.resolve().is_relative_to(results):
-        raise ValueError(f"the experiment's file is in {results}: code among results is not run")
+        raise ValueError(f"the experiment file is in {results}: code among results is not run")
     return file.resolve().parent

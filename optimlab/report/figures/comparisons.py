@@ -43,7 +43,7 @@ def targets_figure(
     ----------
     table : one row per optimizer, with epochs_median, epochs_low, epochs_high, reached, seeds, rank.
     styles : optimizer → how it is drawn.
-    target : in words.
+    target : the target as text.
     clock : "epochs" or "steps".
     narrow : whether to draw for a column of a page.
     """
@@ -145,7 +145,7 @@ def wins_figure(table: pd.DataFrame, order: Sequence[str], *, narrow: bool = Fal
     Parameters
     ----------
     table : row, column, share_won, different.
-    order : of the optimizers, the best first.
+    order : the optimizers, best first.
     narrow : whether to draw for a column of a page.
     """
     shares = table.pivot_table(index="row", columns="column", values="share_won")
@@ -191,7 +191,7 @@ def pairs_figure(
     Parameters
     ----------
     points : order, difference, offset of each seed.
-    pairs : one row per pair: pair, order, difference_iqm, its ends, and the result in words.
+    pairs : one row per pair: pair, order, difference_iqm, its ends, and the result as text.
     loss : its name, with its unit.
     narrow : whether to draw for a column of a page.
     """
@@ -245,12 +245,12 @@ def _beside(axes: Axes, index: float, text: str) -> None:
 def comparison_figures(
     charts: Sequence[Chart], comparison: Comparison, styles: dict[str, SeriesStyle], unit: str
 ) -> Drawings:
-    """Return the figures that have a chart, of what it shows first: the tuned optimizers.
+    """Return a figure for each chart, in its initial state: the tuned optimizers.
 
     Parameters
     ----------
-    charts : of the page.
-    comparison : that they show.
+    charts : the charts of the page.
+    comparison : the comparison that they show.
     styles : optimizer → how it is drawn.
     unit : of the loss, "" if it has none.
     """
