@@ -163,7 +163,7 @@ def test_the_answers_say_what_the_numbers_say():
     said = paths.zigzag_answers(summary, "GD")
     assert said["GD"].startswith("mean cosine 0.21 [0.")
     assert said["Less"].startswith("turns less than GD; mean cosine 0.61")
-    assert said["Less"].endswith("by 0.40 [0.40, 0.40] (p = 0.0015).")
+    assert said["Less"].endswith("difference 0.40 [0.40, 0.40] (p = 0.0015).")
     assert said["More"].startswith("turns more than GD; mean cosine −0.39")
     assert said["Alike"].startswith("no difference from GD is shown; ")
 
