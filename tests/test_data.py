@@ -92,6 +92,7 @@ def test_groups_stay_together():
         ({"validation": 0.01}, classes(5, 5), "split.validation", "no row: 0.01 of 10 rows"),
         ({"test": 0.04}, classes(5, 5), "split.test", "gives the test no row: 0.04 of 10 rows"),
         ({"validation": 1.5}, classes(5, 5), "split.validation", "a share below 1 or a whole number"),
+        ({"validation": 1.0}, classes(5, 5), "split.validation", "a whole number of rows, got 1.0"),
         ({"validation": 5, "test": 5}, classes(5, 5), "split", "leaves no row"),
         (
             {"by": "weekday"},
@@ -385,6 +386,9 @@ def test_a_name_or_a_file_is_enough(tmp_path):
         ('data = "wine"\nsplit = { validation = 0.001 }',
          "problem.split.validation: gives validation no row: 0.001 of 178 rows"),
         ('data = "wine"\nsplit = { valid = 0.1 }', "problem.split.valid: unknown key; did you mean validation?"),
+        ('data = "wine"\nsplit = { test = 1.0 }', "problem.split.test: must be a share below 1 or a whole number of rows, got 1.0"),
+        ('data = "wine"\nsplit = { test = -1 }', "problem.split.test: must be at least 0, got -1"),
+        ('data = "wine"\nsplit = { test = "a" }', 'problem.split.test: must be a whole number or a number, got "a"'),
         ('data = "wine"\nresample = true', "problem.resample: unknown key; it belongs in problem.split"),
         ('data = "wine"\nsplit = { l2 = 0.1 }', "problem.split.l2: unknown key; it belongs in problem"),
         ('data = "wine"\nunits = 3', "problem.units: unknown key; it belongs in problem.hidden"),

@@ -173,8 +173,8 @@ class Split:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    validation: Annotated[float, Ge(0)] = 0.2
-    test: Annotated[float, Ge(0)] = 0.2
+    validation: Annotated[int | float, Ge(0)] = 0.2
+    test: Annotated[int | float, Ge(0)] = 0.2
     by: str | None = None
     seed: Annotated[int, Ge(0)] = 0
     resample: bool = False
@@ -223,8 +223,9 @@ class Split:
 
     def _size(self, role: str, count: int) -> int:
         wanted = getattr(self, role)
-        if wanted >= 1 and wanted != int(wanted):
-            text = f"must be a share below 1 or a whole number of rows, got {wanted:g}"
+        is_all = isinstance(wanted, float) and wanted == 1  # written 1.0, it is hardly a single row
+        if is_all or (wanted >= 1 and wanted != int(wanted)):
+            text = f"must be a share below 1 or a whole number of rows, got {wanted}"
             raise DataError(f"split.{role}", text)
         size = int(wanted) if wanted >= 1 else round(wanted * count)
         if size == 0 and (wanted > 0 or role == "validation"):

@@ -138,7 +138,7 @@ def show(value: Any) -> str:
 def _location(detail: Any) -> list[int | str]:
     """Return the location of a mistake, without the branch of a union that pydantic tried."""
     location = list(detail["loc"])
-    branches = ("int", "constrained-int", "literal['epoch']", "str", "tuple[str, ...]")
+    branches = ("int", "float", "constrained-int", "literal['epoch']", "str", "tuple[str, ...]")
     is_key = detail["type"] in UNKNOWN_KEY  # a key may have the name of a branch
     return location if is_key or not location or location[-1] not in branches else location[:-1]
 
