@@ -42,7 +42,7 @@ def shifted(seeds, names):
         (
             contest(range(12), A=lambda s: 1 + s, B=lambda s: 2 + 1.1 * s, C=lambda s: 4 + 1.2 * s),
             "A is the best here: on 12 fresh seeds its median final validation loss is 6.50, the next "
-            "is B (8.05), and every other is worse (adjusted p ≤ 0.0015).",
+            "is B (8.05), and every other is worse (adjusted p ≤ 0.0025).",
         ),
         (
             contest(range(12), A=lambda s: 1 + s, B=lambda s: 1.2 + 5 * s % 12, C=lambda s: 9 + 1.2 * s),
@@ -367,7 +367,7 @@ DEFAULTS = dict.fromkeys("ABC", 0.1)
             {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s, "C": lambda s: 12 + s},
             DEFAULTS,
             "Untuned, at textbook learning rates, B ends lowest (11.1), and every other is worse "
-            "(adjusted p < 0.0",
+            "(adjusted p ≤ 0.0033)",
         ),
         (
             {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12, "C": lambda s: 22 + s},
