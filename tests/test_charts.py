@@ -303,7 +303,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("case", mostly_slow(ODD, quick=3))
+@pytest.mark.parametrize("case", mostly_slow(ODD, quick=2))
 def test_odd_tables_have_charts_that_compile(case, tmp_path, monkeypatch, capfd):
     without_pictures(monkeypatch)
     write_study(tmp_path / "odd", **{"seeds": FEW, "rates": (0.01, 0.12, 1.0), **ODD[case]})
@@ -417,6 +417,7 @@ def test_runs_that_blow_up_do_not_squeeze_the_others_and_ticks_stay_few():
     assert 3 <= len(axis.to_dict()["values"]) <= MOST_TICKS
 
 
+@pytest.mark.slow
 def test_steps_are_steps_where_an_epoch_is_one(tmp_path, monkeypatch):
     without_pictures(monkeypatch)
     write_study(tmp_path / "study")

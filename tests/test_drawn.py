@@ -146,6 +146,7 @@ def test_the_page_shows_the_experiments_that_are_named(results, monkeypatch):
         assert call("plots", name, "--results", results).exit_code == 2
 
 
+@pytest.mark.slow
 def test_records_that_are_garbled_or_cannot_be_kept_are_no_matter(results, monkeypatch):
     for file in Path("cache/optimlab").iterdir():
         file.write_text('["nonsense"]')

@@ -288,6 +288,7 @@ def test_a_full_disk(tmp_path, disk):
     assert tables(disk) == tables(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files(tmp_path):
     """Where no disk can be mounted, this is what a full one is like: writes stop midway."""
     experiment = tiny(tmp_path, FULL_TEXT)

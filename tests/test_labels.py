@@ -75,7 +75,7 @@ def plain(swept):
 
 
 @pytest.mark.parametrize(
-    "labels", mostly_slow([["01", "1", "NA", "nan"], ["false", "true", "10", "1e5"]])
+    "labels", mostly_slow([["01", "1", "NA", "nan"], ["false", "true", "10", "1e5"]], quick=0)
 )
 def test_tables_and_charts_are_those_of_words_but_for_the_labels(plain, swept, labels):
     odd = swept(labels)

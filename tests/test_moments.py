@@ -367,6 +367,7 @@ def test_runs_of_other_kernels_are_said_on_resume_by_verify_and_on_the_page(
     assert "Haswell" not in changes["blas"][1]
 
 
+@pytest.mark.slow
 def test_results_of_one_machine_are_not_called_mixed(results, monkeypatch):
     without_pictures(monkeypatch)
     assert "results are mixed" not in write_report(results).read_text(encoding="utf-8")

@@ -239,7 +239,7 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("file", mostly_slow(LOST))
+@pytest.mark.parametrize("file", mostly_slow(LOST, quick=0))
 def test_code_that_is_lost_with_its_process_is_a_mistake(tmp_path, file):
     (found,) = mistakes_of(written(tmp_path, **{file: LOST[file]}))
     names = "spiral.py:spiral, focal.py:Focused, sure.py:confidence and scale.py:Scale"

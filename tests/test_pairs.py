@@ -388,6 +388,7 @@ def test_more_noise_takes_more_to_be_seen():
 SCORES = st.lists(st.sampled_from([0.0, 1.0, 2.0, 5.0, INF, NAN]), min_size=8, max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(SCORES, SCORES, st.randoms())
 def test_any_pair_is_the_same_in_any_order_of_rows(first, second, random):

@@ -204,9 +204,7 @@ def test_figures_show_the_numbers_of_the_page_s_charts(reports):
     assert set(reached) <= {f"{n} of 3" for n in tables["targets"]["reached"]}
 
 
-@pytest.mark.parametrize(
-    "kind", mostly_slow(["budget", "pairs", "targets", "profiles", "wins", "time"], quick=2)
-)
+@pytest.mark.parametrize("kind", mostly_slow(["budget", "pairs", "targets", "profiles", "wins", "time"]))
 def test_figures_of_comparisons_are_legible_in_a_column(reports, kind):
     figure, _ = values(reports, "several", kind)
     axes = figure.axes[0]
@@ -291,6 +289,7 @@ def test_fewer_seeds_are_drawn(reports):
     assert counts == [3, 2]
 
 
+@pytest.mark.slow
 def test_files_have_real_text_and_the_same_bytes(reports):
     title, drawing = paper.paper_figures(reports["one"])["accuracy"]
     first, again = (paper.printed("x", title, drawing, ["pdf", "svg", "png"], 3.3, 8) for _ in range(2))

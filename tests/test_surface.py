@@ -68,6 +68,7 @@ def test_the_first_reporting_seeds_of_every_rate_are_in_the_table(tmp_path):
     assert len(np.unique(rows[params["step"] == 4], axis=0)) == 8
 
 
+@pytest.mark.slow
 def test_without_them_there_is_no_table_and_the_runs_are_the_same(tmp_path):
     results = tmp_path / "results"
     run(tiny(tmp_path, text(0)), results)
@@ -237,7 +238,6 @@ def swept_file(folder, batch_norm, evaluate_with):
             ("true", "running", 0),
             ("false", "running", surface.GRID**2),
         ],
-        quick=2,
     ),
 )
 def test_the_sweep_computes_the_loss_around_the_paths(
@@ -260,6 +260,7 @@ def test_the_sweep_computes_the_loss_around_the_paths(
     assert "loss around" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_problem_of_one_s_own_has_a_surface_if_its_parameters_decide_the_loss(tmp_path):
     source = """
 import numpy as np

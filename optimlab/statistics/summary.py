@@ -336,8 +336,8 @@ def _summarize(
 
 def _counts(runs: pd.DataFrame, name: str) -> dict[str, int]:
     """Return the number of runs of each status, as columns named after `name`."""
-    counts = runs["status"].value_counts()
-    return {f"{name}_{status}": int(counts.get(status, 0)) for status in STATUSES}
+    statuses = runs["status"].tolist()
+    return {f"{name}_{status}": statuses.count(status) for status in STATUSES}
 
 
 def _spread(values: pd.Series, name: str, draws: int) -> dict[str, float]:
