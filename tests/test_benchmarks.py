@@ -20,9 +20,9 @@ NEED_AN_EXTRA = ("torch", "optax")
 def cases():
     for entry in ENTRIES:
         is_extra = entry.package in NEED_AN_EXTRA
-        marks = [pytest.mark.parity] if is_extra else []
         for rule in entry.rules:
             for batch in (32,) if is_extra else (32, 1200):
+                marks = pytest.mark.parity if is_extra else pytest.mark.slow if batch > 32 else ()
                 yield pytest.param(entry, rule, batch, marks=marks, id=f"{entry.name}-{rule}-{batch}")
 
 

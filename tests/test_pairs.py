@@ -293,6 +293,7 @@ def test_few_seeds_claim_nothing(seeds):
     assert found["outcome"].tolist() == ["undecided"]
 
 
+@pytest.mark.slow
 def test_seeds_to_settle_are_no_fewer_than_any_claim_needs():
     """Fifteen optimizers on nine seeds: no claim is possible before the thirteenth."""
     far_apart = {name: lambda s, to=to: 9.0 * to + s / 9 for to, name in enumerate("ABCDEFGHIJKLMNO")}
@@ -328,7 +329,7 @@ def test_seeds_to_settle_is_infinite_where_failures_decide_and_empty_where_nothi
     assert np.isnan(found["seeds_to_settle"])
 
 
-@pytest.mark.parametrize("level", [0.05, 0.05 / 6])
+@pytest.mark.parametrize("level", [0.05, pytest.param(0.05 / 6, marks=pytest.mark.slow)])
 def test_seeds_to_settle_have_the_interval_of_the_difference(level):
     """They are as unsure as it is, also where few seeds report, and at the level of any look."""
     source = np.random.default_rng(4)
