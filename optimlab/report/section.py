@@ -146,12 +146,12 @@ def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
     if lowest:
         most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
         winners = [f"{label} on {join_words(where)}" for label, where in most_first]
-        only = "only " * (len(clear) < len(by_problem))
-        where_clear = f"{only}on {join_words(clear)}" if clear else "on no problem"
-        sentences.append(
-            f"Lowest median loss: {'; '.join(winners)}. "
-            f"All other optimizers are shown to be worse {where_clear}."
-        )
+        sentences.append(f"Lowest median loss: {'; '.join(winners)}.")
+        if clear:
+            only = "only " * (len(clear) < len(by_problem))
+            sentences[-1] += f" All other optimizers are shown to be worse {only}on {join_words(clear)}."
+        else:
+            sentences[-1] += " On no problem are all other optimizers shown to be worse."
     if unknown:
         sentences.append(f"On {join_words(unknown)} no optimizer’s typical run learnt anything.")
     return sentences

@@ -230,7 +230,7 @@ def alarm_words(alarms: list[Alarm]) -> list[str]:
         else:
             texts.append(
                 f"The search may be too small: {contains}, yet ends higher ({high} against {low}). The "
-                "difference is not shown, so it may be luck; more trials or more seeds would tell."
+                "difference is not significant, so it may be luck; more trials or more seeds would tell."
             )
     return texts
 
