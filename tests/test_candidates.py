@@ -114,7 +114,7 @@ def test_a_combination_that_a_rule_refuses_is_named(tmp_path):
 
 
 def test_a_plugin_that_mixes_runs_at_one_value_of_the_grid_is_found_before_anything_runs(tmp_path):
-    step = "params -= self.power * params.mean(axis=0)"
+    step = "params -= self.power * params.mean(axis=0) if np.any(self.power) else 0"
     source = plugin(settings=", power=0.0", step=step).replace(
         "self.learning_rate = learning_rate",
         "self.learning_rate, self.power = learning_rate, power",
