@@ -210,6 +210,7 @@ def test_wrappers_mix_no_runs(tmp_path, name):
     assert not mixing.mixes_runs(load_rule(name, tmp_path), {}, [1e-4, 10])
 
 
+@pytest.mark.slow
 def test_an_experiment_names_wrappers(tmp_path):
     optimizers = '[optimizers."EMA(SGD)"]\ndecay = 0.5\nmomentum = 0.0\n' + OWN.replace(
         '"own.py:Own"', '"Lookahead(own.py:Own)"\nsync_period = 2'

@@ -134,6 +134,7 @@ def test_a_hyperparameter_named_like_a_column_of_the_runs_is_refused(tmp_path, n
 INTERNAL = ["setting", "step", "score", "worth", "epochs", "axis", "start", "number"]
 
 
+@pytest.mark.slow
 def test_hyperparameters_named_like_internal_columns_work(tmp_path):
     """All of them are tuned; the tables and the page are made."""
     axes = ", ".join(f"{name} = {{ choices = [1.0, 2.0] }}" for name in INTERNAL)
@@ -175,6 +176,7 @@ def test_runs_of_a_stack_share_all_but_the_rate_and_the_seed(tmp_path):
     assert [len(stack.run_ids) for stack in found] == [3, 6, 6, 6]
 
 
+@pytest.mark.slow
 def test_a_wider_grid_runs_only_what_is_new(tmp_path):
     narrow = document(optimizers="[optimizers.SGD]\nmomentum = [0.5, 0.9]\n")
     assert run(tiny(tmp_path, narrow), tmp_path / "results").ran == 5 * 3
@@ -244,6 +246,7 @@ def test_results_of_a_version_without_candidates_end_in_a_sentence(tmp_path):
     assert set(read_tables(tmp_path / "results/tiny").runs["candidate"]) == {1, 2}
 
 
+@pytest.mark.slow
 def test_tables_without_the_column_are_read_and_reported(tmp_path):
     run(tiny(tmp_path, document(optimizers=GRID)), tmp_path / "results")
     folder = tmp_path / "results/tiny"

@@ -303,7 +303,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("case", mostly_slow(ODD, quick=2))
+@pytest.mark.parametrize("case", mostly_slow(ODD))
 def test_odd_tables_have_charts_that_compile(case, tmp_path, monkeypatch, capfd):
     without_pictures(monkeypatch)
     write_study(tmp_path / "odd", **{"seeds": FEW, "rates": (0.01, 0.12, 1.0), **ODD[case]})
@@ -317,6 +317,7 @@ def test_odd_tables_have_charts_that_compile(case, tmp_path, monkeypatch, capfd)
             assert len(table)
 
 
+@pytest.mark.slow
 def test_runs_that_all_failed_have_no_charts(tmp_path, monkeypatch):
     without_pictures(monkeypatch)
     write_study(tmp_path / "failed", labels=("A", "B", "C"), seeds=(1, 101), rates=(0.1,), records=0)
@@ -381,6 +382,7 @@ def test_a_logarithmic_axis_has_several_ticks(low, high):
     assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
 
 
+@pytest.mark.slow
 def test_seeds_to_settle_are_of_the_rates_that_they_are_for(study):
     folder, _ = study
     runs, traces = pd.read_csv(folder / "runs.csv"), pd.read_parquet(folder / "traces.parquet")
@@ -434,6 +436,7 @@ def test_steps_are_steps_where_an_epoch_is_one(tmp_path, monkeypatch):
     assert clock == {"name": "clock", "value": "step"}
 
 
+@pytest.mark.slow
 def test_nobody_is_told_to_run_a_trillion_seeds(study):
     folder, _ = study
     runs, traces = pd.read_csv(folder / "runs.csv"), pd.read_parquet(folder / "traces.parquet")

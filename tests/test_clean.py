@@ -273,6 +273,7 @@ def test_a_python_of_any_name_is_run_and_nothing_else(project):
     assert not (project / "pwned").exists()
 
 
+@pytest.mark.slow
 def test_make_clean_refuses_an_empty_value(project):
     done = make(project, "clean", "RESULTS=", answer="y\n")
     assert done.returncode != 0

@@ -86,6 +86,7 @@ def test_results_go_where_they_should(here):
     assert not (here / "results").exists()
 
 
+@pytest.mark.slow
 def test_fresh_runs_everything_again_and_touches_no_other_experiment(here):
     call("sweep", "tiny", "--jobs", 1)
     other = here / "results/other/runs.csv"
@@ -245,12 +246,14 @@ def test_results_that_vanish_are_told(here, monkeypatch):
 
 
 @pytest.mark.parametrize("results", ["[red]x", "a" * 90, "a b", "Größe", ":warning:"])
+@pytest.mark.slow
 def test_a_path_is_printed_as_it_is(here, results):
     done = call("sweep", "tiny", "--jobs", 1, "--results", results)
     assert done.exit_code == 0
     assert f"Tables are in {results}/tiny; next: optimlab plots" in done.output
 
 
+@pytest.mark.slow
 def test_markup_in_a_title_is_no_markup(here):
     text_of(here, document().replace("Tiny", "[red]not[/blue]"))
     for words in (("sweep", "tiny", "--jobs", 1), ("show", "tiny"), ("list",)):
@@ -268,6 +271,7 @@ def test_list_and_show(here):
 
 
 @pytest.mark.parametrize("words", [("sweep", "tiny"), ("sweep", "tiny", "--fresh"), ("prune", "tiny")])
+@pytest.mark.slow
 def test_results_that_another_process_writes_are_left_alone(here, words):
     call("sweep", "tiny", "--jobs", 1)
     before = sorted(here.glob("results/tiny/parts/*"))
@@ -278,6 +282,7 @@ def test_results_that_another_process_writes_are_left_alone(here, words):
     assert sorted(here.glob("results/tiny/parts/*")) == before
 
 
+@pytest.mark.slow
 def test_prune_deletes_what_the_experiment_no_longer_uses(here):
     call("sweep", "tiny", "--jobs", 1)
     text_of(here, document(training="epochs = 2"))
@@ -457,6 +462,7 @@ def test_a_mistake_is_json_too_and_on_stderr(here):
     assert json.loads(done.stdout) == {"error": done.stderr.removeprefix("optimlab: ").rstrip("\n")}
 
 
+@pytest.mark.slow
 def test_quiet_prints_errors_alone(here):
     assert call("sweep", "tiny", "--jobs", 1, "-q").output == ""
     assert call("verify", "tiny", "--jobs", 1, "--runs", 1, "--quiet").output == ""
@@ -474,6 +480,7 @@ def test_experiments_are_completed(here):
     assert "smoke" in common._known_experiments("")
 
 
+@pytest.mark.slow
 def test_the_deadline_stops_a_sweep_and_the_same_command_goes_on(here):
     stopped = call("sweep", "tiny", "--jobs", 1, "--deadline", "0.000001s")
     assert stopped.exit_code == 130

@@ -43,6 +43,7 @@ def test_a_sweep_keeps_what_a_step_of_a_run_alone_costs(swept):
     assert muon["state_bytes"] > 4 * size
 
 
+@pytest.mark.slow
 def test_the_page_has_a_table_and_a_time_axis(swept):
     tables = read_tables(swept)
     report = report_of(tables)

@@ -163,6 +163,7 @@ def test_weight_decay_needs_the_learning_rate(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_decay_and_an_l2_penalty_are_what_the_docs_say():
     """SGD does not tell them apart; Adam does."""
     docs = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text(encoding="utf-8")

@@ -72,6 +72,7 @@ def test_where_nothing_has_changed_nothing_is_touched_and_warnings_are_repeated(
     assert "nothing has changed" in call("plots", "--results", results).stdout
 
 
+@pytest.mark.slow
 def test_warnings_are_repeated(tmp_path, monkeypatch):
     use(tmp_path, monkeypatch)
     run(tiny(tmp_path, name="edge"), tmp_path / "results")
@@ -80,10 +81,10 @@ def test_warnings_are_repeated(tmp_path, monkeypatch):
     assert "at the end of the grid" in told[0]
 
 
-GONE = ["report.html", "first/figures/traces.png", "first/summary.csv"]
+GONE = ["report.html", "first/summary.csv", "first/figures/traces.png"]
 
 
-@pytest.mark.parametrize("name", GONE)
+@pytest.mark.parametrize("name", mostly_slow(GONE, quick=2))
 @pytest.mark.parametrize("how", mostly_slow(["cut short", "deleted"]))
 def test_what_is_gone_or_cut_short_is_made_again(results, monkeypatch, name, how):
     file = results / name
@@ -94,6 +95,7 @@ def test_what_is_gone_or_cut_short_is_made_again(results, monkeypatch, name, how
     assert names == ([] if name == "report.html" else ["first"])
 
 
+@pytest.mark.slow
 def test_an_experiment_that_has_changed_is_drawn_alone(results, monkeypatch):
     names, untouched = counted(monkeypatch), state(results / "second")
     about = json.loads((results / "first/experiment.json").read_text())
@@ -106,6 +108,7 @@ def test_an_experiment_that_has_changed_is_drawn_alone(results, monkeypatch):
     assert ">Tiny<" in html
 
 
+@pytest.mark.slow
 def test_other_code_other_libraries_and_other_looks_draw_again(results, monkeypatch):
     names = counted(monkeypatch)
     monkeypatch.setattr(drawn, "_code", lambda: "of another version")
@@ -117,6 +120,7 @@ def test_other_code_other_libraries_and_other_looks_draw_again(results, monkeypa
     assert names == ["first", "second", "second"]
 
 
+@pytest.mark.slow
 def test_an_experiment_with_blocks_of_the_user_s_own_is_drawn_every_time(results, tmp_path, monkeypatch):
     """They may read any file."""
     source = "from optimlab.report.block import Block\ndef note(*tables): return Block('Noted')"

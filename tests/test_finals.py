@@ -54,6 +54,7 @@ def test_a_run_without_an_end_keeps_what_it_has():
     assert ends([9.0, 8, 7, NAN], "mean:1") == 7  # a gap where an end should be: the table's
 
 
+@pytest.mark.slow
 def test_the_end_decides_what_is_chosen_and_reported():
     """The last record of B is lower by luck; the last five are not."""
     runs = contest(range(12), A=lambda s: 2.0 + s / 99, B=lambda s: 1.0 + s / 99)

@@ -197,6 +197,7 @@ def only_a_message_or_an_experiment(file, all_changes, damage):
 
 @given(st.lists(changes, min_size=1, max_size=4), damages)
 @SOME
+@pytest.mark.slow
 def test_hostile_files_give_a_message_or_an_experiment(trap, all_changes, damage):
     only_a_message_or_an_experiment(trap, all_changes, damage)
 
@@ -357,6 +358,7 @@ def test_an_endless_hyperparameter_of_a_plugin_is_refused(tmp_path, value):
         tiny(tmp_path, document(optimizers=f"{OWN}power = {value}"), own=plugin(settings=", power=1.0"))
 
 
+@pytest.mark.slow
 def test_labels_that_differ_by_case_alone_are_two_optimizers(tmp_path):
     optimizers = "[optimizers.SGD]\n[optimizers.sgd]\nrule = 'SGD'\nmomentum = 0.5\n"
     experiment = tiny(tmp_path, document(optimizers=optimizers, top="learning_rates = [0.1, 0.2]\n"))
@@ -522,6 +524,7 @@ def page_of(folder, hostile):
     return (folder / "results/report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_no_text_of_an_experiment_becomes_markup(tmp_path):
     plain = Elements(page_of(tmp_path / "plain", ""))
     hostile = Elements(page_of(tmp_path / "hostile", HTML))

@@ -350,6 +350,7 @@ def ids(experiment):
     return [run.run_id for run in experiment.runs()]
 
 
+@pytest.mark.slow
 def test_a_problem_from_a_module_is_identified_by_its_source(tmp_path):
     assert __file__ in {str(module.file) for module in problem_code(Bowl()).modules.values()}
     assert ids(given(Bowl(), tmp_path)) == ids(given(Bowl(), tmp_path))

@@ -298,6 +298,7 @@ def test_several_problems_in_one_experiment(tmp_path: Path):
     assert (again.ran, again.kept) == (0, 36)
 
 
+@pytest.mark.slow
 def test_the_label_of_a_problem_decides_no_number(tmp_path: Path):
     together = {r.run_id for r in tiny(tmp_path, TEXT).runs()}
     renamed = {
@@ -337,6 +338,7 @@ def test_the_paths_of_the_network_lie_on_one_surface():
     assert sum(r.keeps_params for r in experiment.runs()) == 6 * 11
 
 
+@pytest.mark.slow
 def test_runs_without_spread_and_noise_are_as_many_seeds_as_start_points(tmp_path):
     """Eighteen copies of two runs are no evidence."""
     text = """

@@ -66,6 +66,7 @@ def test_every_hyperparameter_is_listed_with_default_and_range(here):
     assert "(0, inf)" in text
 
 
+@pytest.mark.slow
 def test_every_schedule_is_listed_as_the_file_has_it(here):
     for name in SCHEDULES:
         (line,) = [each for each in listed().splitlines() if each.startswith(f"{name} ")]
@@ -107,6 +108,7 @@ def test_a_faulty_experiment_is_listed_with_its_mistakes(here):
 MARKUP = "[red]not[/red] [/bold] [0, 1) \\[x]"
 
 
+@pytest.mark.slow
 def test_markup_in_a_title_is_no_markup(here):
     write(here / "experiments", document().replace('"Tiny"', f"'{MARKUP}'"), name="tiny")
     assert MARKUP in listed()
@@ -146,6 +148,7 @@ def test_an_unknown_experiment_is_no_listing(here):
         shown("tny", here)
 
 
+@pytest.mark.slow
 def test_parts_that_are_stale_are_named(here):
     results = Path("results")
     for epochs in (2, 3):

@@ -112,6 +112,7 @@ def test_while_a_sweep_writes_the_last_whole_tables_are_read_or_none(results, ca
     assert len(read_tables(results / "tiny").runs) == 6
 
 
+@pytest.mark.slow
 def test_runs_that_finished_since_are_reported(place, results, monkeypatch, capsys):
     """A sweep is killed while it runs: the parts know more runs than the tables."""
     [*parts] = (results / "tiny/parts").iterdir()
@@ -246,7 +247,11 @@ def test_verify_looks_at_the_tables_of_the_file_as_it_was(place, results):
     forge_loss(results)
     assert len(verify(experiment, results, 1, 0, 1).tables) == 1
     (results / "tiny/experiment.json").write_text("{")
-    assert verify(experiment, results, 1, 0, 1).tables[0].startswith("experiment.json is missing or garbled")
+    assert (
+        verify(experiment, results, 1, 0, 1)
+        .tables[0]
+        .startswith("experiment.json is missing or garbled")
+    )
 
 
 def test_a_table_that_is_no_ones_and_cannot_be_made_again_is_left_alone(place, results):
@@ -270,6 +275,7 @@ def test_pruned_runs_do_not_empty_the_tables_of_the_file_as_it_was(place, result
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_one_folder_that_cannot_be_read_does_not_stop_the_page(place, results, monkeypatch, capsys):
     without_pictures(monkeypatch)
     for name, content in {"foreign": "name,age\nA,1\n", "empty": "", "binary": "\0"}.items():

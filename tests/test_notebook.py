@@ -66,6 +66,7 @@ def test_a_class_of_a_cell_is_written_with_what_it_uses(tmp_path):
     assert (tmp_path / "from_notebook/Mine.py").read_text() == source
 
 
+@pytest.mark.slow
 def test_another_version_of_the_cell_has_other_runs(tmp_path):
     cells, runs = Notebook(), []
     for text in (IMPORTS + HELPERS, CLASS, CLASS, HELPERS.replace("[0]", "[0] / 2")):

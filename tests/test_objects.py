@@ -68,6 +68,7 @@ def cell(source):
     return Notebook().run(source)
 
 
+@pytest.mark.slow
 def test_an_object_of_a_cell_is_a_problem_that_workers_load(tmp_path, monkeypatch):
     blank_pictures(monkeypatch)
     names = cell(BOWL)
@@ -172,6 +173,7 @@ def test_objects_of_the_package_are_the_tables_of_a_file(built):
     assert identities(two[0]) != identities(two[1])
 
 
+@pytest.mark.slow
 def test_data_may_be_a_data_set(built):
     features = np.random.default_rng(0).normal(size=(60, 2))
     data = Dataset("classification", features, np.arange(60) % 2, class_names=("a", "b"))

@@ -42,6 +42,7 @@ def swept(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_page_works_as_it_is_written(swept, monkeypatch):
     without_pictures(monkeypatch)
     experiment = load(written(swept))
@@ -353,6 +354,7 @@ def test_a_gradient_that_is_not_that_of_the_loss_is_a_warning(tmp_path, capsys, 
     assert (text in capsys.readouterr().err) == is_other
 
 
+@pytest.mark.slow
 def test_a_loss_may_be_negative(tmp_path, monkeypatch):
     without_pictures(monkeypatch)
     source = GOOD.replace("(params**2).sum(axis=1)", "(params**2).sum(axis=1) - 9")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reference import worlds
 from reference.statistics import contest, table, traces_of
 from scipy import stats
+from sweeping import mostly_slow
 
 from optimlab import statistics
 from optimlab.statistics import pairs
@@ -60,7 +61,7 @@ def test_fewest_seeds_is_where_all_may_agree_by_chance_in_less_than_the_level():
     assert statistics.fewest_seeds(1) == statistics.fewest_seeds(2) == 6
 
 
-@pytest.mark.parametrize("world", worlds.WORLDS)
+@pytest.mark.parametrize("world", mostly_slow(worlds.WORLDS))
 def test_the_numbers_are_those_of_sorting_every_split(world):
     """The file was written by code that sorted the seeds of every split of every pair."""
     expected = pd.read_csv(REFERENCE / "pairs.csv", keep_default_na=False, na_values=[""])
@@ -148,6 +149,7 @@ def twins(scale):
     return runs, traces
 
 
+@pytest.mark.slow
 def test_rounding_noise_is_no_difference():
     """Far below what the starting loss's arithmetic resolves, one of two twins is always lower."""
 
@@ -162,6 +164,7 @@ def test_rounding_noise_is_no_difference():
     assert outcome(1e-9, resolution=1e-6)["outcome"] == "practically equal"
 
 
+@pytest.mark.slow
 def test_each_problem_is_rounded_as_its_own_arithmetic_does():
     runs, traces = twins(1e-9)
     settings = {name: {"problem": {"dtype": name}} for name in ("float32", "float64")}
@@ -191,6 +194,7 @@ def test_a_test_loss_that_does_not_matter_or_a_time_that_is_noise_is_no_differen
     assert not row["epochs_different"]
 
 
+@pytest.mark.slow
 def test_two_optimizers_with_the_same_median_are_not_called_different():
     """The second is as good in its better half, and six times as far out in its worse one."""
     source = np.random.default_rng(0)
@@ -215,6 +219,7 @@ def test_where_all_seeds_agree_the_share_is_still_not_certain():
     assert shares == pytest.approx([1, *stats.binomtest(12, 12).proportion_ci()])
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_share_is_that_of_as_many_coins():
     source, held = np.random.default_rng(0), 0
     for _ in range(400):
@@ -244,6 +249,7 @@ def test_two_that_fail_on_different_seeds_are_not_practically_equal():
     assert compared(together)["outcome"].tolist() == ["practically equal"]
 
 
+@pytest.mark.slow
 def test_the_share_of_the_one_is_the_rest_of_the_other():
     """Also where runs are lost, and where both end as bad as they began."""
     source = np.random.default_rng(0)
@@ -270,6 +276,7 @@ def test_copies_of_a_seed_count_once():
     assert compared(failed)["seeds"].tolist() == [18]
 
 
+@pytest.mark.slow
 def test_seeds_that_only_one_has_do_not_count():
     runs = contest(range(9), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
     strangers = runs[(runs["optimizer"] == "A") | (runs["seed"] < 102)]
@@ -329,7 +336,8 @@ def test_seeds_to_settle_is_infinite_where_failures_decide_and_empty_where_nothi
     assert np.isnan(found["seeds_to_settle"])
 
 
-@pytest.mark.parametrize("level", [0.05, pytest.param(0.05 / 6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 6])
+@pytest.mark.slow
 def test_seeds_to_settle_have_the_interval_of_the_difference(level):
     """They are as unsure as it is, also where few seeds report, and at the level of any look."""
     source = np.random.default_rng(4)
@@ -350,6 +358,7 @@ def test_seeds_to_settle_have_the_interval_of_the_difference(level):
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+@pytest.mark.slow
 def test_huge_and_tiny_losses_are_compared_as_others_are(scale):
     """Squares of such losses are beyond the range of float64."""
     noise = np.random.default_rng(1).normal(9, 1, (2, 18))
@@ -373,6 +382,7 @@ def test_huge_and_tiny_losses_are_compared_as_others_are(scale):
     )
 
 
+@pytest.mark.slow
 def test_more_noise_takes_more_to_be_seen():
     source = np.random.default_rng(1)
     noise = source.normal(size=(2, 30))

@@ -183,6 +183,7 @@ def drawn(figure, marker=None):
     return {(x, y) for each in lines for x, y in zip(each.get_xdata(), each.get_ydata(), strict=True)}
 
 
+@pytest.mark.slow
 def test_figures_show_the_numbers_of_the_page_s_charts(reports):
     figure, tables = values(reports, "several", "budget")
     shown = sorted(y for _, y in drawn(figure))
@@ -229,6 +230,7 @@ def test_figures_of_comparisons_are_legible_in_a_column(reports, kind):
 
 
 @pytest.mark.filterwarnings("error")  # of a layout without room
+@pytest.mark.slow
 def test_figures_of_long_labels_have_room():
     labels = [
         "Schedule-Free AdamW with a long name (cosine)",
@@ -280,6 +282,7 @@ def test_rates_figures_have_no_label_over_another(reports):
     assert not any(label.overlaps(tick.get_window_extent()) for tick in ticks if tick.get_text())
 
 
+@pytest.mark.slow
 def test_fewer_seeds_are_drawn(reports):
     counts = []
     for seeds in (None, 2):
@@ -328,6 +331,7 @@ def test_wrong_formats_and_widths_are_told(results, words):
     assert "has no results of 'two'" in call("export", "two", "--results", results).stderr
 
 
+@pytest.mark.slow
 def test_a_bundle_has_all_and_its_experiment_runs(results, tmp_path, monkeypatch):
     blank_pictures(monkeypatch)
     words = ["bundle", "one", "--results", results, "--into", tmp_path]
@@ -373,6 +377,7 @@ def test_an_animation_moves(results, tmp_path, monkeypatch):
     assert len(set(frames)) == 7
 
 
+@pytest.mark.slow
 def test_an_experiment_without_paths_has_no_animation(results, tmp_path):
     words = ["--results", results, "--into", tmp_path]
     refused = call("animate", "several", "b", *words)

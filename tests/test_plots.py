@@ -17,7 +17,6 @@ from matplotlib import font_manager
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
-from sweeping import mostly_slow
 
 from optimlab import formatting as wording
 from optimlab import statistics
@@ -276,7 +275,8 @@ def test_a_diverged_median_leaves_the_top():
     assert above.tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize("kind", mostly_slow(["sensitivity", "accuracy", "traces", "rates"], quick=2))
+@pytest.mark.parametrize("kind", ["sensitivity", "accuracy", "traces", "rates"])
+@pytest.mark.slow
 def test_the_same_bytes_every_time(kind):
     first, second = (draw(kind, narrow=True) for _ in range(2))
     svg = plots.svg(first)

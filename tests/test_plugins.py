@@ -162,6 +162,7 @@ INTERNAL = [
 ]
 
 
+@pytest.mark.slow
 def test_a_hyperparameter_may_have_any_name_that_is_no_column(tmp_path):
     settings = "".join(f", {name}={place}.5" for place, name in enumerate(INTERNAL))
     seeds = "tuning = 1\nreporting = 2\n"

@@ -45,6 +45,7 @@ def test_the_verdict_names_the_first(result):
     assert shown["text/html"].count("<tr") == 3
 
 
+@pytest.mark.slow
 def test_charts_and_figures_are_those_of_the_page(result):
     shown = result.chart("traces")._repr_mimebundle_()
     (spec,) = (value for name, value in shown.items() if name.startswith("application/vnd.vegalite.v"))
@@ -171,6 +172,7 @@ def test_an_experiment_or_its_keys_not_both():
         optimlab.run(Path("nowhere.toml"))
 
 
+@pytest.mark.slow
 def test_a_temporary_folder_goes_with_its_result():
     found = optimlab.compare("SGD", problem=RAVINE, jobs=1, **SMALL)
     folder = found.folder

@@ -95,6 +95,7 @@ OUTCOMES = st.tuples(st.sampled_from(["ok", "ok", "stuck", "diverged"]), st.inte
 
 
 @given(st.lists(st.lists(OUTCOMES, min_size=3, max_size=3), min_size=1, max_size=5), st.randoms())
+@pytest.mark.slow
 def test_choice_is_the_restatements_whatever_the_order_of_the_rows(columns, random):
     runs = table(
         *(

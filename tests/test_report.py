@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference.statistics import contest, traces_of
+from sweeping import mostly_slow
 from test_charts import HOSTILE, blank_pictures, charts_of, unpacked, without_pictures, write_study
 
 from optimlab import statistics
@@ -207,6 +208,7 @@ def test_the_page_is_accessible(nasty):
     assert page.tags.count("noscript") == 1 + len(page.data)  # its style, and one in each chart
 
 
+@pytest.mark.slow
 def test_files_beside_the_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "DOTS_AN_INCH", 40)
     write_tables(tmp_path / "one")
@@ -296,16 +298,19 @@ def test_epochs_have_three_digits(epochs, texts):
 
 @pytest.mark.parametrize(
     ("tables", "says"),
-    [
-        (
-            {"labels": ("SGD", "Adam"), "seeds": (7, 100)},
-            "which cannot separate the optimizer from luck",
-        ),
-        ({"seeds": (100, 101), "rates": (0.1, 1.0)}, "All seeds are reporting seeds"),
-        ({"seeds": (0, 1), "rates": (0.1, 1.0)}, "All seeds are tuning seeds"),
-        ({"seeds": (100, 101)}, "Every optimizer had one learning rate, so nothing was tuned"),
-        ({"labels": ("bad",)}, "No optimizer can be recommended"),
-    ],
+    mostly_slow(
+        [
+            (
+                {"labels": ("SGD", "Adam"), "seeds": (7, 100)},
+                "which cannot separate the optimizer from luck",
+            ),
+            ({"seeds": (100, 101), "rates": (0.1, 1.0)}, "All seeds are reporting seeds"),
+            ({"seeds": (0, 1), "rates": (0.1, 1.0)}, "All seeds are tuning seeds"),
+            ({"seeds": (100, 101)}, "Every optimizer had one learning rate, so nothing was tuned"),
+            ({"labels": ("bad",)}, "No optimizer can be recommended"),
+        ],
+        quick=2,
+    ),
 )
 def test_odd_experiments_have_a_page(tmp_path, quick, tables, says):
     write_tables(tmp_path / "odd", **{"rates": (0.1,), **tables})
@@ -366,6 +371,7 @@ def test_nothing_is_said_of_others_where_there_is_one_optimizer(tmp_path, quick)
     assert not any(value == "alone-profiles" for value in page.values("id"))
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_tuning_where_there_was_none(tmp_path, monkeypatch):
     blank_pictures(monkeypatch)
     write_tables(tmp_path / "fixed", rates=(0.1,), seeds=(100, 101))
@@ -390,6 +396,7 @@ def test_writing_again_gives_the_same_files(tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
 
+@pytest.mark.slow
 def test_what_a_killed_report_left_is_tidied_up_and_nothing_else(tmp_path, quick):
     write_tables(tmp_path / "one", labels=("SGD",), rates=(0.1,))
     write_report(tmp_path)
@@ -494,6 +501,7 @@ def test_a_broken_description_is_named(tmp_path):
         write_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_schedules_have_a_figure_of_their_own(tmp_path, quick):
     schedule = {"schedules": {"learning_rate": {"name": "linear", "warmup": 0.0, "final": 0.25}}}
     about = {"SGD": {"rule": "SGD", **schedule, "curves": {"learning_rate": [1, 0.7, 0.4]}}, "Adam": {}}

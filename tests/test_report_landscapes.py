@@ -194,6 +194,7 @@ def test_the_pictures_of_several_problems(folder, monkeypatch):
     assert (folder / "figures/paths-2-saddle.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_page_of_several_problems(folder, monkeypatch):
     blank_pictures(monkeypatch)
     page = write_report(folder.parent).read_text(encoding="utf-8")
@@ -230,6 +231,7 @@ def test_grids_that_end_too_soon_are_named_with_their_problems(tables):
     assert min(grid) < 0.1 < 0.3 < max(grid)
 
 
+@pytest.mark.slow
 def test_runs_that_all_failed_have_a_page(tmp_path):
     """There is no trace of any of them, so there is nothing to say of their paths."""
     source = plugin(step="raise ValueError('no')")

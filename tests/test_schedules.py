@@ -277,6 +277,7 @@ def test_factors_never_waste_a_step():
     assert Cosine(final=0.2).factor(10**6, 10**6) == pytest.approx(0.2, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_page_draws_and_names_them(swept):
     experiment = read_tables(swept[0] / "results/tiny").experiment
     block = schedules_block(experiment)

@@ -117,6 +117,7 @@ def test_stuck_ranks_after_ok_even_with_a_lower_loss():
     assert list(summary["final_loss_median"]) == [3.5, 2.3]
 
 
+@pytest.mark.slow
 def test_the_best_is_compared_with_each():
     runs = contest(range(12), B=lambda s: 2.0 + s, A=lambda s: 1.0 + s, C=lambda s: 4.0 + s)
     comparison = compared(runs, dict.fromkeys("ABC", 0.1))
@@ -276,6 +277,7 @@ def test_an_unfinished_sweep_is_compared_as_far_as_it_goes():
     assert comparison.pairs[["better", "worse", "seeds"]].to_numpy().tolist() == [["A", "B", 1]]
 
 
+@pytest.mark.slow
 def test_big_tables_warn_of_nothing():
     rng = np.random.default_rng(0)
     columns = {name: np.where(rng.random(30) < 0.3, INF, rng.normal(size=30)) for name in "ABCDE"}

@@ -10,7 +10,7 @@ from reference.bits import bits
 from reference.differences import directional_error
 from sklearn.metrics import r2_score, root_mean_squared_error
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sweeping import load, run, write
+from sweeping import load, mostly_slow, run, write
 
 from optimlab.data import DATASETS, Dataset, Split
 from optimlab.nn import perceptron
@@ -72,7 +72,7 @@ def scikit_learn(problem, kind, alpha, rate, batch):
     )
 
 
-@pytest.mark.parametrize("batch", [53, 106])
+@pytest.mark.parametrize("batch", mostly_slow([53, 106]))
 @pytest.mark.parametrize("l2", [0.0, 0.01])
 def test_scikit_learn_s_classifier_takes_the_same_steps(l2, batch):
     problem = table(batch_size=batch, l2=l2)

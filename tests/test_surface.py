@@ -288,6 +288,7 @@ class Bowl:
         assert len(read_tables(tmp_path / "results/tiny").surface) == rows
 
 
+@pytest.mark.slow
 def test_a_surface_of_other_runs_is_not_drawn(tmp_path, capsys, monkeypatch):
     file = swept_file(tmp_path, "true", "batch")
     kept = (tmp_path / "results/tiny/surface.parquet").read_bytes()

@@ -94,6 +94,7 @@ def test_what_is_added_runs_alone(tmp_path, whole, what):
     assert tables(tmp_path / "results") == whole
 
 
+@pytest.mark.slow
 def test_what_is_taken_away_leaves_the_tables_and_comes_back_for_nothing(tmp_path, whole):
     run(tiny(tmp_path, TEXT), tmp_path / "results")
     fewer = run(tiny(tmp_path, SMALLER["seeds"][0]), tmp_path / "results")
@@ -170,6 +171,7 @@ def test_runs_that_fail_do_not_stop_the_others_and_are_tried_again(tmp_path):
     assert (again.ran, again.kept, again.statuses) == (3, 9, {"ok": 9, "failed": 3})
 
 
+@pytest.mark.slow
 def test_a_plugin_that_changes_during_the_sweep_stops_it(tmp_path):
     """What the new code computes must not pass for runs of the old."""
     experiment = tiny(tmp_path, document(optimizers="[optimizers.SGD]\n" + OWN), own=plugin())

@@ -277,6 +277,7 @@ def test_profile_of_nothing_solved():
 @given(
     st.lists(st.tuples(*3 * [st.sampled_from([0, 10, 15, 20, 40, 100, INF])]), min_size=1, max_size=6)
 )
+@pytest.mark.slow
 def test_profile_is_a_loop(steps):
     found = targets.profile(times(**dict(zip("ABC", zip(*steps, strict=True), strict=True))))
     solved = {seed: dict(zip("ABC", each, strict=True)) for seed, each in enumerate(steps)}

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference.statistics import contest, table, traces_of
+from sweeping import mostly_slow
 
 from optimlab import statistics
 from optimlab.formatting import join_words
@@ -177,6 +178,7 @@ def test_infinite_losses_in_turn_are_no_difference():
     assert not comparison.pairs["different"].any()
 
 
+@pytest.mark.slow
 def test_the_claim_is_made_for_the_seeds_of_the_pair():
     runs = table(
         *(("A", 0.1, 100 + seed, "ok", 1.0 + seed / 100) for seed in range(12)),
@@ -190,6 +192,7 @@ def test_the_claim_is_made_for_the_seeds_of_the_pair():
     assert "1 seed is too few to tell 2 optimizers apart; 6 are needed." in says
 
 
+@pytest.mark.slow
 def test_a_difference_too_small_to_be_shown_is_told_of():
     runs = contest(
         range(12),
@@ -236,6 +239,7 @@ def on_test_set(runs, **losses):
     return runs.assign(final_test_loss=ends)
 
 
+@pytest.mark.slow
 def test_where_the_test_set_turns_an_order_the_verdict_says_so():
     runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s, C=lambda s: 30 + s)
     first, second = verdict(
@@ -257,6 +261,7 @@ def test_another_first_on_the_test_set_that_is_not_shown_is_said_not_to_be():
     ]
 
 
+@pytest.mark.slow
 def test_of_a_test_set_that_agrees_nothing_is_said():
     runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s)
     assert len(verdict(on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 12 + s))) == 1
@@ -293,6 +298,7 @@ def test_nor_where_several_problems_are_summed_up():
     ]
 
 
+@pytest.mark.slow
 def test_nor_for_its_test_loss_nor_for_its_speed_nor_untuned():
     praised = "A (2 of 20 runs diverged)"
     turned = on_test_set(
@@ -326,6 +332,7 @@ def test_of_the_speed():
     )
 
 
+@pytest.mark.slow
 def test_of_a_speed_that_is_the_same():
     runs = shifted(range(12), "AB")
     assert verdict(runs, A=lambda _: climbs(4), B=lambda _: climbs(4))[1:] == [NONE_SOONER]
@@ -362,32 +369,39 @@ DEFAULTS = dict.fromkeys("ABC", 0.1)
 
 @pytest.mark.parametrize(
     ("losses", "defaults", "says"),
-    [
-        (
-            {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s, "C": lambda s: 12 + s},
-            DEFAULTS,
-            "Untuned, at textbook learning rates, B ends lowest (11.1), and every other is worse "
-            "(adjusted p ≤ 0.0033)",
-        ),
-        (
-            {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12, "C": lambda s: 22 + s},
-            DEFAULTS,
-            "Untuned, at textbook learning rates, A ends lowest (14.5); C is worse",
-        ),
-        (
-            {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12},
-            DEFAULTS,
-            "Untuned, at textbook learning rates, A ends lowest (14.5), but no other is shown to be",
-        ),
-        (
-            {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s, "C": lambda s: 1 + s},
-            {"A": 0.1, "B": 0.1, "C": 0.2},
-            "Untuned, at textbook learning rates, B ends lowest of the 2 whose rate is on the grid",
-        ),
-        ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.1}, None),
-        ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.2, "B": 0.2}, None),  # not on the grid
-        ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {}, None),
-    ],
+    mostly_slow(
+        [
+            (
+                {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s, "C": lambda s: 12 + s},
+                DEFAULTS,
+                "Untuned, at textbook learning rates, B ends lowest (11.1), and every other is worse "
+                "(adjusted p ≤ 0.0033)",
+            ),
+            (
+                {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12, "C": lambda s: 22 + s},
+                DEFAULTS,
+                "Untuned, at textbook learning rates, A ends lowest (14.5); C is worse",
+            ),
+            (
+                {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12},
+                DEFAULTS,
+                "Untuned, at textbook learning rates, A ends lowest (14.5), but no other is shown to be",
+            ),
+            (
+                {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s, "C": lambda s: 1 + s},
+                {"A": 0.1, "B": 0.1, "C": 0.2},
+                "Untuned, at textbook learning rates, B ends lowest of the 2 whose rate is on the grid",
+            ),
+            ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.1}, None),
+            (
+                {"A": lambda s: 9 + s, "B": lambda s: 12 + s},
+                {"A": 0.2, "B": 0.2},
+                None,
+            ),  # not on the grid
+            ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {}, None),
+        ],
+        quick=2,
+    ),
 )
 def test_of_the_defaults(losses, defaults, says):
     found = verdict(untuned(**losses), defaults)[1:]

@@ -39,6 +39,7 @@ def swept(folder, **options):
     return [(folder / "tiny" / name).read_bytes() for name in TABLES], sorted(map(places.count, names))
 
 
+@pytest.mark.slow
 def test_a_stack_that_would_take_too_long_is_cut_and_its_runs_keep_their_bits(tmp_path, monkeypatch):
     whole, sizes = swept(tmp_path / "whole")
     assert max(sizes) > 1
@@ -66,6 +67,7 @@ class AllTogether(ThreadingBackend):
     supports_return_generator = False
 
 
+@pytest.mark.slow
 def test_a_backend_that_gives_results_all_together_works_in_rounds(tmp_path, monkeypatch):
     whole, _ = swept(tmp_path / "whole")
     register_parallel_backend("all together", AllTogether)
