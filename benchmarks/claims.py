@@ -91,7 +91,7 @@ def signed_ranks(optimizers: list[Grid], tuning: int) -> Array:
 
 
 def some(own: Grid, seeds: Array) -> Grid:
-    """Return the numbers of some seeds, which are counted anew."""
+    """Return the numbers of some seeds, renumbered from 0."""
     numbers = {name: values[:, seeds] for name, values in own.numbers.items()}
     return Grid(own.candidates, np.arange(len(seeds)), numbers, own.fingerprints[:, seeds])
 
@@ -167,7 +167,7 @@ def simulate(
 
 
 def worlds_of(names: list[str], copies: list[int], pairs: bool) -> list[tuple[str, list[str], bool]]:
-    """Return the worlds: so many copies of each optimizer, and every two of them."""
+    """Return the worlds: copies of each optimizer, and every pair of optimizers."""
     worlds = [(f"{of} copies of {name}", of * [name], False) for of in copies for name in names]
     real = [(f"{a} and {b}", [a, b], True) for a, b in combinations(names, 2)]
     return worlds + real * pairs

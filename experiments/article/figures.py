@@ -33,13 +33,13 @@ def reproduction_figure(
         _draw_range(upper, bands, SeriesStyle(colour, (), ""))
         upper.plot(points, color=INK, linewidth=0.9, marker="o", markersize=3.5, zorder=4)
         _log_axis(upper, "loss, summed")
-        for text, place, shift, tint in (
+        for text, step, shift, tint in (
             ("published", 1000, (8, 8), INK),
             ("our seeds", 3000, (-8, -16), colour),
         ):
-            at = bands.loc[bands["step"] == place, "median"]
+            at = bands.loc[bands["step"] == step, "median"]
             if len(at):
-                upper.annotate(text, (place, at.iloc[0]), shift, textcoords="offset points", color=tint,
+                upper.annotate(text, (step, at.iloc[0]), shift, textcoords="offset points", color=tint,
                                ha="left" if shift[0] > 0 else "right")  # fmt: skip
         own = bands[bands["step"].isin(points.index)].set_index("step")
         percent = own[["low", "high"]].div(own["median"], axis=0).sub(1).mul(100)
@@ -112,11 +112,12 @@ def _label_ends(axes: Axes, step: float, ends: dict[str, tuple[float, str]], apa
     bottom, top = np.log10(axes.get_ylim())
     heights = {name: (np.log10(loss) - bottom) / (top - bottom) for name, (loss, _) in ends.items()}
     names = sorted(heights, key=lambda name: heights[name])
-    places = np.clip([heights[name] for name in names], 0, 1)
+    spread = np.clip([heights[name] for name in names], 0, 1)
     for _ in range(100):  # neighbours that are too close push each other away
-        push = np.maximum(apart - np.diff(places), 0) / 2
-        places[:-1] -= push
-        places[1:] += push
-    for name, place in zip(names, places, strict=True):
-        axes.annotate(name, (step, 10 ** (bottom + place * (top - bottom))), (4, 0), color=ends[name][1],
-                      textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
+        push = np.maximum(apart - np.diff(spread), 0) / 2
+        spread[:-1] -= push
+        spread[1:] += push
+    for name, height in zip(names, spread, strict=True):
+        loss = 10 ** (bottom + height * (top - bottom))
+        axes.annotate(name, (step, loss), (4, 0), color=ends[name][1], textcoords="offset points",
+                      va="center", annotation_clip=False)  # fmt: skip

@@ -430,7 +430,7 @@ class DropoutSettings:
     rate: Annotated[float, Gt(0), Lt(1)] = 0.5
 
     def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
-        """Return the layer after so many features."""
+        """Return the layer for that many input features."""
         return Dropout(name, features, dtype, self.rate)
 
 
@@ -444,7 +444,7 @@ class LayerNormSettings:
     eps: Annotated[float, Gt(0), Le(1)] = 1e-5
 
     def build(self, name: str, features: int, dtype: np.dtype) -> Layer:
-        """Return the layer after so many features."""
+        """Return the layer for that many input features."""
         return LayerNorm(name, features, dtype, self.eps)
 
 

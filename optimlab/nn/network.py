@@ -189,7 +189,7 @@ class Network:
             yield part, self._in_cache(layers, views, x[..., part], len(params))
 
     def _in_cache(self, layers: list[Layer], views: Views, x: Array, runs: int) -> Array:
-        """Return the outputs, evaluated for so many runs at once as stay within the cache."""
+        """Return the outputs, evaluated for as many runs at once as fit into the cache."""
         samples = x.shape[-1]
         outputs = self.workspace.array("outputs", (runs, self.outputs, samples))
         widest = max(layer.outputs for layer in layers)

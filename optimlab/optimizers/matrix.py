@@ -435,8 +435,8 @@ def _turned(averages: list[Array], bases: list[Array], squares: Array) -> tuple[
     for side, (mean, basis) in enumerate(zip(map(_finite, averages), bases, strict=True)):
         sizes = np.sum(basis * (mean @ basis), axis=-2)
         order = np.argsort(-sizes, axis=-1, kind="stable")
-        places = order[..., :, None] if side == 0 else order[..., None, :]
-        squares = np.take_along_axis(squares, places, axis=side - 2)
+        indices = order[..., :, None] if side == 0 else order[..., None, :]
+        squares = np.take_along_axis(squares, indices, axis=side - 2)
         turned.append(np.linalg.qr(mean @ np.take_along_axis(basis, order[..., None, :], axis=-1)).Q)
     return turned, squares
 

@@ -59,7 +59,7 @@ def differences(first: Any, second: Any) -> Array:
 
 
 def fewest_seeds(optimizers: int) -> int:
-    """Return how many seeds it takes to claim anything about so many optimizers.
+    """Return the fewest seeds on which anything can be claimed about this many optimizers.
 
     If the sign of a difference were the toss of a coin, all of N seeds would agree with a chance of
     2/2ᴺ: a claim needs that to be below the level, for all pairs together.

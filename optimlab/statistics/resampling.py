@@ -3,7 +3,7 @@
 What is compared is how an optimizer is used: a few tuning seeds choose one of its candidates, and that
 candidate trains from fresh seeds. Every candidate has run with every seed, so this can be repeated
 without a new run. The seeds are split at random, many times, into as many tuning seeds as the
-experiment has, and the rest; each split chooses anew on the ones and reports on the others, and the
+experiment has, and the rest; each split chooses on the former and reports on the latter, and the
 average over the splits is the estimate (cross-fitting). Its standard error comes from leaving out one
 seed after another, which changes the choices as well as the numbers (jackknife). A family of such
 estimates shares its error rate by the distribution of the largest of their t-values.
@@ -74,7 +74,7 @@ class Estimate:
 
 
 def upper_quantile(chance: float, freedom: float) -> float:
-    """Return what Student's t, of so many degrees of freedom, exceeds with this chance."""
+    """Return the value that Student's t with this many degrees of freedom exceeds with this chance."""
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
     return -float(stdtrit(freedom, chance))
@@ -302,7 +302,7 @@ def _jackknife(without: Array) -> tuple[Array, Array]:
     """Return the standard errors (estimates,), and their shares by seed, squares of sum 1.
 
     The usual factor, one less than the seeds over the seeds, is left out: the error rather errs on the
-    safe side. NaN in `without` (estimates, seeds) stands for a seed that does not enter.
+    safe side. NaN in `without` (estimates, seeds) means that a seed does not enter.
     """
     counted = ~np.isnan(without)
     seeds = counted.sum(axis=1, keepdims=True)

@@ -58,7 +58,7 @@ def grid(runs: pd.DataFrame) -> Grid:
 
 
 class Retuned:
-    """An optimizer whose candidate is chosen anew in each of many splits of some seeds.
+    """An optimizer whose candidate is chosen again in each of many splits of the seeds.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Retuned:
 
 @lru_cache(maxsize=16)
 def _splits(seeds: int, tuning: int, splits: int) -> Array:
-    """Return the splits of so many seeds (splits, seeds), the same for all optimizers."""
+    """Return the splits of this many seeds (splits, seeds), the same for all optimizers."""
     reports = split_seeds(seeds, tuning, splits, np.random.default_rng(SEED))
     reports.flags.writeable = False
     return reports

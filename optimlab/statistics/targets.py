@@ -153,7 +153,7 @@ def _half(times: Array, survival: Array, end: float) -> float:
 def expected_running_time(steps: Array, end: float) -> float:
     """Return the steps that all runs take, over how many of them get there; infinite if none does.
 
-    It is what one success costs if runs are started anew until one gets there.
+    It is what one success costs if runs are restarted until one reaches the target.
 
     Parameters
     ----------
