@@ -27,27 +27,39 @@ reporting = {seeds}
 [optimizers.Adam]
 """
 
-# Runs a sweep with one worker in this process, and prints the peak of its resident memory in MiB.
-SWEEP = """\
-import resource, sys
+# Returns the peak of the resident memory of a process in MiB. On Linux, getrusage counts that of the
+# process that started it, too.
+PEAK = """\
+import re, resource, sys
+from pathlib import Path
+def peak():
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+"""
+
+# Runs a sweep with one worker in this process, and prints its peak.
+SWEEP = f"""\
+{PEAK}
 from optimlab.cli import app
 try:
     app(["sweep", sys.argv[1], "--jobs", "1", "--results", sys.argv[2]])
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(peak())
 """
 
 
-# Trains one stack of the default experiment for an epoch, and prints the same.
-STACK = """\
-import resource, sys
+# Trains one stack of the default experiment for an epoch, and prints its peak.
+STACK = f"""\
+{PEAK}
 import numpy as np
 from optimlab import Adam
 from optimlab.problems import Digits
 from optimlab.training import train
 runs = int(sys.argv[1])
 train(Digits(bias=False), Adam(learning_rate=np.full((runs, 1), 0.001, np.float32)), range(runs), [19])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(peak())
 """
 
 
