@@ -67,9 +67,9 @@ class Compiled:
 
 @cache
 def _numba() -> Any:
-    """Import numba, without scipy.linalg: numba looks whether it is there, which takes 0.2 s.
+    """Import numba without scipy.linalg, which takes 0.2 s and which numba only checks for.
 
-    np.dot and the like import it when a loop calls them.
+    It is imported when a loop calls np.dot or the like.
     """
     import numba
 

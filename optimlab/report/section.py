@@ -146,12 +146,11 @@ def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
     if lowest:
         most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
         winners = [f"{label} on {join_words(where)}" for label, where in most_first]
-        sentences.append(f"Lowest median loss: {'; '.join(winners)}.")
+        rest = "On no problem are all other optimizers shown to be worse."
         if clear:
             only = "only " * (len(clear) < len(by_problem))
-            sentences[-1] += f" All other optimizers are shown to be worse {only}on {join_words(clear)}."
-        else:
-            sentences[-1] += " On no problem are all other optimizers shown to be worse."
+            rest = f"All other optimizers are shown to be worse {only}on {join_words(clear)}."
+        sentences.append(f"Lowest median loss: {'; '.join(winners)}. {rest}")
     if unknown:
         sentences.append(f"On {join_words(unknown)} no optimizer’s typical run learnt anything.")
     return sentences

@@ -207,13 +207,13 @@ def leave_one_out_of_mean(numbers: Array, chosen: Array, reports: Array) -> Esti
 def degrees_of_freedom(weights: Array, seeds: int) -> float:
     """Return those of the error of a weighted mean: the values that count in it, less one; 1 at least.
 
-    Of an interquartile mean that is half of the seeds less one: the values cut off at the ends say
+    For an interquartile mean that is half of the seeds less one: the values cut off at the ends say
     little about its error.
 
     Parameters
     ----------
-    weights : of the sorted numbers that report in a split (size,), of sum 1.
-    seeds : how many there are; over all splits each of them reports.
+    weights : the weights (size,) of the sorted numbers that report in a split; their sum is 1.
+    seeds : the number of seeds; over all splits, each of them reports.
 
     References
     ----------
@@ -251,10 +251,10 @@ def family(
 ) -> Family:
     """Return how sure each of several estimates is, and all of them together.
 
-    Every estimate is held against Student's t of its own degrees of freedom. What the least of several
-    such p-values would be if nothing differed is drawn from a Gaussian copula: normal errors that are
-    correlated as the estimates' are. One estimate after another, from the least p-value on, is held
-    against the least of those that are left (step-down).
+    Each estimate is tested by Student's t with its own degrees of freedom. The distribution of the least
+    of several such p-values, if nothing differed, is simulated by a Gaussian copula: normal errors
+    correlated as the estimates are. In order of their p-values, the least first, each is compared with
+    the least of those not yet tested (step-down).
 
     Parameters
     ----------
