@@ -1,4 +1,7 @@
-"""Settings of hypothesis: no deadlines; fewer examples for `make test`, in CI always the same ones."""
+"""Settings of hypothesis, the same collection of tests in every process, and a cache of our own.
+
+Hypothesis has no deadlines, fewer examples for `make test`, and in CI always the same ones.
+"""
 
 import os
 
@@ -9,6 +12,13 @@ settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, database=None)
 settings.register_profile("quick", deadline=None, max_examples=15)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_generate_tests(metafunc):
+    """Refuse a set of parameters: its order differs between the processes of `pytest -n`."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        if any(isinstance(given, set | frozenset) for given in (*mark.args, *mark.kwargs.values())):
+            raise pytest.UsageError(f"{metafunc.definition.nodeid}: parameters in no order: sort them")
 
 
 @pytest.fixture(autouse=True, scope="session")
