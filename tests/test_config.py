@@ -197,6 +197,9 @@ ONE_MISTAKE = [
     ({"problem": f'hidden = [{HIDDEN_OK}, {{ units = 3, activation = "rele" }}]'}, "problem.hidden[2].activation: must be 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'elu', 'gelu' or 'softplus', got \"rele\""),
     ({"problem": 'initialization = "zero"'}, "problem.initialization: must be 'uniform', 'glorot', 'he' or 'orthogonal', got \"zero\""),
     ({"optimizers": "[optimizers.Adm]"}, 'optimizers.Adm: unknown optimizer "Adm"; did you mean Adam? (your own is "file.py:ClassName")'),
+    ({"optimizers": "[optimizers.sgd]"}, 'optimizers.sgd: unknown optimizer "sgd"; did you mean SGD? (your own is "file.py:ClassName")'),
+    ({"optimizers": "[optimizers.Adam]\nbetas = [0.9, 0.999]"}, "optimizers.Adam.betas: unknown key; did you mean beta2?"),
+    ({"optimizers": "[optimizers.Adam]\nlearning_rate = [0.1, 1]"}, "optimizers.Adam.learning_rate: unknown key; did you mean learning_rates, a list?"),
     ({"optimizers": SGD + 'rule = "zzz"'}, 'optimizers.SGD.rule: unknown optimizer "zzz"; `optimlab list` shows all (your own is "file.py:ClassName")'),
     ({"optimizers": SGD + "rule = 3"}, "optimizers.SGD.rule: must be text, got 3"),
     ({"optimizers": "[optimizers.SGD0.5]\nmomentum = 0.5"}, 'optimizers.SGD0: a dot splits a key in TOML; quote the label: [optimizers."SGD0.5"]'),
@@ -252,7 +255,11 @@ ONE_PROBLEM_MISTAKE = [
     (("[problems]\na = 3",), "problems.a: must be a table, got 3"),
     (('[problems]\nname = "landscape"',), 'problems.name: must be a table, got "landscape"'),
     (("[[problems.a]]",), "problems.a: must be a table, got [{}]"),
-    (("[problems.a]",), 'problems.a.name: must be one of "digits", "landscape", "table", got null'),
+    (
+        ("[problems.a]",),
+        'problems.a.name: must be one of "digits", "landscape", "table", or `data` must name a data set or '
+        "a file",
+    ),
     (
         ('[problems.a.b]\nname = "landscape"',),
         'problems.a: a dot splits a key in TOML; quote the label: [problems."a.b"]',

@@ -396,6 +396,18 @@ def test_a_pipe_or_a_folder_among_the_experiments_holds_nothing_up(tmp_path, mon
             load(tmp_path / f"experiments/{name}.toml")
 
 
+def test_a_file_of_another_ending_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    for name in ("none", "own.TOML", "folder.d"):
+        (tmp_path / name).touch()
+        assert (
+            f'{name}: there is no such experiment; the name of an experiment file must end in ".toml"'
+            in (call("check", name).stderr)
+        )
+    assert "did you mean tiny.toml?" in call("check", "tiny").stderr
+
+
 NAMES = [
     "",
     ".",

@@ -283,3 +283,68 @@ def test_a_stack_that_was_cut_to_one_run_needs_no_witness(tmp_path):
     together = witness.train_with_witness(stack, follow)
     assert [run.run_id for run in together.runs] == list(stack.run_ids[:1])
     assert begun == [stack.run_ids, stack.run_ids[:1]]
+
+
+REMEMBERS = "m = state.get('m', 0 * params); params -= self.learning_rate * m; state['m'] = "
+METRICS_IN_PLACE = """
+    def eval_params(self, params, state):
+        params *= 0.5
+        return params
+"""
+GRADIENT, PARAMS = "keeps the array gradient", "keeps the array params"
+MISUSED = {
+    "the last gradient": (plugin(step=f"{REMEMBERS} gradient"), GRADIENT),
+    "a part of the last gradient": (
+        plugin(step="params[:, :3] -= state.get('m', 0); state['m'] = gradient[:, :3]"),
+        GRADIENT,
+    ),
+    "a gradient in a list": (
+        plugin(step="params -= sum(state.setdefault('all', [])); state['all'].append(gradient)"),
+        GRADIENT,
+    ),
+    "an old gradient": (
+        plugin(
+            step="params -= state.get('m', 0)\n        if state['steps'] % 9 == 1: state['m'] = gradient"
+        ),
+        GRADIENT,
+    ),
+    "the start": (plugin(step="params -= params - state.setdefault('start', params)"), PARAMS),
+    "the points so far": (plugin(step="state.setdefault('all', []).append((0, params))"), PARAMS),
+    "a look ahead in place": (plugin(gradient_point="params += 1"), "gradient_point must leave params"),
+    "metrics in place": (plugin() + METRICS_IN_PLACE, "eval_params must leave params"),
+}
+FINE = {
+    "a copy of the last gradient": plugin(step=f"{REMEMBERS} gradient.copy()"),
+    "the gradient overwritten": plugin(step="gradient *= 0"),
+    "a gradient that is never read": plugin(step="state['last'] = gradient"),
+    "a copy of the start": plugin(step="params -= params - state.setdefault('start', params.copy())"),
+    "views of params": plugin(step="state['halves'] = [params[:, :5], params[:, 5:]]"),
+    "it raises": plugin(step="params[3, 3]"),
+    "it raises late": plugin(step="if state['steps'] > 9: raise ValueError"),
+}
+
+
+@pytest.mark.parametrize("case", MISUSED)
+def test_an_array_that_changes_under_a_rule_is_refused(tmp_path, case):
+    source, wrong = MISUSED[case]
+    (tmp_path / "own.py").write_text(source)
+    rule = load_rule("own.py:Own", tmp_path)
+    assert not mixing.mixes_runs(rule, {}, [0.1])
+    assert wrong in mixing.wrong_references(rule, {}, [0.1])
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_a_rule_may_keep_is_not_refused(tmp_path, case):
+    (tmp_path / "own.py").write_text(FINE[case])
+    assert mixing.wrong_references(load_rule("own.py:Own", tmp_path), {}, [0.1]) is None
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_built_in_rule_keeps_an_array_of_the_loop(name):
+    assert mixing.wrong_references(RULES[name], {}, [1e-4, 10]) is None
+
+
+def test_a_kept_gradient_is_refused_with_what_would_be_right(tmp_path):
+    told = r"optimizers\.Own: it keeps the array gradient, .*: keep gradient\.copy\(\)"
+    with pytest.raises(ExperimentError, match=told):
+        tiny(tmp_path, document(optimizers=OWN), own=MISUSED["the last gradient"][0])

@@ -13,7 +13,6 @@ import json
 import tomllib
 from contextlib import nullcontext
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from optimlab.experiment.read_problems import cautions_of, check_problems
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.trials import SECONDS_TO_CHECK, plugin_pool
 from optimlab.experiment.unknown_keys import with_suggestions
-from optimlab.experiment.validation import Mistake, show
+from optimlab.experiment.validation import Mistake, nearest, show
 from optimlab.files import read_regular
 from optimlab.hints import PAGE
 from optimlab.messages import warn
@@ -82,16 +81,20 @@ def find(name: str) -> Path:
         If there is no such file; the message lists the existing ones.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    known = {file.stem: file for file in available()}
+    near = nearest(path.stem, known)
+    hint = f"did you mean {near}?" if near else f"there are: {', '.join(known)}"
     try:
         if path.is_file():
             return path
+        if name in known:
+            return known[name]
+        if Path(name).is_file():
+            path, hint = Path(name), 'the name of an experiment file must end in ".toml"'
+        elif Path(f"{name}.toml").is_file():
+            hint = f"did you mean {name}.toml?"
     except OSError as error:
         raise ExperimentError(path, [Mistake("", f"cannot be read: {error.strerror}")]) from error
-    known = {file.stem: file for file in available()}
-    if name in known:
-        return known[name]
-    nearest = get_close_matches(path.stem, known, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(known)}"
     raise NoSuchExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
 
 

@@ -1,7 +1,8 @@
 """Mixed runs: a run's numbers must not depend on the runs that share its stack.
 
-A plug-in is checked twice: when an experiment is loaded, by a few steps on made-up gradients, and in the
-sweep, where one run of each optimizer and problem is also trained alone, before the others are accepted.
+A plug-in is checked twice for this: when an experiment is loaded, by a few steps on made-up gradients,
+and in the sweep, where one run of each optimizer and problem is also trained alone, before the others
+are accepted. The same steps show whether it keeps arrays that the training loop overwrites.
 """
 
 from __future__ import annotations
@@ -38,37 +39,102 @@ def mixes_runs(rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequen
     given : all hyper-parameters except the learning rate.
     rates : the experiment's learning rates, one or more.
     """
-    low, high = min(rates), max(rates)
-    column = np.array([low / 2, low, low / 4] if low == high else [(low * high) ** 0.5, high, low])
-    rng = np.random.default_rng(0)
-    exponents = rng.uniform(-DECADES, DECADES, (STEPS, 1, 1)) + rng.uniform(-2, 2, (STEPS, 3, 1))
-    points, gradients = rng.normal(size=(2, STEPS, 3, LAYOUT.size))
-    gradients *= 10**exponents
-    gradients[-4, 0] = 0
-    gradients[-3, 1, 0], gradients[-2, 2], gradients[-1, 0] = np.nan, np.nan, np.inf
+    walk = Walk(rule, given, rates)
+    together = walk.steps([0, 1, 2])
+    for row in range(3):
+        alone = walk.steps([row])[: len(together)]
+        if not _is_same(alone, [step[[row]] for step in together]):
+            return True
+    return False
 
-    def walk(rows: list[int]) -> Iterator[np.ndarray]:
-        """Yield each step's gradient point, result and evaluation point: an array (R, 3, P)."""
-        optimizer = rule(learning_rate=column[rows, None], **given)
-        params = points[0, rows]
+
+def wrong_references(
+    rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequence[float]
+) -> str | None:
+    """Return how a rule misuses an array of the training loop; None if it does not.
+
+    The loop has one array of parameters, which `step` changes in place, and most problems write each
+    gradient to the same array. See `mixes_runs` for the parameters.
+    """
+    walk = Walk(rule, given, rates)
+    if not _is_same(walk.steps([0]), walk.steps([0], one_gradient=True)):
+        return "it keeps the array gradient, which the next gradient overwrites: keep gradient.copy()"
+    return walk.wrong
+
+
+class Walk:
+    """Some steps of a rule on made-up points and gradients of three rows.
+
+    Attributes
+    ----------
+    wrong : what the rule does with params that it must not; None if nothing.
+    """
+
+    def __init__(
+        self, rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequence[float]
+    ) -> None:
+        self.rule, self.given = rule, given
+        self.wrong: str | None = None
+        low, high = min(rates), max(rates)
+        self.column = np.array(
+            [low / 2, low, low / 4] if low == high else [(low * high) ** 0.5, high, low]
+        )
+        rng = np.random.default_rng(0)
+        exponents = rng.uniform(-DECADES, DECADES, (STEPS, 1, 1)) + rng.uniform(-2, 2, (STEPS, 3, 1))
+        self.points, self.gradients = rng.normal(size=(2, STEPS, 3, LAYOUT.size))
+        self.gradients *= 10**exponents
+        self.gradients[-4, 0] = 0
+        self.gradients[-3, 1, 0], self.gradients[-2, 2] = np.nan, np.nan
+        self.gradients[-1, 0] = np.inf
+
+    def steps(self, rows: list[int], *, one_gradient: bool = False) -> list[np.ndarray]:
+        """Return each step's gradient point, result and evaluation point (R, 3, P), until it raises.
+
+        Parameters
+        ----------
+        rows : the rows that walk together.
+        one_gradient : whether all gradients are written to one array.
+        """
+        with np.errstate(all="ignore"):
+            return _until_it_raises(self._walk(rows, one_gradient=one_gradient))
+
+    def _walk(self, rows: list[int], *, one_gradient: bool) -> Iterator[np.ndarray]:
+        optimizer = self.rule(learning_rate=self.column[rows, None], **self.given)
+        params = self.points[0, rows]
         generators = [np.random.default_rng(row) for row in rows]
         state = begin(optimizer, params, Task(LAYOUT, STEPS, STEPS, generators))
-        for point, gradient in zip(points[:, rows], gradients[:, rows], strict=True):
+        gradient = np.empty_like(params)
+        for point, made_up in zip(self.points[:, rows], self.gradients[:, rows], strict=True):
             params[...] = point  # reset, so that no step is lost in rounding
             looked_at = np.array(optimizer.gradient_point(params, state))
-            optimizer.step(params, gradient.copy(), state)
-            yield np.stack([looked_at, params, eval_params(optimizer, params, state)], axis=1)
+            self._check(params, point, "gradient_point")
+            gradient = gradient if one_gradient else np.empty_like(params)
+            gradient[...] = made_up
+            optimizer.step(params, gradient, state)
+            after = params.copy()
+            metrics_at = np.array(eval_params(optimizer, params, state))
+            self._check(params, after, "eval_params")
+            if self.wrong is None and _has(params, state):
+                self.wrong = "it keeps the array params, which each step changes: keep params.copy()"
+            yield np.stack([looked_at, after, metrics_at], axis=1)
 
-    with np.errstate(all="ignore"):
-        together = _until_it_raises(walk([0, 1, 2]))
-        for row in range(3):
-            alone = _until_it_raises(walk([row]))[: len(together)]
-            if len(alone) < len(together) or any(
-                not np.array_equal(one[0], several[row], equal_nan=True)
-                for one, several in zip(alone, together, strict=True)
-            ):
-                return True
-    return False
+    def _check(self, params: np.ndarray, before: np.ndarray, method: str) -> None:
+        if self.wrong is None and not np.array_equal(params, before, equal_nan=True):
+            self.wrong = f"{method} must leave params as they are, and return another array"
+
+
+def _has(params: np.ndarray, state: Any) -> bool:
+    """Return whether a state has the parameters themselves; views of some of them may be of use."""
+    if isinstance(state, np.ndarray):
+        return state.shape == params.shape and bool(np.shares_memory(state, params))
+    inner = state.values() if isinstance(state, Mapping) else state
+    return isinstance(state, Mapping | list | tuple) and any(_has(params, each) for each in inner)
+
+
+def _is_same(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(*each, equal_nan=True) for each in zip(one, other, strict=True)
+    )
 
 
 def _until_it_raises(steps: Iterator[np.ndarray]) -> list[np.ndarray]:

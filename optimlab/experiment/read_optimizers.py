@@ -129,7 +129,9 @@ def _check_optimizer(
     messages += [
         (where, wrong_value(rule, defaults, name, value))
         for name, values in given.items()
-        for where, value in _with_keys(f"{key}.{name}", values)
+        for where, value in (
+            _with_keys(f"{key}.{name}", values) if name in defaults else [(f"{key}.{name}", values)]
+        )
     ]
     found += [Mistake(where, message) for where, message in messages if message]
     legal = partial(wrong_on_axis, rule, defaults)

@@ -187,7 +187,8 @@ def _read_table(each: ProblemTable) -> tuple[str, Any, list[Mistake]]:
     if not known_name:
         names = ", ".join(f'"{problem}"' for problem in PROBLEMS)
         hint = f'; did you mean data = "{name}"?' if isinstance(name, str) and name in DATASETS else ""
-        return "", None, [Mistake(f"{key}.name", f"must be one of {names}, got {show(name)}{hint}")]
+        got = f", got {show(name)}" if name is not None else ", or `data` must name a data set or a file"
+        return "", None, [Mistake(f"{key}.name", f"must be one of {names}{got}{hint}")]
     found: list[Mistake] = []
     problem = read_problem(PROBLEMS[name], settings, key, folder, found)
     known = settings.keys() & legal

@@ -9,7 +9,7 @@ from typing import Any
 
 from optimlab.errors import Interrupted
 from optimlab.experiment.candidates import RATE
-from optimlab.experiment.mixing import ADVICE, mixes_runs
+from optimlab.experiment.mixing import ADVICE, mixes_runs, wrong_references
 from optimlab.experiment.optimizer_table import OF_TABLE
 from optimlab.experiment.runs import RUN_COLUMNS
 from optimlab.experiment.validation import can_be_kept, show, unknown
@@ -95,7 +95,7 @@ def wrong_candidate(
 def wrong_stacked(
     rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
 ) -> str | None:
-    """Return how a plug-in mixes the runs of a stack, or fails; None if it does not.
+    """Return how a plug-in mixes the runs of a stack or misuses the loop's arrays; None if it does not.
 
     Of many candidates only some, evenly spread, are checked: the sweep checks each of its stacks again.
     """
@@ -103,8 +103,13 @@ def wrong_stacked(
         return None
     rates = [values[RATE] for values in tried]
     for values, own in spread(by_others(tried)):
-        if rates and mixes_runs(rule, {**fixed, **values}, own if len(own) > 1 else rates):
+        if not rates:
+            continue
+        given, own = {**fixed, **values}, own if len(own) > 1 else rates
+        if mixes_runs(rule, given, own):
             return f"{_named(values)}its step mixes the runs of a stack: {ADVICE}"
+        if wrong := wrong_references(rule, given, own):
+            return f"{_named(values)}{wrong}"
     return None
 
 

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -19,6 +18,7 @@ from typing import Any
 
 from optimlab.errors import Interrupted
 from optimlab.experiment.imports import Code, Module, follow, module_file
+from optimlab.experiment.validation import nearest
 from optimlab.optimizers import BY_KEY, RULES, WRAPPERS
 from optimlab.schedules import SCHEDULES, OfFunction, Schedule
 
@@ -88,8 +88,8 @@ def _load(name: str, folder: Path) -> Callable[..., Any]:
         return _wrapped(around["wrapper"], _load(around["rule"], folder), around["rule"])
     file, colon, class_name = name.partition(":")
     if not colon:
-        nearest = get_close_matches(name, [*RULES, *WRAPPERS], n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}?" if nearest else "`optimlab list` shows all"
+        near = nearest(name, [*RULES, *WRAPPERS], cutoff=0.5)
+        hint = f"did you mean {near}?" if near else "`optimlab list` shows all"
         raise ValueError(f'unknown optimizer "{name}"; {hint} (your own is "file.py:ClassName")')
     if file in LIBRARIES:
         return _of_library(file, class_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple, get_type_hints
@@ -123,10 +123,15 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 def unknown(key: str, legal: list[str]) -> str:
     """Return the message for an unknown key, with the most similar legal key."""
-    nearest = get_close_matches(key, legal, n=1)
-    if nearest:
-        return f"{UNKNOWN}; did you mean {nearest[0]}?"
-    return f"{UNKNOWN}; known are {', '.join(legal)}"
+    near = nearest(key, legal)
+    return f"{UNKNOWN}; did you mean {near}?" if near else f"{UNKNOWN}; known are {', '.join(legal)}"
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the most similar known name, whatever its capitals; None if none is similar."""
+    by_small = {each.casefold(): each for each in known}
+    found = get_close_matches(name.casefold(), by_small, n=1, cutoff=cutoff)
+    return by_small[found[0]] if found else None
 
 
 def show(value: Any) -> str:
