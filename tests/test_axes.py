@@ -92,7 +92,12 @@ def test_the_default_is_at_no_end():
         (Axis("alpha", (), 1.0, 2.0), "highest", '{ min = 1, max = 2.5, scaling = "linear" }'),
         (Axis("momentum", (0.0, 0.5, 0.9)), "highest", "[0, 0.5, 0.9, 0.98, 0.99]"),
         (Axis("weight_decay", (0, 0.01, 0.1)), "highest", "[0, 0.01, 0.1, 1, 10]"),
+        (Axis("weight_decay", (0, 0.01)), "highest", "[0, 0.01, 0.1, 1]"),
         (Axis("learning_rate", (0.01, 0.1)), "lowest", "[0.0001, 0.001, 0.01, 0.1]"),
+        (Axis("shift", (-1.0, 0.0, 2.0)), "lowest", "[-3, -2, -1, 0, 2]"),
+        (Axis("shift", (-1.0, -0.5)), "highest", "[-1, -0.5, 0, 0.5]"),
+        (Axis("shift", (0.0, 1.0, 2.0)), "lowest", "[-2, -1, 0, 1, 2]"),
+        (Axis("parts", (2, 4)), "lowest", "[1, 2, 4]"),  # half a part is none
     ],
 )
 def test_widened_axes_go_on_beyond_the_end_and_stay_legal(axis, edge, lines):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -174,9 +174,23 @@ def widened(axis: Axis, edge: str) -> Axis:
         nearer = widened_grid([1 - each for each in axis.levels], "lowest")
         wide = [round(1 - each, 12) for each in nearer]
     else:
-        wide = widened_grid([each for each in axis.levels if each > 0], edge)
+        wide = _continued(axis.levels, edge)
+    if all(isinstance(each, int) for each in axis.levels):
+        wide = [int(each) for each in wide if each == int(each)]
     legal_ones = (each for each in wide if legal is None or each in legal)
     return replace(axis, levels=tuple(sorted({*axis.levels, *legal_ones})))
+
+
+def _continued(levels: Sequence[float], edge: str) -> list[float]:
+    """Return a grid with two further values beyond an end: by its factor, or by its step across 0."""
+    grid = sorted(levels)
+    end, neighbour = grid[:2] if edge == "lowest" else grid[:-3:-1]
+    if end > 0 and neighbour > 0:
+        return widened_grid([each for each in grid if each > 0], edge)
+    if grid[0] == 0 and edge == "highest":  # on or off: the next are 10 and 100 times as much
+        return widened_grid([end / 10, end], edge)[1:]
+    step = end - neighbour
+    return [end + step, end + 2 * step]
 
 
 def in_file(axis: Axis, *, is_searched: bool) -> str:
