@@ -3,6 +3,8 @@
 import signal
 
 LONGEST = 500
+JOINERS = "\u200c\u200d"  # between letters of scripts that they shape
+LAST_LATIN = "\u024f"
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -10,7 +12,10 @@ STOP_SIGNALS = [
 
 def printable(text: str, longest: int = LONGEST) -> str:
     """Return a text from outside as one line for a terminal, with invisible characters escaped."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])
+    line = "".join(
+        c if c.isprintable() or (c in JOINERS and before > LAST_LATIN) else ascii(c)[1:-1]
+        for before, c in zip(f" {text}", text[:longest], strict=False)
+    )
     return f"{line}…" if len(text) > longest else line
 
 

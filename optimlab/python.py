@@ -27,8 +27,8 @@ from optimlab import statistics
 from optimlab.data import Dataset
 from optimlab.errors import UserError, printable
 from optimlab.execution.sweep import sweep
-from optimlab.experiment.document import LEGAL_NAME, NAME_RULE
 from optimlab.experiment.load import check, find, load
+from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.own import METHODS
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import join_words, toml_document
@@ -171,7 +171,7 @@ def build_experiment(
     not in a file in `folder` is written to ``from_notebook/`` there, with the code that it uses; its
     source identifies the runs. Data are written there, too.
     """
-    if not isinstance(name, str) or not LEGAL_NAME.fullmatch(name):
+    if not isinstance(name, str) or not is_legal_name(name):
         raise UserError(f"name: must be {NAME_RULE}; got {name!r}")
     folder = Path(folder)
     document: dict[str, Any] = {"title": keys.pop("title", name), **keys}

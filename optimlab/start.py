@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from optimlab.errors import UserError
-from optimlab.experiment.document import LEGAL_NAME, NAME_RULE
+from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.spec import FOLDER
 
 
@@ -22,7 +22,7 @@ def start_project(name: str) -> list[Path]:
     UserError
         If the name is illegal, or a file exists already: nothing is overwritten.
     """
-    if not LEGAL_NAME.fullmatch(name):
+    if not is_legal_name(name):
         raise UserError(f"an experiment's name is {NAME_RULE}")
     starter = resources.files("optimlab").joinpath("starter")
     targets = {

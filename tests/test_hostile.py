@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from optimlab import cli
 from optimlab.experiment import load as config
-from optimlab.experiment.document import NAME_RULE
 from optimlab.experiment.load import ExperimentError
+from optimlab.experiment.names import NAME_RULE
 
 MEGABYTE = 2**20
 SOME = settings(

@@ -5,13 +5,18 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
-from sweeping import document, mostly_slow, plugin, run, tiny
+from sweeping import document, mistakes_of, mostly_slow, plugin, run, tiny, write
 from test_charts import unpacked, without_pictures
 from test_store import finished
 
+from optimlab.errors import printable
+from optimlab.experiment.changes import load_changed
+from optimlab.experiment.load import ExperimentError
+from optimlab.experiment.names import NAME_RULE
 from optimlab.report.page import write_report
 from optimlab.storage.manifest import describe
 from optimlab.storage.store import Store
@@ -75,10 +80,18 @@ def plain(swept):
 
 
 @pytest.mark.parametrize(
-    "labels", mostly_slow([["01", "1", "NA", "nan"], ["false", "true", "10", "1e5"]], quick=0)
+    "labels",
+    mostly_slow(
+        [
+            (["01", "1", "NA", "nan"],),
+            (["false", "true", "10", "1e5"],),
+            (["घाटी", "สุ่ม", "café", "می\u200cخواهم"],),
+        ],
+        quick=0,
+    ),
 )
 def test_tables_and_charts_are_those_of_words_but_for_the_labels(plain, swept, labels):
-    odd = swept(labels)
+    odd = swept([unicodedata.normalize("NFD", label) for label in labels])
     assert {"runs.csv", "summary.csv", "comparisons.csv", "targets.csv"} < plain.keys()
     assert {"profiles.csv", "budget.csv", "paths.csv", "traces", "params", "charts"} < plain.keys()
     for name, text in plain.items():
@@ -134,3 +147,59 @@ def read_as_the_documentation_says(folder):
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
         exec(code, names)
     return names["runs"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("नेस्तेरोव", "สุ่ม", "தமிழ்", "ខ្មែរ", "မြန်မာ", "עִבְרִית", "Größe", "cafe\u0301", "一"),
+        *("क्\u200dष", "ක්\u200dය", "র\u200d্যাম", "അവന്\u200d", "می\u200cخواهم", "क्\u200c"),
+        *("आ" * 60, "e\u0301" * 60),
+    ],
+)
+def test_names_may_be_in_any_language(tmp_path, name):
+    text = document(optimizers=f'[optimizers."{name}"]\nrule = "SGD"\n')
+    experiment = tiny(tmp_path, text.replace("[problem]", f'[problems."{name}"]'), name=name)
+    assert {experiment.name, experiment.problems[0].label, experiment.optimizers[0].label} == {
+        unicodedata.normalize("NFC", name)
+    }
+    assert printable(experiment.name) == experiment.name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("\u0301a", "a \u0301", "+\u0301", "आ" * 61, "e\u0301" * 61, "\u093e", "नेस्तेरोव "),
+        # invisible: the name looks like another
+        *("Ada\u200dm", "Adam\u200d", "\u200dAdam", "می\u200dخ", "خ\u200c", "\u200cخ", "खा\u200cन"),
+        *("Adam\ufe0f", "Adam\u034f", "Adam\u3164", "Adam\U000e0101", "क\u200b"),
+    ],
+)
+def test_marks_without_letters_and_what_cannot_be_seen_are_refused(tmp_path, name):
+    text = document(optimizers=f'[optimizers."{name}"]\nrule = "SGD"\n')
+    with pytest.raises(ExperimentError) as caught:
+        tiny(tmp_path, text)
+    [mistake] = caught.value.mistakes
+    assert mistake.message == f"a label is {NAME_RULE}"
+
+
+def test_accents_that_are_typed_in_two_ways_make_one_name(tmp_path):
+    both = '[optimizers."é"]\nrule = "SGD"\n[optimizers."e\u0301"]\nrule = "Adam"\n'
+    file = write(tmp_path, document(optimizers=both))
+    wrong = "is there twice: its accents are typed in two ways, which make one label"
+    assert mistakes_of(file) == [f"optimizers.é: {wrong}"]
+    file = write(tmp_path, document(optimizers='[optimizers."e\u0301"]\nrule = "SGD"\nmomentun = 1\n'))
+    assert "optimizers.é.momentun: unknown key; did you mean momentum?" in str(mistakes_of(file))
+
+
+@pytest.mark.parametrize("typed", ["é", "e\u0301"])
+@pytest.mark.parametrize("named", ["é", "e\u0301"])
+def test_a_name_is_found_however_its_accents_are_typed(tmp_path, monkeypatch, named, typed):
+    (tmp_path / "experiments").mkdir()
+    write(tmp_path / "experiments", document(optimizers=f'[optimizers."{named}"]\nrule = "SGD"'), named)
+    monkeypatch.chdir(tmp_path)
+    experiment = load_changed(typed, [f'optimizers."{typed}".momentum=0.5'])
+    [optimizer] = experiment.optimizers
+    assert experiment.name.startswith("é+")
+    assert optimizer.label == "é"
+    assert optimizer.hyperparameters["momentum"] == 0.5

@@ -153,7 +153,11 @@ def result_names(names: list[str], results: Path) -> list[str]:
     UserError
         When there are no such results.
     """
+    from optimlab.experiment.names import normal
+
+    folders = {normal(name): name for name in names_of_results(results)}
     found = [Path(name).stem if name.endswith(".toml") else name for name in names]
+    found = [folders.get(normal(name), name) for name in found]
     for name in found:
         is_name = name not in ("", ".", "..") and Path(name).name == name
         if not is_name or not (results / name).is_dir():

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from optimlab.errors import UserError, printable
-from optimlab.experiment.document import LEGAL_NAME, MOST_TITLE
+from optimlab.experiment.document import MOST_TITLE
 from optimlab.experiment.identity import digest
 from optimlab.experiment.load import check, find, load, parse, read_text
+from optimlab.experiment.names import is_legal_name, normal
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import toml_document, toml_key, toml_value
 
@@ -95,20 +96,26 @@ def _put(document: dict[str, Any], key: Key, value: Any) -> None:
     """Set a key of a document; missing tables are created."""
     table = document
     for depth, part in enumerate(key[:-1], start=1):
-        table = table.setdefault(part, {})
+        table = table.setdefault(_as_spelt(part, table), {})
         if not isinstance(table, dict):
             raise UserError(f"--set {_dotted(key)}: {_dotted(key[:depth])} is not a table in the file")
-    table[key[-1]] = value
+    table[_as_spelt(key[-1], table)] = value
+
+
+def _as_spelt(key: str, table: dict[str, Any]) -> str:
+    """Return a key as the table has it: its accents may be typed in another way."""
+    return next((each for each in table if normal(each) == normal(key)), key)
 
 
 def _name(path: Path, changes: dict[Key, Any]) -> str:
     """Return the name of the changed experiment: with the changes, or with a digest of them."""
     words = [f"{_dotted(key)}={_word(value)}" for key, value in changes.items()]
-    name = "+".join([path.stem, *words])
-    if LEGAL_NAME.fullmatch(name):
+    stem = normal(path.stem)
+    name = "+".join([stem, *words])
+    if is_legal_name(name):
         return name
     code = digest(repr(list(changes.items())))[:8]
-    return f"{path.stem[:50]}+{code}"
+    return f"{stem[:50]}+{code}"
 
 
 def _word(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
 
+from optimlab.experiment.names import normal
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, Role
 from optimlab.experiment.search import Shared
 from optimlab.experiment.validation import EMPTY_KEY, Mistake, read_keys, show, unknown
@@ -21,11 +22,6 @@ from optimlab.experiment.validation import EMPTY_KEY, Mistake, read_keys, show, 
 MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
 MOST_TITLE = 200
 EITHER_LENGTH = "must give either epochs or steps"
-LEGAL_NAME = re.compile(r"[^\W_]([\w .+=()-]{0,58}[\w+=()-])?")
-NAME_RULE = (
-    "up to 60 letters, digits, spaces and . _ + - = ( ), "
-    "the first a letter or a digit, the last no space or dot"
-)
 # Control characters, and those that change the direction of the text after them.
 INVISIBLE = r"\p{Cc}\u{202A}-\u{202E}\u{2066}-\u{2069}"
 LearningRates = Annotated[
@@ -137,6 +133,21 @@ class Document(Settings):
     problems: Annotated[dict[str, Any], Len(1, MOST_PROBLEMS)] | None = None
     training: Training
     optimizers: Annotated[dict[str, Any], Len(1, MOST_OPTIMIZERS)]
+
+
+def with_normal_labels(raw: dict[str, Any], mistakes: list[Mistake]) -> dict[str, Any]:
+    """Return the content of a file with all labels in their normal form; `mistakes` gets repetitions."""
+    content = dict(raw)
+    for kind in ("problems", "optimizers"):
+        if not isinstance(raw.get(kind), dict):
+            continue
+        content[kind] = {}
+        for label, table in raw[kind].items():
+            if normal(label) in content[kind]:
+                wrong = "is there twice: its accents are typed in two ways, which make one label"
+                mistakes.append(Mistake(f"{kind}.{normal(label)}", wrong))
+            content[kind].setdefault(normal(label), table)
+    return content
 
 
 def read_document(raw: dict[str, Any], mistakes: list[Mistake]) -> Document:

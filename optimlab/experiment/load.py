@@ -21,7 +21,8 @@ from pydantic_core import from_json
 
 from optimlab.data.named import is_own
 from optimlab.errors import UserError, printable
-from optimlab.experiment.document import LEGAL_NAME, NAME_RULE, Document, Settings, read_document
+from optimlab.experiment.document import Document, Settings, read_document, with_normal_labels
+from optimlab.experiment.names import NAME_RULE, is_legal_name, normal
 from optimlab.experiment.read_optimizers import check_optimizers, lost_in_dtype
 from optimlab.experiment.read_problems import cautions_of, check_problems
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
@@ -81,14 +82,14 @@ def find(name: str) -> Path:
         If there is no such file; the message lists the existing ones.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    known = {file.stem: file for file in available()}
+    known = {normal(file.stem): file for file in available()}
     near = nearest(path.stem, known)
     hint = f"did you mean {near}?" if near else f"there are: {', '.join(known)}"
     try:
         if path.is_file():
             return path
-        if name in known:
-            return known[name]
+        if normal(name) in known:
+            return known[normal(name)]
         if Path(name).is_file():
             path, hint = Path(name), 'the name of an experiment file must end in ".toml"'
         elif Path(f"{name}.toml").is_file():
@@ -181,7 +182,7 @@ def check(
         If there are mistakes; it lists them all.
     """
     wrong = ""
-    if not LEGAL_NAME.fullmatch(path.stem):
+    if not is_legal_name(path.stem):
         wrong = f"an experiment's name is {NAME_RULE}"
     elif path.stem.casefold() == PAGE:
         wrong = f"an experiment cannot have the page's name, {PAGE}"
@@ -226,6 +227,7 @@ def _check(
     path: Path, source: Path | str, text: str, raw: dict[str, Any], pool: Pool, seconds: float
 ) -> Experiment:
     mistakes: list[Mistake] = []
+    raw = with_normal_labels(raw, mistakes)
     document = read_document(raw, mistakes)
     # The mistakes above are collected; the rest is checked anyway.
     problems = check_problems(document, path.parent, pool, seconds, mistakes)
@@ -242,7 +244,7 @@ def _check(
     for caution in cautions_of(document, problems):
         warn(printable(f"{source}: {caution}" if source else caution))
     return Experiment(
-        name=path.stem,
+        name=normal(path.stem),
         file=path,
         toml=text,
         problems=tuple(problems),

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from optimlab.experiment.candidates import DEFAULT, RATE, Axis, candidates, combinations
-from optimlab.experiment.document import LEGAL_NAME, NAME_RULE, Document
+from optimlab.experiment.document import Document
+from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.optimizer_table import OF_TABLE, OptimizerTable, read_optimizer
 from optimlab.experiment.read_schedules import read_schedules, wrong_schedule
 from optimlab.experiment.refusals import (
@@ -64,7 +65,7 @@ def check_optimizers(
     trials: dict[str, Trial] = {}
     for label, given in tables.items():
         key = f"optimizers.{label}"
-        if not LEGAL_NAME.fullmatch(label):
+        if not is_legal_name(label):
             mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
         elif not isinstance(given, dict):
             mistakes.append(Mistake(key, f"must be a table, got {show(given)}"))

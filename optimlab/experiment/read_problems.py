@@ -14,16 +14,9 @@ from optimlab.data.files import is_data_file
 from optimlab.data.named import File, is_own
 from optimlab.errors import Interrupted
 from optimlab.experiment import identity
-from optimlab.experiment.document import (
-    EITHER_LENGTH,
-    LEGAL_NAME,
-    NAME_RULE,
-    Document,
-    Length,
-    Seeds,
-    Training,
-)
+from optimlab.experiment.document import EITHER_LENGTH, Document, Length, Seeds, Training
 from optimlab.experiment.facts import facts_of
+from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.own import Own, OwnProblem, wrong_problem
 from optimlab.experiment.registry import load_object
 from optimlab.experiment.spec import ProblemSetting
@@ -147,7 +140,7 @@ def _check_problem(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mist
 
     A problem of unknown training length has no steps to record.
     """
-    if each.label is not None and not LEGAL_NAME.fullmatch(each.label):
+    if each.label is not None and not is_legal_name(each.label):
         return None, [Mistake(each.key, f"a label is {NAME_RULE}")]
     if not isinstance(each.table, dict):
         return None, [Mistake(each.key, f"must be a table, got {show(each.table)}")]
@@ -258,7 +251,7 @@ def _label(name: str, problem: Any) -> str:
 
 
 def _stem(stem: str, otherwise: str) -> str:
-    return stem if LEGAL_NAME.fullmatch(stem) else otherwise
+    return stem if is_legal_name(stem) else otherwise
 
 
 def _conflicts(problem: Problem) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from optimlab.errors import UserError
+from optimlab.experiment.names import normal
 from optimlab.formatting import number
 from optimlab.report.blocks.landscapes import PathsPart
 from optimlab.report.figures.animation import draw_frames
@@ -36,11 +37,12 @@ def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.I
             f"{report.tables.folder} holds no paths: only landscapes, and networks with record_params, "
             "have them"
         )
-    problem = next(iter(parts)) if problem is None else problem
+    problem = next(iter(parts)) if problem is None else normal(problem)
     if problem not in parts:
         raise UserError(f"there are no paths on {problem!r}; there are: {', '.join(parts)}")
     part, styles = parts[problem]
-    title, name = f"{problem}, tuned learning rates, seed {part.seed}", slug(problem, "paths")
+    title = f"{problem}, tuned learning rates, seed {part.seed}"
+    name = _file_name(problem, list(parts))
     labels = [label for label in styles if label in set(part.paths["optimizer"])]
     if isinstance(part, PathsPart):
         assert part.landscape is not None
@@ -50,3 +52,16 @@ def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.I
     axes = ("first principal component", "second principal component")
     names = {label: label for label in labels}
     return name, draw_frames(part.surface, part.paths, names, styles, title, axes)
+
+
+def _file_name(problem: str, problems: list[str]) -> str:
+    """Return the name of a problem's animation, numbered where others would have the same.
+
+    Examples
+    --------
+    >>> [_file_name(problem, ["घाटी", "สุ่ม", "A b"]) for problem in ("สุ่ม", "A b")]
+    ['paths-2', 'a-b']
+    """
+    name = slug(problem, "paths")
+    alike = [each for each in problems if slug(each, "paths") == name]
+    return f"{name}-{1 + alike.index(problem)}" if len(alike) > 1 else name

@@ -159,7 +159,8 @@ def figure_style(texts: Iterable[str] = (), **options: Any) -> Iterator[None]:
     options : matplotlib options that override those of `THEME`.
     """
     with mpl.rc_context(THEME | {"font.family": fonts(texts)} | options), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # one warning covers all figures
+        for text in ("Glyph .* missing from font", "Matplotlib currently does not support"):
+            warnings.filterwarnings("ignore", text)  # one warning covers all figures
         yield
 
 
