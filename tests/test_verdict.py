@@ -327,8 +327,8 @@ def test_of_the_speed():
     )
     assert len(says) == 2
     assert says[1].startswith(
-        "B reaches 95 % validation accuracy, and stays there, sooner than C (on 92 % of the seeds, "
-        "counting ties as half) and A (on 100 % of the seeds) (adjusted p"
+        "B reaches 95 % validation accuracy, and stays there, sooner than C and A: on 92 % and 100 % of "
+        "the seeds, counting ties as half (adjusted p"
     )
 
 
@@ -343,7 +343,7 @@ def test_of_the_speed_where_one_never_gets_there():
     runs = shifted(range(12), "AB")
     (says,) = verdict(runs, A=lambda _: climbs(4), B=lambda _: climbs(9))[1:]
     assert says.startswith(
-        "A reaches 95 % validation accuracy, and stays there, sooner than B (on 100 % of the seeds) "
+        "A reaches 95 % validation accuracy, and stays there, sooner than B: on every seed "
         "(adjusted p < "
     )
 

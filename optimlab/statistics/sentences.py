@@ -149,16 +149,13 @@ def _on_speed(comparison: Comparison) -> str:
         return f"No optimizer is shown to reach {what} sooner than another."
     leader = min(slower, key=lambda name: (-len(slower[name]), medians[name]))
     others = sorted(slower[leader], key=lambda name: medians[name])
-    shares = {name: 100 * slower[leader][name][0] for name in others}
-    named = join_words(
-        [
-            f"{name} (on {share:.0f} % of the seeds{', counting ties as half' * (share < 100)})"
-            for name, share in shares.items()
-        ]
-    )
+    shares = [slower[leader][name][0] for name in others]
+    percents = join_words(list(dict.fromkeys(f"{100 * share:.0f} %" for share in shares)))
+    often = "every seed" if min(shares) == 1 else f"{percents} of the seeds, counting ties as half"
     p_value = _at_most([p_value for _, p_value in slower[leader].values()])
     praised = _praised(comparison, leader)
-    return f"{praised} reaches {what}, and stays there, sooner than {named} (adjusted {p_value})."
+    sooner = f"{praised} reaches {what}, and stays there, sooner than {join_words(others)}"
+    return f"{sooner}: on {often} (adjusted {p_value})."
 
 
 def _on_defaults(comparison: Comparison) -> str:
