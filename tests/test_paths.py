@@ -200,14 +200,17 @@ def test_the_overview_counts_landscapes():
     }
 
 
-def test_who_is_plain_gradient_descent():
+def test_plain_gradient_descent_is_what_was_chosen_on_every_problem():
     runs = pd.DataFrame(
         {
-            "optimizer": ["SGD", "Mine", "GD"],
-            "rule": ["SGD", "own.py:Own", "SGD"],
-            "momentum": [0.9, 0, 0],
+            "optimizer": ["SGD", "Tuned", "Mine", "Tuned", "GD", "GD"],
+            "rule": ["SGD", "SGD", "own.py:Own", "SGD", "SGD", "SGD"],
+            "momentum": [0.9, 0, 0, 0.5, 0, 0],
         }
     )
     assert paths.gradient_descent(runs) == "GD"
-    assert paths.gradient_descent(runs[:2]) is None
+    assert paths.gradient_descent(runs[:3]) == "Tuned"  # of a grid that contains 0
+    assert paths.gradient_descent(runs[:1]) is None
+    assert paths.gradient_descent(runs[:4]) is None
+    assert paths.gradient_descent(runs[:0]) is None
     assert paths.gradient_descent(runs.drop(columns="momentum")) is None

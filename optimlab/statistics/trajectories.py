@@ -94,12 +94,16 @@ def _steps_to_target(path: pd.DataFrame) -> float:
     return float(there.iloc[0]) if len(there) else np.inf
 
 
-def gradient_descent(runs: pd.DataFrame) -> str | None:
-    """Return the label of plain gradient descent, SGD with momentum 0; None without it."""
-    if "momentum" not in runs:
+def gradient_descent(reported: pd.DataFrame) -> str | None:
+    """Return the label of plain gradient descent; None without it.
+
+    It is the first optimizer whose rule is SGD and whose momentum is 0 in all its reported runs.
+    """
+    if "momentum" not in reported:
         return None
-    labels = runs.loc[(runs["rule"] == "SGD") & (runs["momentum"] == 0), "optimizer"]
-    return str(labels.iloc[0]) if len(labels) else None
+    is_plain = (reported["rule"] == "SGD") & (reported["momentum"] == 0)
+    always = is_plain.groupby(reported["optimizer"], sort=False).all()
+    return str(always.index[always.argmax()]) if always.any() else None
 
 
 def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:

@@ -82,27 +82,27 @@ def describe_paths(
     runs, traces : its tables.
     problems : label → the problem's name and settings, from experiment.json.
     """
+    reported = {
+        str(label): statistics.reported_runs(own) for label, own in runs.groupby("problem", sort=False)
+    }
+    reference = paths.gradient_descent(pd.concat(reported.values())) if reported else None
     parts = []
     for label, settings in problems.items():
-        on_problem = runs[runs["problem"] == label]
-        steps = traces[traces["problem"] == label]
-        reported = statistics.reported_runs(on_problem) if len(on_problem) else on_problem
-        reported_traces = steps[steps["run_id"].isin(reported["run_id"])]
-        if len(reported_traces):  # otherwise all runs have failed or not finished
-            landscape = read_landscape(settings)
-            parts.append(_describe(label, on_problem, reported, reported_traces, landscape))
+        own = reported.get(label, runs[:0])
+        steps = traces[(traces["problem"] == label) & traces["run_id"].isin(own["run_id"])]
+        if len(steps):  # otherwise all runs have failed or not finished
+            parts.append(_describe(label, own, steps, read_landscape(settings), reference))
     return parts
 
 
 def _describe(
     label: str,
-    runs: pd.DataFrame,
     reported: pd.DataFrame,
     traces: pd.DataFrame,
     landscape: Landscape | None,
+    reference: str | None,
 ) -> PathsPart:
     marks = (landscape.minima, landscape.saddles) if landscape else ()
-    reference = paths.gradient_descent(runs)
     summary = paths.summarize_paths(paths.measure_paths(traces, *marks), reference)
     seed, steps = int(traces["seed"].min()), int(traces["step"].max())
     columns = ["optimizer", "step", "x", "y", "train_loss"]
@@ -196,10 +196,9 @@ def paths_section(parts: list[PathsPart]) -> Block | None:
     -------
     The section; None if plain gradient descent, the reference, did not run.
     """
-    references = {part.reference for part in parts}
-    if None in references or not references:
+    reference = parts[0].reference if parts else None
+    if reference is None:
         return None
-    reference = str(next(iter(references)))
     overview = paths.zigzag_overview({part.problem: part.summary for part in parts}, reference)
     sentences = [f"{label} {text}" for label, text in overview.items()]
     if len(parts) == 1:  # numbers are more informative than a count of one
