@@ -103,7 +103,8 @@ def gradient_descent(reported: pd.DataFrame) -> str | None:
         return None
     is_plain = (reported["rule"] == "SGD") & (reported["momentum"] == 0)
     always = is_plain.groupby(reported["optimizer"], sort=False).all()
-    return str(always.index[always.argmax()]) if always.any() else None
+    labels = always.index[always]
+    return str(labels[0]) if len(labels) else None
 
 
 def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
