@@ -302,6 +302,10 @@ def test_data_that_never_end_are_a_mistake(tmp_path):
         ("class Bowl:", "class Bowl:\n    loss_unit = 'a\\x1b[31m'", "up to 60 printable characters, got 'a\\x1b"),
         ("class Bowl:", "class Bowl:\n    baseline = 'x' * 5000", "baseline must be a text of up to 60 printable"),
         ("class Bowl:", "class Bowl:\n    extra_metrics = ['x' * 5000]", "letters, digits and _, 60 at most"),
+        ("seeds]), None", "seeds]).view(np.matrix), None", "float64, got a matrix of float64 (3, 2)"),
+        ("(params**2).sum(axis=1)}", "np.ma.masked_less(params[:, 0], 0)}", "got a MaskedArray of float64 (3,)"),
+        ('{"train_loss"', '{"validation_loss": params[:, 0] / 0, "train_loss"', "the losses of evaluate must be finite at"),
+        ('{"train_loss"', '{"test_accuracy": 99 + 0 * params[:, 0], "train_loss"', "must be a share, from 0 to 1, got 99"),
         ("class Bowl:", "class Bowl:\n    def check(self): return 3", "check must return key → message"),
     ],
 )  # fmt: skip
@@ -345,6 +349,18 @@ def test_what_a_problem_does_wrong_at_a_late_step_fails_its_runs(tmp_path, evalu
     assert run(load(write(tmp_path, text, bowl=source)), tmp_path).statuses == {"failed": 8}
     (told,) = set(pd.read_csv(tmp_path / "tiny/runs.csv")["reason"])
     assert reason in told
+
+
+@pytest.mark.parametrize("end", ["np.nan", "np.inf", "-np.inf"])
+def test_a_run_with_any_loss_that_is_not_finite_has_diverged(tmp_path, end):
+    losses = f"losses['validation_loss'] = np.where(seeded & (model[0] > 3), {end}, losses['train_loss'])"
+    text = f"seeded = params[:, 0] > 0; losses = {{'train_loss': (params**2).sum(axis=1)}}; {losses}"
+    source = LATE.replace("{0}", f"{text}; return losses").replace("{1}", "pass")
+    file = write(tmp_path, OWN.format("").replace("reporting = 2", "reporting = 7"), bowl=source)
+    assert run(load(file), tmp_path).statuses == {"ok": 5, "diverged": 3}
+    runs = pd.read_csv(tmp_path / "tiny/runs.csv")
+    assert runs["final_validation_loss"].isna().equals(runs["status"] == "diverged")
+    assert runs["final_train_loss"].isna().equals(runs["status"] == "diverged")
 
 
 @pytest.mark.parametrize(("slope", "is_other"), [("2 * params", False), ("params", True)])

@@ -109,8 +109,12 @@ class OwnProblem(Own):
         return _checked_step(self.problem, params, batch, model)
 
     def evaluate(self, params: Any, model: Any) -> dict[str, Any]:
-        """Return the user's metrics, checked like `loss_and_gradient`."""
-        return _checked_metrics(self.problem, params, model, self.extra_metrics)
+        """Return the user's metrics, checked like `loss_and_gradient`.
+
+        A run has diverged if any of its losses is not finite: its training loss is NaN then.
+        """
+        metrics = _checked_metrics(self.problem, params, model, self.extra_metrics)
+        return {**metrics, "train_loss": np.where(_is_finite(metrics), metrics["train_loss"], np.nan)}
 
     def cautions(self) -> dict[str, str]:
         """Return warnings about settings that are allowed but rarely intended: key → message."""
@@ -235,6 +239,8 @@ def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
     for step in range(1, STEPS + 1):
         kept = params.copy()
         metrics = _checked_metrics(problem, params, model, problem.extra_metrics)
+        if step == 1 and not _is_finite(metrics).all():
+            raise ValueError("the losses of evaluate must be finite at the start")
         seen += [kept, *(np.array(metrics[name]) for name in sorted(metrics))]
         try:
             batch = next(batches)
@@ -272,8 +278,17 @@ def _checked_metrics(problem: Any, params: Any, model: Any, names: Sequence[str]
         raise ValueError(f"{text}: {', '.join(sorted(map(str, own ^ set(names))))}")
     for name, values in metrics.items():
         _check_array(name, values, params.shape[:1])
+        outside = values[(values < 0) | (values > 1)]
+        if name in PROBLEM_METRICS and name.endswith("_accuracy") and outside.size:
+            raise ValueError(f"{name} must be a share, from 0 to 1, got {outside[0]:g}")
     _check_untouched(params, kept)
     return metrics
+
+
+def _is_finite(metrics: dict[str, Any]) -> Any:
+    """Return for each run whether all its losses are finite (R,)."""
+    losses = [metrics[name] for name in PROBLEM_METRICS if name.endswith("_loss") and name in metrics]
+    return np.all(np.isfinite(losses), axis=0)
 
 
 def _check_untouched(params: Any, kept: Any) -> None:
@@ -284,7 +299,8 @@ def _check_untouched(params: Any, kept: Any) -> None:
 def _check_array(name: str, found: Any, shape: tuple[int, ...], dtype: str | None = None) -> None:
     """Raise ValueError unless it is an array of numbers of this shape and, if given, this dtype."""
     kind = "f" if dtype else "iufb"
-    is_array = isinstance(found, np.ndarray) and found.dtype.kind in kind and found.shape == shape
+    # The type itself: masked arrays and matrices calculate differently.
+    is_array = type(found) is np.ndarray and found.dtype.kind in kind and found.shape == shape
     if not is_array or (dtype and found.dtype != dtype):
         raise ValueError(f"{name} must be an array {shape} of {dtype or 'numbers'}, got {_kind(found)}")
 
@@ -292,5 +308,6 @@ def _check_array(name: str, found: Any, shape: tuple[int, ...], dtype: str | Non
 def _kind(found: Any) -> str:
     """Return the type of a value, or dtype and shape of an array, as text."""
     if isinstance(found, np.ndarray):
-        return f"{found.dtype} {found.shape}"
+        kind = "" if type(found) is np.ndarray else f"a {type(found).__name__} of "
+        return f"{kind}{found.dtype} {found.shape}"
     return f"a {type(found).__name__}"
