@@ -349,26 +349,51 @@ def file_of(definition: type | FunctionType, folder: Path) -> Path:
 def table_of(features: Any, target: Any) -> pd.DataFrame:
     """Return features (N, M) and a target (N,) as one table, with the column `TARGET`.
 
+    Masked values are missing ones; a sparse matrix becomes a dense one.
+
     Raises
     ------
     UserError
-        If their lengths differ.
+        If their shapes or their pandas indexes do not fit, or a feature has the target's name.
     """
     import pandas as pd
 
-    table = features if isinstance(features, pd.DataFrame) else pd.DataFrame(np.asarray(features))
-    target = np.asarray(target)
+    are_indexed = all(isinstance(each, pd.DataFrame | pd.Series) for each in (features, target))
+    if are_indexed and len(features) == len(target) and not features.index.equals(target.index):
+        right = "give target.loc[features.index], or both as arrays if their rows are in the same order"
+        raise UserError(f"features and target have different indexes: {right}")
+    table = features
+    if not isinstance(features, pd.DataFrame):
+        array = _plain_array(features)
+        if array.ndim not in (1, 2):
+            raise UserError(f"features must have the shape (N, M), got {array.shape}")
+        table = pd.DataFrame(array)
+    table, target = table.rename(columns=str), _plain_array(target)
     if target.shape != (len(table),):
-        raise UserError(f"features have {len(table):,} rows, but the target has shape {target.shape}")
-    return table.rename(columns=str).assign(**{TARGET: target})
+        text = f"features have {len(table):,} rows, so the target must have the shape ({len(table)},)"
+        raise UserError(f"{text}, got {target.shape}")
+    if TARGET in table:
+        raise UserError(f'a feature has the name "{TARGET}": rename it')
+    return table.assign(**{TARGET: target})
+
+
+def _plain_array(values: Any) -> Any:
+    """Return values as an array, with NaN where they are masked."""
+    if hasattr(values, "toarray"):  # sparse
+        values = values.toarray()
+    if np.ma.is_masked(values):
+        values = values.astype(float).filled(np.nan)
+    return np.asarray(values)
 
 
 def written_data(table: pd.DataFrame, folder: Path) -> Path:
     """Return the Parquet file of a table below a folder; its name has a digest of its content."""
-    buffer = io.BytesIO()
+    import pyarrow as pa
+
+    buffer, table = io.BytesIO(), table.rename(columns=str)
     try:
-        table.rename(columns=str).to_parquet(buffer, index=False)
-    except (ValueError, TypeError) as error:  # pyarrow's message names the column
+        table.to_parquet(buffer, index=False)
+    except (ValueError, TypeError, pa.ArrowException) as error:  # pyarrow's message names the column
         raise UserError(
             f"the data cannot be written as Parquet: {'; '.join(map(str, error.args))}"
         ) from None

@@ -230,6 +230,9 @@ def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
     if "name" in settings:
         _check_methods(f"{key}.name", settings["name"], METHODS, "a problem")
     data: Any = settings.get("data")
+    if hasattr(settings.get("target"), "shape"):
+        right = "the name of a column; give arrays as data = (features, target)"
+        raise UserError(f"{key}.target: must be {right}")
     if isinstance(data, tuple) and len(data) == 2:
         data = table_of(*data)
         settings.setdefault("target", TARGET)

@@ -596,6 +596,8 @@ def test_what_a_column_cannot_be_is_said(tmp_path, header, row, settings, messag
         ("t.parquet", parquet(pd.DataFrame({"a": [1.0], "y": [1.0]})[:0]), "data", "has no rows"),
         ("t.parquet", parquet(pd.DataFrame({"a": [[1, 2]], "y": [1.0]})), "ignore", 'column "a" is of type ndarray, '
                       "neither numbers nor text: ignore it, or give numbers"),
+        ("t.parquet", parquet(pd.DataFrame({"a": [f"{k}.5" for k in range(30)], "y": range(30)})), "data",
+         'column "a" has 30 different texts, such as "0.5": give its numbers as numbers, not as text'),
         ("t.parquet", parquet(pd.DataFrame({"a": pd.to_datetime(["2024-01-01"]), "y": [1.0]})), "ignore",
                       'column "a" is of type datetime64['),
         ("t.npz", npz(a=np.zeros((0, 2)), y=np.zeros(0)), "data", "has no rows"),
@@ -646,6 +648,26 @@ def test_kinds_of_columns_that_files_have(tmp_path):
     data = read(tmp_path, arrays, "t.npz", ignored=("id",))
     assert (data.target_names, data.feature_names) == (("y[0]", "y[1]"), ("x",))
     assert read(tmp_path, "a,y\n1,no\n2,yes\n", "T.CSV").class_names == ("no", "yes")
+
+
+def test_a_categorical_column_is_one_whatever_its_categories_are(tmp_path):
+    """Parquet keeps the categories of a column of numbers as numbers."""
+    table = pd.DataFrame(
+        {
+            "a": pd.Categorical([3, 7, 3, None]),
+            "b": pd.Categorical([0.5, 1, 1, 1]),
+            "n": [3, 7, 3, 3],
+            "y": pd.Categorical([10, 2, 10, 2]),
+        }
+    )
+    data = read(tmp_path, parquet(table), "t.parquet", missing="mean")
+    assert data.feature_names == ("a=3", "a=7", "b=0.5", "b=1", "n")
+    np.testing.assert_array_equal(data.features[:, 0], [1, 0, 1, np.nan])
+    assert (data.task, data.class_names, data.targets.tolist()) == (
+        "classification",
+        ("10", "2"),
+        [0, 1, 0, 1],
+    )
 
 
 def test_labels_may_look_like_anything(tmp_path):

@@ -353,7 +353,9 @@ def test_what_a_problem_does_wrong_at_a_late_step_fails_its_runs(tmp_path, evalu
 
 @pytest.mark.parametrize("end", ["np.nan", "np.inf", "-np.inf"])
 def test_a_run_with_any_loss_that_is_not_finite_has_diverged(tmp_path, end):
-    losses = f"losses['validation_loss'] = np.where(seeded & (model[0] > 3), {end}, losses['train_loss'])"
+    losses = (
+        f"losses['validation_loss'] = np.where(seeded & (model[0] > 3), {end}, losses['train_loss'])"
+    )
     text = f"seeded = params[:, 0] > 0; losses = {{'train_loss': (params**2).sum(axis=1)}}; {losses}"
     source = LATE.replace("{0}", f"{text}; return losses").replace("{1}", "pass")
     file = write(tmp_path, OWN.format("").replace("reporting = 2", "reporting = 7"), bowl=source)

@@ -6,14 +6,17 @@ import linecache
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from scipy.sparse import csr_array
 from sweeping import OWN, document, plugin, tiny, write
 from test_charts import blank_pictures
 
 import optimlab
 from optimlab.errors import UserError
+from optimlab.notebook import table_of, written_data
 
 RAVINE = {"name": "landscape", "function": "ravine"}
 SMALL = {"learning_rates": [0.03, 0.1, 0.3], "steps": 20, "record_every": 5, "seeds": (2, 3)}
@@ -133,6 +136,64 @@ def test_a_problem_may_be_the_name_of_a_data_set():
     assert built.problems[0].settings["data"] == "wine"
     with pytest.raises(UserError, match=r'problem.data: must be one of .*"wine".* got'):
         optimlab.build_experiment(optimizers=["SGD"], problem="win", **SMALL)
+
+
+ROWS = pd.DataFrame({"a": [1.0, 2, 3], "b": [4, 5, 6]})
+
+
+def test_features_and_target_become_one_table_row_by_row():
+    masked = np.ma.masked_greater(ROWS.to_numpy(), 5)
+    for features in (
+        ROWS,
+        ROWS.to_numpy(),
+        ROWS.to_numpy().tolist(),
+        csr_array(ROWS.to_numpy()),
+        masked,
+    ):
+        for target in ([7, 8, 9], pd.Series([7, 8, 9]), np.array([7, 8, 9])):
+            table = table_of(features, target)
+            assert table["target"].tolist() == [7, 8, 9]
+            assert table.iloc[:, 0].tolist() == [1, 2, 3]
+            last = table.iloc[2, 1]
+            assert np.isnan(last) if features is masked else last == 6
+    again = ROWS.loc[[2, 0, 1]]
+    assert table_of(again, pd.Series([7, 8, 9]).loc[again.index])["target"].tolist() == [9, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "message"),
+    [
+        (ROWS.loc[[2, 0, 1]], pd.Series([7, 8, 9]), "features and target have different indexes"),
+        (
+            ROWS["a"],
+            pd.Series([7, 8, 9], index=list("xyz")),
+            "give target.loc[features.index], or both as",
+        ),
+        (ROWS.rename(columns={"a": "target"}), [7, 8, 9], 'a feature has the name "target": rename it'),
+        (ROWS, [[7], [8], [9]], "3 rows, so the target must have the shape (3,), got (3, 1)"),
+        (ROWS, [7, 8], "must have the shape (3,), got (2,)"),
+        (np.ones((3, 8, 8)), [7, 8, 9], "features must have the shape (N, M), got (3, 8, 8)"),
+        (iter([[1], [2], [3]]), [7, 8, 9], "features must have the shape (N, M), got ()"),
+    ],
+)
+def test_features_and_target_that_do_not_fit_are_refused(features, target, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        table_of(features, target)
+
+
+@pytest.mark.parametrize("values", [np.array([1j, 2, 3]), np.ones(3, np.longdouble), [1, "a", 2]])
+def test_data_that_no_file_can_hold_are_refused(tmp_path, values):
+    with pytest.raises(UserError, match=r"the data cannot be written as Parquet: .* column a"):
+        written_data(ROWS.assign(a=values), tmp_path)
+
+
+def test_a_target_is_a_name_beside_a_frame():
+    with pytest.raises(
+        UserError, match=r"^problem.target: must be the name of a column; give arrays as"
+    ):
+        optimlab.build_experiment(
+            optimizers=["SGD"], problem={"data": ROWS, "target": ROWS["b"]}, **SMALL
+        )
 
 
 WRONG = [

@@ -228,18 +228,28 @@ def _as_column(name: str, cells: list[str], reading: Reading) -> Column:
 def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
     import pandas as pd
     import pyarrow as pa
+    from pyarrow.parquet import read_schema
 
     try:
         table = pd.read_parquet(io.BytesIO(content))
+        about = read_schema(io.BytesIO(content)).pandas_metadata or {}
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError("data", f"is not a Parquet file: {error}") from error
     names = [str(name) for name in table.columns]
     _check_names(names)
+    # Of a categorical column of numbers, Parquet itself keeps only the numbers.
+    categorical = {
+        each.get("name") for each in about.get("columns", ()) if each.get("pandas_type") == "categorical"
+    }
     columns = {}
     for name, (_, series) in zip(names, table.items(), strict=True):
         values = series.dropna()
         if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
-            columns[name] = Column(series.to_numpy(np.float64, na_value=np.nan))
+            numbers = series.to_numpy(np.float64, na_value=np.nan)
+            if name in categorical:
+                texts = [None if math.isnan(number) else _shown(number) for number in numbers.tolist()]
+                numbers = np.array(texts, object)
+            columns[name] = Column(numbers)
         elif len(values) and all(isinstance(value, Decimal) for value in values):
             columns[name] = Column(pd.to_numeric(series).to_numpy(np.float64))
         elif all(isinstance(value, str | bool | np.bool_) for value in values):
@@ -432,6 +442,8 @@ def _features(columns: Mapping[str, Column]) -> Iterator[tuple[str, Array]]:
         rows = int((~gaps).sum())
         if len(categories) > min(MOST_CATEGORIES, max(FEW_CATEGORIES, rows / 2)):
             text = f'column "{name}" has {len(categories):,} different texts, such as "{categories[0]}"'
+            if all(NUMBER["."].fullmatch(category) for category in categories):
+                raise DataError("data", f"{text}: give its numbers as numbers, not as text")
             raise DataError("ignore", f"{text}, in {rows:,} rows: too many for categories, so ignore it")
         if all(DATE.fullmatch(category) for category in categories):
             text = f'column "{name}" has dates, such as "{categories[0]}"'
