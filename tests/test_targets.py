@@ -249,6 +249,8 @@ def test_summary_of_times():
     assert found["steps_median"].tolist() == [20, 20, INF, INF]
     assert found["epochs_median"].tolist() == [4, 4, INF, INF]
     assert targets.summarize_times(times(A=[3], B=[3]), 1)["rank"].tolist() == [1, 1]
+    nearly = np.nextafter(3, 4)  # interpolation rounds
+    assert targets.summarize_times(times(A=[nearly], B=[3]), 1)["rank"].tolist() == [1, 1]
     assert targets.summarize_times(times(B=[3], A=[2]), 1)["optimizer"].tolist() == ["B", "A"]
     harder = pd.concat([times(A=[3]), times(A=[5]).assign(target=0.1)])
     assert targets.summarize_times(harder, 1)["target"].tolist() == [0.5, 0.1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import statistics as reference
-from reference.statistics import table, traces_of
+from reference.statistics import table
 from scipy import stats
 
 from optimlab.statistics import tuning
@@ -85,8 +85,13 @@ def sweep(tuned, fresh, optimizer="A"):
     return rows
 
 
-def start_at(loss):
-    return pd.DataFrame({"step": [0, 0, 1], "validation_loss": [loss, loss, 0.0]})
+def start_at(*losses):
+    """Return traces of the first reporting seeds, which start at these losses; the last one's go on."""
+    seeds = [100 + k for k in range(20)]
+    start = [*losses, *[losses[-1]] * (20 - len(losses))]
+    return pd.DataFrame(
+        {"seed": seeds * 2, "step": [0] * 20 + [1] * 20, "validation_loss": start + [0.0] * 20}
+    )
 
 
 def test_budget_by_hand():
@@ -164,11 +169,20 @@ def test_budget_of_an_unfinished_sweep():
     assert len(tuning.budget(gone[gone["role"] == "tuning"], start_at(9.0), {})) == 2
 
 
-def test_start_loss_is_the_median_at_step_zero():
-    runs = table(("A", 1.0, 0, "ok", 1.0), ("B", 1.0, 0, "ok", 3.0), ("C", 1.0, 0, "ok", 4.0))
-    assert tuning.start_loss(runs, traces_of(runs)) == 7  # four epochs above the end
-    assert tuning.start_loss(runs, traces_of(runs)[:0]) == INF
-    assert tuning.start_loss(runs, start_at(0.0)) == 0
+def test_each_run_of_a_budget_is_capped_where_its_seed_started():
+    """Losses of 3, 8 and 9 from 9, 1 and 7 count as 3, 1 and 7. Capped at 7 they would be 3, 7 and 7."""
+    runs = table(*sweep([1.0], [[3, 8, 9]]))
+    assert tuning.budget(runs, start_at(9, 1, 7), {})["expected_loss"].tolist() == [3]
+
+
+def test_the_initial_loss_of_a_seed_is_that_of_any_of_its_runs():
+    traces = pd.DataFrame(
+        {"seed": [0, 0, 1, 0], "step": [0, 0, 0, 1], "train_loss": [NAN, 3.0, NAN, 9.0]}
+    )
+    assert tuning.initial_losses(traces, "train_loss").to_dict() == {
+        0: 3.0,
+        1: pytest.approx(NAN, nan_ok=True),
+    }
 
 
 @pytest.mark.slow

@@ -33,8 +33,8 @@ def candidate_losses(runs: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.Data
     Returns
     -------
     One row per optimizer and candidate: optimizer, candidate, hyperparameters (as text), tuning_loss
-    and loss (the medians over the tuning and the reported seeds, at most the initial loss),
-    seeds (the number of the latter), ok (the share of its runs).
+    and loss (the medians over the tuning and the reported seeds; a run counts at most as its initial
+    loss), seeds (the number of the latter), ok (the share of its runs).
     """
     rests_on, rows = basis(runs), []
     for key, own in runs.groupby(["optimizer", CANDIDATE], sort=False):

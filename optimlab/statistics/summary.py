@@ -50,7 +50,7 @@ from optimlab.statistics.targets import (
     targets_of,
     times_to_targets,
 )
-from optimlab.statistics.tuning import budget, robustness
+from optimlab.statistics.tuning import budget, initial_losses, robustness
 from optimlab.statuses import STATUSES
 
 STANDINGS = ("worse", "better", "practically equal", "undecided")  # compared with the first
@@ -216,8 +216,7 @@ def _starts(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Series:
     """Return the initial loss of each run's seed; infinite if it was not recorded."""
     if metric not in traces:
         return pd.Series(np.inf, runs.index)
-    first = traces[traces["step"] == 0]
-    return runs["seed"].map(first.groupby("seed")[metric].max()).astype(float).fillna(np.inf)
+    return runs["seed"].map(initial_losses(traces, metric)).astype(float).fillna(np.inf)
 
 
 def _capped(losses: pd.Series, start: pd.Series) -> pd.Series:

@@ -265,8 +265,9 @@ def summarize_times(times: pd.DataFrame, steps_per_epoch: float, end: float = np
         )
     rows = []
     for (metric, target), found in of_target.items():
-        order = {
-            name: (median, -reached / seeds) for name, (median, *_, reached, seeds) in found.items()
+        order = {  # medians that differ by rounding alone are equal
+            name: (round(median, 9), -reached / seeds)
+            for name, (median, *_, reached, seeds) in found.items()
         }
         for optimizer, (median, low, high, expected, reached, seeds) in found.items():
             rank = 1 + sum(other < order[optimizer] for other in order.values())

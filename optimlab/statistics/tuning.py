@@ -87,7 +87,7 @@ def budget(
     A trial is a candidate, tried on the tuning seeds; candidates are drawn without replacement. After k
     trials the best of them is chosen, and its median final loss over the reported seeds is the result.
     If the default is an additional candidate, beside the grid or the search, it is tried before all
-    others. A candidate that ends above its initial loss counts as the initial loss. The interval is the
+    others. A run that ends above its initial loss counts as the initial loss. The interval is the
     percentile bootstrap over the reported seeds, the same ones for every candidate.
 
     Parameters
@@ -106,7 +106,7 @@ def budget(
     Dodge et al. (2019), Show your work: improved reporting of experimental results; Tang et al. (2020),
     Showing your work doesn't always work, for draws without replacement.
     """
-    fresh, start = _fresh(runs), start_loss(runs, traces)
+    fresh, starts = _fresh(runs), initial_losses(traces, f"{basis(runs).loss}_loss")
     rows = []
     for optimizer, order in tuning_order(runs).items():
         mine = fresh[fresh["optimizer"] == optimizer]
@@ -120,7 +120,7 @@ def budget(
         first = order[CANDIDATE].eq(DEFAULT).to_numpy()  # tried before all others
         most = len(order) - int(first.any())
         chances |= {trials: chances_of_best(most, trials, first) for trials in range(1, most + 1)}
-        losses = np.minimum(table.to_numpy(), start)
+        losses = np.fmin(table.to_numpy(), starts.reindex(table.columns).to_numpy())
         seeds = losses.shape[1]
         sample = np.random.default_rng(SEED).integers(seeds, size=(draws, seeds))
         drawn = np.array([median(np.sort(of_rate[sample], axis=1)) for of_rate in losses])
@@ -155,10 +155,9 @@ def chances_of_best(size: int, trials: int, first: Array | None = None) -> Array
     return np.array([*drawn[:before], comb(size - before, trials) / comb(size, trials), *behind])
 
 
-def start_loss(runs: pd.DataFrame, traces: pd.DataFrame) -> float:
-    """Return the median loss at step 0; infinite where it was not recorded."""
-    losses = traces.loc[traces["step"] == 0, f"{basis(runs).loss}_loss"]
-    return float(losses.median()) if losses.notna().any() else np.inf
+def initial_losses(traces: pd.DataFrame, metric: str) -> pd.Series:
+    """Return the loss at step 0 of each seed, which all its runs share: seed → loss, NaN if unknown."""
+    return traces[traces["step"] == 0].groupby("seed")[metric].max().astype(float)
 
 
 def _fresh(runs: pd.DataFrame) -> pd.DataFrame:

@@ -89,8 +89,8 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         heading="What tuning buys",
         caption=f"The expected loss if that many {what} {'of the grid ' * only}are tried, drawn at "
         "random, and the tuning seeds choose the best of them. Bands and bars: 95 % bootstrap "
-        f"intervals over the reported seeds. {'A rate' if only else 'A candidate'} that ends above its "
-        f"initial loss counts as the initial loss.{'' if only else f' 0: {textbook}.'}",
+        "intervals over the reported seeds. A run that ends above its initial loss counts as the "
+        f"initial loss.{'' if only else f' 0: {textbook}.'}",
         alt=f"Ranking and line chart. Median losses after all trials: {vega.medians(comparison)}.",
         **vega.finish_parts(chart, (wide, narrow), [trials]),
         tables={"budget": table[COLUMNS]},
