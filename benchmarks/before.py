@@ -14,19 +14,22 @@ from benchmarks.contenders import ENTRIES, OURS
 from benchmarks.process import ONE_THREAD
 
 ROOT = Path(__file__).parents[1]
+STEPS, STEPS_OF_WHOLE_SET = 288, 24  # so many that what a training begins with hardly counts
 
 # Trains or evaluates the runs of a case whenever it reads a line, and prints the processor time in µs:
 # per run and step, or per run. What is imported is the checkout's: its code, and its benchmark.
 SERVER = """\
 import os, sys, time
-checkout, batch, stack = sys.argv[1:]
+checkout, batch, stack, steps, steps_of_whole_set = sys.argv[1:]
 sys.path.insert(0, checkout)
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 time.perf_counter = time.process_time
 from threadpoolctl import threadpool_limits
+import benchmarks.case
 from benchmarks.case import Case
 from benchmarks.contenders.ours import Stacked
+benchmarks.case.STEPS, benchmarks.case.STEPS_OF_WHOLE_SET = int(steps), int(steps_of_whole_set)
 case = Case("Adam", int(batch), int(stack))
 contender = Stacked(case)
 with threadpool_limits(1):
@@ -46,7 +49,8 @@ class Seat:
     """A process with the code of a checkout, which waits until it is its turn."""
 
     def __init__(self, checkout: Path, batch: int, stack: int) -> None:
-        command = [sys.executable, "-c", SERVER, str(checkout), str(batch), str(stack)]
+        numbers = map(str, (batch, stack, STEPS, STEPS_OF_WHOLE_SET))
+        command = [sys.executable, "-c", SERVER, str(checkout), *numbers]
         environment = _of(checkout) | ONE_THREAD
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

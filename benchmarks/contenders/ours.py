@@ -21,10 +21,10 @@ class Given(Digits):
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, Model]:
         _, model = super().init(seeds)
-        self.__dict__["begun"] = time.perf_counter()
         return self.case.start.copy(), model
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Array]:
+        self.__dict__["begun"] = time.perf_counter()
         for samples in self.case.samples:
             yield samples[0] if self.batch_size == 1200 else samples
         yield samples  # which the loop looks at, and leaves
