@@ -28,9 +28,9 @@ def value_and_slope(name, x):
     """Return f(x) and f'(x) of a fresh activation, and leave x alone."""
     value, slope = x.copy().reshape(len(x), -1), np.empty((len(x), x[0].size), x.dtype)
     ACTIVATIONS[name].with_slope(value, slope)
-    alone = x.copy().reshape(len(x), -1)
-    ACTIVATIONS[name].value(alone)
-    np.testing.assert_array_equal(alone, value)
+    alone = x.copy().reshape(len(x), 1, -1)
+    ACTIVATIONS[name].after_bias(alone, np.zeros((len(x), 1), x.dtype))
+    np.testing.assert_array_equal(alone.reshape(value.shape), value)
     return value.reshape(x.shape), slope.reshape(x.shape)
 
 

@@ -285,7 +285,7 @@ def test_evaluation_leaves_the_running_averages_alone():
         network.forward(params, images[:, :20], model)
         averages = model.states["batch_norm1"]
         before = averages.statistics()
-        for _ in network.evaluated(params, images, model):
+        for _ in network.evaluation(params, model).outputs(images):
             pass
         np.testing.assert_array_equal(averages.statistics(), before)
         network.forward(params, images, model)

@@ -31,7 +31,7 @@ LOSS = CrossEntropy()
 
 
 def loss_and_accuracy(network, params, x, labels, model):
-    metrics = LOSS.metrics(network.evaluated(params, x, model), labels, np.ones(1))
+    metrics = LOSS.metrics(network.evaluation(params, model).outputs(x), labels, np.ones(1))
     return metrics["loss"], metrics["accuracy"]
 
 
@@ -171,7 +171,9 @@ def averages(model):
 
 def evaluated(network, params, x, model, block):
     """Return the logits of all samples, evaluated in blocks."""
-    parts = [(part, logits.copy()) for part, logits in network.evaluated(params, x, model, block)]
+    parts = [
+        (part, logits.copy()) for part, logits in network.evaluation(params, model).outputs(x, block)
+    ]
     everyone = [sample for part, _ in parts for sample in range(x.shape[-1])[part]]
     assert everyone == list(range(x.shape[-1]))
     return np.concatenate([logits for _, logits in parts], axis=-1)

@@ -100,7 +100,7 @@ def test_the_metrics_of_a_regression_are_scikit_learn_s_in_the_data_s_units():
     recording = train(problem, Adam(learning_rate=0.05), [3, 4], [50])
     data, rows = DATASETS["linnerud"](), problem.rows()
     for role, (features, targets) in problem.parts.items():
-        blocks = problem.network.evaluated(recording.params, features.T, recording.model)
+        blocks = problem.network.evaluation(recording.params, recording.model).outputs(features.T)
         outputs = np.concatenate([block.copy() for _, block in blocks], axis=-1)
         shift = data.targets[rows["train"]].mean(axis=0)
         stretch = data.targets[rows["train"]].std(axis=0)

@@ -83,7 +83,7 @@ def softplus(x: Any) -> Any:
 
 
 class Activation:
-    """An activation of all numbers of a stack of runs, (R, features · samples), in place.
+    """An activation of all numbers of a stack of runs, in place.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ class Activation:
 
     Attributes
     ----------
-    with_slope : overwrites x with f(x), and writes f'(x) to a second array.
-    value : overwrites x with f(x).
+    with_slope : overwrites x (R, features · samples) with f(x), and writes f'(x) to a second array.
+    after_bias : overwrites x (R, features, samples) with f(x + b), for b (R, features).
     """
 
     def __init__(self, function: Compiled) -> None:
@@ -103,12 +103,14 @@ class Activation:
                     x[run, i], slope[run, i] = function(x[run, i])
 
         @compiled
-        def value(x: Array) -> None:
+        def after_bias(x: Array, bias: Array) -> None:
             for run in range(x.shape[0]):
-                for i in range(x.shape[1]):
-                    x[run, i] = function(x[run, i])[0]
+                for feature in range(x.shape[1]):
+                    shift = bias[run, feature]
+                    for sample in range(x.shape[2]):
+                        x[run, feature, sample] = function(x[run, feature, sample] + shift)[0]
 
-        self.with_slope, self.value = with_slope, value
+        self.with_slope, self.after_bias = with_slope, after_bias
 
 
 ACTIVATIONS: dict[str, Activation] = {

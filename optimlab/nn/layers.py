@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 from annotated_types import Gt, Le, Lt
 
-from optimlab.nn.activations import ACTIVATIONS
+from optimlab.nn.activations import ACTIVATIONS, Activation
 from optimlab.nn.compiled import compiled, rounded
 from optimlab.nn.parameters import Workspace
 
@@ -127,12 +127,23 @@ class Dense(Layer):
             params[self.weight][row] = draw(rng, self.outputs, self.inputs).T
 
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
-        self.x, weight = x, params[self.weight]
-        y = self.workspace.array("y", (len(weight), self.outputs, x.shape[-1]))
-        np.matmul(weight.mT, x, out=y)
+        self.x = x
+        y = self._product(params, x)
         if self.bias in params:
             add_bias(y, np.ascontiguousarray(params[self.bias]))
         return y
+
+    def evaluate_activated(self, activation: Activation, params: Views, x: Array) -> Array:
+        """Return f(Wᵀ x + b), in evaluation mode: bias and activation in one pass."""
+        y = self._product(params, x)
+        bias = params[self.bias] if self.bias in params else np.zeros(y.shape[:2], self.dtype)
+        activation.after_bias(y, np.ascontiguousarray(bias))
+        return y
+
+    def _product(self, params: Views, x: Array) -> Array:
+        weight = params[self.weight]
+        y = self.workspace.array("y", (len(weight), self.outputs, x.shape[-1]))
+        return np.matmul(weight.mT, x, out=y)
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         self.parameter_gradients(gradients, gradient)
@@ -189,10 +200,9 @@ class RunningAverages:
 
 
 @compiled
-def batch_normalized(
-    x: Array, gamma: Array, beta: Array, eps: Any, y: Array, mean: Array, variance: Array
-) -> None:
+def batch_normalized(x: Array, gamma: Array, beta: Array, eps: Any, y: Array, statistics: Array) -> None:
     """y ← γ (x − μ) / √(σ² + ε) + β, with μ = Σ x / N and σ² = Σ (x − μ)² / N, both kept."""
+    mean, variance = statistics[0], statistics[1]
     zero, count = x.dtype.type(0), x.dtype.type(x.shape[2])
     for run in range(x.shape[0]):
         for feature in range(x.shape[1]):
@@ -214,16 +224,10 @@ def batch_normalized(
 
 @compiled
 def batch_norm_gradients(
-    d: Array,
-    x: Array,
-    gamma: Array,
-    eps: Any,
-    mean: Array,
-    variance: Array,
-    by_gamma: Array,
-    by_beta: Array,
+    d: Array, x: Array, gamma: Array, eps: Any, statistics: Array, gradients: Array
 ) -> None:
     """d ← γ / √(σ² + ε) · (d − Σ d / N − (x − μ) / (σ² + ε) · Σ d (x − μ) / N); and dγ, dβ."""
+    mean, variance, by_gamma, by_beta = statistics[0], statistics[1], gradients[0], gradients[1]
     zero, count = x.dtype.type(0), x.dtype.type(x.shape[2])
     for run in range(x.shape[0]):
         for feature in range(x.shape[1]):
@@ -287,8 +291,9 @@ class BatchNorm(Normalization):
         self.x = x = np.ascontiguousarray(x)  # backward wants it as well as y
         y = self.workspace.array("y", x.shape)
         self.statistics = self.workspace.array("statistics", (2, *x.shape[:2]))
-        self.factors, beta = (np.ascontiguousarray(params[name]) for name in (self.gamma, self.beta))
-        batch_normalized(x, self.factors, beta, self.eps, y, *self.statistics)
+        self.factors = np.ascontiguousarray(params[self.gamma])
+        shifts = np.ascontiguousarray(params[self.beta])
+        batch_normalized(x, self.factors, shifts, self.eps, y, self.statistics)
         if state is not None:
             state.add(self.statistics)
         return y
@@ -307,9 +312,9 @@ class BatchNorm(Normalization):
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         d = np.ascontiguousarray(gradient)
-        by_gamma, by_beta = self.workspace.array("gradients", self.statistics.shape)
-        batch_norm_gradients(d, self.x, self.factors, self.eps, *self.statistics, by_gamma, by_beta)
-        gradients[self.gamma][...], gradients[self.beta][...] = by_gamma, by_beta
+        both = self.workspace.array("gradients", self.statistics.shape)
+        batch_norm_gradients(d, self.x, self.factors, self.eps, self.statistics, both)
+        gradients[self.gamma][...], gradients[self.beta][...] = both[0], both[1]
         return d
 
 
@@ -338,9 +343,10 @@ class LayerNorm(Normalization):
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
         self.x = np.ascontiguousarray(x.mT)
         normal = self.workspace.array("normal", self.x.shape)
-        self.statistics = self.workspace.array("statistics", (4, *self.x.shape[:2]))
-        self.statistics[:] = np.array([1, 0, 0, 0])[:, None, None]  # γ and β of every sample
-        batch_normalized(self.x, *self.statistics[:2], self.eps, normal, *self.statistics[2:])
+        self.statistics = self.workspace.array("statistics", (2, *self.x.shape[:2]))
+        self.ones = np.ones_like(self.statistics[0])  # γ of every sample, whose β is 0
+        zeros = np.zeros_like(self.ones)
+        batch_normalized(self.x, self.ones, zeros, self.eps, normal, self.statistics)
         self.normal = np.ascontiguousarray(normal.mT)
         return self.normal * params[self.gamma][..., None] + params[self.beta][..., None]
 
@@ -348,10 +354,8 @@ class LayerNorm(Normalization):
         gradients[self.beta][...] = gradient.sum(axis=-1)
         gradients[self.gamma][...] = np.vecdot(gradient, self.normal)
         d = np.ascontiguousarray((gradient * params[self.gamma][..., None]).mT)
-        ones, _, *statistics = self.statistics
-        batch_norm_gradients(
-            d, self.x, ones, self.eps, *statistics, *np.empty((2, *ones.shape), d.dtype)
-        )
+        unused = np.empty_like(self.statistics)
+        batch_norm_gradients(d, self.x, self.ones, self.eps, self.statistics, unused)
         return np.ascontiguousarray(d.mT)
 
 
@@ -408,11 +412,6 @@ class ActivationLayer(Layer):
         y = np.ascontiguousarray(x)
         self.slope = self.workspace.array("slope", (len(y), y[0].size))
         self.activation.with_slope(y.reshape(self.slope.shape), self.slope)
-        return y
-
-    def evaluate(self, params: Views, x: Array) -> Array:
-        y = np.ascontiguousarray(x)
-        self.activation.value(y.reshape(len(y), -1))
         return y
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:

@@ -179,14 +179,17 @@ def softmax(logits: Array) -> Array:
 
 
 @compiled
-def powers(z: Array, labels: Array, top: Array, total: Array, loss: Array, reach: Array) -> None:
-    """z ← e^(z − max z), total = Σ e^(z − max z), loss = max z − z[label], reach = #{z ≥ z[label]}."""
+def powers(z: Array, labels: Array, total: Array, parts: Array) -> None:
+    """z ← e^(z − max z), total = Σ e^(z − max z); parts are max z, max z − z[label], #{z ≥ z[label]}."""
     zero, one = z.dtype.type(0), z.dtype.type(1)
+    top, loss, reach = parts[0], parts[1], parts[2]
     for run in range(z.shape[0]):
         own = run if len(labels) > 1 else 0  # or all runs share the labels
         for sample in range(z.shape[2]):
+            loss[run, sample] = z[run, labels[own, sample], sample]
+        for sample in range(z.shape[2]):
             top[run, sample], total[run, sample] = z[run, 0, sample], zero
-            loss[run, sample], reach[run, sample] = z[run, labels[own, sample], sample], zero
+            reach[run, sample] = zero
         for each in range(1, z.shape[1]):
             for sample in range(z.shape[2]):
                 top[run, sample] = max(top[run, sample], z[run, each, sample])
@@ -214,8 +217,9 @@ def softmax_minus_one_hot(z: Array, labels: Array, total: Array) -> None:
 
 
 @compiled
-def summed(log_total: Array, loss: Array, reach: Array, losses: Array, correct: Array) -> None:
+def summed(log_total: Array, parts: Array, losses: Array, correct: Array) -> None:
     """Σ (log Σ e^z − z[label]) of each run, and how many of its samples have the label on top."""
+    loss, reach = parts[1], parts[2]
     for run in range(loss.shape[0]):
         total, count = 0.0, 0
         for sample in range(loss.shape[1]):
@@ -232,11 +236,9 @@ def cross_entropy_and_gradient(logits: Array, labels: Array) -> tuple[Array, Arr
     The logits are overwritten by the gradient.
     """
     z, labels = np.ascontiguousarray(logits), np.atleast_2d(labels)
-    top, total, loss, reach = np.empty((4, len(z), z.shape[-1]), z.dtype)
-    powers(z, labels, top, total, loss, reach)
+    total, losses, _ = _cross_entropy(z, labels)
     softmax_minus_one_hot(z, labels, total)
-    loss += np.log(total, out=total)
-    return np.add.reduce(loss, axis=1) / z.dtype.type(z.shape[-1]), z
+    return (losses / z.shape[-1]).astype(z.dtype), z
 
 
 def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Array]:
@@ -245,12 +247,17 @@ def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Arra
     A sample is correct when its label's logit is above all others: a tie, as in a network that gives
     every class the same, is not. The logits are overwritten.
     """
-    z = np.ascontiguousarray(logits)
-    top, total, loss, reach = np.empty((4, len(z), z.shape[-1]), z.dtype)
-    powers(z, np.atleast_2d(labels), top, total, loss, reach)
-    losses, correct = np.empty((2, len(z)))
-    summed(np.log(total, out=total), loss, reach, losses, correct)
+    _, losses, correct = _cross_entropy(np.ascontiguousarray(logits), np.atleast_2d(labels))
     return losses, correct
+
+
+def _cross_entropy(z: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """Overwrite z by its powers; return their Σ, and each run's summed loss and correct samples."""
+    total, losses, correct = np.empty_like(z[:, 0]), np.empty(len(z)), np.empty(len(z))
+    parts = np.empty((3, *total.shape), z.dtype)
+    powers(z, labels, total, parts)
+    summed(np.log(total), parts, losses, correct)
+    return total, losses, correct
 
 
 @compiled

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from optimlab.nn.parameters import Layout, Workspace
 
 Array = np.ndarray
 
-CACHE_BYTES = 400_000  # of a layer's outputs, in evaluation: less than a core's own cache
+# In evaluation:
+CACHE_BYTES = 400_000  # of a layer's outputs, less than a core's own cache
+BLOCK = 304  # samples, whole vectors of 16 numbers
 
 Build = Callable[[str, int, np.dtype], Layer]  # of a name and the number of features before it
 
@@ -116,26 +119,6 @@ class Network:
             x = layer.forward(views, x, model.states[layer.name])
         return x
 
-    def _for_evaluation(self, params: Array, model: Model | None) -> tuple[list[Layer], Views]:
-        """Return layers and named parameters for evaluation.
-
-        Batch norm with running averages is a fixed scale and shift: it goes into the Dense before it.
-        """
-        if model is not None:
-            model.check(params)
-        layers, views = self.layers, self.views(params)
-        if self.takes_averages:
-            if model is None:
-                raise ValueError(
-                    "batch norm evaluates with running averages, which belong to a run: parameters are "
-                    'evaluated with their model (or, by the batch alone, with evaluate_with = "batch")'
-                )
-            layers = [layer for layer in self.layers if not isinstance(layer, BatchNorm)]
-            for dense, norm in pairwise(self.layers):
-                if isinstance(dense, Dense) and isinstance(norm, BatchNorm):
-                    views = norm.folded_into(dense, views, model.states[norm.name])
-        return layers, views
-
     def loss_and_gradient(
         self, params: Array, x: Array, targets: Array, model: Model, loss: Loss
     ) -> tuple[Array, Array]:
@@ -162,17 +145,15 @@ class Network:
         first.parameter_gradients(gradients, flowing)
         return None
 
-    def evaluated(
-        self, params: Array, x: Array, model: Model | None, block: int = 300
-    ) -> Iterator[tuple[slice, Array]]:
-        """Yield, in evaluation mode, which samples, and their outputs (R, outputs, B): block by block.
+    def evaluation(self, params: Array, model: Model | None) -> Evaluation:
+        """Return the network with these parameters (R, P), for evaluation.
+
+        Batch norm with running averages is a fixed scale and shift: it goes into the Dense before it.
 
         Parameters
         ----------
-        params : (R, P).
-        x : inputs (inputs, N), the same for all runs, or (R, inputs, N).
+        params : (R, P), which must not change while the evaluation is in use.
         model : of the runs; None where they are to be evaluated by their parameters alone.
-        block : how many samples go through the network at once, to stay within the cache.
 
         Raises
         ------
@@ -180,30 +161,21 @@ class Network:
             When `params` has another number of rows than `model` has runs, or there is no model and
             batch norm evaluates with running averages.
         """
-        samples = x.shape[-1]
-        if self.evaluate_with == "batch":
-            block = samples
-        layers, views = self._for_evaluation(params, model)
-        for start in range(0, samples, block):
-            part = slice(start, min(start + block, samples))
-            yield part, self._in_cache(layers, views, x[..., part], len(params))
-
-    def _in_cache(self, layers: list[Layer], views: Views, x: Array, runs: int) -> Array:
-        """Return the outputs, evaluated for as many runs at once as fit into the cache."""
-        samples = x.shape[-1]
-        outputs = self.workspace.array("outputs", (runs, self.outputs, samples))
-        widest = max(layer.outputs for layer in layers)
-        size = max(1, CACHE_BYTES // (widest * samples * self.dtype.itemsize))
-        # A user's layer may have `forward` alone.
-        evaluations = [getattr(layer, "evaluate", layer.forward) for layer in layers]
-        for start in range(0, runs, size):
-            some = slice(start, start + size)
-            own = {name: view[some] for name, view in views.items()}
-            y = x[some] if x.ndim == 3 else x
-            for evaluate in evaluations:
-                y = evaluate(own, y)
-            outputs[some] = y
-        return outputs
+        if model is not None:
+            model.check(params)
+        layers, views = self.layers, self.views(params)
+        if self.takes_averages:
+            if model is None:
+                raise ValueError(
+                    "batch norm evaluates with running averages, which belong to a run: parameters are "
+                    'evaluated with their model (or, by the batch alone, with evaluate_with = "batch")'
+                )
+            layers = [layer for layer in self.layers if not isinstance(layer, BatchNorm)]
+            for dense, norm in pairwise(self.layers):
+                if isinstance(dense, Dense) and isinstance(norm, BatchNorm):
+                    views = norm.folded_into(dense, views, model.states[norm.name])
+        in_blocks = self.evaluate_with == "running"
+        return Evaluation(layers, views, len(params), self.workspace, in_blocks)
 
     def summary(self, link: str = "softmax") -> str:
         """Return a table of the layers: name, output features and number of parameters.
@@ -233,6 +205,67 @@ class Network:
         lines = [f"{'layer':<14} {'outputs':>7} {'parameters':>11}"]
         lines += [f"{name:<14} {outputs:>7} {count:>11}" for name, outputs, count in rows]
         return "\n".join([*lines, f"{'total':<14} {'':>7} {self.size:>11}"])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """R networks with fixed parameters, in evaluation mode.
+
+    Attributes
+    ----------
+    layers : first to last.
+    params : by name, one row per run.
+    runs : R.
+    workspace : keeps the outputs' memory.
+    in_blocks : whether samples may be evaluated a block at a time.
+    """
+
+    layers: list[Layer]
+    params: Views
+    runs: int
+    workspace: Workspace
+    in_blocks: bool
+
+    def outputs(self, x: Array, block: int = BLOCK) -> Iterator[tuple[slice, Array]]:
+        """Yield which samples, and their outputs (R, outputs, B): block by block.
+
+        Parameters
+        ----------
+        x : inputs (inputs, N), the same for all runs, or (R, inputs, N).
+        block : how many samples go through the network at once, with as many runs as fit into the cache.
+        """
+        samples = x.shape[-1]
+        block = min(block, samples) if self.in_blocks else samples
+        evaluations, stacks = list(self._evaluations()), list(self._in_cache(block))
+        for start in range(0, samples, block):
+            part = slice(start, min(start + block, samples))
+            shape = self.runs, self.layers[-1].outputs, part.stop - start
+            outputs = self.workspace.array("outputs", shape)
+            for some, params in stacks:
+                y = x[..., part] if x.ndim == 2 else x[some, :, part]
+                for evaluate in evaluations:
+                    y = evaluate(params, y)
+                outputs[some] = y
+            yield part, outputs
+
+    def _evaluations(self) -> Iterator[Callable[[Views, Array], Array]]:
+        """Yield functions of parameters and inputs: a layer's, or of a Dense with its activation."""
+        layers = iter(zip_longest(self.layers, self.layers[1:]))
+        for layer, after in layers:
+            if isinstance(layer, Dense) and isinstance(after, ActivationLayer):
+                yield partial(layer.evaluate_activated, after.activation)
+                next(layers)
+            else:
+                # A user's layer may have `forward` alone.
+                yield getattr(layer, "evaluate", layer.forward)
+
+    def _in_cache(self, samples: int) -> Iterator[tuple[slice, Views]]:
+        """Yield which runs, and their parameters: as many as fit into the cache with these samples."""
+        widest = max(layer.outputs for layer in self.layers)
+        size = max(1, CACHE_BYTES // (widest * samples * self.workspace.dtype.itemsize))
+        for start in range(0, self.runs, size):
+            some = slice(start, start + size)
+            yield some, {name: view[some] for name, view in self.params.items()}
 
 
 def perceptron(

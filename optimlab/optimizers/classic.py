@@ -17,7 +17,7 @@ from optimlab.optimizers.base import Array, Hyperparameter, State, check_hyperpa
 
 def _over_all(loop: Compiled, hyperparameters: tuple[Any, ...], *arrays: Array) -> None:
     """Call a loop with arrays (R, P), or of one run alone (P,), and the hyper-parameters h (R, n)."""
-    rows = [array.reshape(-1, array.shape[-1]) for array in arrays]
+    rows = [array if array.ndim == 2 else array[None] for array in arrays]
     h = np.empty((len(rows[0]), len(hyperparameters)))
     for column, value in enumerate(hyperparameters):
         h[:, column : column + 1] = value
@@ -260,9 +260,10 @@ def step_of_adam(w: Array, g: Array, m: Array, v: Array, h: Array) -> None:
         keep_m, new_m, m_scale = real(beta1), real(1 - beta1), real(1 / (1 - beta1**t))
         keep_v, new_v, v_scale = real(beta2), real(1 - beta2), real(1 / (1 - beta2**t))
         for i in range(w.shape[1]):
-            m[run, i] = keep_m * m[run, i] + new_m * g[run, i]
-            v[run, i] = keep_v * v[run, i] + new_v * (g[run, i] * g[run, i])
-            m_hat, v_hat = m[run, i] * m_scale, v[run, i] * v_scale
+            first = keep_m * m[run, i] + new_m * g[run, i]
+            second = keep_v * v[run, i] + new_v * (g[run, i] * g[run, i])
+            m[run, i], v[run, i] = first, second  # read again, they would take twice as long
+            m_hat, v_hat = first * m_scale, second * v_scale
             w[run, i] -= rate * m_hat / (np.sqrt(v_hat) + eps)
 
 

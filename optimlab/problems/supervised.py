@@ -283,6 +283,8 @@ class Supervised:
     def _samples(self, batch: Array) -> tuple[Array, Array]:
         """Return features (R, F, B) and targets of a batch; (F, B) if all runs share it."""
         train = self.parts["train"]
+        if batch.ndim == 1 and np.array_equal(batch, np.arange(self.train_size)):
+            return self._columns, train.targets.T  # the whole set, as it is
         if train.targets.ndim == 1:
             targets = np.take(train.targets, batch, mode="clip")  # "clip" skips a copy
         else:
@@ -315,7 +317,7 @@ class Supervised:
         Raises
         ------
         ValueError
-            As `Network.evaluated` does, if each run has its own split and there is no model, and if a
+            As `Network.evaluation` does, if each run has its own split and there is no model, and if a
             user-defined metric does not give one number per run.
         """
         if self.is_resampled and not isinstance(model, Resampled):
@@ -325,9 +327,10 @@ class Supervised:
         metrics: dict[str, Array] = {}
         has_own = isinstance(model, Resampled)
         parts, scale = (model.parts, model.scale) if isinstance(model, Resampled) else self._prepared
+        evaluation = self.network.evaluation(params, model)
         for role, (features, part_targets) in parts.items():
             targets = part_targets if has_own else part_targets.T
-            blocks: Blocks = self.network.evaluated(params, features.mT, model)
+            blocks: Blocks = evaluation.outputs(features.mT)
             found = {}
             if self.own_metrics:
                 blocks = [(part, outputs.copy()) for part, outputs in blocks]  # outputs are overwritten
