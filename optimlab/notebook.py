@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import cloudpickle
-import numpy as np
 
 from optimlab.errors import UserError
 from optimlab.messages import warn
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = "from_notebook"
-TARGET = "target"  # the column of data given as (features, target)
 SESSION = uuid4().hex
 LARGEST_OBJECT = 100_000_000  # bytes
 
@@ -344,46 +342,6 @@ def file_of(definition: type | FunctionType, folder: Path) -> Path:
     if is_below and file.suffix == ".py" and "." not in module:
         return file
     return _written(folder, name, f"from {module} import {name}\n")
-
-
-def table_of(features: Any, target: Any) -> pd.DataFrame:
-    """Return features (N, M) and a target (N,) as one table, with the column `TARGET`.
-
-    Masked values are missing ones; a sparse matrix becomes a dense one.
-
-    Raises
-    ------
-    UserError
-        If their shapes or their pandas indexes do not fit, or a feature has the target's name.
-    """
-    import pandas as pd
-
-    are_indexed = all(isinstance(each, pd.DataFrame | pd.Series) for each in (features, target))
-    if are_indexed and len(features) == len(target) and not features.index.equals(target.index):
-        right = "give target.loc[features.index], or both as arrays if their rows are in the same order"
-        raise UserError(f"features and target have different indexes: {right}")
-    table = features
-    if not isinstance(features, pd.DataFrame):
-        array = _plain_array(features)
-        if array.ndim not in (1, 2):
-            raise UserError(f"features must have the shape (N, M), got {array.shape}")
-        table = pd.DataFrame(array)
-    table, target = table.rename(columns=str), _plain_array(target)
-    if target.shape != (len(table),):
-        text = f"features have {len(table):,} rows, so the target must have the shape ({len(table)},)"
-        raise UserError(f"{text}, got {target.shape}")
-    if TARGET in table:
-        raise UserError(f'a feature has the name "{TARGET}": rename it')
-    return table.assign(**{TARGET: target})
-
-
-def _plain_array(values: Any) -> Any:
-    """Return values as an array, with NaN where they are masked."""
-    if hasattr(values, "toarray"):  # sparse
-        values = values.toarray()
-    if np.ma.is_masked(values):
-        values = values.astype(float).filled(np.nan)
-    return np.asarray(values)
 
 
 def written_data(table: pd.DataFrame, folder: Path) -> Path:

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from optimlab import statistics
 from optimlab.data import Dataset
+from optimlab.data.arrays import TARGET, table_of
 from optimlab.errors import UserError, printable
 from optimlab.execution.sweep import sweep
 from optimlab.experiment.load import check, find, load
@@ -32,7 +33,7 @@ from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.own import METHODS
 from optimlab.experiment.spec import Experiment
 from optimlab.formatting import join_words, toml_document
-from optimlab.notebook import TARGET, name_of, table_of, written_data
+from optimlab.notebook import name_of, written_data
 from optimlab.optimizers import RULES
 from optimlab.problems import PROBLEMS, Table
 from optimlab.progress import Progress

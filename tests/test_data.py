@@ -503,6 +503,7 @@ HALVES = {"train": K[:40], "validation": K[40:]}
         (TWO, {"feature_names": ("x",)}, "there are 2 features and 1 feature_names"),
         (TWO, {"groups": {"g": K[:9]}}, "there are 60 rows of features and 9 of g"),
         (NUMBERS, {"targets": np.where(X == 3, np.nan, X)}, "targets must be finite"),
+        (NUMBERS, {"targets": np.ma.masked_equal(X, 3)}, "targets must be finite"),
         (NUMBERS, {"targets": X}, "there are 2 targets and 1 target_names"),
         (TWO, {"splits": {"train": K}}, "a split has train, validation and perhaps test; this one has train"),
         (TWO, {"splits": HALVES | {"holdout": K[:3]}}, "a split has train, validation and perhaps test"),
@@ -524,6 +525,8 @@ def test_a_data_set_takes_what_numpy_does():
     lists = Dataset("classification", X.tolist(), (K % 2).astype(float).tolist(), ("a", "b"),
                     splits={"train": K < 40, "validation": K >= 40})  # fmt: skip
     np.testing.assert_array_equal(lists.features, plain.features)
+    masked = Dataset(**TWO | {"features": np.ma.masked_equal(X, 3)}).features
+    np.testing.assert_array_equal(masked, np.where(X == 3, np.nan, X))
     np.testing.assert_array_equal(lists.targets, plain.targets)
     for role, rows in plain.splits.items():
         np.testing.assert_array_equal(lists.splits[role], rows)

@@ -15,8 +15,9 @@ from sweeping import OWN, document, plugin, tiny, write
 from test_charts import blank_pictures
 
 import optimlab
+from optimlab.data.arrays import table_of
 from optimlab.errors import UserError
-from optimlab.notebook import table_of, written_data
+from optimlab.notebook import written_data
 
 RAVINE = {"name": "landscape", "function": "ravine"}
 SMALL = {"learning_rates": [0.03, 0.1, 0.3], "steps": 20, "record_every": 5, "seeds": (2, 3)}
@@ -156,6 +157,8 @@ def test_features_and_target_become_one_table_row_by_row():
             assert table.iloc[:, 0].tolist() == [1, 2, 3]
             last = table.iloc[2, 1]
             assert np.isnan(last) if features is masked else last == 6
+    classes = table_of(ROWS, pd.Series([3, 7, 3], dtype="category"))["target"]
+    assert classes.dtype == "category"
     again = ROWS.loc[[2, 0, 1]]
     assert table_of(again, pd.Series([7, 8, 9]).loc[again.index])["target"].tolist() == [9, 7, 8]
 

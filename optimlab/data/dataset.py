@@ -94,10 +94,15 @@ class Dataset:
 
 def _numbers(name: str, values: Any) -> Array:
     """Return values as float64, after checking that they are numbers."""
-    array = np.asarray(values)
+    array = unmasked(values)
     if array.dtype.kind not in "iufb":
         raise DataError("data", f"{name} must be numbers, got an array of {array.dtype}")
     return array.astype(np.float64)
+
+
+def unmasked(values: Any) -> Array:
+    """Return values as an array, with NaN where they are masked."""
+    return values.astype(float).filled(np.nan) if np.ma.is_masked(values) else np.asarray(values)
 
 
 def _labels(targets: Array, names: tuple[str, ...]) -> Array:
