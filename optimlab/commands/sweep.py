@@ -92,8 +92,6 @@ def sweep(
     results: common.ResultsFolder = RESULTS,
 ) -> None:
     """Train the missing runs of an experiment, and save its tables."""
-    from optimlab.execution.plan import plan
-    from optimlab.execution.sweep import sweep as run_sweep
     from optimlab.progress import Progress
 
     start = time.monotonic()
@@ -103,6 +101,10 @@ def sweep(
         end = None if deadline is None else start + _seconds(deadline)
         share = None if shard is None else _share(shard)
         checked = common.load_experiment(experiment, changes, results)
+        # They import pandas, which a mistake in the file need not wait for.
+        from optimlab.execution.plan import plan
+        from optimlab.execution.sweep import sweep as run_sweep
+
         folder = results / checked.name
         about = {"experiment": checked.name, "title": checked.title, "folder": str(folder)}
         other_workers = _other_workers(backend, scheduler, jobs, time_limit)
