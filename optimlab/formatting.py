@@ -32,6 +32,13 @@ def short(value: float) -> str:
     return number(float(f"{value:.3g}"))
 
 
+def fixed(value: float, decimals: int) -> str:
+    """Return a number with fixed decimals: 0.50, −3.14; a small one is 0.00, whatever its sign."""
+    if not np.isfinite(value):
+        return number(value)
+    return f"{value:z.{decimals}f}".replace("-", "−")
+
+
 def join_words(words: Sequence[str]) -> str:
     """Return "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -19,6 +19,8 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from optimlab.formatting import duration
+
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_IN_A_NOTEBOOK = 0.5
 
@@ -70,7 +72,8 @@ class Progress:
     def over(self, missing: int, kept: int) -> Iterator[None]:
         """Show the progress of `missing` runs while the block runs; `kept` were finished before."""
         self.total, self.done, self.in_progress = missing, 0, 0.0
-        self.started = self.last_line = time.monotonic()
+        self.last_line = time.monotonic()
+        self.first: tuple[float, float] | None = None  # when anything was done, and how much
         kept_text = f", {kept:,} finished before" if kept else ""
         self._print(f"{missing:,} runs to do{kept_text}")
         self.task = self.bar.add_task("training", total=missing or None, visible=missing > 0)
@@ -91,14 +94,26 @@ class Progress:
         done = min(self.done + self.in_progress, self.total)
         self.bar.update(self.task, completed=done)
         now = time.monotonic()
+        if self.first is None and done:
+            self.first = now, done
         pause = SECONDS_IN_A_NOTEBOOK if self.console.is_jupyter else SECONDS_BETWEEN_LINES
         is_due = now - self.last_line >= pause or self.done == self.total
         if is_due and not self.console.is_terminal:
             self.last_line = now
-            rate = done / max(now - self.started, 1e-9)
-            left = f", {rate_text(rate)}, {(self.total - done) / rate:,.0f} s left" if done else ""
             so_far = f"{done:,.0f}" if done == self.done else f"{done:,.1f}"
-            self._print(f"{so_far} of {self.total:,} runs{left}")
+            self._print(f"{so_far} of {self.total:,} runs{self._speed(now, done)}")
+
+    def _speed(self, now: float, done: float) -> str:
+        """Return the rate and the time left as text; "" while they are unknown.
+
+        The first report is not counted: until then, workers start and compile.
+        """
+        since, before = self.first or (now, done)
+        if now <= since or done <= before:
+            return ""
+        rate = (done - before) / (now - since)
+        left = f", {duration((self.total - done) / rate)} left" if done < self.total else ""
+        return f", {rate_text(rate)}{left}"
 
     def _print(self, line: str) -> None:
         """Print a line; in a notebook, replace the previous one."""

@@ -43,6 +43,13 @@ def test_a_sweep_keeps_what_a_step_of_a_run_alone_costs(swept):
     assert muon["state_bytes"] > 4 * size
 
 
+def test_optimizers_that_share_a_rule_each_have_a_cost(tmp_path):
+    rules = "[optimizers.SGD]\n[optimizers.GD]\nrule = 'SGD'\nmomentum = 0.0\n"
+    run(tiny(tmp_path, document(optimizers=rules)), tmp_path / "results")
+    costs = json.loads((tmp_path / "results/tiny/experiment.json").read_text())["costs"]
+    assert set(costs["digits"]) == {"SGD", "GD"}
+
+
 @pytest.mark.slow
 def test_the_page_has_a_table_and_a_time_axis(swept):
     tables = read_tables(swept)
@@ -50,7 +57,7 @@ def test_the_page_has_a_table_and_a_time_axis(swept):
     block = report.circumstances[-1]
     assert block is not None
     assert [row[0] for row in block.rows] == ["Muon", "Own"]  # the cheapest first
-    assert block.columns == ["optimizer", "µs per step", "rule’s share", "state", "whole run"]
+    assert block.columns == ["Optimizer", "µs per step", "Rule’s share", "State", "Whole run"]
     assert [figure.name for figure in block.figures] == ["time"]
     (partition,) = block.paragraphs[1:]
     assert partition.startswith("Muon on digits: 12 of ")

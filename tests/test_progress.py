@@ -42,9 +42,9 @@ def test_lines_come_every_few_seconds_and_at_the_end(clock):
     text = shown([(1, 10), (1, 10), (3, 10), (2, 10), (4, 10), (10, 50)], clock)
     assert text.splitlines() == [
         "100 runs to do",
-        "30 of 100 runs, 6 runs/s, 12 s left",
-        "50 of 100 runs, 5 runs/s, 11 s left",
-        "100 of 100 runs, 5 runs/s, 0 s left",
+        "30 of 100 runs, 5 runs/s, 14 s left",
+        "50 of 100 runs, 4 runs/s, 12 s left",
+        "100 of 100 runs, 4 runs/s",
     ]
 
 
@@ -52,13 +52,22 @@ def test_what_was_kept_is_said_and_not_counted_as_fast(clock):
     text = shown([(5, 100), (5, 1900)], clock, missing=2000, kept=1234)
     assert text.splitlines() == [
         "2,000 runs to do, 1,234 finished before",
-        "100 of 2,000 runs, 20 runs/s, 95 s left",
-        "2,000 of 2,000 runs, 200 runs/s, 0 s left",
+        "100 of 2,000 runs",
+        "2,000 of 2,000 runs, 380 runs/s",
+    ]
+
+
+def test_a_slow_start_is_no_estimate(clock):
+    """Until the first run has finished, workers start and compile."""
+    assert shown([(60, 1), (5, 1), (5, 98)], clock).splitlines()[1:] == [
+        "1 of 100 runs",
+        "2 of 100 runs, 12 runs/min, 8.2 min left",
+        "100 of 100 runs, 10 runs/s",
     ]
 
 
 def test_a_finish_at_once_divides_by_no_zero(clock):
-    assert shown([(0, 100)], clock).splitlines()[-1].startswith("100 of 100 runs, ")
+    assert shown([(0, 100)], clock).splitlines()[-1] == "100 of 100 runs"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

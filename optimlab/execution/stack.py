@@ -37,6 +37,7 @@ class Stack:
 
     Attributes
     ----------
+    labels : of the problem and of the optimizer, in the experiment.
     problem : the problem to optimize.
     rule, folder : arguments of `optimlab.experiment.registry.load_rule`.
     hyperparameters : all except the learning rate.
@@ -50,6 +51,7 @@ class Stack:
     keepers : of checkpoints of runs that are trained alone; None for no checkpoints.
     """
 
+    labels: tuple[str, str]
     problem: Problem
     rule: str
     folder: Path
@@ -69,10 +71,10 @@ class Stack:
     def kind(self) -> tuple[str, ...]:
         """The problem and the optimizer, as a key that stacks of the same kind share.
 
-        A built-in rule is one optimizer whatever its hyper-parameters.
+        Each candidate of a plug-in is one by itself: its code may depend on the hyper-parameters.
         """
         own = repr(self.hyperparameters) if any(":" in name for name in self.names) else ""
-        return repr(self.problem), self.rule, own, repr(self.schedules)
+        return *self.labels, own
 
     @property
     def names(self) -> tuple[str, ...]:

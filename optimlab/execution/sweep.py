@@ -205,6 +205,7 @@ def stacks(
         for start in range(0, len(members), size):
             batch = members[start : start + size]
             yield Stack(
+                labels=(problem_label, label),
                 problem=problem,
                 rule=optimizers[label].rule,
                 folder=experiment.file.parent.resolve(),

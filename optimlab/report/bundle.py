@@ -15,12 +15,11 @@ from optimlab.errors import UserError
 from optimlab.experiment.registry import plugin_code
 from optimlab.files import Folder, read_regular
 from optimlab.notebook import FOLDER
-from optimlab.storage.manifest import MANIFEST
+from optimlab.storage.drawn import INPUTS
+from optimlab.storage.environment import NOT_PACKAGES
 from optimlab.storage.results import Tables
 
-TABLES = (MANIFEST, "runs.csv", "traces.parquet", "params.parquet", "surface.parquet")
 LARGEST_FILE = 100_000_000  # bytes, of data beside the experiment
-NO_PACKAGES = {"optimlab", "commit", "python", "blas", "simd", "cpu", "cores", "system", "date"}
 WHEN = (1980, 1, 1, 0, 0, 0)  # of the files in the zip, so that its bytes are reproducible
 README = """{title}
 
@@ -49,7 +48,7 @@ def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes) -> bytes:
     name, about = tables.folder.name, tables.experiment
     files = {"report.html": page}
     folder = Folder(tables.folder.parent).folder(name)
-    for each in [*TABLES, *folder.names("*.csv")]:
+    for each in [*INPUTS, *folder.names("*.csv")]:
         if folder.exists(each):
             files[f"results/{name}/{each}"] = folder.read(each)
     figures = folder.folder("figures")
@@ -57,7 +56,8 @@ def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes) -> bytes:
     files[f"experiments/{name}.toml"] = str(about.get("toml") or "").encode()
     files |= {f"experiments/{path}": content for path, content in named.items()}
     where = about.get("environment") or {}
-    lines = [f"{key}=={version}\n" for key, version in where.items() if key not in NO_PACKAGES]
+    packages = {key: value for key, value in where.items() if key not in (*NOT_PACKAGES, "optimlab")}
+    lines = [f"{name}=={version}\n" for name, version in packages.items()]
     files["requirements.txt"] = "".join(lines).encode()
     title, version = str(about.get("title") or name), where.get("optimlab") or ""
     files["README.txt"] = README.format(title=title, name=name, version=version).encode()

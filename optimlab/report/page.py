@@ -323,9 +323,7 @@ def _section(report: Report, pictures: dict[str, Picture]) -> Section:
     """Return the section of the page of one experiment; warn of learning rates at an end of the grid."""
     tables = report.tables
     section = write_section(
-        tables.folder.name,
-        tables.experiment,
-        tables.runs,
+        tables,
         report.by_problem,
         ["runs.csv", "traces.parquet", *report.numbers, "figures"],
         report.own_blocks,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
 
 from optimlab import hints, statistics
 from optimlab.formatting import join_words
@@ -25,6 +22,7 @@ from optimlab.report.blocks.ranking import (
 from optimlab.report.figures.static import Picture
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import SeriesStyle
+from optimlab.storage.results import Tables
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,7 @@ class Section:
 
 
 def write_section(
-    name: str,
-    experiment: dict[str, Any],
-    runs: pd.DataFrame,
+    tables: Tables,
     by_problem: dict[str, ProblemResult],
     files: list[str],
     own_blocks: list[Block],
@@ -77,9 +73,7 @@ def write_section(
 
     Parameters
     ----------
-    name : the name of its folder.
-    experiment : its experiment.json; any key may be missing.
-    runs : its table of runs.
+    tables : its tables, and its experiment.json, of which any key may be missing.
     by_problem : problem → the results on it; one problem or several.
     files : names of the files to link to.
     own_blocks : the blocks that the experiment file names.
@@ -88,6 +82,7 @@ def write_section(
     styles : optimizer → how it is drawn.
     figures : its static figures, by name.
     """
+    name, experiment, runs = tables.folder.name, tables.experiment, tables.runs
     charts = [*paths.charts, *(chart for each in by_problem.values() for chart in each.charts)]
     rankings = [rank(problem, result, styles) for problem, result in by_problem.items()]
     return Section(
@@ -112,7 +107,7 @@ def write_section(
         reasons=reasons_of(runs),
         network=str(experiment.get("network") or ""),
         command=str(experiment.get("command") or hints.command("sweep", name)),
-        command_of_page=hints.command("plots"),
+        command_of_page=hints.command("plots", results=tables.folder.parent),
         toml=str(experiment.get("toml") or ""),
     )
 

@@ -108,6 +108,7 @@ CHART_CONFIG: Any = {
         "tickColor": GREY,
         "gridColor": "#e6e6e6",
         "labelOverlap": "greedy",
+        "labelSeparation": 4,
         "titlePadding": 10,
     },
     "legend": {"labelFontSize": 12, "labelColor": INK},

@@ -389,7 +389,9 @@ def hover_rule(
 def seeds_shown(every: pd.DataFrame) -> str:
     """Return how many seeds a chart shows, as text: "30 seeds", or "the first 50 of 200 seeds"."""
     seeds = every["seed"].nunique()
-    return f"the first {MOST_SEEDS} of {seeds} seeds" if seeds > MOST_SEEDS else f"{seeds} seeds"
+    if seeds > MOST_SEEDS:
+        return f"the first {MOST_SEEDS} of {seeds} seeds"
+    return f"{seeds} seed{'s' * (seeds != 1)}"
 
 
 def medians(comparison: Comparison) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab.formatting import join_words, number, p_value_text
+from optimlab.formatting import fixed, join_words, number, p_value_text
 from optimlab.statistics.intervals import SEED, median, percentile_interval
 from optimlab.statistics.pairs import differences
 from optimlab.statistics.ranking import quantile
@@ -244,6 +244,4 @@ def _with_interval(row: dict[Any, Any], name: str, decimals: int | None = None) 
 
 
 def _text(value: float, decimals: int | None) -> str:
-    if decimals is None or not np.isfinite(value):
-        return number(value)
-    return f"{value + 0.0:.{decimals}f}".replace("-", "−")
+    return number(value) if decimals is None else fixed(value, decimals)

@@ -20,6 +20,16 @@ import optimlab
 
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "joblib")
+NOT_PACKAGES = {  # entries of `environment` that are no package with a version, and their names in text
+    "commit": "Commit",
+    "python": "Python",
+    "blas": "BLAS",
+    "simd": "SIMD",
+    "cpu": "CPU",
+    "cores": "Cores",
+    "system": "System",
+    "date": "Date",
+}
 
 
 def environment(packages: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from optimlab.report import vega
 from optimlab.report.style import GREY
+from optimlab.report.ticks import MOST_TICKS
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
@@ -61,7 +62,8 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     x = alt.X("trials:Q").title(
         f"{what} tried (0: {'textbook' if only else 'textbook candidate alone'})"
     )
-    x = x.axis(format="d", tickMinStep=1, grid=False)
+    whole = list(range(least, most + 1, 1 + (most - least) // MOST_TICKS))
+    x = x.axis(format="d", values=whole, grid=False)
     y = alt.Y("expected_loss:Q").scale(scale).axis(axis).title(None)
     colour = palette.colour()
     tried, untried = (every.transform_filter(f"datum.trials {sign} 0") for sign in (">", "==="))

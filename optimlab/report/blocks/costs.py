@@ -18,7 +18,7 @@ from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import SeriesStyle, figure_style
 from optimlab.storage.results import Tables
 
-COLUMNS = ("µs per step", "rule’s share", "state", "whole run")
+COLUMNS = ("µs per step", "Rule’s share", "State", "Whole run")
 
 
 def costs_block(
@@ -54,8 +54,8 @@ def costs_block(
             *_partitions(experiment),
         ],
         figures=[figure for figure in figures if figure],
-        caption="Cost of a step of one run trained alone, cheapest first; state is the rule’s memory",
-        columns=["optimizer", *(["problem"] if several else []), *COLUMNS],
+        caption="Cost of a step of one run trained alone, cheapest first. State: the rule’s memory.",
+        columns=["Optimizer", *(["Problem"] if several else []), *COLUMNS],
         rows=rows,
     )
 

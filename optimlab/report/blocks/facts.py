@@ -9,6 +9,7 @@ import pandas as pd
 
 from optimlab.experiment.candidates import DEFAULT
 from optimlab.formatting import duration, join_words, number, toml_value
+from optimlab.storage.environment import NOT_PACKAGES
 
 
 def unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
@@ -47,7 +48,7 @@ def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
         facts["Time"] = f"{duration(last['seconds'])} for the last {last.get('runs', 0):,} runs"
     for key, value in (experiment.get("environment") or {}).items():
         if value not in (None, ""):
-            facts[{"cpu": "CPU", "blas": "BLAS"}.get(key, key)] = str(value)
+            facts[NOT_PACKAGES.get(key, key)] = str(value)
     return facts
 
 

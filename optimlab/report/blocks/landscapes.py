@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from optimlab import statistics
 from optimlab.experiment.validation import validate
-from optimlab.formatting import number
+from optimlab.formatting import fixed, number
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.report.block import Block
 from optimlab.report.figures.landscapes import (
@@ -239,9 +239,7 @@ def _zigzag_cell(part: PathsPart, label: str) -> str:
     row = _row_of(part, label)
     if row is None or np.isnan(row["mean_cosine_median"]):
         return "–"
-    middle, low, high = (
-        f"{row[f'mean_cosine_{part}'] + 0.0:.2f}".replace("-", "−") for part in ("median", "low", "high")
-    )
+    middle, low, high = (fixed(row[f"mean_cosine_{end}"], 2) for end in ("median", "low", "high"))
     cosine = middle if np.isnan(row["mean_cosine_low"]) else f"{middle} [{low}, {high}]"
     verdict = paths.compare_zigzag(row)
     return f"{cosine} {verdict}" if verdict else cosine

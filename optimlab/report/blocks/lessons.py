@@ -65,8 +65,8 @@ def lessons_block(experiment: dict[str, Any], by_problem: dict[str, ProblemResul
     return Block(
         heading="Lessons from tuning",
         paragraphs=[*paragraphs, *([carried] if rows else [])],
-        caption="Ratios of the best learning rates",
-        columns=["optimizers", "ratio of their best rates", "middle 95 %"] if rows else [],
+        caption="Ratios of the best learning rates.",
+        columns=["Optimizers", "Ratio of their best rates", "Middle 95 %"] if rows else [],
         rows=rows,
     )
 

@@ -17,11 +17,12 @@ from optimlab.statistics import Comparison
 
 DECADE = 10  # a number of seeds is not shown if its interval is wider than this factor
 LETTER = 6.5  # pixels, about, of a letter on an axis
+INTERVAL = ["difference_iqm", "difference_low", "difference_high"]
 
 
 def wins_chart(comparison: Comparison) -> Iterator[Chart]:
     """Yield the overview of all pairs: how often the optimizer of the row beats that of the column."""
-    pairs = comparison.pairs
+    pairs = comparison.pairs.dropna(subset="share_won")  # too few seeds
     if pairs.empty:
         return
     columns = ["setting", "better", "worse", "seeds", "share_won", "p_value_adjusted", "different"]
@@ -52,14 +53,14 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
         {
             "row": "datum.row",
             "column": "datum.column",
-            "seeds that the row wins": f"{vega.written('share_won', '.0%')} + ' of ' + datum.seeds",
+            "seeds that the row wins": "format(100 * datum.share_won, '.0f') + ' % of ' + datum.seeds",
             "adjusted p-value": "datum.p_value",
         }
     )
     base = alt.Chart(alt.NamedData("wins")).transform_filter("datum.setting === setting")
     text = base.transform_calculate(
-        text=f"{cell} < 50 ? format(100 * datum.share_won, '.0f') + (datum.different ? '*' : '') : "
-        "format(datum.share_won, '.0%') + (datum.different ? ' *' : '')"
+        text="format(100 * datum.share_won, '.0f')"
+        f" + ({cell} < 50 ? '' : ' %') + (datum.different ? ({cell} < 50 ? '*' : ' *') : '')"
     )
     chart = alt.layer(
         base.mark_rect(strokeWidth=0).encode(x, y, shade.legend(None), tooltip=tooltip),
@@ -91,8 +92,7 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
 def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     """Yield the differences of each pair, seed by seed."""
     points = vega.first_seeds(comparison.differences)
-    finite = points.loc[np.isfinite(points["difference"]), "difference"]
-    if finite.empty:
+    if not np.isfinite(points["difference"]).any():
         return
     pairs = comparison.pairs.assign(
         pair=comparison.pairs["better"] + " – " + comparison.pairs["worse"],
@@ -110,7 +110,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     scale = alt.Scale(domain=[alt.ExprRef(least), alt.ExprRef(end)], nice=False, clamp=True)
     loss = METRICS[f"{comparison.basis.loss}_loss"]
     x = alt.X("difference:Q").scale(scale).title(f"second − first{f' ({unit})' if unit else ''}")
-    x = x.axis(labelBound=True)
+    x = x.axis(labelBound=True, format=".3~g")
     y = alt.Y("pair:N").sort(field="order", op="min").title(None)
     y = y.axis(labelLimit=170, ticks=False, labelExpr=_in_lines("datum.label", " – "))
     offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])
@@ -126,8 +126,10 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     chosen = alt.Chart(alt.NamedData("pairs")).transform_filter("datum.setting === setting")
     seeds = alt.Chart(alt.NamedData("differences")).transform_filter("datum.setting === setting")
     mean = chosen.transform_filter("isFinite(datum.difference_iqm)")
-    interval = mean.transform_filter("isValid(datum.difference_low)")
-    ends = {"x": alt.X("difference_low:Q").scale(scale), "x2": alt.X2("difference_high:Q")}
+    interval = mean.transform_filter("isValid(datum.difference_low)").transform_calculate(
+        low=f"max({least}, datum.difference_low)", high=f"min({most}, datum.difference_high)"
+    )
+    ends = {"x": alt.X("low:Q").scale(scale), "x2": alt.X2("high:Q")}
     chart = alt.layer(
         alt.Chart(alt.InlineData([{}])).mark_rule(color=GREY, aria=False).encode(alt.XDatum(0)),
         seeds.transform_filter("isFinite(datum.difference)")
@@ -141,7 +143,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         .mark_text(align="right", baseline="middle", fontSize=11, color=INK)
         .encode(x=alt.XValue(alt.ExprRef("width")), y=y, text=alt.Text("lines:N")),
     )
-    shown = ["difference_iqm", "difference_low", "difference_high", "smallest_difference"]
+    shown = [*INTERVAL, "smallest_difference"]
     still_open = pairs[(pairs["setting"] == "tuned") & (pairs["outcome"] == "undecided")]
     yield Chart(
         name="pairs",
@@ -156,7 +158,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         alt="Strip chart of differences, one row per pair.",
         **vega.finish(
             chart,
-            [vega.constant("ends", _ends(points)), vega.setting_choice(comparison, pairs)],
+            [vega.constant("ends", _ends(points, pairs)), vega.setting_choice(comparison, pairs)],
             f"'differences in final {loss}'",
             [vega.rates_words(comparison)],
             34 * int(pairs.groupby("setting")["pair"].nunique().max()),
@@ -168,11 +170,23 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     )
 
 
-def _ends(points: pd.DataFrame) -> dict[str, list[float]]:
-    """Return for each setting the smallest and the largest difference, extended to include 0."""
-    finite = points[np.isfinite(points["difference"])].groupby("setting")["difference"]
-    low, high = finite.min().clip(upper=0), finite.max().clip(lower=0)
-    return {str(setting): [float(low[setting]), float(high[setting])] for setting in low.index}
+def _ends(points: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, list[float]]:
+    """Return for each setting the ends of the axis: of all differences, their means, and 0.
+
+    Intervals are included up to the width of these: wider ones, of few seeds, would squeeze the dots.
+    """
+    ends = {}
+    for setting, own in points.groupby("setting"):
+        of_pairs = pairs.loc[pairs["setting"] == setting, INTERVAL]
+        every = [0.0, *own["difference"], *of_pairs["difference_iqm"]]
+        finite = np.array(every)[np.isfinite(every)]
+        low, high = finite.min(), finite.max()
+        reach = of_pairs.clip(2 * low - high, 2 * high - low)
+        ends[str(setting)] = [
+            float(np.nanmin([low, *reach["difference_low"]])),
+            float(np.nanmax([high, *reach["difference_high"]])),
+        ]
+    return ends
 
 
 def _in_lines(text: str, between: str) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from optimlab import statistics
 from optimlab.experiment.candidates import Axis
-from optimlab.formatting import join_words, number, p_value_text, short, split_name, toml_key
+from optimlab.formatting import fixed, join_words, number, p_value_text, short, split_name, toml_key
 from optimlab.metrics import R2, REPORTED, Metric
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import SeriesStyle
@@ -252,7 +252,7 @@ def _measure_cell(metric: Metric, record: Record) -> Cell:
 
 
 def _three_places(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
+    return fixed(value, 3) if np.isfinite(value) else "–"
 
 
 def _chosen(record: Record) -> tuple[str, ...]:

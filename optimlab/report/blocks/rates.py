@@ -108,10 +108,11 @@ def _cell_traces(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
         for split in ("train", "validation")
         if thin[f"{split}_loss"].notna().any()
     ]
-    columns = ["optimizer", "split", "learning_rate", "time", "low", "median", "high"]
+    columns = ["optimizer", "split", "learning_rate", "rate", "time", "low", "median", "high"]
     if not pieces:
         return pd.DataFrame(columns=columns)
-    return pd.concat(pieces, ignore_index=True).rename(columns={clock_of(traces): "time"})[columns]
+    table = pd.concat(pieces, ignore_index=True).rename(columns={clock_of(traces): "time"})
+    return table.assign(rate=[number(rate) for rate in table["learning_rate"]])[columns]
 
 
 def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -> Any:
@@ -200,9 +201,8 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
     line = chosen.transform_filter("isFinite(datum.median)")
     if is_log:  # a logarithmic axis has no 0
         line = line.transform_filter("datum.low > 0")
-    name = "datum.optimizer + ' at learning rate ' + format(datum.learning_rate, '~g')"
-    label = chosen.transform_aggregate(groupby=["optimizer", "learning_rate"]).transform_calculate(
-        text=name
+    label = chosen.transform_aggregate(groupby=["optimizer", "rate"]).transform_calculate(
+        text="datum.optimizer + ' at learning rate ' + datum.rate"
     )
     return alt.layer(
         line.transform_filter("isFinite(datum.high)").mark_area(opacity=0.15, aria=False)

@@ -43,8 +43,8 @@ def schedules_block(experiment: dict[str, Any]) -> Block | None:
                 curves,
             )
         ],
-        caption="Which hyper-parameters change, and how; all others are constant",
-        columns=["schedule", "hyper-parameter", "optimizers"],
+        caption="Which hyper-parameters change, and how; all others are constant.",
+        columns=["Schedule", "Hyper-parameter", "Optimizers"],
         rows=[(words, name, join_words(labels)) for (words, name), labels in users.items()],
     )
 

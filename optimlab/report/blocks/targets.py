@@ -14,7 +14,7 @@ from optimlab.report.style import INK
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
-ROOM = 60  # pixels for the text at the right
+ROOM, ROOM_FOR_NEVER = 60, 125  # pixels for the text at the right
 COLUMNS = ["setting", "metric", "optimizer", "number", "rank", "reached", "seeds"]
 DRAWN = ["epochs_median", "epochs_low", "epochs_high"]
 EPOCHS = [*DRAWN, "epochs_expected"]
@@ -34,6 +34,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     metric, first = _usual_target(lists)
     times = table[DRAWN].to_numpy(dtype=float)
     longest = float(times[np.isfinite(times)].max(initial=1))
+    reached = "datum.reached + ' of ' + datum.seeds"
     base = (
         alt.Chart(alt.NamedData("targets"))
         .transform_filter("datum.setting === setting && datum.metric === metric")
@@ -41,11 +42,13 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         .transform_calculate(
             median="isFinite(datum.epochs_median) ? datum.epochs_median : null",
             high=f"isFinite(datum.epochs_high) ? datum.epochs_high : {longest}",
-            text="datum.reached + ' of ' + datum.seeds"
-            " + (isFinite(datum.epochs_median) ? '' : ', median: never')",
+            lines=f"isFinite(datum.epochs_median) ? {reached} : {vega.NARROW} "
+            f"? [{reached} + ',', 'median: never'] : {reached} + ', median: never'",
         )
     )
-    end = f"{longest} * width / max(width - {ROOM}, 40)"
+    has_never = not np.isfinite(table["epochs_median"]).all()
+    room = f"({vega.NARROW} ? 80 : {ROOM_FOR_NEVER})" if has_never else ROOM
+    end = f"{longest} * width / max(width - {room}, 40)"
     scale = alt.Scale(domain=[0, alt.ExprRef(end)], nice=False)
     clock = "steps" if table["steps_median"].equals(table["epochs_median"]) else "epochs"
     x = alt.X("median:Q").scale(scale).title(f"{clock} to the target")
@@ -60,7 +63,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
             f"median {clock}": vega.written("epochs_median"),
             "95 % interval": vega.between("epochs_low", "epochs_high"),
             f"expected {clock}": vega.written("epochs_expected"),
-            "seeds that reach it": "datum.reached + ' of ' + datum.seeds",
+            "seeds that reach it": reached,
         }
     )
     interval = base.transform_filter("isValid(datum.epochs_low) && isFinite(datum.epochs_low)")
@@ -70,8 +73,8 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         base.transform_filter("isValid(datum.median)")
         .mark_point(filled=True, size=110, opacity=1)
         .encode(x, y, colour, palette.shape(), tooltip=tooltip),
-        base.mark_text(align="right", fontSize=11, color=INK).encode(
-            x=alt.XValue(alt.ExprRef("width")), y=y, text=alt.Text("text:N")
+        base.mark_text(align="right", baseline="middle", fontSize=11, color=INK).encode(
+            x=alt.XValue(alt.ExprRef("width")), y=y, text=alt.Text("lines:N")
         ),
     )
     controls = [
@@ -131,7 +134,8 @@ def profiles_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     )
     x = alt.X("ratio:Q").scale(type="log", base=2, nice=False)
     x = x.axis(values=[1, 2, 4, 8, 16], grid=False).title("τ, times the steps of the fastest")
-    y = alt.Y("share:Q").scale(domain=[0, 1]).title(None).axis(format=".0%")
+    y = alt.Y("share:Q").scale(domain=[0, 1]).title(None)
+    y = y.axis(labelExpr="format(100 * datum.value, '.0f') + ' %'")
     colour = palette.colour()
     hover, rule = vega.hover_rule(palette, base, "share", "ratio", ["ratio"], x)
     line = base.mark_line(interpolate="step-after", strokeWidth=2, aria=False)
