@@ -457,6 +457,7 @@ def finish(
             "subtitle": {"expr": f"slice({joined}, 3)"},
             "anchor": "start",
             "frame": "bounds",
+            "limit": {"expr": f"{NARROW} ? {NARROWER} : {WIDTH}"},
         },
         "autosize": {"type": "fit", "contains": "padding"},
     }

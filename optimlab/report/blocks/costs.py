@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from optimlab import statistics
 from optimlab.formatting import duration, number, split_name
@@ -175,6 +176,7 @@ def time_figure(
         figure = new_figure(3.7 if narrow else 9, 3.2 if narrow else 4)
         axes = figure.subplots()
         draw_bands(axes, bands, "seconds", styles)
+        axes.xaxis.set_major_locator(MaxNLocator(3 if narrow else 6))
         axes.set(xlabel=CLOCKS["seconds"], ylabel=f"{split_name(loss)} loss")
         add_legend(figure, styles)
         sns.despine(fig=figure)

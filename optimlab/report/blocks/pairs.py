@@ -16,7 +16,8 @@ from optimlab.report.vega import METRICS, Chart
 from optimlab.statistics import Comparison
 
 DECADE = 10  # a number of seeds is not shown if its interval is wider than this factor
-LETTER = 6.5  # pixels, about, of a letter on an axis
+LETTER, LABEL_LIMIT = 6.5, 120  # pixels of a letter on an axis, about, and of a label, at most
+NARROWER = 180  # pixels, about, that a phone leaves beside the labels
 INTERVAL = ["difference_iqm", "difference_low", "difference_high"]
 
 
@@ -36,17 +37,18 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
     order = [label for label in comparison.summary["optimizer"] if label in set(table["row"])]
     bare: Any = {"ticks": False, "domain": False}
     x = alt.X("column:N").scale(domain=order).title("beats this one")
-    cell, longest = f"width / {len(order)}", max(map(len, order))
-    is_crowded = f"{cell} < {LETTER * longest + 8}"
+    cell, longest = f"width / {len(order)}", min(LABEL_LIMIT, LETTER * max(map(len, order)))
+    is_crowded = f"{cell} < {longest + 8}"
+    turned = [round(longest) * (width / len(order) < longest + 8) for width in (vega.WIDTH, NARROWER)]
     x = x.axis(
         orient="top",
-        labelLimit=120,
+        labelLimit=LABEL_LIMIT,
         labelAngle=alt.ExprRef(f"{is_crowded} ? -90 : 0"),
         labelAlign=alt.ExprRef(f"{is_crowded} ? 'left' : 'center'"),
         labelBaseline=alt.ExprRef(f"{is_crowded} ? 'middle' : 'bottom'"),
         **bare,
     )
-    y = alt.Y("row:N").scale(domain=order).title(None).axis(labelLimit=120, **bare)
+    y = alt.Y("row:N").scale(domain=order).title(None).axis(labelLimit=LABEL_LIMIT, **bare)
     shade = alt.Color("share_won:Q").scale(scheme="purpleorange", domain=[0, 1], reverse=True)
     ink = vega.either(alt.ColorValue, "abs(datum.share_won - 0.5) > 0.35", "white", "black")
     tooltip = vega.tooltip(
@@ -84,6 +86,7 @@ def wins_chart(comparison: Comparison) -> Iterator[Chart]:
             "'share of seeds that the row wins'",
             [vega.rates_words(comparison)],
             38 * len(order) + 24,
+            (turned[0], turned[1]),
         ),
         tables={"wins": table},
     )
@@ -110,7 +113,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     scale = alt.Scale(domain=[alt.ExprRef(least), alt.ExprRef(end)], nice=False, clamp=True)
     loss = METRICS[f"{comparison.basis.loss}_loss"]
     x = alt.X("difference:Q").scale(scale).title(f"second − first{f' ({unit})' if unit else ''}")
-    x = x.axis(labelBound=True, format=".3~g")
+    x = x.axis(labelBound=True, format=".3~g", tickCount=alt.ExprRef("ceil(width / 70)"))
     y = alt.Y("pair:N").sort(field="order", op="min").title(None)
     y = y.axis(labelLimit=170, ticks=False, labelExpr=_in_lines("datum.label", " – "))
     offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])

@@ -195,7 +195,7 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
     )
     colour = alt.Color("split:N").scale(domain=splits, range=[colours[split] for split in splits])
     colour = colour.legend(legend)
-    x = alt.X("time:Q").title(clock).axis(grid=False)
+    x = alt.X("time:Q").title(clock).axis(grid=False, tickCount=10)
     y = alt.Y("median:Q").scale(scale).axis(axis).title(None)
     chosen = alt.Chart(alt.NamedData("cell_traces")).transform_filter(cell)
     line = chosen.transform_filter("isFinite(datum.median)")
@@ -208,7 +208,8 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
         line.transform_filter("isFinite(datum.high)").mark_area(opacity=0.15, aria=False)
         .encode(x, alt.Y("low:Q").scale(scale), alt.Y2("high:Q"), colour),
         line.mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
-        label.mark_text(align="right", baseline="top", fontSize=12, color=INK)
+        label.mark_text(align="right", baseline="top", fontSize=12, color=INK,
+                        limit=alt.ExprRef("width"))
         .encode(x=alt.XValue(alt.ExprRef("width")), y=alt.YValue(0), text=alt.Text("text:N")),
         width=vega.WIDTH,
         height=220,

@@ -278,7 +278,11 @@ def settled(figure: Figure) -> Figure:
 
 def fitted(label: str, *, narrow: bool) -> str:
     """Return a label with its middle left out where there is no room for it beside a figure."""
-    most = 20 if narrow else 40
+    return _shortened(label, 20 if narrow else 40)
+
+
+def _shortened(label: str, most: int) -> str:
+    """Return a label with its middle left out if it has more than `most` letters."""
     end = most // 2 - 1
     return label if len(label) <= most else f"{label[: most - end - 1]}…{label[-end:]}"
 
@@ -317,8 +321,11 @@ def _legend(
     title : the title above it.
     rows : the number of rows that fit.
     """
+    letters = int(14 * figure.get_figwidth() / scale)  # of a row, and a handle is as wide as nine
+    for handle in handles:
+        handle.set_label(_shortened(str(handle.get_label()), max(letters - 9, 9)))
     longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, min(len(handles), int(14 * figure.get_figwidth() / scale / (longest + 9))))
+    columns = max(1, min(len(handles), letters // (longest + 9)))
     more = max(0, -(-len(handles) // columns) - rows)
     figure.set_figheight(figure.get_figheight() + LEGEND_ROW * scale * more)
     figure.legend(handles=handles, ncols=columns, loc="outside upper center", handlelength=3.2,
