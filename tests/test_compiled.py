@@ -206,6 +206,36 @@ def test_two_processes_compile_once_and_a_third_need_not_even_import_numba(tmp_p
     assert begin().communicate(timeout=120)[0] == "False\n"
 
 
+AT_ONCE = """
+import sys, threading
+import numpy as np
+from optimlab.nn.compiled import dots
+
+def import_it():
+    while "numba.np.arraymath" not in sys.modules:  # the one that would import it
+        pass
+    import scipy.linalg
+
+sums, found = np.empty(1), []
+threading.excepthook = found.append
+other = threading.Thread(target=import_it)
+sys.setswitchinterval(1e-5)
+other.start()
+dots(np.ones((1, 2)), np.ones((1, 2)), sums)
+other.join()
+import numba
+product = numba.njit(lambda x: np.dot(x, x))  # for which numba needs it, after all
+print(sums[0], product(np.ones(3)), found)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
+def test_what_numba_does_without_others_have():
+    done = subprocess.run([sys.executable, "-c", AT_ONCE], check=True, capture_output=True, text=True)
+    assert done.stdout == "2.0 3.0 []\n"
+
+
 def test_an_experiment_is_loaded_without_numba():
     code = "import sys; from optimlab.experiment.load import find, load; load(find('smoke'))"
     code += "; print('numba' in sys.modules)"

@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import cache, cached_property
+from importlib.abc import MetaPathFinder
+from threading import get_ident
 from typing import Any
 from uuid import uuid4
 
@@ -71,15 +73,20 @@ def _numba() -> Any:
 
     It is imported when a loop calls np.dot or the like.
     """
-    import numba
+    thread = get_ident()  # others may need scipy.linalg meanwhile
 
-    modules: dict[str, Any] = sys.modules
-    if "scipy.linalg" not in modules:
-        modules["scipy.linalg"] = None  # an import of it fails
-        try:
-            import numba.np.arraymath
-        finally:
-            del modules["scipy.linalg"]
+    class NotForNumba(MetaPathFinder):
+        def find_spec(self, name: str, path: object, target: object = None) -> None:
+            if name == "scipy.linalg" and get_ident() == thread:
+                raise ModuleNotFoundError(name)
+
+    finder = NotForNumba()
+    sys.meta_path.insert(0, finder)
+    try:
+        import numba
+        import numba.np.arraymath
+    finally:
+        sys.meta_path.remove(finder)
     return numba
 
 
