@@ -336,3 +336,18 @@ def test_final_bands_share_of_statuses():
     assert bands[["low", "median", "high"]].to_numpy().tolist() == [[2.5, 4, INF], [INF] * 3]
     assert bands[list(STATUSES)].to_numpy().tolist() == [[0.5, 0.25, 0.25, 0], [0, 0, 0, 1]]
     pd.testing.assert_frame_equal(statistics.final_bands(runs[::-1]), bands)
+
+
+def test_an_optimizer_that_ties_with_the_first_is_compared_with_it_whatever_their_names():
+    def numbers(**losses):
+        runs = contest(range(12), **losses)
+        found = statistics.compare_optimizers(runs, traces_of(runs), splits=20, draws=20).summary
+        assert found["rank"].tolist() == [1, 1]
+        return found[["optimizer", "difference_iqm_to_best", "p_value_to_best", "standing"]].to_numpy()
+
+    even, wide = (lambda s: 9.0 + s), (lambda s: 9.0 + 3 * s - 11)  # of one median, 14.5
+    [first, second], renamed = numbers(B=even, A=wide), numbers(C=even, D=wide)
+    assert [first[0], second[0], *renamed[:, 0]] == ["B", "A", "C", "D"]
+    assert second[1:].tolist() == renamed[1, 1:].tolist()
+    assert second[3] == "undecided"
+    assert np.isfinite(second[2])

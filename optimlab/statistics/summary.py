@@ -267,9 +267,9 @@ def _of(setting: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_median_score(reported: pd.DataFrame, labels: list[str]) -> list[str]:
-    """Return the optimizers that have runs, best first; ties are ordered alphabetically."""
+    """Return those of the optimizers that have runs, best first; ties stay in their order."""
     medians = {str(label): quantile(own["score"], 0.5) for label, own in reported.groupby("optimizer")}
-    return sorted(medians.keys() & set(labels), key=lambda label: (medians[label], label))
+    return sorted((label for label in labels if label in medians), key=medians.__getitem__)
 
 
 def _join(tables: list[pd.DataFrame]) -> pd.DataFrame:
