@@ -137,7 +137,9 @@ def test_data_may_be_a_table_or_arrays(tmp_path):
     assert first == again != other
     found = optimlab.compare("SGD", problem=(features, kind), folder=tmp_path, **SMALL)
     assert set(found.runs["status"]) == {"ok"}
-    with pytest.raises(UserError, match=r"features have 60 rows, but the target has shape \(59,\)"):
+    with pytest.raises(
+        UserError, match=r"features have 60 rows, so the target must have the shape \(60,\)"
+    ):
         first_run((features, kind[1:]), tmp_path)
 
 

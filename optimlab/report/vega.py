@@ -40,6 +40,7 @@ APART = alt.Resolve(  # scales of a chart's parts
 )
 NARROW = "narrow"  # a signal set by the page: whether the chart is on a phone
 NARROWER = 265  # pixels, about, that a phone leaves beside the axis and the menu
+TITLE_LIMIT = 320  # pixels of a title on a phone, at most
 LABEL_LIMIT = 220  # pixels of a legend entry, at most
 LEGEND_ROW = 20.9  # pixels of a legend row
 AROUND = 96  # pixels of a chart's height taken by title, subtitle and axis
@@ -457,7 +458,7 @@ def finish(
             "subtitle": {"expr": f"slice({joined}, 3)"},
             "anchor": "start",
             "frame": "bounds",
-            "limit": {"expr": f"{NARROW} ? {NARROWER} : {WIDTH}"},
+            "limit": {"expr": f"{NARROW} ? {TITLE_LIMIT} : {WIDTH}"},
         },
         "autosize": {"type": "fit", "contains": "padding"},
     }
