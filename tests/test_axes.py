@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 from optimlab.experiment.candidates import Axis
 from optimlab.report.blocks.ranking import edge_warnings
@@ -55,7 +56,25 @@ def test_importance_is_the_same_every_time_and_needs_a_few_candidates():
     assert shares_of(at[:, 0], space) == shares_of(at[:, 0], space)
     few, at = spread(axes.FEWEST - 1, RATE, MOMENTUM)
     assert shares_of(at[:, 0], few) == {}
-    assert shares_of(np.zeros(20), space) == {"learning_rate": 0, "momentum": 0, "together": 1}
+    assert shares_of(np.full(20, 0.1), space) == {}  # there is nothing to explain
+
+
+@pytest.mark.parametrize("size", [9, 41])
+@pytest.mark.parametrize(
+    "height", [lambda x, y: 5 * x, lambda x, y: 4 * abs(x - 0.3) + x * y, lambda x, y: x * y]
+)
+def test_importance_is_that_of_the_forest_over_a_dense_grid(size, height):
+    """The variances of a forest's means over rows and columns of a grid, over that of all its points."""
+    space, at = spread(size, RATE, MOMENTUM)
+    heights = height(*at.T)
+    places = np.array([axes.positions(space, number) for number in range(1, 1 + size)])
+    forest = RandomForestRegressor(100, min_samples_leaf=2, random_state=0).fit(places, heights)
+    line = (np.arange(80) + 0.5) / 80
+    grid = forest.predict(np.array(np.meshgrid(line, line)).reshape(2, -1).T).reshape(80, 80)
+    found = shares_of(heights, space)
+    assert found["learning_rate"] == pytest.approx(grid.mean(axis=0).var() / grid.var(), abs=0.02)
+    assert found["momentum"] == pytest.approx(grid.mean(axis=1).var() / grid.var(), abs=0.02)
+    assert sum(found.values()) == pytest.approx(1)
 
 
 def at_end(axis, value):

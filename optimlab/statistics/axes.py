@@ -90,7 +90,8 @@ def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFram
     Returns
     -------
     One row per axis of each optimizer with two or more: optimizer, axis, share; the last row of each,
-    "together", has the share that only several axes explain together.
+    "together", has the share that only several axes explain together. An optimizer with fewer than
+    `FEWEST` candidates, or whose candidates all end alike, has none.
 
     References
     ----------
@@ -102,9 +103,14 @@ def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFram
         table = np.array([positions(space, number) for number in own[CANDIDATE]])
         worth = own["loss"].to_numpy(dtype=float)
         known = np.isfinite(table).all(axis=1) & np.isfinite(worth)
-        if space.is_only_rate or known.sum() < FEWEST:
+        heights = _heights(worth[known])
+        if (
+            space.is_only_rate
+            or known.sum() < FEWEST
+            or np.isclose(heights.min(), heights.max(), 1e-12, 0)
+        ):
             continue
-        shares = _main_effects(table[known], _heights(worth[known]))
+        shares = _main_effects(table[known], heights)
         names = [axis.name for axis in space.axes]
         rows += [(label, name, share) for name, share in zip(names, shares, strict=True)]
         rows.append((label, "together", max(0.0, 1 - sum(shares))))
@@ -117,23 +123,25 @@ def _heights(losses: Array) -> Array:
 
 
 def _main_effects(table: Array, heights: Array) -> list[float]:
-    """Return the share of the variance of a forest's predictions that each column alone explains."""
+    """Return the share of the variance of a forest's predictions that each column alone explains.
+
+    For each column, means and whole variance are those of the same points, so that no share exceeds 1.
+    """
     from scipy.stats import qmc
     from sklearn.ensemble import RandomForestRegressor  # takes a second to import
 
     forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
     forest.fit(table, heights)
     space = qmc.Halton(table.shape[1], seed=np.random.default_rng(0)).random(POINTS)
-    whole = float(np.var(forest.predict(space)))
-    if not whole:
-        return [0.0] * table.shape[1]
     effects = []
     for column in range(table.shape[1]):
         asked = np.repeat(space[None], STEPS, axis=0)
         asked[:, :, column] = ((np.arange(STEPS) + 0.5) / STEPS)[:, None]
-        mean = forest.predict(asked.reshape(-1, table.shape[1])).reshape(STEPS, POINTS).mean(axis=1)
-        effects.append(float(np.var(mean)) / whole)
-    return effects
+        found = forest.predict(asked.reshape(-1, table.shape[1])).reshape(STEPS, POINTS)
+        whole = float(np.var(found))
+        effects.append(float(np.var(found.mean(axis=1))) / whole if whole else 0.0)
+    excess = max(1.0, sum(effects))  # the points of each column are others
+    return [effect / excess for effect in effects]
 
 
 def edges(space: Space, candidate: int) -> dict[str, str]:
