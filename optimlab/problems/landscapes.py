@@ -157,8 +157,8 @@ class Landscape:
     condition : the ratio κ of the curvatures; for the ravine and the saddle only.
     angle : degrees by which the function is rotated about the origin, anticlockwise. That matters to
         optimizers that scale each coordinate separately, but not to gradient descent.
-    spread : the standard deviation of a run's start about one of the function's start points. Seeds
-        take the start points in turn.
+    spread : the standard deviation of a run's start about one of the function's starting points. Seeds
+        take the starting points in turn.
     noise : the standard deviation of the noise on each component of the gradient.
     dtype : "float32" or "float64".
     """
@@ -201,7 +201,7 @@ class Landscape:
 
     @property
     def starts(self) -> Array:
-        """The start points (N, 2) before they are perturbed."""
+        """The starting points (N, 2) before they are perturbed."""
         return self._turned(self._known.starts)
 
     @property
@@ -248,7 +248,7 @@ class Landscape:
         return 50 * np.dtype(self.dtype).itemsize
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, None]:
-        """Return the start points (R, 2), one row per seed; there is no model."""
+        """Return the starting points (R, 2), one row per seed; there is no model."""
         shifts = [generator(seed, "initial_params").normal(size=2) for seed in seeds]
         starts = self.starts[np.array(seeds) % len(self.starts)]
         return (starts + self.spread * np.array(shifts)).astype(self.dtype), None
