@@ -86,7 +86,9 @@ def at_end(axis, value):
     [
         (RATE, 1.1e-4, "lowest"), (RATE, 1e-2, ""), (RATE, 0.9, "highest"),
         (MOMENTUM, 0.0, ""),  # no value is lower
-        (MOMENTUM, 0.05, "lowest"), (MOMENTUM, 0.98, "" ), (MOMENTUM, 0.989, "highest"),
+        (MOMENTUM, 0.05, ""),  # nor can the axis begin any lower
+        (Axis("momentum", (), 0.1, 0.9), 0.11, "lowest"), (Axis("sync_period", (), 1, 9), 1, ""),
+        (MOMENTUM, 0.98, "" ), (MOMENTUM, 0.989, "highest"),
         (Axis("momentum", (0, 0.5, 0.9)), 0.9, "highest"), (Axis("momentum", (0, 0.5, 0.9)), 0, ""),
         (Axis("momentum", (0.1, 0.5, 0.9)), 0.1, "lowest"), (Axis("momentum", (0.1, 0.5, 0.9)), 0.5, ""),
         (Axis("nesterov", (False, True)), True, ""), (Axis("kind", ("a", "b")), "b", ""),
@@ -107,7 +109,8 @@ def test_the_default_is_at_no_end():
         (RATE, "highest", '{ min = 0.0001, max = 100, scaling = "log" }'),
         (RATE, "lowest", '{ min = 1e-06, max = 1, scaling = "log" }'),
         (MOMENTUM, "highest", '{ min = 0, max = 0.999, scaling = "one_minus_log" }'),
-        (Axis("beta1", (), 0.5, 0.9), "highest", '{ min = 0.5, max = 0.9, scaling = "linear" }'),
+        (Axis("beta1", (), 0.5, 0.9), "highest", '{ min = 0.5, max = 0.95, scaling = "linear" }'),
+        (Axis("learning_rate", (), 0.1, 1.0), "lowest", '{ min = 0.05, max = 1, scaling = "linear" }'),
         (Axis("alpha", (), 1.0, 2.0), "highest", '{ min = 1, max = 2.5, scaling = "linear" }'),
         (Axis("momentum", (0.0, 0.5, 0.9)), "highest", "[0, 0.5, 0.9, 0.98, 0.99]"),
         (Axis("weight_decay", (0, 0.01, 0.1)), "highest", "[0, 0.01, 0.1, 1, 10]"),

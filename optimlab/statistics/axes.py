@@ -147,7 +147,8 @@ def _main_effects(table: Array, heights: Array) -> list[float]:
 def edges(space: Space, candidate: int) -> dict[str, str]:
     """Return the axes on which a candidate is at an end: axis → "lowest" or "highest".
 
-    The end of the legal values, such as a momentum of 0, does not count, and text has no ends.
+    An axis that starts or stops at the end of the legal values, such as a momentum of 0, has no end
+    there that counts, and text has no ends.
     """
     found = {}
     for axis in space.axes if candidate != DEFAULT else ():
@@ -155,11 +156,16 @@ def edges(space: Space, candidate: int) -> dict[str, str]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         end = _end(axis, value)
-        legal = RANGES.get(axis.name)
-        is_last = legal is not None and value == (legal.low if end == "lowest" else legal.high)
-        if end and not is_last:
+        if end and not _is_all_there_is(axis, end):
             found[axis.name] = end
     return found
+
+
+def _is_all_there_is(axis: Axis, end: str) -> bool:
+    """Return whether an axis reaches the end of the legal values."""
+    low, high = (axis.low, axis.high) if axis.is_span else (min(axis.levels), max(axis.levels))
+    legal = RANGES.get(axis.name)
+    return legal is not None and (low == legal.low if end == "lowest" else high == legal.high)
 
 
 def _end(axis: Axis, value: float) -> str:
@@ -233,9 +239,9 @@ def _further(axis: Axis, edge: str) -> tuple[float, float]:
     if axis.is_whole:
         low, high = max(1.0, round(low)), round(high)
     if legal is not None and low not in legal:
-        low = legal.low if legal.low_is_legal else axis.low
+        low = legal.low if legal.low_is_legal else _readable((legal.low + axis.low) / 2)
     if legal is not None and high not in legal:
-        high = legal.high if legal.high_is_legal else axis.high
+        high = legal.high if legal.high_is_legal else _readable((legal.high + axis.high) / 2)
     return low, high
 
 
