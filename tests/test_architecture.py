@@ -21,8 +21,8 @@ FLOORS = [
     ["training"],
     ["problems"],
     ["nn", "data", "notebook", "optimizers", "schedules"],
-    ["files", "pool", "messages", "progress", "hints"],
-    ["compiled_code", "errors", "formatting", "metrics", "statuses"],
+    ["compiled_code", "files", "pool", "messages", "progress", "hints"],
+    ["errors", "formatting", "metrics", "statuses", "user_cache"],
 ]
 LEVEL = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -148,6 +148,17 @@ def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same(tmp_path, els
         assert told.err.count("cannot be written to: every process compiles again") == 1
 
 
+def test_a_user_without_a_home_folder_is_told_so(elsewhere, monkeypatch, capsys):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    elsewhere("")
+    monkeypatch.setattr(Path, "home", no_home)
+    compile_once([Digits()], ["SGD"], print)
+    if IS_COMPILED:
+        assert "a cache folder cannot be written to" in capsys.readouterr().err
+
+
 def test_a_relative_folder_is_none(elsewhere):
     elsewhere("here")
     assert cache_folder().is_relative_to(Path.home())

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import vl_convert
 from sweeping import document, mostly_slow, run, tiny
 from test_charts import without_pictures
 from test_cli import call
 
 from optimlab.report import page
 from optimlab.report.figures.static import static_figures
+from optimlab.report.library import library
 from optimlab.storage import drawn
 
 
@@ -185,3 +187,24 @@ def test_looking_whether_something_has_changed_imports_no_library_of_plots(resul
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+def test_the_library_of_charts_is_bundled_once_and_not_taken_from_a_changed_file(tmp_path, monkeypatch):
+    bundled = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        vl_convert, "javascript_bundle", lambda: bundled.append("vega") or f"script {len(bundled)}"
+    )
+
+    def script():
+        library.cache_clear()
+        return library()
+
+    assert [script(), script()] == ["script 1"] * 2
+    (kept,) = (tmp_path / "optimlab").glob("vega-*.js")
+    kept.write_text("changed")
+    assert [script(), script()] == ["script 2"] * 2
+    shutil.rmtree(tmp_path / "optimlab")
+    (tmp_path / "optimlab").touch()  # nothing can be kept
+    assert [script(), script()] == ["script 3", "script 4"]
+    library.cache_clear()

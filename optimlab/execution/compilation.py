@@ -45,7 +45,7 @@ def compile_once(
     folder = usable_folder()
     if folder is None:
         if say:
-            where = cache_folder()
+            where = cache_folder() or "a cache folder"
             warn(f"{where} cannot be written to: every process compiles again, which takes seconds")
         return
     built_in = sorted(RULES.keys() & set(rules)) or ["SGD"]

@@ -18,7 +18,6 @@ from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from joblib import cpu_count, delayed
 from markupsafe import Markup
@@ -37,6 +36,7 @@ from optimlab.report.blocks.own import own_blocks
 from optimlab.report.blocks.paths import PathsReport, report_paths
 from optimlab.report.blocks.schedules import schedules_block
 from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
+from optimlab.report.library import library
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.section import Section, write_section
 from optimlab.report.style import SeriesStyle, missing_letters, series_styles
@@ -412,8 +412,7 @@ def render(sections: list[Record]) -> str:
         else section
         for section in sections
     ]
-    library = _library() if any(section.has_charts for section in sections) else ""
-    scripts = [script for script in (library, own) if script]
+    scripts = [library(), own] if any(section.has_charts for section in sections) else [own]
     template = _environment().get_template("template.html.j2")
     return unbroken(template.render(sections=sections, scripts=scripts))
 
@@ -431,12 +430,6 @@ def _environment() -> Environment:
     environment.filters |= {"sortable": _sortable, "packed": _packed, "csp": _csp, "trusted": Markup}
     environment.filters["join_words"] = join_words
     return environment
-
-
-@cache
-def _library() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script, bundled in about a second."""
-    return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
 
 
 def unbroken(page: str) -> str:

@@ -9,7 +9,6 @@ there into the page.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from optimlab import hints
 from optimlab.files import EntryError, Folder
+from optimlab.user_cache import user_cache
 
 INPUTS = ("experiment.json", "runs.csv", "traces.parquet", "params.parquet", "surface.parquet")
 PACKAGE = Path(__file__).parents[1]
@@ -91,7 +91,7 @@ class Drawn:
 
     def _found(self, key: str) -> Record | None:
         """Return the record of a key, if its files are unchanged."""
-        folder = _cache()
+        folder = user_cache()
         if not key or folder is None:
             return None
         try:
@@ -104,7 +104,7 @@ class Drawn:
 
 def _keep(key: str, record: Record) -> None:
     """Write a record; if that fails, things are simply drawn again next time."""
-    path = _cache()
+    path = user_cache()
     if not key or path is None:
         return
     folder = Folder(path)
@@ -114,14 +114,6 @@ def _keep(key: str, record: Record) -> None:
         oldest_first = sorted(path.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
         for file in oldest_first[:-MOST_RECORDS]:
             folder.delete(file.name)
-
-
-def _cache() -> Path | None:
-    """Return the folder of the records; None for a user without a home folder."""
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optimlab"
-    except RuntimeError:
-        return None
 
 
 def _entries(results: Path) -> list[str]:
