@@ -39,23 +39,23 @@ def run(words, folder, shell="", first="trap - INT TERM HUP; ", **environment):
 
 
 @pytest.mark.parametrize(
-    ("number", "module"),
+    ("number", "module", "told"),
     mostly_slow(
         [
-            (signal.SIGINT, "typer"),
-            (signal.SIGINT, "numpy._core.numeric"),
-            (signal.SIGINT, "optimlab.execution.sweep"),
-            (signal.SIGTERM, "typer"),
-            (signal.SIGHUP, "pyarrow"),
+            (signal.SIGINT, "typer", ""),
+            (signal.SIGINT, "numpy._core.numeric", ""),
+            (signal.SIGINT, "optimlab.execution.sweep", "optimlab: interrupted\n"),
+            (signal.SIGTERM, "typer", ""),
+            (signal.SIGHUP, "pyarrow", "optimlab: interrupted\n"),
         ]
     ),
     ids=str,
 )
-def test_signals_end_the_command_while_it_is_starting(tmp_path, number, module):
+def test_signals_end_the_command_while_it_is_starting(tmp_path, number, module, told):
     (tmp_path / "sitecustomize.py").write_text(SIGNALLING)
     write(tmp_path / "experiments")
     done = run(["sweep", "tiny"], tmp_path, MODULE=module, NUMBER=str(int(number)))
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", told)
     assert not (tmp_path / "results").exists()
 
 
