@@ -1,9 +1,10 @@
 """User-facing errors, which the command line prints without a traceback."""
 
 import signal
+import unicodedata
 
 LONGEST = 500
-JOINERS = "\u200c\u200d"  # between letters of scripts that they shape
+JOINERS = "\u200c\u200d"  # between letters of scripts that they shape, and their marks
 LAST_LATIN = "\u024f"
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -13,10 +14,14 @@ STOP_SIGNALS = [
 def printable(text: str, longest: int = LONGEST) -> str:
     """Return a text from outside as one line for a terminal, with invisible characters escaped."""
     line = "".join(
-        c if c.isprintable() or (c in JOINERS and before > LAST_LATIN) else ascii(c)[1:-1]
+        c if c.isprintable() or (c in JOINERS and _may_be_joined(before)) else ascii(c)[1:-1]
         for before, c in zip(f" {text}", text[:longest], strict=False)
     )
     return f"{line}…" if len(text) > longest else line
+
+
+def _may_be_joined(letter: str) -> bool:
+    return letter > LAST_LATIN and unicodedata.category(letter)[0] in "LM"
 
 
 def printable_lines(text: str) -> str:

@@ -164,6 +164,7 @@ def test_names_may_be_in_any_language(tmp_path, name):
         unicodedata.normalize("NFC", name)
     }
     assert printable(experiment.name) == experiment.name
+    assert printable("\N{WOMAN}\u200d\N{MICROSCOPE}") == "\N{WOMAN}\\u200d\N{MICROSCOPE}"
 
 
 @pytest.mark.parametrize(
