@@ -6,6 +6,7 @@ import unicodedata
 LONGEST = 500
 JOINERS = "\u200c\u200d"  # between letters of scripts that they shape, and their marks
 LAST_LATIN = "\u024f"
+IS_FOLDER = "is a folder, where a file belongs"
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -27,6 +28,15 @@ def _may_be_joined(letter: str) -> bool:
 def printable_lines(text: str) -> str:
     """Return a whole message for a terminal: lines are kept, invisible characters escaped."""
     return "\n".join(printable(line, len(line)) for line in text.split("\n"))
+
+
+def reason(error: OSError) -> str:
+    """Return why a file could not be read or written, as text."""
+    if isinstance(error, IsADirectoryError):
+        return f"it {IS_FOLDER}"
+    if isinstance(error, NotADirectoryError):
+        return "one of the folders in its path is a file"
+    return error.strerror or str(error)
 
 
 class UserError(Exception):

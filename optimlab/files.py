@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from filelock import lock_descriptor
 
-from optimlab.errors import UserError, printable
+from optimlab.errors import IS_FOLDER, UserError, printable
 
 LOCK = ".lock"
 HOLDER = ".lock-holder"
@@ -67,9 +67,19 @@ class Folder:
         return Folder(self.path / name, self)
 
     def create(self) -> None:
-        """Create the folder and its parents, if they do not exist."""
+        """Create the folder and its parents, if they do not exist.
+
+        Raises
+        ------
+        EntryError
+            If one of them is a file.
+        """
         if self.above is None:
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                folders = (self.path, *self.path.parents)
+                raise _is_no_folder(next(each for each in folders if each.exists())) from error
             return
         self.above.create()
         with self.above._opened() as at, suppress(FileExistsError):
@@ -119,8 +129,15 @@ class Folder:
 
         A reader sees the old file or the new one, never a part; once the block has ended, the file
         survives even a power failure. Other names of the old file (hard links) keep its content.
+
+        Raises
+        ------
+        EntryError
+            If there is a link or a folder of this name.
         """
         self.refuse_link(name)
+        if self.is_folder(name):
+            raise _is_folder(self.path / name)
         temporary = self._spelt(f".{name}.{secrets.token_hex(4)}.tmp")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY
         try:
@@ -233,7 +250,7 @@ class Folder:
                 except OSError as error:
                     self.above.refuse_link(self.path.name)
                     if error.errno == errno.ENOTDIR:
-                        raise EntryError(self.path, "is not a folder: move it away") from error
+                        raise _is_no_folder(self.path) from error
                     raise OSError(error.errno, error.strerror, str(self.path)) from error
         try:
             yield descriptor
@@ -258,6 +275,8 @@ class Folder:
     def _refuse_irregular(self, name: str, mode: int | None) -> None:
         if stat.S_ISLNK(mode or 0):
             raise _is_link(self.path / name)
+        if stat.S_ISDIR(mode or 0):
+            raise _is_folder(self.path / name)
         if mode is not None and not stat.S_ISREG(mode):
             raise EntryError(self.path / name, "is not a regular file: move it away")
 
@@ -276,6 +295,14 @@ def _is_link(path: Path) -> EntryError:
     return EntryError(path, f"{what}remove it, or replace it by what it points to")
 
 
+def _is_folder(path: Path) -> EntryError:
+    return EntryError(path, f"{IS_FOLDER}: move it away")
+
+
+def _is_no_folder(path: Path) -> EntryError:
+    return EntryError(path, "is not a folder: move it away")
+
+
 def read_regular(path: Path, most: int) -> bytes:
     """Return the content of a regular file, perhaps through a link.
 
@@ -288,7 +315,8 @@ def read_regular(path: Path, most: int) -> bytes:
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
+            kind = errno.EISDIR if stat.S_ISDIR(about.st_mode) else errno.EINVAL
+            raise OSError(kind, "it is not a regular file")
         if about.st_size > most:
             raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes")
         with os.fdopen(descriptor, "rb", closefd=False) as file:

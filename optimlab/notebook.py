@@ -23,7 +23,8 @@ from uuid import uuid4
 
 import cloudpickle
 
-from optimlab.errors import UserError
+from optimlab.errors import UserError, reason
+from optimlab.files import Folder
 from optimlab.messages import warn
 
 if TYPE_CHECKING:
@@ -140,10 +141,11 @@ def _written(folder: Path, stem: str, source: str) -> Path:
 def _write(path: Path, content: bytes) -> None:
     try:
         if not path.is_file() or path.read_bytes() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            folder = Folder(path.parent)
+            folder.create()
+            folder.write(path.name, content)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+        raise UserError(f"{path} cannot be written: {reason(error)}") from error
 
 
 class _Pickler(pickle.Pickler):

@@ -8,6 +8,7 @@ from pathlib import Path
 from optimlab.errors import UserError
 from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.spec import FOLDER
+from optimlab.files import Folder
 
 
 def start_project(name: str) -> list[Path]:
@@ -33,7 +34,7 @@ def start_project(name: str) -> list[Path]:
     existing = [str(path) for path in targets.values() if path.exists() or path.is_symlink()]
     if existing:
         raise UserError(f"{', '.join(existing)}: already exists, and is not overwritten")
-    FOLDER.mkdir(exist_ok=True)
+    Folder(FOLDER).create()
     for source, path in targets.items():
         text = starter.joinpath(source).read_text(encoding="utf-8").replace("NAME", name)
         with path.open("x", encoding="utf-8") as file:

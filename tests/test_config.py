@@ -638,7 +638,9 @@ def test_a_file_that_cannot_be_read_as_toml(tmp_path, content, start):
 
 def test_a_file_that_is_a_folder_or_is_gone(tmp_path):
     (tmp_path / "folder.toml").mkdir()
-    assert mistakes_of(tmp_path / "folder.toml") == ["cannot be read: it is not a regular file"]
+    assert mistakes_of(tmp_path / "folder.toml") == [
+        "cannot be read: it is a folder, where a file belongs"
+    ]
     assert mistakes_of(tmp_path / "gone.toml") == ["cannot be read: No such file or directory"]
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ from sweeping import document, run, tiny
 from typer.testing import CliRunner
 
 from optimlab import cli, files
-from optimlab.errors import UserError
+from optimlab.errors import UserError, reason
 from optimlab.execution.verify import verify
 from optimlab.files import HOLDER, LOCK, EntryError, Folder, only_writer
 from optimlab.report import page
@@ -416,3 +417,33 @@ def test_a_holder_of_any_name_prints_a_plain_line(tmp_path, content):
             pass
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 2000
+
+
+def test_a_folder_where_a_file_belongs_is_named(tmp_path):
+    (tmp_path / "summary.csv").mkdir()
+    wrong = f"{tmp_path / 'summary.csv'} is a folder, where a file belongs: move it away"
+    for use in (
+        lambda folder: folder.write("summary.csv", b"x"),
+        lambda folder: folder.read("summary.csv"),
+    ):
+        with pytest.raises(EntryError, match=f"^{re.escape(wrong)}$"):
+            use(Folder(tmp_path))
+    assert Folder(tmp_path).names() == ["summary.csv"]
+    with pytest.raises(IsADirectoryError) as caught:
+        files.read_regular(tmp_path, 10)
+    assert reason(caught.value) == "it is a folder, where a file belongs"
+
+
+@pytest.mark.parametrize("below", [".", "sub", "sub/sub"])
+def test_a_file_where_a_folder_belongs_is_named(tmp_path, below):
+    (tmp_path / "here").touch()
+    for folder in (Folder(tmp_path / "here" / below), Folder(tmp_path).folder("here").folder(below)):
+        with pytest.raises(EntryError, match=r"here is not a folder: move it away$"):
+            folder.create()
+
+
+def test_the_command_line_names_a_folder_where_it_writes_a_file(results, unseen):
+    (results / "report.html").mkdir()
+    done = CliRunner().invoke(cli.app, ["plots", "--results", str(results)])
+    wrong = f"optimlab: {results}/report.html is a folder, where a file belongs: move it away\n"
+    assert (done.exit_code, done.stderr) == (2, wrong)

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from optimlab import hints
 from optimlab.commands import common
-from optimlab.errors import OutOfTime, UserError
+from optimlab.errors import OutOfTime, UserError, reason
 from optimlab.formatting import duration, read_duration
 from optimlab.hints import RESULTS
 
@@ -189,7 +189,7 @@ def _check_writable(folder: Path) -> None:
     try:
         experiment_folder(folder).create()
     except OSError as error:
-        raise UserError(f"{folder}: the results cannot be written there: {error.strerror}") from error
+        raise UserError(f"{folder}: the results cannot be written there: {reason(error)}") from error
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder}: the results cannot be written there: no permission")
 

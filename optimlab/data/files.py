@@ -120,7 +120,8 @@ def read_file(file: Path, reading: Reading) -> Dataset:
     """
     try:
         if file.exists() and not file.is_file():
-            raise DataError("data", f"{file} is not a file")
+            wrong = "is a folder, where a file belongs" if file.is_dir() else "is not a file"
+            raise DataError("data", f"{file} {wrong}")
         if file.stat().st_size > LARGEST_FILE:
             raise DataError("data", f"{file.name} has more than {LARGEST_FILE // 10**6:,} MB")
         content = file.read_bytes()

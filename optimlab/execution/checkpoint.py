@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from optimlab.errors import reason
 from optimlab.experiment.identity import digest
 from optimlab.files import EntryError, Folder, experiment_folder
 from optimlab.messages import warn
@@ -131,7 +132,7 @@ class Checkpoint:
                 raise ValueError("the rule changes itself, not only its state")
             self._write(dumps(moment))
         except OSError as error:
-            fault = error.strerror or str(error)
+            fault = reason(error)
         except (ValueError, EntryError) as error:
             fault = str(error)
         seconds = max(self.seconds, (time.monotonic() - start) / TIME_SHARE)

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic_core import from_json
 
 from optimlab.data.named import is_own
-from optimlab.errors import UserError, printable
+from optimlab.errors import IS_FOLDER, UserError, printable, reason
 from optimlab.experiment.document import Document, Settings, read_document, with_normal_labels
 from optimlab.experiment.names import NAME_RULE, is_legal_name, normal
 from optimlab.experiment.read_optimizers import check_optimizers, lost_in_dtype
@@ -37,6 +37,7 @@ from optimlab.pool import Pool
 # Limits against mistakes. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.
 LARGEST_FILE = 100_000
+LARGEST_CODE = 10_000_000
 MOST_DOTS = 1000  # in a line: tomllib keeps every start of a key a.b.c…, so many parts take gigabytes
 MOST_RUNS = 1_000_000
 MOST_PARAMS_BYTES = 500_000_000
@@ -90,12 +91,14 @@ def find(name: str) -> Path:
             return path
         if normal(name) in known:
             return known[normal(name)]
-        if Path(name).is_file():
+        if path.is_dir():
+            hint = f"it {IS_FOLDER}"
+        elif Path(name).is_file():
             path, hint = Path(name), 'the name of an experiment file must end in ".toml"'
         elif Path(f"{name}.toml").is_file():
             hint = f"did you mean {name}.toml?"
     except OSError as error:
-        raise ExperimentError(path, [Mistake("", f"cannot be read: {error.strerror}")]) from error
+        raise ExperimentError(path, [Mistake("", f"cannot be read: {reason(error)}")]) from error
     raise NoSuchExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
 
 
@@ -130,7 +133,7 @@ def read_text(path: Path) -> str:
         str(path).encode()  # results name their experiment file
         return _read(path)
     except OSError as error:
-        wrong = f"cannot be read: {error.strerror}"
+        wrong = f"cannot be read: {reason(error)}"
     except UnicodeEncodeError:
         wrong = "is in a folder whose name is not UTF-8"
     except UnicodeDecodeError as error:
@@ -260,9 +263,9 @@ def _wrong_block(name: str, folder: Path) -> str:
         return f'must be "file.py:function", got {show(name)}'
     file, _, function = name.partition(":")
     try:
-        tree = ast.parse((folder / file).read_bytes())
+        tree = ast.parse(read_regular(folder / file, LARGEST_CODE))
     except OSError as error:
-        return f"{file} cannot be read: {error.strerror}"
+        return f"{file} cannot be read: {reason(error)}"
     except (SyntaxError, ValueError, RecursionError) as error:
         return f"{file} is no Python: {error}"
     functions = [each.name for each in tree.body if isinstance(each, ast.FunctionDef)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from optimlab.errors import Interrupted
+from optimlab.errors import IS_FOLDER, Interrupted
 from optimlab.experiment.imports import Code, Module, follow, module_file
 from optimlab.experiment.validation import nearest
 from optimlab.optimizers import BY_KEY, RULES, WRAPPERS
@@ -209,7 +209,8 @@ def _load_plugin(file: str, folder: Path) -> ModuleType:
     if not is_inside or path.suffix != ".py":
         raise ValueError(f'"{file}" is not a .py file in the folder of the experiment')
     if not is_there:
-        raise ValueError(f"there is no file {folder / file}")
+        but = f": it {IS_FOLDER}" if path.is_dir() else ""
+        raise ValueError(f"there is no file {folder / file}{but}")
     try:
         return _run(plugin_code(file, folder), path)
     except Interrupted:

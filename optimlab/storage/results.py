@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab import hints
-from optimlab.errors import UserError, printable
+from optimlab.errors import UserError, printable, reason
 from optimlab.experiment.runs import RUN_COLUMNS
 from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.messages import warn
@@ -108,7 +108,7 @@ def read_tables(folder: Path) -> Tables:
     try:
         manifest, contents = _consistent(store)
     except OSError as error:
-        raise _garbled(Path(error.filename or folder), error.strerror or str(error)) from error
+        raise _garbled(Path(error.filename or folder), reason(error)) from error
     if "runs.csv" not in contents:
         raise NothingToReport(
             f"{folder / 'runs.csv'} does not exist: {_sweep_and_plot(folder.parent, folder.name)}"
