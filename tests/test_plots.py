@@ -350,9 +350,11 @@ def test_formats_and_the_narrow_form():
     [
         ([1.0, 10.0], "log"),
         ([0.0, 1.0], "log"),
+        ([-1e-16, 1.0], "log"),
         ([-1.0, 1.0], "symlog"),
         ([np.inf], "linear"),
         ([0.0], "linear"),
+        ([-1e-16], "linear"),
     ],
 )
 def test_any_losses_have_a_scale(values, scale):
@@ -395,3 +397,11 @@ def test_a_logarithmic_axis_of_a_figure_has_several_ticks(low, high):
 )  # fmt: skip
 def test_numbers_as_text(value, digits, text):
     assert wording.number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.50"), (-3.14159, "−3.14"), (-1e-9, "0.00"), (-np.inf, "−∞"), (np.nan, "–")],
+)
+def test_numbers_with_fixed_decimals(value, text):
+    assert wording.fixed(value, 2) == text

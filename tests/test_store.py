@@ -20,8 +20,10 @@ import optimlab.storage.store as store_module
 from optimlab.errors import UserError
 from optimlab.experiment.runs import FinishedRun, FinishedStack
 from optimlab.files import Folder
-from optimlab.storage.manifest import describe
-from optimlab.storage.store import Store
+from optimlab.storage.drawn import INPUTS
+from optimlab.storage.manifest import MANIFEST, describe
+from optimlab.storage.store import TABLES, Store
+from optimlab.storage.surface import SURFACE
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 FINALS = [
@@ -615,3 +617,7 @@ def test_a_carriage_return_does_not_end_a_line_of_the_table(store, experiment):
     make_tables(store, experiment)
     assert b"\r" not in (store.folder / "runs.csv").read_bytes()
     assert pd.read_csv(store.folder / "runs.csv")["reason"][0] == r"a\rb"
+
+
+def test_the_page_and_a_bundle_depend_on_every_file_of_the_results():
+    assert set(INPUTS) == {MANIFEST, *TABLES, SURFACE}

@@ -33,7 +33,7 @@ def wrong_default(name: str, default: Any) -> str | None:
     return f"the default of {name} must be a number, a text, true, false or None"
 
 
-def wrong_value(rule: Callable[..., Any], legal: Mapping[str, Any], name: str, value: Any) -> str | None:
+def wrong_value(rule: Rule, legal: Mapping[str, Any], name: str, value: Any) -> str | None:
     """Return what is wrong with one hyper-parameter; None if nothing is."""
     if name == "learning_rate":
         return "unknown key; did you mean learning_rates, a list?"
@@ -57,9 +57,7 @@ def wrong_value(rule: Callable[..., Any], legal: Mapping[str, Any], name: str, v
     return message
 
 
-def wrong_on_axis(
-    rule: Callable[..., Any], legal: Mapping[str, Any], name: str, value: Any
-) -> str | None:
+def wrong_on_axis(rule: Rule, legal: Mapping[str, Any], name: str, value: Any) -> str | None:
     """Return what is wrong with a value of an axis; None if nothing is."""
     if name != RATE:
         return wrong_value(rule, legal, name, value)
@@ -68,7 +66,7 @@ def wrong_on_axis(
     return None if 1e-30 <= value <= 1e30 else f"must be in [1e-30, 1e30], got {show(value)}"
 
 
-def wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str | None:
+def wrong_together(rule: Rule, given: Mapping[str, Any]) -> str | None:
     """Return why the rule refuses all hyper-parameters together; None if it does not."""
     try:
         rule(**{"learning_rate": 0.01, **given})
@@ -82,7 +80,7 @@ def wrong_together(rule: Callable[..., Any], given: Mapping[str, Any]) -> str | 
 
 
 def wrong_candidate(
-    rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
+    rule: Rule, fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
 ) -> str | None:
     """Return why the rule refuses a candidate, for the first one that it refuses; otherwise None."""
     for values, _ in by_others(tried):
@@ -93,7 +91,7 @@ def wrong_candidate(
 
 
 def wrong_stacked(
-    rule: Callable[..., Any], fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
+    rule: Rule, fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]
 ) -> str | None:
     """Return how a plug-in mixes the runs of a stack or misuses the loop's arrays; None if it does not.
 

@@ -57,7 +57,7 @@ class Problem(Protocol):
         """Return warnings about settings that are allowed but rarely intended: key → message."""
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, Any]:
-        """Return the start parameters (R, P), one row per seed, and their model, or None."""
+        """Return the initial parameters (R, P), one row per seed, and their model, or None."""
 
     def batches(self, seeds: Sequence[int]) -> Iterator[Any]:
         """Yield batches for `loss_and_gradient`, without end."""

@@ -222,7 +222,7 @@ class Supervised:
         return self.network.summary(self.objective.link)
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, Model]:
-        """Return the start parameters (R, P), one row per seed, and their model."""
+        """Return the initial parameters (R, P), one row per seed, and their model."""
         params = self.network.initial_params([generator(seed, "initial_params") for seed in seeds])
         model = self.network.model([generator(seed, "model") for seed in seeds])
         return params, self._resampled(seeds, model) if self.is_resampled else model

@@ -1,4 +1,4 @@
-"""Ticks of logarithmic axes: several round numbers in any range, on the page and in print."""
+"""Logarithmic axes, on the page and in print: several round ticks in any range."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.ticker import Locator, MaxNLocator
 
+ROUNDING = 1e-12  # a loss this little below 0 counts as 0
 FEWEST_TICKS = 3
 MOST_TICKS = 10
 LONG = 3e3  # ratio of a range's ends above which powers of ten are enough

@@ -14,7 +14,7 @@ import pandas as pd
 from optimlab import metrics
 from optimlab.formatting import number
 from optimlab.report.style import CHART_CONFIG, GREY, INK, SeriesStyle
-from optimlab.report.ticks import FEWEST_TICKS, log_ticks
+from optimlab.report.ticks import FEWEST_TICKS, ROUNDING, log_ticks
 from optimlab.statistics import Comparison
 
 MOST_RECORDS = 120  # shown of a run; longer traces are thinned evenly
@@ -29,7 +29,6 @@ METRICS = {
     "gradient_norm": "gradient norm",
 }
 SETTINGS = {"tuned": "tuned", "default": "textbook default"}
-ROUNDING = 1e-12  # a loss this little below 0 counts as 0
 FAR_ABOVE = 1e6  # times the median: higher losses, of runs that blew up, would squeeze all others
 ENDLESS = 1e100  # replaces infinity, from which quantiles cannot be interpolated
 INFINITY = "Infinity"  # text that JavaScript converts to the number

@@ -11,6 +11,7 @@ import pandas as pd
 from optimlab import metrics
 from optimlab.report import vega
 from optimlab.report.figures.plots import CLOCKS, clock_of
+from optimlab.report.ticks import ROUNDING
 from optimlab.report.vega import METRICS, Chart, Palette
 from optimlab.statistics import Comparison
 
@@ -116,7 +117,7 @@ def _is_linear(name: str, values: pd.Series) -> bool:
     Accuracies and R² crowd at 1, where logarithms are flat; a user's loss may be negative.
     """
     metric = metrics.metric_of(name)
-    return bool(metric and metric.is_higher_better) or bool(values.min() < -vega.ROUNDING)
+    return bool(metric and metric.is_higher_better) or bool(values.min() < -ROUNDING)
 
 
 def _smoothed(is_shown: str) -> Any:

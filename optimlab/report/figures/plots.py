@@ -32,7 +32,7 @@ from PIL import Image
 
 from optimlab.formatting import number, split_name
 from optimlab.report.style import GREY, INK, SeriesStyle, figure_style
-from optimlab.report.ticks import LogTicks
+from optimlab.report.ticks import ROUNDING, LogTicks
 from optimlab.statuses import BAD
 
 Array = np.ndarray
@@ -436,12 +436,12 @@ def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
     """Set scale and limits of an axis of losses; return a value above them at which to draw infinity."""
     values = bands[["low", "median", "high"]].to_numpy().ravel()
     values = values[np.isfinite(values)]
-    if not len(values) or not values.any():
+    if not len(values) or (values.max() <= 0 and values.min() >= -ROUNDING):
         axes.set(ylim=(0, 1), yticks=[])
         axes.text(0.5, 0.5, "no median loss is finite" if not len(values) else "every median loss is 0",
                   transform=axes.transAxes, ha="center", va="center", color=GREY)  # fmt: skip
         return 10.0
-    if values.min() < 0:
+    if values.min() < -ROUNDING:
         size = np.abs(values).max()
         axes.set_yscale("symlog", linthresh=size / 100)
         axes.set_ylim(values.min() - 0.1 * size, values.max() + 0.1 * size)
