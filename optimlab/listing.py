@@ -149,9 +149,11 @@ def print_state(console: Console, state: State) -> None:
     console.print(f"seeds: {experiment.seeds.tuning} tuning, {experiment.seeds.reporting} reporting")
     if stale:
         prune = hints.optimlab("prune", experiment.argument, state.folder.parent, experiment.changes)
+        parts = "1 part" if len(stale) == 1 else f"{len(stale):,} parts"
+        hold = "holds" if len(stale) == 1 else "hold"
         console.print(
-            f"{len(stale):,} parts ({filesize.decimal(state.stale_bytes)}) hold nothing that the "
-            f"experiment, as it is now, uses; {prune} deletes them:",
+            f"{parts} ({filesize.decimal(state.stale_bytes)}) {hold} nothing that the "
+            f"experiment, as it is now, uses; {prune} deletes {'it' if len(stale) == 1 else 'them'}:",
             markup=False,
         )
         for path in stale[:LISTED]:

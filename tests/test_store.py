@@ -524,6 +524,20 @@ def test_stale_parts_are_named_in_order(store, experiment, tmp_path, monkeypatch
     assert store.stale(experiment) == in_order
 
 
+def test_a_part_that_a_sweep_writes_meanwhile_is_not_stale(store, experiment, monkeypatch):
+    first, second, *_ = experiment.runs()
+    store.write_part(finished([first]))
+    read = store._index
+
+    def index():
+        found = read()
+        store.write_part(finished([second]))
+        return found
+
+    monkeypatch.setattr(store, "_index", index)
+    assert store.stale(experiment) == []
+
+
 def test_all_results_are_cleared_but_the_lock_and_nothing_that_is_no_results(store, experiment):
     runs = list(experiment.runs())
     store.folder.mkdir(parents=True)

@@ -400,10 +400,10 @@ class Store:
         return self._parts.names("*.parquet")
 
     def _stale_names(self, experiment: Experiment) -> list[str]:
-        """Return the names of the stale parts, in order."""
-        index = self._index()
+        """Return the names of the stale parts, in order; not of those that a sweep writes meanwhile."""
+        names, index = self._part_names(), self._index()
         used = {index[run.run_id].part for run in experiment.runs() if run.run_id in index}
-        return [name for name in self._part_names() if name not in used]
+        return [name for name in names if name not in used]
 
     def _sound_part(self, name: str) -> pa.BufferReader:
         """Return the content of a part after checking its digest.
