@@ -5,7 +5,9 @@ Only its name, ``"file.py:Name"``, is sent to the workers, which load it.
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +18,7 @@ import numpy as np
 from optimlab.data.named import File
 from optimlab.errors import Interrupted
 from optimlab.experiment.registry import load_object
+from optimlab.nn.parameters import Layout
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 METHODS = ("init", "batches", "loss_and_gradient", "evaluate")
@@ -83,7 +86,7 @@ class OwnProblem(Own):
         """Return the problem's attribute, or its default."""
         if name.startswith("__"):  # copy and pickle ask for these before there are fields
             raise AttributeError(name)
-        found = getattr(self.problem, name, USUAL.get(name, USUAL))
+        found = _given(self.problem, name, USUAL.get(name, USUAL))
         if found is USUAL:
             raise AttributeError(f"{self.name} has no {name}")
         return found
@@ -96,7 +99,7 @@ class OwnProblem(Own):
     @property
     def run_bytes(self) -> int:
         """Approximate working memory of one run in a step, in bytes."""
-        return int(getattr(self.problem, "run_bytes", 50 * 8 * self.size))
+        return _given(self.problem, "run_bytes", 50 * 8 * self.size)
 
     def loss_and_gradient(self, params: Any, batch: Any, model: Any) -> tuple[Any, Any]:
         """Return the user's loss and gradient, checked at each step, since they may fail late.
@@ -118,7 +121,7 @@ class OwnProblem(Own):
 
     def cautions(self) -> dict[str, str]:
         """Return warnings about settings that are allowed but rarely intended: key → message."""
-        found = self.problem.cautions() if hasattr(self.problem, "cautions") else {}
+        found = self._messages("cautions")
         other = other_slope(self)
         return {"name": f"{self.name}: {other}", **found} if other else found
 
@@ -129,9 +132,7 @@ class OwnProblem(Own):
             missing = [name for name in METHODS if not callable(getattr(problem, name, None))]
             if missing:
                 return {"name": f"{self.name} lacks the method {missing[0]}"}
-            found = problem.check() if hasattr(problem, "check") else {}
-            if not isinstance(found or {}, dict):
-                return {"name": f"{self.name}: check must return key → message, got {_kind(found)}"}
+            found, _ = self._messages("check"), self._messages("cautions")
             return found or ({"name": wrong} if (wrong := wrong_problem(self)) else {})
         except Interrupted:
             raise
@@ -139,6 +140,24 @@ class OwnProblem(Own):
             return {"name": str(error)}
         except Exception as error:
             return {"name": f"{self.name}: {type(error).__name__}: {error}"}
+
+    def _messages(self, method: str) -> dict[str, str]:
+        """Return key → message, as a method returns it; nothing if the problem lacks the method."""
+        call = _given(self.problem, method, dict)
+        if not callable(call):
+            raise ValueError(f"{self.name}: {method} must be a method, got {_kind(call)}")
+        found = call() or {}
+        if not isinstance(found, dict):
+            right = "key → message"
+            raise ValueError(f"{self.name}: {method} must return {right}, got {_kind(found)}")
+        return {str(key): str(text) for key, text in found.items()}
+
+
+def _given(problem: Any, name: str, otherwise: Any) -> Any:
+    """Return an attribute of a user's object, or `otherwise`; a property's AttributeError is raised."""
+    if inspect.getattr_static(problem, name, USUAL) is USUAL:
+        return getattr(problem, name, otherwise)
+    return getattr(problem, name)
 
 
 def wrong_problem(problem: Any) -> str:
@@ -155,6 +174,7 @@ def wrong_problem(problem: Any) -> str:
                 for one, several in zip(_walk(problem, (seed,)), together, strict=True):
                     if not np.array_equal(one[0], several[row], equal_nan=True):
                         return "it mixes the runs of a stack: alone, a run has other numbers"
+        _check_sizes(problem)
     except ValueError as error:
         return str(error)
     return ""
@@ -194,25 +214,50 @@ def other_slope(problem: Any) -> str:
 def _check_attributes(problem: Any) -> None:
     """Raise ValueError if an attribute of a problem is invalid."""
     dtype, steps, names = problem.dtype, problem.steps_per_epoch, problem.extra_metrics
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
+    if not isinstance(dtype, str | np.dtype) or dtype not in ("float32", "float64"):
+        raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r:.99}')
     if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps_per_epoch must be a whole number, 1 or more, got {steps!r}")
-    if not isinstance(problem.stuck_loss, float | int | np.number) or math.isnan(problem.stuck_loss):
-        raise ValueError(f"stuck_loss must be a number, got {problem.stuck_loss!r}")
+        raise ValueError(f"steps_per_epoch must be a whole number, 1 or more, got {steps!r:.99}")
+    if not _is_number(problem.stuck_loss) or problem.stuck_loss == -math.inf:
+        raise ValueError(f"stuck_loss must be a number, got {problem.stuck_loss!r:.99}")
     for name in ("loss_unit", "baseline"):
         text = getattr(problem, name)
         if not isinstance(text, str) or not text.isprintable() or len(text) > MOST_LETTERS:
             right = f"a text of up to {MOST_LETTERS} printable characters"
             raise ValueError(f"{name} must be {right}, got {text!r:.99}")
-    if not isinstance(names, tuple | list) or len(set(names)) < len(names):
-        raise ValueError(f"extra_metrics must be a list of different names, got {names!r}")
+    _check_names(names)
+
+
+def _check_names(names: Any) -> None:
+    """Raise ValueError unless `extra_metrics` names metrics that are no columns."""
+    if not isinstance(names, tuple | list) or len(set(map(str, names))) < len(names):
+        raise ValueError(f"extra_metrics must be a list of different names, got {names!r:.99}")
     for name in names:
         if not isinstance(name, str) or not name.isidentifier() or len(name) > MOST_LETTERS:
             right = f"letters, digits and _, {MOST_LETTERS} at most"
             raise ValueError(f"a name in extra_metrics must be {right}, got {name!r:.99}")
         if name in TAKEN:
             raise ValueError(f"extra_metrics names {name}, which is already a column")
+
+
+def _check_sizes(problem: Any) -> None:
+    """Raise ValueError if what a problem says of its parameters is invalid."""
+    if not _is_number(problem.run_bytes) or not 1 <= problem.run_bytes < math.inf:
+        raise ValueError(f"run_bytes must be a number of bytes, got {problem.run_bytes!r:.99}")
+    layout = getattr(problem, "layout", None)
+    if layout is not None and (type(layout) is not Layout or layout.size != problem.size):
+        right = f"an optimlab.nn.parameters.Layout of {problem.size:,} parameters"
+        got = f"one of {layout.size:,}" if type(layout) is Layout else _kind(layout)
+        raise ValueError(f"layout must be {right}, got {got}")
+    summary = getattr(problem, "summary", None)
+    if summary is not None and not callable(summary):
+        raise ValueError(f"summary must be a method that returns text, got {_kind(summary)}")
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a real number or infinite, but not beyond float64's range."""
+    is_real = isinstance(value, float | int | np.integer | np.floating) and not isinstance(value, bool)
+    return is_real and (abs(value) <= sys.float_info.max or abs(value) == math.inf)
 
 
 def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
