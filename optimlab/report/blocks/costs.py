@@ -177,7 +177,8 @@ def time_figure(
         axes = figure.subplots()
         draw_bands(axes, bands, "seconds", styles)
         axes.xaxis.set_major_locator(MaxNLocator(3 if narrow else 6))
-        axes.set(xlabel=CLOCKS["seconds"], ylabel=f"{split_name(loss)} loss")
+        clock = CLOCKS["seconds"].replace(", ", ",\n") if narrow else CLOCKS["seconds"]
+        axes.set(xlabel=clock, ylabel=f"{split_name(loss)} loss")
         add_legend(figure, styles)
         sns.despine(fig=figure)
         return settled(figure)

@@ -26,6 +26,7 @@ from optimlab.statistics import Comparison
 ROW = 0.28  # inches, of an optimizer or a pair
 SMALLEST_FONT = 5  # points: smaller numbers are left out of a table
 MOST_PAIRS = 15  # with more, those of the best optimizer are drawn
+PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 DIAMOND: Any = {"marker": "D", "color": INK, "zorder": 4, "linestyle": ""}
 
 
@@ -94,7 +95,7 @@ def profiles_figure(
         axes.xaxis.set_major_locator(FixedLocator([1, 2, 4, 8, 16]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.set(xlabel="τ, times the steps of the fastest", xlim=(1, 16), ylim=(0, 1.03))
         between = "\n" if narrow else " "
         axes.set_ylabel(f"targets of {targets}{between}solved within τ")
@@ -175,7 +176,7 @@ def wins_figure(table: pd.DataFrame, order: Sequence[str], *, narrow: bool = Fal
         axes.tick_params(length=0)
         axes.grid(visible=False)
         bar = figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.06, pad=0.03,
-                              format=PercentFormatter(1, decimals=0))  # fmt: skip
+                              format=PERCENT)  # fmt: skip
         star = "" if font_size < SMALLEST_FONT else "\n(*: shown to differ)"
         bar.set_label(f"seeds that the row wins{star}")
         bar.outline.set_visible(False)
@@ -218,7 +219,7 @@ def pairs_figure(
             _beside(axes, index, row["text"].replace(", ", f",{breaks}"))
         _rows(axes, names)
         axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8))
-        axes.set_xlabel(f"second − first, {loss}")
+        axes.set_xlabel(f"second − first, {loss}{_power_taken_out(axes)}")
         dots = Line2D(
             [], [], marker="o", color=GREY, alpha=0.6, linestyle="", markersize=3.5, label="a seed"
         )
@@ -226,6 +227,15 @@ def pairs_figure(
         figure.legend(handles=[dots, mean], ncols=2, loc="outside upper center", borderaxespad=0.2)
         sns.despine(fig=figure, left=True)
         return settled(figure)
+
+
+def _power_taken_out(axes: Axes) -> str:
+    """Write tiny or huge numbers of the x axis without their power of ten, and return that as text."""
+    power = 10.0 ** np.floor(np.log10(max(map(abs, axes.get_xlim()))))
+    if 1e-4 < power < 1e5:
+        return ""
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value / power:.3g}"))))
+    return f" / {number(power)}"
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
