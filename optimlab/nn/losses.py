@@ -253,8 +253,9 @@ def cross_entropy_and_correct(logits: Array, labels: Array) -> tuple[Array, Arra
 
 def _cross_entropy(z: Array, labels: Array) -> tuple[Array, Array, Array]:
     """Overwrite z by its powers; return their Σ, and each run's summed loss and correct samples."""
-    total, losses, correct = np.empty_like(z[:, 0]), np.empty(len(z)), np.empty(len(z))
-    parts = np.empty((3, *total.shape), z.dtype)
+    runs, _, samples = z.shape
+    total, parts = np.empty((runs, samples), z.dtype), np.empty((3, runs, samples), z.dtype)
+    losses, correct = np.empty(runs), np.empty(runs)
     powers(z, labels, total, parts)
     summed(np.log(total), parts, losses, correct)
     return total, losses, correct
