@@ -211,6 +211,16 @@ def test_what_is_mixed_in_another_stack_alone_fails_there(tmp_path, monkeypatch,
     assert [row["learning_rate"] for row in told] == failed
 
 
+@pytest.mark.parametrize("row", ["0", "-1"])
+def test_a_rule_that_changes_only_one_end_of_its_stacks_is_noticed(tmp_path, monkeypatch, row):
+    """In the stacks whose first or last run is trained alone."""
+    monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 3)
+    step = f"if len(params) > 2 and state['steps'] > 70: params[{row}] *= 0.9"
+    long = {**LONG, "seeds": "tuning = 1\nreporting = 5\n"}
+    experiment = tiny(tmp_path, document(optimizers=OWN, **long), own=plugin(step=step))
+    assert run(experiment, tmp_path / "results").statuses == {"ok": 9, "failed": 3}
+
+
 def test_one_run_of_each_optimizer_is_trained_twice_and_no_other(tmp_path, monkeypatch):
     trained = []
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
@@ -26,8 +27,9 @@ DIFFERS = (
 def with_witnesses(stacks: Iterable[Stack]) -> list[Stack]:
     """Return the stacks; first those that the others wait for, one per problem and optimizer.
 
-    It is the stack with the most learning rates, since mixing shows where rates differ. A witness is
-    never the first run of its stack and, in a stack of three or more, not the last.
+    It is the stack with the most learning rates, since mixing shows where rates differ. Its witness is
+    not its first run and, in a stack of three or more, not the last. In other stacks, the first, the
+    last and an inner run take turns, since a rule may change one of these alone.
     """
     groups: dict[tuple[str, ...], list[Stack]] = defaultdict(list)
     for stack in stacks:
@@ -35,17 +37,18 @@ def with_witnesses(stacks: Iterable[Stack]) -> list[Stack]:
     first, rest = [], []
     for group in groups.values():
         most = max(group, key=lambda stack: min(len(stack.run_ids), 2) * len(set(stack.learning_rates)))
-        first.append(_with_witness(most))
+        first.append(_with_witness(most, 0))
         others = [stack for stack in group if stack is not most]
         is_built_in = ":" not in most.rule
-        rest += others if is_built_in else [_with_witness(stack) for stack in others]
+        rest += others if is_built_in else list(map(_with_witness, others, count(1)))
     return first + rest
 
 
-def _with_witness(stack: Stack) -> Stack:
-    """Return the stack with a witness, unless it has only one run."""
+def _with_witness(stack: Stack, number: int) -> Stack:
+    """Return a stack with a witness, unless it has only one run; `number` is its place in its kind."""
     runs = len(stack.run_ids)
-    return replace(stack, witness=max(1, runs // 3)) if runs > 1 else stack
+    turns = (max(1, runs // 3), 0, runs - 1)
+    return replace(stack, witness=turns[number % 3]) if runs > 1 else stack
 
 
 def train_with_witness(
