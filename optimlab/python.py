@@ -1,7 +1,8 @@
 """The interface for Python and notebooks: run an experiment, and use its result.
 
 >>> import optimlab
->>> result = optimlab.compare("SGD", "Adam", problem={"name": "ravine"})  # doctest: +SKIP
+>>> settings = {"learning_rates": [0.001, 0.01, 0.1], "epochs": 5}
+>>> result = optimlab.compare("SGD", "Adam", problem="digits", **settings)  # doctest: +SKIP
 >>> print(result.verdict)  # doctest: +SKIP
 """
 

@@ -1,10 +1,12 @@
 """Numbers from tables: which candidate, how good, how soon, how sure. No files and no plots.
 
-`compare_optimizers` makes them all and `verdict` puts them in words. Beneath them: `ranking` (what a
-run is worth, and which runs are reported), `finals` (what a run ends with), `resampling` and
-`retuning` (how sure, the luck of tuning included), `pairs` (claims), `sequential` (looking again),
-`intervals`, `targets` (time to a target), `tuning` (robustness and budget), `spaces` and `axes` (what is
-tuned, and what that matters), `lessons` (what tuning teaches) and `bands` (for figures).
+`compare_optimizers` computes them all (`summary`; `problems` calls it with the content of
+experiment.json), and `verdict` puts them in words (`sentences`). They use `ranking` (the score of a run,
+and which runs are reported), `finals` (final values), `resampling` and `retuning` (how sure, including
+the luck of tuning), `pairs` (claims), `failures`, `sequential` (repeated looks), `intervals`, `targets`
+(time to a target), `tuning` (robustness and budget), `spaces` and `axes` (what is tuned, and how much it
+matters), `lessons` (what tuning teaches) and `bands` (for figures). `trajectories` and `plane` describe
+paths, with tests from `signed_rank`.
 """
 
 from optimlab.statistics.bands import final_bands, trace_bands

@@ -147,15 +147,16 @@ def foretold(
     """
     columns = ["better", "worse", "share", "ahead", "different"]
     known = reported.drop_duplicates("run_id").set_index("run_id")
-    mine = traces[traces["run_id"].isin(known.index) & (traces["step"] > 0)]
-    if mine.empty or metric not in mine:
+    records = traces[traces["run_id"].isin(known.index) & (traces["step"] > 0)]
+    if records.empty or metric not in records:
         return pd.DataFrame(columns=columns)
-    steps = np.unique(mine["step"])
+    steps = np.unique(records["step"])
     some = steps[np.unique(np.linspace(0, len(steps) - 1, POSITIONS).round().astype(int))]
-    mine = mine[mine["step"].isin(some)]
-    mine = mine.assign(**{metric: mine[metric].fillna(np.inf)})
+    records = records[records["step"].isin(some)]
+    records = records.assign(**{metric: records[metric].fillna(np.inf)})
     tables = {
-        str(label): cross_table(own, "seed", "step", metric) for label, own in mine.groupby("optimizer")
+        str(label): cross_table(own, "seed", "step", metric)
+        for label, own in records.groupby("optimizer")
     }
     tuned = pairs[pairs["setting"] == "tuned"]
     rows = []

@@ -109,13 +109,13 @@ def budget(
     fresh, starts = _fresh(runs), initial_losses(traces, f"{basis(runs).loss}_loss")
     rows = []
     for optimizer, order in tuning_order(runs).items():
-        mine = fresh[fresh["optimizer"] == optimizer]
-        table = cross_table(mine, CANDIDATE, "seed", "score")
+        reported = fresh[fresh["optimizer"] == optimizer]
+        table = cross_table(reported, CANDIDATE, "seed", "score")
         table = table.reindex(order[CANDIDATE]).dropna(axis=1)
         if not table.shape[1]:
             continue  # a candidate has no reported run yet
-        own = mine.loc[at_default(mine, defaults), CANDIDATE]
-        is_default = order[CANDIDATE].isin(own).to_numpy(dtype=float)
+        default = reported.loc[at_default(reported, defaults), CANDIDATE]
+        is_default = order[CANDIDATE].isin(default).to_numpy(dtype=float)
         chances = {0: is_default / is_default.sum()} if is_default.any() else {}
         first = order[CANDIDATE].eq(DEFAULT).to_numpy()  # tried before all others
         most = len(order) - int(first.any())
