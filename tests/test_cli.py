@@ -209,12 +209,20 @@ def test_a_results_folder_that_is_a_file_gives_2(here, command):
     assert (here / "results").read_text() == "a file"
 
 
-@pytest.mark.parametrize("results", ["file/below", "/proc/nowhere", "a" * 300])
-def test_results_that_cannot_be_written_give_2_before_anything_runs(here, results):
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        ("file/below", "file is not a folder"),
+        ("/proc/nowhere", "/proc/nowhere/tiny: the results cannot be written there: "),
+        ("a" * 300, f"{'a' * 300}/tiny: the results cannot be written there: "),
+    ],
+    ids=["below a file", "of the system", "too long"],
+)
+def test_results_that_cannot_be_written_give_2_before_anything_runs(here, results, told):
     (here / "file").write_text("a file")
     done = call("sweep", "tiny", "--jobs", 1, "--results", results)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert f"{results}/tiny: the results cannot be written there: " in done.stderr
+    assert told in done.stderr
 
 
 def test_a_read_only_folder_is_told_before_anything_runs(here, monkeypatch):

@@ -625,7 +625,7 @@ def test_a_single_array_and_a_folder_are_no_files_of_data(tmp_path):
     with pytest.raises(DataError, match="is not an NPZ file: it holds a single array, without a name"):
         read(tmp_path, content.getvalue(), "t.npz")
     (tmp_path / "d.csv").mkdir()
-    with pytest.raises(DataError, match=r"d\.csv is not a file"):
+    with pytest.raises(DataError, match=r"d\.csv is a folder, where a file belongs"):
         read_file(tmp_path / "d.csv", Reading(targets=("y",)))
 
 

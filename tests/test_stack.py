@@ -238,7 +238,6 @@ NO_MOVE = {
     "steps lost in rounding": "params -= 1e-30 * self.learning_rate * gradient",
     "at every fifth step": "if state['steps'] % 5 == 0: params -= 0 * gradient",
     "to no parameter": "params[np.abs(gradient) > 1e9] -= 1",
-    "through a view of the start": "state['w'] = state.get('w', params[:]); state['w'] -= 0 * gradient",
     "behind numpy's back": "import ctypes; address = ctypes.c_double if params.dtype == float else "
     "ctypes.c_float; memory = address.from_address(params.ctypes.data); memory.value -= 1e-30",
 }
