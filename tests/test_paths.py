@@ -194,9 +194,9 @@ def test_the_overview_counts_landscapes():
     other = paths.summarize_paths(contest(GD=FOUR["GD"], Less=FOUR["More"], More=FOUR["More"]), "GD")
     said = paths.zigzag_overview({"ravine": one, "bowl": other}, "GD")
     assert said == {
-        "Less": "turns less than GD on 1 of 2 landscapes (ravine), more on 1 (bowl).",
-        "More": "turns less than GD on none of 2 landscapes, more on 2 (ravine and bowl).",
-        "Alike": "turns less than GD on none of 2 landscapes, with no difference shown on 1.",
+        "Less": "turns less than GD on 1 of 2 problems (ravine), more on 1 (bowl).",
+        "More": "turns less than GD on none of 2 problems, more on 2 (ravine and bowl).",
+        "Alike": "turns less than GD on none of 2 problems, with no difference shown on 1.",
     }
 
 

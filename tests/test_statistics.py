@@ -260,6 +260,10 @@ def test_nothing_but_failures_is_compared_too():
     assert not comparison.pairs["different"].any()
     assert comparison.targets.empty
     assert comparison.budget["expected_loss"].eq(INF).all()
+    assert summary["retuned_loss"].isna().all()  # 0 would be the best there is
+    searched = compared(runs.assign(momentum=runs["learning_rate"]), {"A": 0.1}).candidates
+    assert len(searched) == 4
+    assert searched[["tuning_loss", "loss"]].eq(INF).all(axis=None)
 
 
 def test_an_unfinished_sweep_is_compared_as_far_as_it_goes():

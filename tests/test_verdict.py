@@ -392,6 +392,7 @@ DEFAULTS = dict.fromkeys("ABC", 0.1)
                 {"A": 0.1, "B": 0.1, "C": 0.2},
                 "Untuned, at textbook learning rates, B ends lowest of the 2 whose rate is on the grid",
             ),
+            ({"A": lambda s: 9 + s, "B": lambda s: 9 + s}, DEFAULTS, None),  # a tie
             ({"A": lambda s: 9 + s, "B": lambda s: 12 + s}, {"A": 0.1}, None),
             (
                 {"A": lambda s: 9 + s, "B": lambda s: 12 + s},

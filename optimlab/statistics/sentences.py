@@ -165,7 +165,9 @@ def _on_defaults(comparison: Comparison) -> str:
     learnt = np.isfinite(tried["default_loss_median"]) & (
         2 * tried["default_ok"] >= tried["default_seeds"]
     )
-    if len(tried) < 2 or not learnt.any():
+    gaps = comparison.differences
+    do_all_tie = gaps.loc[gaps["setting"] == "default", "difference"].eq(0).all()
+    if len(tried) < 2 or not learnt.any() or do_all_tie:
         return ""
     best = tried[learnt].sort_values("default_loss_median", kind="stable").iloc[0].to_dict()
     pairs = comparison.pairs[comparison.pairs["setting"] == "default"]

@@ -166,9 +166,13 @@ def compare_optimizers(
     summary = _with_values(summary, spaces)
     has_axes = not all(space.is_only_rate for space in spaces.values())
     worth = candidate_losses(runs if has_axes else runs[:0], spaces)
+    retuned = _with_retuned(summary, retunings["tuned"], spaces)
+    if not np.isfinite(runs[["score", "start"]]).any(axis=None):  # no run of the problem has a loss
+        worth[["tuning_loss", "loss"]] = np.inf
+        retuned[[*RETUNED]] = np.nan
     return Comparison(
         basis=basis(runs),
-        summary=_against_best(_with_retuned(summary, retunings["tuned"], spaces), pairs),
+        summary=_against_best(retuned, pairs),
         reported=_join([_of(setting, table) for setting, table in reported.items()]),
         pairs=pairs,
         differences=_join(gaps),

@@ -228,7 +228,7 @@ def zigzag_overview(summaries: dict[str, pd.DataFrame], reference: str) -> dict[
 
 def _overview(where: dict[str, list[str]], problems: int, reference: str) -> str:
     less, more = where.get("less", []), where.get("more", [])
-    counts = [f"turns less than {reference} on {len(less) or 'none'} of {problems} landscapes"]
+    counts = [f"turns less than {reference} on {len(less) or 'none'} of {problems} problems"]
     counts[0] += f" ({join_words(less)})" if less else ""
     if more:
         counts.append(f"more on {len(more)} ({join_words(more)})")
