@@ -89,8 +89,11 @@ WRONG = {
     ),
     'schedule = "ramps.py:zero"': "schedule: at step 1 of 200, learning_rate must be in (0, inf)",
     'schedule = "ramps.py:endless"': "schedule: at step 101 of 200, its factor must be finite, got nan",
+    'schedule = "ramps.py:random"': "schedule: at step 1 of 200, its factor is 0.",
+    'schedule = "ramps.py:counted"': "schedule: at step 1 of 200, its factor is 1 and then ",
 }
-RAMPS = f"""{RAMP}
+RAMPS = f"""import numpy as np
+{RAMP}
 def zero(progress):
     return progress
 
@@ -99,6 +102,15 @@ def text(progress):
 
 def endless(progress):
     return 1 if progress < 0.5 else float("nan")
+
+def random(progress):
+    return np.random.uniform(0.1, 0.9)
+
+calls = []
+
+def counted(progress):
+    calls.append(progress)
+    return 1 / len(calls)
 """
 
 

@@ -1,6 +1,7 @@
 """Supervised problems: scikit-learn as an oracle, splits drawn by each seed, penalties, and tables."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sweeping import load, mostly_slow, run, write
 
 from optimlab.data import DATASETS, Dataset, Split
+from optimlab.data.bundled import load_bundled
 from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy, Huber, SquaredError
 from optimlab.optimizers import SGD, Adam
@@ -289,3 +291,47 @@ def test_the_page_names_the_metrics_of_each_problem(both, problem, heads, unit):
     first = comparison.summary.to_dict("records")[0]
     assert all(column.cell(first).text for column in columns)
     assert page.unit_of(tables.experiment, runs) == unit
+
+
+def wiped(outputs, targets):
+    targets[...] = 0
+    outputs[...] = 0
+    return targets.mean(axis=-1) + outputs.mean(axis=(1, 2))
+
+
+class Wiping(CrossEntropy):
+    def metrics(self, blocks, targets, scale):
+        found = super().metrics(blocks, targets, scale)
+        targets[...] = 0
+        return found
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_a_metric_or_loss_that_overwrites_its_targets_changes_no_other_number(resample):
+    data, learning = load_bundled("iris"), {"split": Split(resample=resample)}
+    layers = [(3, "tanh")]
+    plain = Supervised(data, perceptron(4, layers, 3), CrossEntropy(), 30, **learning)
+    own = Supervised(data, perceptron(4, layers, 3), Wiping(), 30, {"wiped": wiped}, **learning)
+    expected, found = (
+        train(each, SGD(learning_rate=0.1), [0, 1], [1, 9]).metrics for each in (plain, own)
+    )
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert not found["train_wiped"].any()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (0.5, "must give shape (2,), got ()"),
+        (np.ones((2, 1)), "must give shape (2,), got (2, 1)"),
+        (np.ones(2) * 1j, "must give numbers, got an array of complex128"),
+        (["a", "b"], "must give numbers, got an array of <U1"),
+    ],
+)
+def test_a_metric_gives_a_number_for_each_run(values, message):
+    problem = Supervised(
+        load_bundled("iris"), perceptron(4, [], 3), CrossEntropy(), 30, {"own": lambda *_: values}
+    )
+    with pytest.raises(ValueError, match=re.escape(f"the metric own {message}")):
+        problem.evaluate(*problem.init([0, 1]))

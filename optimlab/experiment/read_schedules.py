@@ -93,6 +93,7 @@ def wrong_schedule(
             for steps in each.lengths or (CURVE,)
             for step in _steps_to_look_at(steps, schedule)
         }
+        again = {place: schedule.factor(*place) for place in reversed(factors)}
     except Interrupted:
         raise
     except Exception as error:  # user code may raise anything
@@ -101,6 +102,9 @@ def wrong_schedule(
         where = f"at step {step:,} of {steps:,}"
         if not math.isfinite(factor):
             return f"{where}, its factor must be finite, got {factor}"
+        if again[step, steps] != factor:
+            differs = f"its factor is {factor:g} and then {again[step, steps]:g}"
+            return f"{where}, {differs}: it must depend on the progress alone"
         for given in ends:
             wrong = wrong_together(rule, {**given, name: given.get(name, value) * factor})
             if wrong:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from optimlab.data.dataset import Dataset, Part, Split, prepare
+from optimlab.data.dataset import Dataset, Part, Split, prepare, unmasked
 from optimlab.nn.losses import Blocks, Loss
 from optimlab.nn.network import Model, Network
 from optimlab.nn.parameters import Layout
@@ -336,8 +336,9 @@ class Supervised:
                 blocks = [(part, outputs.copy()) for part, outputs in blocks]  # outputs are overwritten
                 outputs = np.concatenate([outputs for _, outputs in blocks], axis=-1)
                 for name, metric in self.own_metrics.items():
-                    found[name] = _per_run(name, metric(outputs.copy(), targets), len(params))
-            found = self.objective.metrics(blocks, targets, scale) | found
+                    # Copies, since the targets of training are the same array.
+                    found[name] = _per_run(name, metric(outputs.copy(), targets.copy("K")), len(params))
+            found = self.objective.metrics(blocks, targets.copy("K"), scale) | found
             metrics |= {f"{role}_{name}": values for name, values in found.items()}
         return metrics
 
@@ -380,6 +381,9 @@ class Supervised:
 
 def _per_run(name: str, values: Array, runs: int) -> Array:
     """Return a metric's values; refuse anything but one number per run."""
-    if np.shape(values) != (runs,):
-        raise ValueError(f"the metric {name} must give shape ({runs},), got {np.shape(values)}")
-    return np.asarray(values, np.float64)
+    array = unmasked(values)
+    if array.shape != (runs,):
+        raise ValueError(f"the metric {name} must give shape ({runs},), got {array.shape}")
+    if array.dtype.kind not in "iufb":
+        raise ValueError(f"the metric {name} must give numbers, got an array of {array.dtype}")
+    return array.astype(np.float64)
