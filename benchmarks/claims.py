@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from optimlab.experiment.document import EQUAL_WITHIN
 from optimlab.statistics import holm, signed_rank_p_value
 from optimlab.statistics.finals import with_finals
-from optimlab.statistics.pairs import CLAIMS, EQUAL_WITHIN, claim, retuned_pairs
+from optimlab.statistics.pairs import CLAIMS, claim, retuned_pairs
 from optimlab.statistics.resampling import LEVEL, SPLITS
 from optimlab.statistics.retuning import Grid, Retuning, grid
 from optimlab.statistics.summary import judged

@@ -30,8 +30,13 @@ LearningRates = Annotated[
 ]
 
 
+FINAL = "mean:5"  # how final values are taken
+LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
+EQUAL_WITHIN = 0.05  # of the better one's loss: a smaller difference does not matter
+
+
 def _legal_final(final: str) -> str:
-    if not re.fullmatch(r"last|best_validation|mean:[1-9][0-9]{0,5}", final):
+    if not LEGAL_FINAL.fullmatch(final):
         legal = '"last", "best_validation", or "mean:5" with any number of records'
         raise ValueError(f"must be {legal}, got {show(final)}")
     return final
@@ -107,8 +112,8 @@ class Settings:
     description: Annotated[
         str, StringConstraints(max_length=5000, pattern=f"^([^{INVISIBLE}]|[\\n\\t])*$")
     ] = ""
-    final: Annotated[str, AfterValidator(_legal_final)] = "mean:5"
-    equal_within: Annotated[float, Ge(0), Le(1)] = 0.05
+    final: Annotated[str, AfterValidator(_legal_final)] = FINAL
+    equal_within: Annotated[float, Ge(0), Le(1)] = EQUAL_WITHIN
     report: tuple[str, ...] = ()
     seeds: Seeds = field(default_factory=Seeds)
 

@@ -200,14 +200,14 @@ def other_slope(problem: Any) -> str:
     with np.errstate(all="ignore"):
         (loss, gradient), (again, _) = at(0), at(0)
         slope = (at(step)[0] - at(-step)[0]) / (2 * step)
-        said = float(np.sum(gradient * way))
-    if loss != again or not np.isfinite([slope, said]).all():
+        claimed = float(np.sum(gradient * way))
+    if loss != again or not np.isfinite([slope, claimed]).all():
         return ""
     usual = float(np.linalg.norm(gradient)) / np.sqrt(way.size)
     rounding = 10 * float(np.finfo(params.dtype).eps) * abs(loss) / step
-    if abs(slope - said) <= SAME_SLOPE * max(abs(slope), abs(said), usual) + rounding:
+    if abs(slope - claimed) <= SAME_SLOPE * max(abs(slope), abs(claimed), usual) + rounding:
         return ""
-    text = f"along a direction it gives {said:.3g}, but the loss changes by {slope:.3g}"
+    text = f"along a direction it gives {claimed:.3g}, but the loss changes by {slope:.3g}"
     return f"its gradient is not the gradient of its loss: {text}"
 
 

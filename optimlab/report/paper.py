@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optimlab.errors import UserError
-from optimlab.formatting import SUPERSCRIPTS, join_words, number, rounded_up, short, split_name
+from optimlab.formatting import SUPERSCRIPTS, fixed, join_words, number, rounded_up, short, split_name
 from optimlab.metrics import REPORTED
 from optimlab.report.blocks.costs import time_drawing
 from optimlab.report.blocks.ranking import FEW_SEEDS
@@ -123,11 +123,11 @@ def _interval(row: dict[Any, Any], name: str, times: float = 1) -> str:
     half = (high - low) / 2
     decimals = math.ceil(-math.log10(half / 2)) if 0 < half < math.inf else MOST_DECIMALS + 1
 
-    def wording(value: float) -> str:
-        return f"{value:.{max(decimals, 0)}f}".replace("-", "−")
+    is_fixed = decimals <= MOST_DECIMALS and math.isfinite(middle)
 
-    if decimals > MOST_DECIMALS or not math.isfinite(middle):
-        wording = short
+    def wording(value: float) -> str:
+        return fixed(value, max(decimals, 0)) if is_fixed else short(value)
+
     if math.isnan(low) or math.isnan(high):
         return short(middle)
     return f"{wording(middle)} [{wording(low)}, {wording(high)}]"

@@ -10,9 +10,9 @@ paths, with tests from `signed_rank`.
 """
 
 from optimlab.statistics.bands import final_bands, trace_bands
-from optimlab.statistics.finals import FINAL, LEGAL_FINAL, with_finals
+from optimlab.statistics.finals import with_finals
 from optimlab.statistics.intervals import interquartile_mean, median, percentile_interval
-from optimlab.statistics.pairs import EQUAL_WITHIN, differences, fewest_seeds
+from optimlab.statistics.pairs import differences, fewest_seeds
 from optimlab.statistics.ranking import (
     SelectionCriteria,
     basis,
@@ -28,9 +28,6 @@ from optimlab.statistics.summary import Comparison, compare_optimizers
 from optimlab.statistics.targets import TARGET_ACCURACY
 
 __all__ = [
-    "EQUAL_WITHIN",
-    "FINAL",
-    "LEGAL_FINAL",
     "TARGET_ACCURACY",
     "Comparison",
     "SelectionCriteria",

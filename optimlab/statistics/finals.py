@@ -5,18 +5,15 @@ One record is as noisy as one seed, so by default the last five are averaged.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 
+from optimlab.experiment.document import FINAL, LEGAL_FINAL
 from optimlab.metrics import metric_of
 from optimlab.statuses import WITH_LOSS
 
 Array = np.ndarray
 
-FINAL = "mean:5"
-LEGAL_FINAL = re.compile(r"last|best_validation|mean:[1-9][0-9]{0,5}")
 SHARE = 3  # at most the last third of a run is averaged
 
 

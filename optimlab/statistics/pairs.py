@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.experiment.document import EQUAL_WITHIN
 from optimlab.statistics.failures import mcnemar_p_value, share_interval
 from optimlab.statistics.intervals import DRAWS, SEED
 from optimlab.statistics.ranking import by_seed, quantile
@@ -30,7 +31,6 @@ from optimlab.statistics.targets import ROUNDING
 Array = np.ndarray
 
 POWER = 0.8  # with which a test should find what is there
-EQUAL_WITHIN = 0.05  # of the better one's loss: a smaller difference does not matter
 MAIN_SHARE = 0.8  # of the error rate, for the claims about the tuned loss
 MOSTLY = 0.25  # beyond this share of infinite differences, their interquartile mean is infinite
 CLAIMS = {"loss": "", "test_loss": "test_", "epochs": "epochs_"}  # and the prefix of their columns

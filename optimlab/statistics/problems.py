@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimlab.statistics.finals import FINAL, LEGAL_FINAL, with_finals
-from optimlab.statistics.pairs import EQUAL_WITHIN
+from optimlab.experiment.document import EQUAL_WITHIN, FINAL, LEGAL_FINAL
+from optimlab.statistics.finals import with_finals
 from optimlab.statistics.ranking import with_candidates
 from optimlab.statistics.sequential import level_of_look
 from optimlab.statistics.spaces import spaces_of

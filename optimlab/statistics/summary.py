@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.experiment.document import EQUAL_WITHIN, FINAL
 from optimlab.metrics import REPORTED
 from optimlab.statistics.axes import candidate_losses, edges, importance
 from optimlab.statistics.failures import share_interval
-from optimlab.statistics.finals import FINAL, with_finals
+from optimlab.statistics.finals import with_finals
 from optimlab.statistics.intervals import (
     DRAWS,
     SEED,
@@ -21,7 +22,7 @@ from optimlab.statistics.intervals import (
     percentile_intervals,
 )
 from optimlab.statistics.lessons import Alarm, carried_rates, foretold, inclusion_alarms
-from optimlab.statistics.pairs import EQUAL_WITHIN, compare, seed_differences
+from optimlab.statistics.pairs import compare, seed_differences
 from optimlab.statistics.ranking import (
     CANDIDATE,
     GRID_KEYS,
