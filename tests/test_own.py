@@ -390,6 +390,34 @@ def test_a_gradient_that_is_not_that_of_the_loss_is_a_warning(tmp_path, capsys, 
     assert (text in capsys.readouterr().err) == is_other
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("layer", "loss", "key"),
+    [
+        ("return gradient * params[self.gamma][..., None]", "CrossEntropy", ""),
+        ("return gradient", "CrossEntropy", "hidden: with scale.py:Scale"),
+        ("return gradient * params[self.gamma][..., None]", "Focused", "loss: with focal.py:Focused"),
+    ],
+)
+def test_a_layer_or_loss_with_another_gradient_is_a_warning(tmp_path, capsys, dtype, layer, loss, key):
+    text = blocks("toml")[0].replace("[problem]", f'[problem]\ndtype = "{dtype}"')
+    scale = next(block for block in blocks("python") if block.startswith("# scale.py"))
+    if loss == "CrossEntropy":
+        text = text.replace('loss = "focal.py:Focused"\n', "")
+    else:
+        text = text.replace(', { layer = "scale.py:Scale", start = 1.5 }', "")
+    load(
+        written(
+            tmp_path, text, scale=scale.replace("return gradient * params[self.gamma][..., None]", layer)
+        )
+    )
+    found = capsys.readouterr().err
+    assert found.count(
+        "the gradient is not the gradient of the loss: along a direction it gives"
+    ) == bool(key)
+    assert f"problem.{key}, the gradient" in found or not key
+
+
 @pytest.mark.slow
 def test_a_loss_may_be_negative(tmp_path, monkeypatch):
     without_pictures(monkeypatch)

@@ -123,7 +123,8 @@ class OwnProblem(Own):
         """Return warnings about settings that are allowed but rarely intended: key → message."""
         found = self._messages("cautions")
         other = other_slope(self)
-        return {"name": f"{self.name}: {other}", **found} if other else found
+        text = f"{self.name}: its gradient is not the gradient of its loss: {other}"
+        return {"name": text, **found} if other else found
 
     def check(self) -> dict[str, str]:
         """Return mistakes: key → message; the key "name" is for the problem itself."""
@@ -207,8 +208,7 @@ def other_slope(problem: Any) -> str:
     rounding = 10 * float(np.finfo(params.dtype).eps) * abs(loss) / step
     if abs(slope - claimed) <= SAME_SLOPE * max(abs(slope), abs(claimed), usual) + rounding:
         return ""
-    text = f"along a direction it gives {claimed:.3g}, but the loss changes by {slope:.3g}"
-    return f"its gradient is not the gradient of its loss: {text}"
+    return f"along a direction it gives {claimed:.3g}, but the loss changes by {slope:.3g}"
 
 
 def _check_attributes(problem: Any) -> None:

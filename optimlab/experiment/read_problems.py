@@ -17,7 +17,7 @@ from optimlab.experiment import identity
 from optimlab.experiment.document import EITHER_LENGTH, Document, Length, Seeds, Training
 from optimlab.experiment.facts import facts_of
 from optimlab.experiment.names import NAME_RULE, is_legal_name
-from optimlab.experiment.own import Own, OwnProblem, wrong_problem
+from optimlab.experiment.own import Own, OwnProblem, other_slope, wrong_problem
 from optimlab.experiment.registry import load_object
 from optimlab.experiment.spec import ProblemSetting
 from optimlab.experiment.trials import Trial, try_out
@@ -122,8 +122,27 @@ def _with_facts(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mistake
     setting, found = _check_problem(each)
     if setting:
         facts = facts_of(setting.problem)
+        facts.warnings.update(_other_slopes(each, setting.problem))
         setting = replace(setting, problem=replace(setting.problem), facts=facts)  # type: ignore[type-var]
     return setting, found
+
+
+def _other_slopes(each: ProblemTable, problem: Any) -> dict[str, str]:
+    """Return a warning if a network with user code has another gradient than its loss: key → message.
+
+    It is computed in float64, where kinks of activations and rounding are not noticed.
+    """
+    own = {key: list(_own_names(each.table.get(key))) for key in ("hidden", "loss")}
+    own = {key: names for key, names in own.items() if names}
+    if not own or isinstance(problem, OwnProblem):
+        return {}
+    try:
+        other = other_slope(replace(problem, dtype="float64"))
+    except Exception:  # code for one dtype alone
+        return {}
+    words = join_words([name for names in own.values() for name in names])
+    text = f"with {words}, the gradient is not the gradient of the loss: {other}"
+    return {next(iter(own)): text} if other else {}
 
 
 def _own_names(value: Any) -> Iterator[str]:
