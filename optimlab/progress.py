@@ -104,16 +104,15 @@ class Progress:
             self._print(f"{so_far} of {self.total:,} runs{self._speed(now, done)}")
 
     def _speed(self, now: float, done: float) -> str:
-        """Return the rate and the time left as text; "" while they are unknown.
+        """Return the rate and the time left as text; "" while they are unknown, and at the end.
 
         The first report is not counted: until then, workers start and compile.
         """
         since, before = self.first or (now, done)
-        if now <= since or done <= before:
+        if now <= since or done in (before, self.total):
             return ""
         rate = (done - before) / (now - since)
-        left = f", {duration((self.total - done) / rate)} left" if done < self.total else ""
-        return f", {rate_text(rate)}{left}"
+        return f", {rate_text(rate)}, {duration((self.total - done) / rate)} left"
 
     def _print(self, line: str) -> None:
         """Print a line; in a notebook, replace the previous one."""
