@@ -169,6 +169,32 @@ def test_a_claim_of_more_weight_costs_less():
     assert weighted.reach[0] < same.reach[0] < weighted.reach[1]
 
 
+@pytest.mark.parametrize("weights", [(1, 1), (1.4, 0.6), (0.6, 1.4)])
+def test_two_correlated_claims_are_adjusted_as_the_bivariate_normal_distribution_has_it(weights):
+    shared, other = stats.zscore(rng(5).normal(size=(2, 40)), axis=1)
+    columns = 0.3 + shared, 0.25 + 0.6 * shared + 0.8 * other
+    found = family(estimates(*columns), rng(), np.array(weights))
+    normal = stats.multivariate_normal(cov=np.corrcoef(columns))
+
+    def chance_of_any(ratio):
+        """Return the chance that a p-value over its weight is at most a ratio, if nothing differs."""
+        x, y = stats.norm.isf(ratio * np.array(weights) / 2)
+        corners = ((x, y), (-x, -y)), ((x, -y), (-x, y))
+        inside, outside = (sum(map(normal.cdf, pair)) for pair in corners)
+        return 1 - (inside - outside)
+
+    ratios = found.p_values / weights
+    first = int(ratios.argmin())
+    expected = chance_of_any(ratios[first])
+    assert 1.2 * found.p_values[first] < expected < 1.9 * found.p_values[first]  # the other has a say
+    assert found.adjusted[first] == pytest.approx(expected, abs=0.012)
+    last = max(expected, found.p_values[1 - first])
+    assert found.adjusted[1 - first] == pytest.approx(last, abs=0.012)
+    at_reach = 2 * stats.t.sf(found.reach, 39) / weights
+    assert at_reach[0] == pytest.approx(at_reach[1])
+    assert chance_of_any(at_reach[0]) == pytest.approx(LEVEL, abs=0.006)
+
+
 def test_nothing_differs_from_itself_and_a_constant_is_certain():
     same, shifted = Estimate(0.0, np.zeros(9), 8), Estimate(2.0, np.full(9, 2.0), 8)
     found = family([same, shifted], rng())

@@ -355,3 +355,31 @@ def test_an_optimizer_that_ties_with_the_first_is_compared_with_it_whatever_thei
     assert second[1:].tolist() == renamed[1, 1:].tolist()
     assert second[3] == "undecided"
     assert np.isfinite(second[2])
+
+
+def test_losses_in_other_units_give_the_same_comparison():
+    """Of four times the losses, differences are four times as large, and all claims are the same."""
+    noise = np.random.default_rng(0).normal(size=(3, 2, 16))
+    runs = table(
+        *(
+            (name, rate, seed + 96 * (seed >= 4), "ok", np.exp(0.4 * noise[i, j, seed] + 0.5 * i))
+            for i, name in enumerate("ABC")
+            for j, rate in enumerate((0.1, 1.0))
+            for seed in range(16)
+        )
+    )
+    traces = traces_of(runs)
+    losses = {"runs": runs.filter(like="_loss").columns, "traces": traces.filter(like="_loss").columns}
+    larger = runs.assign(**{name: 4 * runs[name] for name in losses["runs"]})
+    higher = traces.assign(**{name: 4 * traces[name] for name in losses["traces"]})
+    one, other = (
+        statistics.compare_optimizers(*tables, splits=40, draws=20)
+        for tables in ((runs, traces), (larger, higher))
+    )
+    scaled = [*one.pairs.filter(like="difference"), "equal_within"]
+    pd.testing.assert_frame_equal(other.pairs.drop(columns=scaled), one.pairs.drop(columns=scaled))
+    numbers = [name for name in scaled if one.pairs[name].dtype.kind == "f"]
+    pd.testing.assert_frame_equal(other.pairs[numbers], 4 * one.pairs[numbers])
+    assert other.budget["expected_loss"].tolist() == (4 * one.budget["expected_loss"]).tolist()
+    same = ["rank", "optimizer", "chosen_share", "decades_within_2", "standing", "p_value_to_best"]
+    pd.testing.assert_frame_equal(other.summary[same], one.summary[same])
