@@ -335,3 +335,18 @@ def test_a_metric_gives_a_number_for_each_run(values, message):
     )
     with pytest.raises(ValueError, match=re.escape(f"the metric own {message}")):
         problem.evaluate(*problem.init([0, 1]))
+
+
+@pytest.mark.parametrize("shape", [(64,), (2, 64)])
+@pytest.mark.parametrize("data", ["iris", "diabetes"])
+def test_a_batch_of_rows_that_there_are_not_is_refused(data, shape):
+    """All rows of the data, say, instead of those for training."""
+    problem = table(data, dtype="float64")
+    (params, model), rows = problem.init([0, 1]), problem.train_size
+    for wrong in (rows, -rows - 1):
+        with pytest.raises(IndexError, match=f"index {wrong} is out of bounds .* size {rows}"):
+            problem.loss_and_gradient(params, np.full(shape, wrong), model)
+    from_end, same = (
+        problem.loss_and_gradient(params, np.full(shape, row), model)[0].copy() for row in (-3, rows - 3)
+    )
+    np.testing.assert_array_equal(from_end, same)

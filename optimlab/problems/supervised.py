@@ -286,14 +286,14 @@ class Supervised:
         if batch.ndim == 1 and np.array_equal(batch, np.arange(self.train_size)):
             return self._columns, train.targets.T  # the whole set, as it is
         if train.targets.ndim == 1:
-            targets = train.targets.take(batch, mode="clip")  # "clip" skips a copy
+            targets = train.targets.take(batch)  # raises an exception for rows that there are not
         else:
-            targets = np.moveaxis(train.targets.take(batch, axis=0, mode="clip"), -1, -2)
+            targets = np.moveaxis(train.targets.take(batch, axis=0), -1, -2)
         if batch.ndim == 1:
-            return self._columns.take(batch, axis=1, mode="clip"), targets
+            return self._columns.take(batch, axis=1), targets
         shape = (*batch.shape, train.features.shape[1])
         features = self.network.workspace.array("features", shape)
-        train.features.take(batch, axis=0, out=features, mode="clip")
+        train.features.take(batch, axis=0, out=features, mode="wrap")  # "raise" would copy
         return features.mT, targets
 
     def _own_samples(self, batch: Array, model: Resampled) -> tuple[Array, Array]:
