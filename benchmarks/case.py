@@ -27,7 +27,7 @@ STEPS, STEPS_OF_WHOLE_SET = 72, 12  # long enough that a turn is not its first s
 
 @dataclass(frozen=True)
 class Case:
-    """Runs with seeds 0, 1, … on the digits, in float32: their start points and their first batches.
+    """Runs with seeds 0, 1, … on the digits, in float32: their starting points and their first batches.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Case:
 
     @cached_property
     def start(self) -> Array:
-        """The start points (R, P)."""
+        """The starting points (R, P)."""
         return self.problem.init(self.seeds)[0]
 
     @cached_property

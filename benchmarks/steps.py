@@ -105,7 +105,7 @@ def report(rows: pd.DataFrame) -> str:
         "",
         "Microseconds per run and step: gather the batch, forward, backward, the optimizer's update.",
         "Each contender has a process of its own on one thread; they take turns, and the median is",
-        "shown. All have the same start points and batches, and their losses were checked to be the",
+        "shown. All have the same starting points and batches, and their losses were checked to be the",
         "same. *stack*: how many runs are trained together, the best of those tried. *times the limit*:",
         "Adam's step over the time that its matrix products take at the rate of a large product; *times",
         "optimlab*: over optimlab's. scikit-learn's network has no batch norm, so it has less to do;",

@@ -111,7 +111,7 @@ class Recording:
 
     Attributes
     ----------
-    steps : the recorded steps (K,); step 0 is the start point.
+    steps : the recorded steps (K,); step 0 is the starting point.
     metrics : name → (K, R), NaN where the problem has no such metric or a run has diverged.
     diverged_at : (R,) the first step whose loss or, at recorded steps, parameters were not finite; −1
         for none.

@@ -324,7 +324,7 @@ def test_the_shipped_experiment_is_the_one_that_its_docs_describe():
     assert (first.rule, first.hyperparameters) == ("SGD", {"momentum": 0.0})
     assert [setting.rule for setting in others] == [rule.__name__ for rule in CLASSIC]
     assert len({setting.learning_rates for setting in experiment.optimizers}) == 1  # the same budget
-    for setting in experiment.problems:  # each start point has as many seeds as any other
+    for setting in experiment.problems:  # each starting point has as many seeds as any other
         starts = len(setting.problem.starts)
         assert experiment.seeds.tuning % starts == experiment.seeds.reporting % starts == 0
 

@@ -124,7 +124,7 @@ def test_a_run_that_raises_fails_alone(tmp_path, healthy, case):
 
 
 def test_a_run_of_one_seed_that_raises_fails_alone(tmp_path, healthy):
-    """A start point, which the seed alone decides, tells the plug-in which run it is in."""
+    """A starting point, which the seed alone decides, tells the plug-in which run it is in."""
     _, whole = own(tmp_path / "first")
     start = float(whole.problem.init([1001])[0][0, 0])
     statement = f"if np.any(params[:, 0] == np.float32({start!r})): raise ValueError('this seed')"

@@ -129,7 +129,7 @@ def test_runs_of_one_seed_start_and_are_shown_the_same():
     ]
     for name in PROBLEM_METRICS:
         assert len({value for metrics in starts for value in metrics[name][0]}) == 1
-    # At the first step Nesterov, too, takes its gradient at the start point.
+    # At the first step Nesterov, too, takes its gradient at the starting point.
     assert len({value for metrics in starts for value in metrics["gradient_norm"][1]}) == 1
 
 

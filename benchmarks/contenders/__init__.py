@@ -1,6 +1,6 @@
 """Who is timed: optimlab and what people would pick instead, each as they would use it.
 
-A contender is a class that is made for a `Case`. It trains the case's runs from their start points on
+A contender is a class that is made for a `Case`. It trains the case's runs from their starting points on
 their batches, as often as it is asked to, and evaluates them on all images.
 """
 

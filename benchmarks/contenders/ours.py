@@ -1,4 +1,4 @@
-"""optimlab: its own loop, `optimlab.training.train`, on the case's start points and batches."""
+"""optimlab: its own loop, `optimlab.training.train`, on the case's starting points and batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = np.ndarray
 
 
 class Given(Digits):
-    """The digits with start points and batches at hand, whose evaluation is left out."""
+    """The digits with starting points and batches at hand, whose evaluation is left out."""
 
     def init(self, seeds: Sequence[int]) -> tuple[Array, Model]:
         _, model = super().init(seeds)

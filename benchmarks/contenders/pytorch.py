@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 
 def network(case: Case, run: int, *, averages: bool = True) -> nn.Sequential:
-    """Return the network at the start point of a run."""
+    """Return the network at the starting point of a run."""
     activations = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
     modules: list[nn.Module] = []
     inputs = 64

@@ -56,7 +56,7 @@ class Classifier:
         return losses_of(self.problem, self.case).mean(axis=0)  # of the first epoch
 
     def _classifier(self, run: int) -> MLPClassifier:
-        """Return a classifier at the start point of a run."""
+        """Return a classifier at the starting point of a run."""
         starts = self.starts
         layers = iter(
             [(starts[f"dense{k}.weight"][run], starts[f"dense{k}.bias"][run]) for k in (1, 2, 3)]

@@ -36,7 +36,7 @@ class Layer(Protocol):
     workspace: Workspace
 
     def initialize(self, params: Views, generators: Sequence[np.random.Generator]) -> None:
-        """Write the start parameters over zeros, those of run r drawn by generator r alone."""
+        """Write the initial parameters over zeros, those of run r drawn by generator r alone."""
         return
 
     def begin(self, generators: Sequence[np.random.Generator]) -> Any:

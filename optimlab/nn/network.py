@@ -78,7 +78,7 @@ class Network:
         self.evaluate_with = evaluate_with
 
     def initial_params(self, generators: Sequence[np.random.Generator]) -> Array:
-        """Return start parameters (R, P), row r drawn by generator r alone."""
+        """Return initial parameters (R, P), row r drawn by generator r alone."""
         params = np.zeros((len(generators), self.size), self.dtype)
         views = self.layout.views(params)
         for layer in self.layers:

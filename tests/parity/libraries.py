@@ -1,8 +1,8 @@
 """The rules in PyTorch, optax, Keras and scikit-learn, each started at a point and stepped by hand.
 
 Each function takes a rule's name, its hyper-parameters by optimlab's names (and "start", AdaGrad's
-first G) and a start point (P,), and returns a function: gradient (P,) → the library's parameters after
-the step. The calls are docs/optimizers.md in code: how to ask each library for the very same rule.
+first G) and a starting point (P,), and returns a function: gradient (P,) → the library's parameters
+after the step. The calls are docs/optimizers.md in code: how to ask each library for the very same rule.
 """
 
 from __future__ import annotations

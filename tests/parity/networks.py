@@ -1,4 +1,4 @@
-"""The digits network in PyTorch and in scikit-learn, trained on optimlab's start points and batches.
+"""The digits network in PyTorch and in scikit-learn, trained on optimlab's starting points and batches.
 
 PyTorch's `Sequential` of Linear, BatchNorm1d and activation has its parameters in the order of
 optimlab's flat row, but for the weights, which are transposed.
@@ -41,7 +41,7 @@ def batches(problem: Digits) -> Iterator[Array]:
 
 
 def fingerprint(problem: Digits) -> list[float]:
-    """Return two sums, of the start point and of the first batches, that tell whether these changed."""
+    """Return two sums, of the starting point and the first batches, that tell whether they changed."""
     weights = np.arange(problem.batch_size)
     rows = [weights @ batch for batch in islice(batches(problem), problem.steps_per_epoch - 1)]
     return [float(problem.init([SEED])[0].sum()), float(np.sum(rows))]
@@ -61,7 +61,7 @@ def optimlab_losses(problem: Digits, optimizer: Optimizer) -> tuple[Array, Array
 
 
 def pytorch_network(problem: Digits):
-    """Return the network as torch.nn modules, at optimlab's start point."""
+    """Return the network as torch.nn modules, at optimlab's starting point."""
     from torch import nn, tensor
 
     activations = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}

@@ -1,6 +1,6 @@
 """The roads: gradients that optimlab and every library are sent along, and optimlab's way along them.
 
-A road is a start point and 200 gradients for three runs of 24 parameters: pure noise, a noisy bowl
+A road is a starting point and 200 gradients for three runs of 24 parameters: pure noise, a noisy bowl
 (where the gradient depends on the point, so that it matters where a rule asks for it), or gradients
 recorded from the digits network. The three runs have different hyper-parameters, so they test the
 stack's columns as well.
