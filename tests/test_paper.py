@@ -108,6 +108,14 @@ def test_letters_that_pdflatex_lacks_are_named():
     assert "lacks" not in paper.latex(table)
 
 
+@pytest.mark.parametrize(
+    ("name", "label"), [("digits", "digits"), ("a_b (2)%", "a-b-2-"), ("घाटी é", "घाटी-é")]
+)
+def test_a_table_s_label_tells_it_from_those_of_other_experiments(name, label):
+    table = paper.PaperTable(name, "Title.", ["Optimizer", "p"], {"": [["SGD", "0.1"]]})
+    assert rf"\label{{tab:{label}}}" in paper.latex(table)
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no LaTeX")
 @pytest.mark.parametrize("name", ["one", "several"])
 def test_latex_compiles_the_table(reports, tmp_path, name):

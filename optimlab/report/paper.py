@@ -41,6 +41,9 @@ ESCAPES = {
     "|": r"\textbar{}",
     **{letter: rf"\{letter}" for letter in "&%$#_{}"},
 }
+NOT_IN_LABEL = re.compile(
+    r"[^A-Za-z0-9:.+\-\u0080-\U0010ffff]+"
+)  # letters of any language may be in one
 GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
 NOT_IN_LATEX = {"omicron", "Alpha", "Beta", "Epsilon", "Zeta", "Eta", "Iota", "Kappa", "Mu", "Nu"}
 POWER = re.compile(r"(×?)10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
@@ -163,7 +166,7 @@ def latex(table: PaperTable) -> str:
         r"\begin{table}",
         r"\centering\small\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{latex_text(table.caption)}}}",
-        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.+-]+', '-', table.name)}}}",
+        rf"\label{{tab:{NOT_IN_LABEL.sub('-', table.name)}}}",
         rf"\begin{{tabular}}{{@{{}}{'l' * (1 + several)}{'r' * (len(head) - 1 - several)}@{{}}}}",
         r"\toprule",
         f"{' & '.join(map(latex_text, head))} \\\\",
