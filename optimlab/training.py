@@ -113,8 +113,8 @@ class Recording:
     ----------
     steps : the recorded steps (K,); step 0 is the starting point.
     metrics : name → (K, R), NaN where the problem has no such metric or a run has diverged.
-    diverged_at : (R,) the first step whose loss or, at recorded steps, parameters were not finite; −1
-        for none.
+    diverged_at : (R,) the first step whose loss or, at recorded steps, parameters or other losses were
+        not finite; −1 for none.
     params : the final parameters (R, P).
     model : what else training has changed; `Problem.evaluate` takes both.
     kept_params : the parameters at the recorded steps (K, R', P), of the runs in `params_of`.
@@ -349,7 +349,7 @@ class Recorder:
         for name, values in metrics.items():
             self.metrics[name][row] = values
         self.kept_params[row] = params[self.params_of]
-        finite = np.isfinite(params).all(axis=1) & np.isfinite(self.metrics["train_loss"][row])
+        finite = np.isfinite(params).all(axis=1) & has_finite_losses(metrics)
         self._mark_diverged(step, finite)
         for values in self.metrics.values():
             values[row, self.diverged_at >= 0] = np.nan
@@ -360,6 +360,12 @@ class Recorder:
 
     def _mark_diverged(self, step: int, finite: Array) -> None:
         self.diverged_at[~finite & (self.diverged_at < 0)] = step
+
+
+def has_finite_losses(metrics: dict[str, Array]) -> Array:
+    """Return for each run whether all its losses are finite (R,)."""
+    losses = [metrics[name] for name in PROBLEM_METRICS if name.endswith("_loss") and name in metrics]
+    return np.all(np.isfinite(losses), axis=0)
 
 
 def norms(rows: Array) -> Array:

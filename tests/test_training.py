@@ -326,9 +326,12 @@ def test_a_loss_that_recovers_does_not_undo_divergence():
     assert np.isfinite(recording.params).all()
 
 
-def test_a_start_that_is_not_finite_has_diverged_at_step_0():
+@pytest.mark.parametrize("which", ["train_loss", "validation_loss", "test_loss"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_start_with_a_loss_that_is_not_finite_has_diverged_at_step_0(which, bad):
     problem = scripted(np.random.default_rng(0))
-    problem.evaluate = lambda params, model: {"train_loss": np.array([np.nan, 0.0, 0.0])}
+    losses = {"train_loss": np.zeros(3), which: np.array([bad, 0.0, 0.0])}
+    problem.evaluate = lambda params, model: losses | {"train_accuracy": np.array([1, np.nan, 0.0])}
     recording = train(problem, WALK, range(3), [3])
     assert recording.diverged_at.tolist() == [0, -1, -1]
     assert all(np.isnan(values[:, 0]).all() for values in recording.metrics.values())

@@ -19,7 +19,7 @@ from optimlab.data.named import File
 from optimlab.errors import Interrupted
 from optimlab.experiment.registry import load_object
 from optimlab.nn.parameters import Layout
-from optimlab.training import METRICS, PROBLEM_METRICS
+from optimlab.training import METRICS, PROBLEM_METRICS, has_finite_losses
 
 METHODS = ("init", "batches", "loss_and_gradient", "evaluate")
 SEEDS = (0, 1, 1000)
@@ -112,12 +112,8 @@ class OwnProblem(Own):
         return _checked_step(self.problem, params, batch, model)
 
     def evaluate(self, params: Any, model: Any) -> dict[str, Any]:
-        """Return the user's metrics, checked like `loss_and_gradient`.
-
-        A run has diverged if any of its losses is not finite: its training loss is NaN then.
-        """
-        metrics = _checked_metrics(self.problem, params, model, self.extra_metrics)
-        return {**metrics, "train_loss": np.where(_is_finite(metrics), metrics["train_loss"], np.nan)}
+        """Return the user's metrics, checked like `loss_and_gradient`."""
+        return _checked_metrics(self.problem, params, model, self.extra_metrics)
 
     def cautions(self) -> dict[str, str]:
         """Return warnings about settings that are allowed but rarely intended: key → message."""
@@ -284,7 +280,7 @@ def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
     for step in range(1, STEPS + 1):
         kept = params.copy()
         metrics = _checked_metrics(problem, params, model, problem.extra_metrics)
-        if step == 1 and not _is_finite(metrics).all():
+        if step == 1 and not has_finite_losses(metrics).all():
             raise ValueError("the losses of evaluate must be finite at the start")
         seen += [kept, *(np.array(metrics[name]) for name in sorted(metrics))]
         try:
@@ -328,12 +324,6 @@ def _checked_metrics(problem: Any, params: Any, model: Any, names: Sequence[str]
             raise ValueError(f"{name} must be a share, from 0 to 1, got {outside[0]:g}")
     _check_untouched(params, kept)
     return metrics
-
-
-def _is_finite(metrics: dict[str, Any]) -> Any:
-    """Return for each run whether all its losses are finite (R,)."""
-    losses = [metrics[name] for name in PROBLEM_METRICS if name.endswith("_loss") and name in metrics]
-    return np.all(np.isfinite(losses), axis=0)
 
 
 def _check_untouched(params: Any, kept: Any) -> None:
