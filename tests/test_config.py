@@ -160,17 +160,17 @@ ONE_MISTAKE = [
     ({"training": "epochs = 1\nrecord_every = true"}, "training.record_every: must be 'epoch' or a whole number, got true"),
     ({"training": 'epochs = 1\nrecord_every = "epohc"'}, "training.record_every: must be 'epoch' or a whole number, got \"epohc\""),
     ({"seeds": 'tuning = "3"'}, 'seeds.tuning: must be a whole number, got "3"'),
-    ({"top": "learning_rates = 0.1\n"}, "learning_rates: must be a list, got 0.1"),
+    ({"top": "learning_rates = 0.1\n"}, "learning_rates: must be a list, such as [0.1], got 0.1"),
     ({"top": "learning_rates = [0.1, true]\n"}, "learning_rates[2]: must be a number, got true"),
     ({"top": 'learning_rates = [0.1, "0.2"]\n'}, 'learning_rates[2]: must be a number, got "0.2"'),
     ({"top": "description = 3\nlearning_rates = [1]\n"}, "description: must be text, got 3"),
-    ({"optimizers": SGD + "learning_rates = 0.1"}, "optimizers.SGD.learning_rates: must be a list, got 0.1"),
+    ({"optimizers": SGD + "learning_rates = 0.1"}, "optimizers.SGD.learning_rates: must be a list, such as [0.1], got 0.1"),
     ({"optimizers": SGD + "momentum = [[0.1]]"}, "optimizers.SGD.momentum[1]: must be a number, a text, true or false, got [0.1]"),
     ({"optimizers": SGD + "momentum = 1979-05-27"}, 'optimizers.SGD.momentum: must be a number, a text, true or false, got "1979-05-27"'),
     ({"optimizers": SGD + "momentum = true"}, "optimizers.SGD.momentum: momentum must be a number in [0, 1), got True"),
     ({"optimizers": SGD + 'momentum = "0.9"'}, "optimizers.SGD.momentum: momentum must be a number in [0, 1), got '0.9'"),
-    ({"optimizers": "[optimizers]\nSGD = 3"}, "optimizers.SGD: must be a table, got 3"),
-    ({"optimizers": "[[optimizers.SGD]]"}, "optimizers.SGD: must be a table, got [{}]"),
+    ({"optimizers": "[optimizers]\nSGD = 3"}, "optimizers.SGD: must be a table, which a line [optimizers.SGD] begins, got 3"),
+    ({"optimizers": "[[optimizers.SGD]]"}, "optimizers.SGD: must be a table, which a line [optimizers.SGD] begins, got [{}]"),
     # out of range
     ({"problem": "batch_size = 0"}, "problem.batch_size: must be at least 1, got 0"),
     ({"problem": "batch_size = 1201"}, "problem.batch_size: must be at most 1,200, the size of the training set, got 1,201"),
@@ -235,6 +235,20 @@ ONE_MISTAKE = [
 ]  # fmt: skip
 
 
+def test_who_writes_a_value_for_a_table_is_shown_how_one_begins(tmp_path):
+    file = tmp_path / "x.toml"
+    file.write_text(
+        'title = "x"\noptimizers = ["SGD"]\nseeds = 3\nlearning_rates = 0.01\nproblem = "digits"\n'
+        "[training]\nepochs = 3\n"
+    )
+    assert mistakes_of(file) == [
+        "seeds: must be a table, which a line [seeds] begins, got 3",
+        "learning_rates: must be a list, such as [0.01], got 0.01",
+        'problem: must be a table, which a line [problem] begins, got "digits"',
+        'optimizers: must be a table, which a line [optimizers.SGD] begins, got ["SGD"]',
+    ]
+
+
 def several(*tables, training="steps = 9", top="learning_rates = [0.1]"):
     """Return the text of an experiment with these tables of problems."""
     return "\n".join(['title = "x"', top, *tables, f"[training]\n{training}", "[optimizers.SGD]"])
@@ -251,10 +265,13 @@ ONE_PROBLEM_MISTAKE = [
         "problem: must be given: either one [problem], or a table [problems.<label>] for each of several",
     ),
     (("[problems]",), "problems: must not be empty, got {}"),
-    (("[[problems]]",), "problems: must be a table, got [{}]"),
-    (("[problems]\na = 3",), "problems.a: must be a table, got 3"),
-    (('[problems]\nname = "landscape"',), 'problems.name: must be a table, got "landscape"'),
-    (("[[problems.a]]",), "problems.a: must be a table, got [{}]"),
+    (("[[problems]]",), "problems: must be a table, which a line [problems.label] begins, got [{}]"),
+    (("[problems]\na = 3",), "problems.a: must be a table, which a line [problems.a] begins, got 3"),
+    (
+        ('[problems]\nname = "landscape"',),
+        'problems.name: must be a table, which a line [problems.name] begins, got "landscape"',
+    ),
+    (("[[problems.a]]",), "problems.a: must be a table, which a line [problems.a] begins, got [{}]"),
     (
         ("[problems.a]",),
         'problems.a.name: must be one of "digits", "landscape", "table", or `data` must name a data set or '

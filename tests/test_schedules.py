@@ -78,7 +78,7 @@ WRONG = {
     'schedule = { name = "warmup_stable_decay", decay = 1 }': "schedule: warmup and decay must be at",
     'schedules = { momntum = "cosine" }': "schedules.momntum: unknown key; did you mean momentum?",
     'schedules = { learning_rate = "cosine" }': "schedules.learning_rate: the key for the",
-    'schedules = "cosine"': 'schedules: must be a table, got "cosine"',
+    'schedules = "cosine"': "schedules: must be a table, which a line [optimizers.SGD.schedules",
     'schedules = { momentum = { name = "linear", final = 1.5 } }': "schedules.momentum: at step 46 of "
     "200, momentum must be in [0, 1), got 1.00125",
     'schedule = "ramps.py:none"': 'schedule: there is no class or function "none" in ramps.py',

@@ -143,7 +143,7 @@ def test_mistakes_of_a_search_name_the_axis(tmp_path, axes, says):
 
 
 OF_TABLES = [
-    ("search = 40", "search: must be a table, got 40"),
+    ("search = 40", "search: must be a table, which a line [optimizers.SGD.search] begins, got 40"),
     ("search = { trials = 4 }", "search: must have an axis, such as learning_rate"),
     (f"search = {{ {RATE} }}", "search: needs trials, here or as search.trials at the top of the file"),
     (f"search = {{ trials = 0, {RATE} }}", "search.trials: must be at least 1, got 0"),

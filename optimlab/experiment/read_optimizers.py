@@ -33,7 +33,7 @@ from optimlab.experiment.registry import hyperparameters, load_rule, load_schedu
 from optimlab.experiment.search import draw, grid, read_axes
 from optimlab.experiment.spec import CURVE, OptimizerSetting, ProblemSetting
 from optimlab.experiment.trials import Trial, try_out
-from optimlab.experiment.validation import Mistake, show, split_labels
+from optimlab.experiment.validation import Mistake, no_table, split_labels
 from optimlab.optimizers import RANGES
 from optimlab.pool import Pool
 
@@ -68,7 +68,7 @@ def check_optimizers(
         if not is_legal_name(label):
             mistakes.append(Mistake(key, f"a label is {NAME_RULE}"))
         elif not isinstance(given, dict):
-            mistakes.append(Mistake(key, f"must be a table, got {show(given)}"))
+            mistakes.append(Mistake(key, no_table(key, given)))
         else:
             wrong_keys: list[Mistake] = []
             table = read_optimizer(label, given, document, folder, lengths, wrong_keys)

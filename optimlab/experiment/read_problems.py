@@ -21,7 +21,7 @@ from optimlab.experiment.own import Own, OwnProblem, other_slope, wrong_problem
 from optimlab.experiment.registry import load_object
 from optimlab.experiment.spec import ProblemSetting
 from optimlab.experiment.trials import Trial, try_out
-from optimlab.experiment.validation import Mistake, resolve, show, split_labels, validate
+from optimlab.experiment.validation import Mistake, no_table, resolve, show, split_labels, validate
 from optimlab.formatting import join_words
 from optimlab.metrics import ALL as METRICS
 from optimlab.pool import Pool
@@ -162,7 +162,7 @@ def _check_problem(each: ProblemTable) -> tuple[ProblemSetting | None, list[Mist
     if each.label is not None and not is_legal_name(each.label):
         return None, [Mistake(each.key, f"a label is {NAME_RULE}")]
     if not isinstance(each.table, dict):
-        return None, [Mistake(each.key, f"must be a table, got {show(each.table)}")]
+        return None, [Mistake(each.key, no_table(each.key, each.table))]
     name, problem, found = _read_table(each)
     own_length = "training" in each.table
     length: Length | None = None

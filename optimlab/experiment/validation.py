@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -21,9 +22,6 @@ MESSAGES = {
     "string_type": "must be text",
     "bool_type": "must be true or false",
     "tuple_type": "must be a list",
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "dataclass_type": "must be a table",
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
     "less_than": "must be below {lt:g}",
@@ -36,6 +34,9 @@ MESSAGES = {
     "too_long": "must have at most {max_length} items",
     "string_too_long": "must have at most {max_length} characters",
 }
+NO_TABLE = ("dict_type", "model_type", "dataclass_type")
+LABELLED = ("problems", "optimizers")  # have a table for each label
+BARE_KEYS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")  # which TOML has without quotes
 EMPTY_KEY = '""'
 UNKNOWN = "unknown key"
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
@@ -74,7 +75,8 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
             text = "".join(
                 f"[{p + 1}]" if isinstance(p, int) else f".{p or EMPTY_KEY}" for p in location
             )
-            mistake = Mistake((key + text).removeprefix("."), _message(detail, location, schema))
+            where = (key + text).removeprefix(".")
+            mistake = Mistake(where, _message(detail, where, location, schema))
             if mistakes and mistakes[-1].key == mistake.key:  # each branch of a union gives a mistake
                 also = mistake.message.removeprefix("must be ")
                 mistake = Mistake(
@@ -148,14 +150,27 @@ def _location(detail: Any) -> list[int | str]:
     return location if is_key or not location or location[-1] not in branches else location[:-1]
 
 
-def _message(detail: Any, location: list[int | str], schema: dict[str, Any]) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
+def _message(detail: Any, key: str, location: list[int | str], schema: dict[str, Any]) -> str:
+    kind, context, given = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind in UNKNOWN_KEY:
         return unknown(str(location[-1]), _legal_keys(schema, location[:-1]))
     if kind == "value_error":  # from a validator of the model, whose message is complete
         return str(context["error"])
+    if kind in NO_TABLE and key in LABELLED:
+        label = given[0] if isinstance(given, list) and given and isinstance(given[0], str) else "label"
+        return no_table(f"{key}.{label}", given)
+    if kind in NO_TABLE:
+        return no_table(key, given)
     phrase = MESSAGES.get(kind, detail["msg"].lower()).format(**context)
-    return phrase if kind == "missing" else f"{phrase}, got {show(detail['input'])}"
+    if kind == "tuple_type" and isinstance(given, float):
+        phrase = f"{phrase}, such as {show([given])}"
+    return phrase if kind == "missing" else f"{phrase}, got {show(given)}"
+
+
+def no_table(key: str, given: Any) -> str:
+    """Return the message for another value where there should be a table."""
+    line = f", which a line [{key}] begins" if BARE_KEYS.fullmatch(key) else ""
+    return f"must be a table{line}, got {show(given)}"
 
 
 def _legal_keys(schema: dict[str, Any], location: list[int | str]) -> list[str]:
