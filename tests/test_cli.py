@@ -71,7 +71,7 @@ def test_a_sweep_tells_what_it_did_and_what_is_next(here):
     assert done.exit_code == 0
     lines = done.output.splitlines()
     assert lines[:2] == ["Tiny", "6 runs to do"]
-    assert lines[-3].startswith("6 of 6 runs, ")
+    assert lines[-3] == "6 of 6 runs"
     assert lines[-2].endswith("in total 6 ok.")
     assert lines[-1] == "Tables are in results/tiny; next: optimlab plots"
     again = call("sweep", "tiny", "--jobs", 1)

@@ -1,5 +1,6 @@
 """Notebooks: classes of cells as optimizers, progress, and the notebook of the documentation."""
 
+import itertools
 import json
 import linecache
 from pathlib import Path
@@ -35,6 +36,9 @@ class Mine(SGD):
 '''
 
 
+NUMBERS = itertools.count()  # of all cells: one that had another's name would take its place
+
+
 class Notebook:
     """Runs cells as IPython does: each has a name of its own, under which its lines are known."""
 
@@ -42,7 +46,7 @@ class Notebook:
         self.names = {"__name__": "__main__"}
 
     def run(self, text):
-        name = f"<cell {len(linecache.cache)}>"
+        name = f"<cell {next(NUMBERS)}>"
         linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
         exec(compile(text, name, "exec"), self.names)
         return self.names
