@@ -4,7 +4,7 @@ import signal
 import unicodedata
 
 LONGEST = 500
-JOINERS = "\u200c\u200d"  # between letters of scripts that they shape, and their marks
+JOINERS = "\u200c\u200d"  # the non-joiner and the joiner, between letters of scripts that they shape
 LAST_LATIN = "\u024f"
 IS_FOLDER = "is a folder, where a file belongs"
 STOP_SIGNALS = [

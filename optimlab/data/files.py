@@ -22,6 +22,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from optimlab.data.dataset import DataError, Dataset, Task
+from optimlab.errors import IS_FOLDER
 
 Array = np.ndarray
 
@@ -120,7 +121,7 @@ def read_file(file: Path, reading: Reading) -> Dataset:
     """
     try:
         if file.exists() and not file.is_file():
-            wrong = "is a folder, where a file belongs" if file.is_dir() else "is not a file"
+            wrong = IS_FOLDER if file.is_dir() else "is not a file"
             raise DataError("data", f"{file} {wrong}")
         if file.stat().st_size > LARGEST_FILE:
             raise DataError("data", f"{file.name} has more than {LARGEST_FILE // 10**6:,} MB")

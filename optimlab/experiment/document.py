@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, m
 from optimlab.experiment.names import normal
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, Role
 from optimlab.experiment.search import Shared
-from optimlab.experiment.validation import EMPTY_KEY, Mistake, read_keys, show, unknown
+from optimlab.experiment.validation import EMPTY_KEY, LABELLED, Mistake, read_keys, show, unknown
 
 MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
 MOST_TITLE = 200
@@ -143,7 +143,7 @@ class Document(Settings):
 def with_normal_labels(raw: dict[str, Any], mistakes: list[Mistake]) -> dict[str, Any]:
     """Return the content of a file with all labels in their normal form; `mistakes` gets repetitions."""
     content = dict(raw)
-    for kind in ("problems", "optimizers"):
+    for kind in LABELLED:
         if not isinstance(raw.get(kind), dict):
             continue
         content[kind] = {}

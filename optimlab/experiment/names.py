@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from optimlab.errors import JOINERS
+
 NAME_RULE = (
     "up to 60 letters, digits, spaces and . _ + - = ( ), "
     "the first a letter or a digit, the last no space or dot"
@@ -14,7 +16,7 @@ _LEGAL = re.compile(r"[^\W_]([\w .+=()-]{0,58}[\w+=()-])?")
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-_NON_JOINER, _JOINER = "\u200c", "\u200d"
+_NON_JOINER = JOINERS[0]
 _VIRAMA = 9  # its combining class: the sign that joins consonants in the scripts of India
 
 
@@ -54,7 +56,7 @@ def _is_mark(letter: str) -> bool:
 
 def _joins(name: str, place: int) -> bool:
     """Return whether there is a joiner at a place of a name where it changes what is seen."""
-    if name[place] not in (_NON_JOINER, _JOINER):
+    if name[place] not in JOINERS:
         return False
     before, after = name[:place], name[place + 1 :]
     if _VIRAMA in map(unicodedata.combining, before[-1:] + after[:1]):

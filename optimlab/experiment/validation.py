@@ -156,9 +156,6 @@ def _message(detail: Any, key: str, location: list[int | str], schema: dict[str,
         return unknown(str(location[-1]), _legal_keys(schema, location[:-1]))
     if kind == "value_error":  # from a validator of the model, whose message is complete
         return str(context["error"])
-    if kind in NO_TABLE and key in LABELLED:
-        label = given[0] if isinstance(given, list) and given and isinstance(given[0], str) else "label"
-        return no_table(f"{key}.{label}", given)
     if kind in NO_TABLE:
         return no_table(key, given)
     phrase = MESSAGES.get(kind, detail["msg"].lower()).format(**context)
@@ -169,6 +166,9 @@ def _message(detail: Any, key: str, location: list[int | str], schema: dict[str,
 
 def no_table(key: str, given: Any) -> str:
     """Return the message for another value where there should be a table."""
+    if key in LABELLED:
+        first = given[0] if isinstance(given, list) and given else given
+        key = f"{key}.{first if isinstance(first, str) else 'label'}"
     line = f", which a line [{key}] begins" if BARE_KEYS.fullmatch(key) else ""
     return f"must be a table{line}, got {show(given)}"
 

@@ -262,7 +262,7 @@ def step_of_adam(w: Array, g: Array, m: Array, v: Array, h: Array) -> None:
         for i in range(w.shape[1]):
             first = keep_m * m[run, i] + new_m * g[run, i]
             second = keep_v * v[run, i] + new_v * (g[run, i] * g[run, i])
-            m[run, i], v[run, i] = first, second  # read again, they would take twice as long
+            m[run, i], v[run, i] = first, second  # reading them again takes twice as long
             m_hat, v_hat = first * m_scale, second * v_scale
             w[run, i] -= rate * m_hat / (np.sqrt(v_hat) + eps)
 

@@ -32,6 +32,8 @@ def library() -> str:
     if folder:
         with suppress(OSError, UserError):
             folder.create()
+            for name in folder.names("vega-*.js"):  # of another version, or changed
+                folder.delete(name)
             folder.write(_name(script.encode()), script.encode())
     return script
 
