@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import pyarrow.parquet as pq
@@ -48,39 +49,36 @@ def table_bytes(results):
     return {name: (results / "tiny" / name).read_bytes() for name in TABLES}
 
 
-def killed_after(monkeypatch, table):
-    """Have the next process that writes tables end after this one, as by kill -9."""
-    fill = TABLES[table]
+def killed_before(monkeypatch, name):
+    """Have the next process that writes tables end before this file is in place, as by kill -9."""
+    replace = os.replace
 
     class Killed(BaseException):
         pass
 
-    def then_end(manifest, groups, file):
-        fill(manifest, groups, file)
-        following = iter([*TABLES][[*TABLES].index(table) + 1 :])
-        monkeypatch.setitem(TABLES, next(following, table), end)
+    def replace_or_end(source, target, **folders):
+        if os.fspath(target) == name:
+            raise Killed
+        replace(source, target, **folders)
 
-    def end(*_):
-        raise Killed
-
-    monkeypatch.setitem(TABLES, table, then_end)
+    monkeypatch.setattr(os, "replace", replace_or_end)
     return Killed
 
 
-@pytest.mark.parametrize("table", ["runs.csv", "traces.parquet"])
-def test_tables_of_two_moments_are_made_again(place, results, monkeypatch, capsys, table):
-    """A sweep is killed between two tables: those before it know the new runs, the others do not."""
+@pytest.mark.parametrize("name", ["runs.csv", "experiment.json"])
+def test_tables_of_two_moments_are_made_again(place, results, monkeypatch, capsys, name):
+    """A sweep is killed between two files: those before it know the new runs, the others do not."""
     before = table_bytes(results)
     more = tiny(place, MORE)
     with monkeypatch.context() as patch:
-        killed = killed_after(patch, table)
+        killed = killed_before(patch, name)
         with pytest.raises(killed):
             run(more, results)
     mixed = table_bytes(results)
-    assert mixed["runs.csv"] != before["runs.csv"]
-    assert mixed["params.parquet"] == before["params.parquet"]
+    assert mixed["traces.parquet"] != before["traces.parquet"]
+    assert (mixed["runs.csv"] == before["runs.csv"]) == (name == "runs.csv")
     read = read_tables(results / "tiny")
-    assert "runs.csv had changed since it was written: all tables are made from the parts again" in (
+    assert "had changed since it was written: all tables are made from the parts again" in (
         capsys.readouterr().err
     )
     assert len(read.runs) == 6  # those of the experiment that experiment.json describes

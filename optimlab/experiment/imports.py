@@ -151,15 +151,21 @@ def _source(name: str, file: Path) -> bytes:
 
 @lru_cache(1000)
 def _imports(source: bytes, file: str) -> tuple[_Import, ...]:
-    return tuple(_statements(ast.parse(source, file), is_optional=False))
+    may_call = any(name.encode() in source for name in CALLS)
+    passed_over = () if may_call else (ast.expr,)  # which are most of a source
+    return tuple(_statements(ast.parse(source, file), passed_over, is_optional=False))
 
 
-def _statements(node: ast.AST, *, is_optional: bool) -> Iterator[_Import]:
+def _statements(
+    node: ast.AST, passed_over: tuple[type[ast.AST], ...], *, is_optional: bool
+) -> Iterator[_Import]:
     """Yield the imports below a node, including those by functions with a literal name.
 
-    Imports for type checkers only are left out.
+    Imports for type checkers only are left out, and what is below nodes of the kinds to be passed over.
     """
-    children: list[tuple[ast.AST, bool]] = [(each, is_optional) for each in ast.iter_child_nodes(node)]
+    children: list[tuple[ast.AST, bool]] = [
+        (each, is_optional) for each in ast.iter_child_nodes(node) if not isinstance(each, passed_over)
+    ]
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield _Import(alias.name, (), 0, node.lineno, is_optional)
@@ -186,7 +192,7 @@ def _statements(node: ast.AST, *, is_optional: bool) -> Iterator[_Import]:
         )
         children = [(each, is_optional or is_caught) for each, _ in children]
     for child, is_child_optional in children:
-        yield from _statements(child, is_optional=is_child_optional)
+        yield from _statements(child, passed_over, is_optional=is_child_optional)
 
 
 def _names(kinds: ast.expr) -> bool:

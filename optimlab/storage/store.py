@@ -17,8 +17,8 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
 from hashlib import file_digest, sha256
@@ -55,6 +55,7 @@ LARGEST_MANIFEST = 50_000_000  # bytes
 LONGEST_REASON = 500  # characters
 
 Index = dict[str, "Location"]  # run_id → where it is, and how it ended
+Add = Callable[["Group"], None]  # runs to a table
 
 
 class DamagedPartError(UserError):
@@ -185,14 +186,13 @@ class Store:
         self._parts.create()
         for name in other._part_names():
             try:
-                content = other._sound_part(name)
-                runs = {run.run_id for run in _notes(content).runs}
+                content = other._sound_content(name)
+                runs = {run.run_id for run in _notes(_opened(content)).runs}
             except ValueError:
                 damaged.append(other.parts / name)
                 continue
             if not runs <= finished:
-                content.seek(0)
-                self._parts.write(name, content.read())
+                self._parts.write(name, content)
                 copied += 1
         return copied, damaged
 
@@ -332,15 +332,16 @@ class Store:
         """
         self._own.create()
         index, digest_of_parts = self._index(), self.digest_of_parts()
+        names = _tables_of(manifest)
+        if "params.parquet" not in names:
+            for each in ("params.parquet", SURFACE):
+                if self._own.exists(each):
+                    self._own.delete(each)
+        with ExitStack() as open_files:
+            files = {name: open_files.enter_context(self._own.writing(name)) for name in names}
+            self._fill(files, manifest, index)
         digests = {}
-        for name, fill in TABLES.items():
-            if name == "params.parquet" and not manifest.record_params:
-                for each in (name, SURFACE):
-                    if self._own.exists(each):
-                        self._own.delete(each)
-                continue
-            with self._own.writing(name) as file:
-                fill(manifest, self._groups(manifest, index), file)
+        for name in names:
             with self._own.open(name) as file:
                 digests[name] = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         ends = [index[run.run_id] for run in manifest.runs() if run.run_id in index]
@@ -360,13 +361,17 @@ class Store:
 
     def made_again(self, manifest: Manifest) -> dict[str, bytes]:
         """Make the tables from the parts in memory; return name → content."""
-        index, made = self._index(), {}
-        for name, fill in TABLES.items():
-            if name != "params.parquet" or manifest.record_params:
-                file = io.BytesIO()
-                fill(manifest, self._groups(manifest, index), file)
-                made[name] = file.getvalue()
-        return made
+        files = {name: io.BytesIO() for name in _tables_of(manifest)}
+        self._fill(files, manifest, self._index())
+        return {name: file.getvalue() for name, file in files.items()}
+
+    def _fill(self, files: Mapping[str, IO[bytes]], manifest: Manifest, index: Index) -> None:
+        """Write tables to files, by name: every part is read once."""
+        with ExitStack() as tables:
+            adders = [tables.enter_context(TABLES[name](manifest, file)) for name, file in files.items()]
+            for group in self._groups(manifest, index):
+                for add in adders:
+                    add(group)
 
     def _groups(self, manifest: Manifest, index: Index) -> Iterator[Group]:
         """Yield the finished runs in the experiment's order, grouped while they share a part."""
@@ -380,7 +385,7 @@ class Store:
         index: Index = {}
         for name in self._part_names():
             try:
-                notes = _notes(self._sound_part(name))
+                notes = _notes(_opened(self._sound_content(name)))
             except ValueError:
                 continue
             for run in notes.runs:
@@ -391,7 +396,7 @@ class Store:
 
     def _is_sound(self, name: str) -> bool:
         try:
-            self._sound_part(name)
+            self._sound_content(name)
         except ValueError:
             return False
         return True
@@ -405,7 +410,7 @@ class Store:
         used = {index[run.run_id].part for run in experiment.runs() if run.run_id in index}
         return [name for name in names if name not in used]
 
-    def _sound_part(self, name: str) -> pa.BufferReader:
+    def _sound_content(self, name: str) -> bytes:
         """Return the content of a part after checking its digest.
 
         Raises
@@ -419,7 +424,7 @@ class Store:
             raise ValueError(str(error)) from None
         if Path(name).stem.rpartition("-")[2] != _digest(content):
             raise ValueError("its digest differs")
-        return pa.BufferReader(content)
+        return content
 
     def _decoded_part(self, name: str) -> tuple[Notes, pa.Table]:
         """Return the notes of a part, and its traces.
@@ -430,7 +435,7 @@ class Store:
             If it is not as a sweep wrote it.
         """
         try:
-            part = self._sound_part(name)
+            part = _opened(self._sound_content(name))
             notes = _notes(part)
             return notes, _traces(part, notes)
         except ValueError:
@@ -490,7 +495,9 @@ class Group:
         return pa.table(columns, names=schema.names).cast(schema)
 
 
-def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+# Each table is a context: it begins a file, yields a function that adds a group of runs, and ends it.
+@contextmanager
+def _runs_csv(manifest: Manifest, file: IO[bytes]) -> Iterator[Add]:
     """Write runs.csv."""
     optimizers = manifest.optimizers
     known = {label: about.values() for label, about in optimizers.items()}
@@ -500,8 +507,10 @@ def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> 
     writer = csv.writer(text, lineterminator="\n")
     extra = [name for about in manifest.problems.values() for name in about.extra_metrics]
     finals = list(dict.fromkeys(f"final_{name}" for name in extra if metric_of(name)))
-    writer.writerow([*RUN_COLUMNS, *finals, *names])
-    for group in groups:
+    columns = [*RUN_COLUMNS, *finals, *names]
+    writer.writerow(columns)
+
+    def add(group: Group) -> None:
         for run, end in group.ends:
             about = optimizers[run.optimizer]
             values = {
@@ -511,38 +520,76 @@ def _fill_runs(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> 
                 **{name: getattr(end, name) for name in ("status", "reason", "steps")},
                 **{f"final_{name}": value for name, value in end.final.items()},
             }
-            writer.writerow([as_cell(values.get(name)) for name in (*RUN_COLUMNS, *finals, *names)])
+            writer.writerow([as_cell(values.get(name)) for name in columns])
+
+    yield add
 
 
-def _fill_traces(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+@contextmanager
+def _traces_parquet(manifest: Manifest, file: IO[bytes]) -> Iterator[Add]:
     """Write traces.parquet."""
     names = [name for about in manifest.problems.values() for name in about.extra_metrics]
     new = dict.fromkeys(name for name in names if name not in TRACE_SCHEMA.names)
     extra = (pa.field(name, pa.float64()) for name in new)
     schema = pa.schema([*TRACE_SCHEMA, *extra])
-    _fill_records(schema, groups, ROWS_IN_A_GROUP, file)
+    with _parquet(schema, ROWS_IN_A_GROUP, file) as add:
+        yield add
 
 
-def _fill_params(manifest: Manifest, groups: Iterator[Group], file: IO[bytes]) -> None:
+@contextmanager
+def _params_parquet(manifest: Manifest, file: IO[bytes]) -> Iterator[Add]:
     """Write params.parquet, for the runs that record their parameters."""
     dtype = np.result_type(*(about.dtype for about in manifest.problems.values()))
     params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
     schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*RUN_KEYS, "step"]), params])
-    kept = (group.only([run for run in group.runs if run.keeps_params]) for group in groups)
-    _fill_records(schema, (group for group in kept if group.runs), PARAMS_IN_A_GROUP, file)
+    with _parquet(schema, PARAMS_IN_A_GROUP, file) as add:
+
+        def add_some(group: Group) -> None:
+            if kept := [run for run in group.runs if run.keeps_params]:
+                add(group.only(kept))
+
+        yield add_some
 
 
-def _fill_records(schema: pa.Schema, groups: Iterator[Group], rows: int, file: IO[bytes]) -> None:
+@contextmanager
+def _parquet(schema: pa.Schema, rows: int, file: IO[bytes]) -> Iterator[Add]:
     """Write a Parquet file in groups of `rows` rows, in encodings that every reader supports."""
     with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=RUN_KEYS) as writer:
-        for table in _in_pieces((group.traces(schema) for group in groups), rows):
-            writer.write_table(table)
+        waiting = schema.empty_table()
+
+        def add(group: Group) -> None:
+            nonlocal waiting
+            waiting = pa.concat_tables([waiting, group.traces(schema)])
+            while len(waiting) >= rows:
+                writer.write_table(waiting.slice(0, rows).combine_chunks())
+                waiting = waiting.slice(rows)
+
+        yield add
+        if len(waiting):
+            writer.write_table(waiting.combine_chunks())
 
 
-TABLES = {"runs.csv": _fill_runs, "traces.parquet": _fill_traces, "params.parquet": _fill_params}
+TABLES = {
+    "runs.csv": _runs_csv,
+    "traces.parquet": _traces_parquet,
+    "params.parquet": _params_parquet,
+}
 
 
-def _notes(part: pa.BufferReader) -> Notes:
+def _tables_of(manifest: Manifest) -> list[str]:
+    """Return the names of the tables that an experiment has."""
+    return [name for name in TABLES if name != "params.parquet" or manifest.record_params]
+
+
+def _opened(content: bytes) -> pq.ParquetFile:
+    """Return a part to read from; raise ValueError if it is no Parquet file."""
+    try:
+        return pq.ParquetFile(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _notes(part: pq.ParquetFile) -> Notes:
     """Return the notes of a part; without runs if another version wrote it.
 
     Raises
@@ -551,7 +598,7 @@ def _notes(part: pa.BufferReader) -> Notes:
         If they are missing or invalid.
     """
     try:
-        raw = json.loads(pq.read_schema(part).metadata[METADATA_KEY])
+        raw = json.loads(part.schema_arrow.metadata[METADATA_KEY])
         if isinstance(raw["format"], int) and raw["format"] != FORMAT:
             return Notes(format=raw["format"])
         notes = Notes.model_validate(raw)
@@ -569,7 +616,7 @@ def _columns(setting: ProblemSetting) -> set[str]:
     return {"run", "step", "epoch", *METRICS, *setting.about.extra_metrics}
 
 
-def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:
+def _traces(part: pq.ParquetFile, notes: Notes) -> pa.Table:
     """Return the traces of a part, run after run, after checking their columns.
 
     Raises
@@ -578,7 +625,7 @@ def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:
         If a column is missing or has the wrong type, or rows belong to no run of the part.
     """
     try:
-        traces = pq.read_table(part)
+        traces = part.read(use_threads=False)  # a part is small
         if notes.format != FORMAT:
             return traces
         runs = traces["run"].cast(pa.int32()).to_numpy()
@@ -592,20 +639,6 @@ def _traces(part: pa.BufferReader, notes: Notes) -> pa.Table:
     if len(runs) and not (runs[0] >= 0 and runs[-1] < len(notes.runs) and (np.diff(runs) >= 0).all()):
         raise ValueError("its rows belong to other runs")
     return traces
-
-
-def _in_pieces(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Yield the rows of all tables, regrouped into tables of `rows` rows each."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= rows:
-            joined = pa.concat_tables(waiting)
-            for start in range(0, len(joined) - rows + 1, rows):
-                yield joined.slice(start, rows).combine_chunks()
-            waiting = [joined.slice(len(joined) - len(joined) % rows)]
-    if sum(map(len, waiting)):
-        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def _shortened(reason: str) -> str:
