@@ -103,6 +103,22 @@ def test_the_default_is_at_no_end():
     assert axes.edges(Space((RATE,), {0: {"learning_rate": 1e-4}}), 0) == {}
 
 
+GRID = (Axis("learning_rate", (0.001, 0.01)), Axis("momentum", (0, 0.9)))
+
+
+@pytest.mark.parametrize("searched", [(), ("momentum",)])
+def test_a_textbook_candidate_on_a_grid_is_one_of_its_candidates(searched):
+    names = [axis.name for axis in GRID]
+    values = [(0.01, 0.9), (0.001, 0), (0.01, 0), (0.001, 0.9)]
+    numbered = {number: dict(zip(names, each, strict=True)) for number, each in enumerate(values)}
+    space = Space(GRID, numbered, searched)
+    assert space.tried == ([1, 2, 3] if searched else [0, 1, 2, 3])
+    ends = {} if searched else {"learning_rate": "highest", "momentum": "highest"}
+    assert axes.edges(space, 0) == ends
+    beside = Space(GRID, {**numbered, 0: {"learning_rate": 0.1, "momentum": 0.9}, 4: numbered[0]})
+    assert beside.tried == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("axis", "edge", "lines"),
     [
@@ -132,6 +148,8 @@ def test_choices_of_a_search_stay_choices_and_whole_numbers_whole():
     few = Axis("momentum", (0.1, 0.5))
     line = axes.in_file(axes.widened(few, "lowest"), is_searched=True)
     assert line == "search.momentum = { choices = [0.004, 0.02, 0.1, 0.5] }"
+    rates = axes.in_file(Axis("learning_rate", (0.1, 1.0)), is_searched=True)
+    assert rates == "search.learning_rate = { choices = [0.1, 1] }"
     period = Axis("sync_period", (), 2, 9, "linear", is_whole=True)
     assert axes.in_file(axes.widened(period, "lowest"), is_searched=True) == (
         'search.sync_period = { min = 1, max = 9, scaling = "linear" }'

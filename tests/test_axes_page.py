@@ -92,6 +92,11 @@ def test_budget_begins_with_the_default_and_ends_with_all_trials(searched):
     assert trials.loc["Nesterov"].tolist() == [1, 9]
 
 
+def test_the_ranking_by_budget_begins_where_all_optimizers_are(searched):
+    chart, _ = charts_of(searched[1])["budget"]
+    assert [each["value"] for each in chart["params"] if each["name"] == "trials"] == [9]
+
+
 def test_the_page_tells_what_tuning_teaches(searched):
     tables, page = searched
     rates = tables["rates.csv"]

@@ -65,6 +65,18 @@ def test_two_optimizers_of_one_rule_try_its_default_once(tmp_path):
     ]
 
 
+def test_a_textbook_candidate_that_is_on_a_grid_stays_on_it(tmp_path):
+    """It was left out where another optimizer has it, too, without a word."""
+    grid = "[optimizers.SGD]\nmomentum = [0, 0.9]\nlearning_rates = [0.001, 0.01]\n"
+    twin = '[optimizers.Twin]\nrule = "SGD"\nmomentum = [0.9, 0.99]\nlearning_rates = [0.01, 0.1]\n'
+    assert mistakes_of(write(tmp_path, document(optimizers=grid + twin))) == [
+        "optimizers.Twin: has runs that optimizers.SGD has already"
+    ]
+    other = twin.replace("[0.01, 0.1]", "[0.1, 1]")
+    sgd, other = tiny(tmp_path, document(optimizers=grid + other)).optimizers
+    assert (list(values_of(sgd)), list(values_of(other))) == ([0, 1, 2, 3], [1, 2, 3, 4])
+
+
 def test_a_default_without_weight_decay_is_the_bare_rules(tmp_path):
     text = document(optimizers="[optimizers.SGD]\nweight_decay = 0.1\nmomentum = [0.5, 0.9]\n")
     experiment = tiny(tmp_path, text)

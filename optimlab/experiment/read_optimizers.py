@@ -168,6 +168,7 @@ def _check_optimizer(
             default_learning_rate=default_rate,
             schedules=schedules,
             curves=curves,
+            searched=tuple(search),
         )
     ), []
 
@@ -309,10 +310,12 @@ def _values(setting: OptimizerSetting) -> set[str]:
 
 
 def _without_twins(settings: Sequence[OptimizerSetting]) -> list[OptimizerSetting]:
-    """Return the optimizers without defaults that another optimizer has as a candidate."""
+    """Return the optimizers without additional defaults that another optimizer has as a candidate."""
     left = list(settings)
     for index in reversed(range(len(left))):
         setting = left[index]
+        if not setting.has_extra_default:
+            continue
         others = [other for other in left if other is not setting]
         tuned = tuple(each for each in setting.candidates if each.number != DEFAULT)
         alone = replace(setting, candidates=tuned)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from optimlab.experiment.candidates import Axis, Candidate
+from optimlab.experiment.candidates import DEFAULT, Axis, Candidate
 from optimlab.experiment.document import Seeds, Settings
 from optimlab.experiment.facts import Facts
 from optimlab.experiment.identity import digest, joint_digest, problem_code, script_digest
@@ -47,6 +48,7 @@ class OptimizerSetting:
     default_learning_rate : the rule's default; None if it has none.
     schedules : hyper-parameter → the argument of `optimlab.experiment.registry.load_schedule`.
     curves : hyper-parameter → the factors of its schedule in a run of `CURVE` steps.
+    searched : the axes of its search; () if the candidates are all points of a grid.
     """
 
     label: str
@@ -57,6 +59,14 @@ class OptimizerSetting:
     default_learning_rate: float | None = None
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
     curves: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    searched: tuple[str, ...] = ()
+
+    @property
+    def has_extra_default(self) -> bool:
+        """Whether the textbook candidate is tried in addition to the grid or search."""
+        numbers = [candidate.number for candidate in self.candidates]
+        is_whole_grid = len(numbers) == math.prod(len(axis.levels) for axis in self.axes)
+        return DEFAULT in numbers and (bool(self.searched) or not is_whole_grid)
 
     @property
     def names(self) -> tuple[str, ...]:

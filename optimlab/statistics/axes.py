@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from optimlab.experiment.candidates import DEFAULT, RATE, Axis
+from optimlab.experiment.candidates import RATE, Axis
 from optimlab.formatting import toml_key
 from optimlab.optimizers import RANGES
 from optimlab.statistics.ranking import CANDIDATE, basis, quantile, widened_grid
@@ -151,7 +151,7 @@ def edges(space: Space, candidate: int) -> dict[str, str]:
     there that counts, and text has no ends.
     """
     found = {}
-    for axis in space.axes if candidate != DEFAULT else ():
+    for axis in space.axes if candidate in space.tried else ():
         value = space.candidates[candidate].get(axis.name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
@@ -208,15 +208,15 @@ def _continued(levels: Sequence[float], edge: str) -> list[float]:
 
 
 def in_file(axis: Axis, *, is_searched: bool) -> str:
-    """Return the line of a numeric axis for an optimizer's table, which may have a search."""
+    """Return the line of a numeric axis, of a search or not, for an optimizer's table."""
     if axis.is_span:
         ends = f"min = {axis.low:g}, max = {axis.high:g}"
         return f'search.{toml_key(axis.name)} = {{ {ends}, scaling = "{axis.scaling}" }}'
     levels = f"[{', '.join(f'{each:g}' for each in axis.levels)}]"
-    if axis.name == RATE:
-        return f"learning_rates = {levels}"
     if is_searched:
         return f"search.{toml_key(axis.name)} = {{ choices = {levels} }}"
+    if axis.name == RATE:
+        return f"learning_rates = {levels}"
     return f"{toml_key(axis.name)} = {levels}"
 
 

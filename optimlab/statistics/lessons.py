@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from optimlab.experiment.candidates import DEFAULT, RATE, Axis
+from optimlab.experiment.candidates import RATE, Axis
 from optimlab.formatting import join_words, number
 from optimlab.optimizers.inclusion import INCLUSIONS
 from optimlab.statistics.ranking import cross_table, quantile
@@ -82,8 +82,8 @@ def _contains(rule: str, space: Space, other_rule: str, other: Space) -> str:
         is_wider = len(space.axes) > len(other.axes) and rest <= wider.keys()
         covered = is_wider and all(
             _covers(wider[name], value)
-            for number_, values in other.candidates.items() if number_ != DEFAULT
-            for name, value in values.items() if name in wider
+            for number_ in other.tried
+            for name, value in other.candidates[number_].items() if name in wider
         )  # fmt: skip
         more = join_words([name for name in wider if name not in rest])
         return f"it is the same rule, and {more} is tuned, too" if covered else ""
@@ -102,7 +102,7 @@ def _follows(space: Space, name: str, other: Space, its: str) -> bool:
     """Return whether a hyper-parameter of a space can take all values of one of another space."""
     if any(axis.name == its for axis in other.axes):
         return any(axis.name == name for axis in space.axes)
-    values = {each.get(its) for n, each in other.candidates.items() if n != DEFAULT}
+    values = {other.candidates[number_].get(its) for number_ in other.tried}
     return all(isinstance(each, int | float) and _reaches(space, name, each) for each in values)
 
 
@@ -124,7 +124,7 @@ def _reaches(space: Space, name: str, value: float) -> bool:
 
 
 def _is_always(space: Space, name: str, value: float) -> bool:
-    return all(each.get(name) == value for n, each in space.candidates.items() if n != DEFAULT)
+    return all(space.candidates[number_].get(name) == value for number_ in space.tried)
 
 
 def foretold(

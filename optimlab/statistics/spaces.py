@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +23,24 @@ class Space:
     ----------
     axes : the tuned hyper-parameters, the learning rate first.
     candidates : number → its values, at least of all axes.
+    searched : the axes of its search; () if the candidates are all points of a grid.
     """
 
     axes: tuple[Axis, ...]
     candidates: Mapping[int, Mapping[str, Any]]
+    searched: Sequence[str] = ()
 
     @property
     def is_only_rate(self) -> bool:
         """Whether only the learning rate is tuned."""
         return len(self.axes) == 1
+
+    @property
+    def tried(self) -> list[int]:
+        """The candidates of its grid or search; not the textbook one if it is tried in addition."""
+        is_whole_grid = len(self.candidates) == math.prod(len(axis.levels) for axis in self.axes)
+        has_all = is_whole_grid and not self.searched
+        return [number for number in self.candidates if has_all or number != DEFAULT]
 
     def name(self, candidate: int, *, is_default_named: bool = True) -> str:
         """Return a candidate as text: its learning rate and other tuned values."""
@@ -69,6 +79,7 @@ def _declared(about: Mapping[str, Any]) -> Space:
     return Space(
         tuple(map(_axis, about.get("axes", []))),
         {each["number"]: {**fixed, **each.get("values", {})} for each in about["candidates"]},
+        tuple(about.get("searched", ())),
     )
 
 

@@ -84,6 +84,7 @@ class AboutOptimizer(BaseModel):
     default_learning_rate: Finite | None = None
     schedules: dict[str, dict[str, JsonValue]] = {}
     curves: dict[str, list[Finite]] = {}
+    searched: list[str] = []
     partition: dict[str, str] = {}
 
     def values(self) -> dict[int, dict[str, JsonValue]]:
@@ -343,6 +344,7 @@ def _about_optimizer(setting: OptimizerSetting, problems: Sequence[ProblemSettin
         default_learning_rate=setting.default_learning_rate,
         schedules=setting.schedules,
         curves={name: list(curve) for name, curve in setting.curves.items()},
+        searched=list(setting.searched),
         partition=_partition(setting.rule, problems),
     )
 

@@ -84,7 +84,8 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         title=vega.heading(title),
     )
     chart = alt.vconcat(ranking, curves, spacing=36, resolve=vega.APART)
-    trials = vega.slider("trials", most, (least, most), 1, f"{what.capitalize()} tried")
+    shared = int(table.groupby("optimizer")["trials"].max().min())  # all have this many
+    trials = vega.slider("trials", shared, (least, most), 1, f"{what.capitalize()} tried")
     wide, narrow = (30 * len(palette.labels) + 260 + 197 + rows for rows in palette.rows())
     yield Chart(
         name="budget",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -377,11 +377,11 @@ def _ends_of_axes(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
     """Return what to write where more than the learning rate is tuned."""
     wider: dict[str, dict[str, Axis]] = {}
     where: dict[str, list[str]] = {}
-    is_searched: dict[str, bool] = {}
+    searched: dict[str, Sequence[str]] = {}
     for problem, result in by_problem.items():
         for label, candidate in result.comparison.summary[["optimizer", "candidate"]].to_numpy():
             space = result.comparison.spaces[label]
-            is_searched[label] = any(axis.is_span for axis in space.axes)
+            searched[label] = space.searched
             own = wider.setdefault(label, {})
             for name, end in edges(space, int(candidate)).items():
                 axis = next(each for each in space.axes if each.name == name)
@@ -391,7 +391,8 @@ def _ends_of_axes(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
     for label, problems in where.items():
         on = join_words(list(dict.fromkeys(problems)))
         name = f"{label} (on {on})" if len(by_problem) > 1 else label
-        lines = [in_file(axis, is_searched=is_searched[label]) for axis in wider[label].values()]
+        axes = wider[label].values()
+        lines = [in_file(axis, is_searched=axis.name in searched[label]) for axis in axes]
         found.append(GridEnd(name, "\n".join([f"[optimizers.{toml_key(label)}]", *lines])))
     return found
 
@@ -411,7 +412,7 @@ def unequal_budgets(by_problem: dict[str, ProblemResult]) -> str:
     A grid of learning rates alone is as wide as its file makes it: that is no search.
     """
     spaces = next(iter(by_problem.values())).comparison.spaces
-    counts = {label: sum(number > 0 for number in space.candidates) for label, space in spaces.items()}
+    counts = {label: len(space.tried) for label, space in spaces.items()}
     if all(space.is_only_rate for space in spaces.values()) or len(set(counts.values())) < 2:
         return ""
     words = join_words([f"{label} had {count}" for label, count in counts.items()])
