@@ -100,7 +100,8 @@ class Progress:
         is_due = now - self.last_line >= pause or self.done == self.total
         if is_due and not self.console.is_terminal:
             self.last_line = now
-            so_far = f"{done:,.0f}" if done == self.done else f"{done:,.1f}"
+            parts = self.total < 100 and done != self.done  # of a run, where each one counts
+            so_far = f"{done:,.1f}" if parts else f"{int(done):,}"
             self._print(f"{so_far} of {self.total:,} runs{self._speed(now, done)}")
 
     def _speed(self, now: float, done: float) -> str:

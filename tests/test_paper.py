@@ -18,10 +18,12 @@ from test_charts import blank_pictures
 from test_cli import call
 
 from optimlab.report import paper
+from optimlab.report.bundle import requirements
 from optimlab.report.figures import animation, comparisons
 from optimlab.report.figures.static import Drawing
 from optimlab.report.page import report_of
 from optimlab.report.style import series_styles
+from optimlab.storage.environment import computing, environment
 from optimlab.storage.results import read_tables
 
 LANDSCAPES = """title = "Two landscapes"
@@ -337,6 +339,18 @@ def test_wrong_formats_and_widths_are_told(results, words):
     done = call("export", "one", "--results", results, *words)
     assert (done.exit_code, WRONG[words] in done.stderr) == (2, True), done.stderr
     assert "has no results of 'two'" in call("export", "two", "--results", results).stderr
+
+
+def test_a_bundles_requirements_can_be_installed(monkeypatch):
+    monkeypatch.setattr("optimlab.storage.environment._version", lambda name: "1.2")
+    computing.cache_clear()
+    words = environment({"torch": "2.13.0+cpu", "gone": "unknown"})
+    computing.cache_clear()
+    assert words["numba"].startswith("1.2, ")
+    lines = requirements(words).splitlines()
+    assert {"numpy==1.2", "numba==1.2", "torch==2.13.0+cpu"} <= set(lines)
+    assert [line for line in lines if not re.fullmatch(r"[\w-]+==[\d.]+(\+\w+)?", line)] == []
+    assert not [line for line in lines if line.startswith(("optimlab", "python", "gone"))]
 
 
 @pytest.mark.slow

@@ -58,6 +58,16 @@ def test_what_was_kept_is_said_and_not_counted_as_fast(clock):
     ]
 
 
+def test_parts_of_runs_are_told_only_where_runs_are_few(clock):
+    for missing, shown_as in ((10, "0.7 of 10 runs"), (2400, "0 of 2,400 runs")):
+        file = io.StringIO()
+        progress = Progress(Console(file=file, width=100, highlight=False))
+        with progress.over(missing, 0):
+            clock.now += 6
+            progress.follow(0.7)
+        assert file.getvalue().splitlines()[-1] == shown_as
+
+
 def test_a_slow_start_is_no_estimate(clock):
     """Until the first run has finished, workers start and compile."""
     assert shown([(60, 1), (5, 1), (5, 98)], clock).splitlines()[1:] == [

@@ -23,10 +23,10 @@ LARGEST_FILE = 100_000_000  # bytes, of data beside the experiment
 WHEN = (1980, 1, 1, 0, 0, 0)  # of the files in the zip, so that its bytes are reproducible
 README = """{title}
 
-report.html             the page: open it in a browser; it works offline
-results/                tables and figures
-experiments/{name}.toml the experiment, with the code and data that it names
-requirements.txt        the versions that computed it
+- report.html: the page; open it in a browser, it works offline
+- results/: tables and figures
+- experiments/{name}.toml: the experiment, with the code and data that it names beside it
+- requirements.txt: the versions that computed it
 
 To run it again, where optimlab {version} is installed:
 
@@ -56,9 +56,7 @@ def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes) -> bytes:
     files[f"experiments/{name}.toml"] = str(about.get("toml") or "").encode()
     files |= {f"experiments/{path}": content for path, content in named.items()}
     where = about.get("environment") or {}
-    packages = {key: value for key, value in where.items() if key not in (*NOT_PACKAGES, "optimlab")}
-    lines = [f"{name}=={version}\n" for name, version in packages.items()]
-    files["requirements.txt"] = "".join(lines).encode()
+    files["requirements.txt"] = requirements(where).encode()
     title, version = str(about.get("title") or name), where.get("optimlab") or ""
     files["README.txt"] = README.format(title=title, name=name, version=version).encode()
     buffer = io.BytesIO()
@@ -68,6 +66,14 @@ def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes) -> bytes:
             info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(info, content)
     return buffer.getvalue()
+
+
+def requirements(environment: Mapping[str, Any]) -> str:
+    """Return the packages of experiment.json's `environment` in the form that pip installs."""
+    packages = {key: text for key, text in environment.items() if key not in (*NOT_PACKAGES, "optimlab")}
+    # numba's entry also names the processor: "0.68.1, compiled for znver4".
+    versions = {name: str(text).partition(",")[0] for name, text in packages.items()}
+    return "".join(f"{name}=={text}\n" for name, text in versions.items() if text != "unknown")
 
 
 def code_and_data(tables: Tables) -> dict[str, bytes]:
