@@ -78,7 +78,7 @@ def test_importance_is_that_of_the_forest_over_a_dense_grid(size, height):
 
 
 def at_end(axis, value):
-    return axes.edges(Space((axis,), {1: {axis.name: value}}), 1).get(axis.name, "")
+    return axes.edges(Space((axis,), {1: {axis.name: value}}), [1]).get(axis.name, "")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_ends_of_an_axis(axis, value, edge):
 
 
 def test_the_default_is_at_no_end():
-    assert axes.edges(Space((RATE,), {0: {"learning_rate": 1e-4}}), 0) == {}
+    assert axes.edges(Space((RATE,), {0: {"learning_rate": 1e-4}}), [0]) == {}
 
 
 GRID = (Axis("learning_rate", (0.001, 0.01)), Axis("momentum", (0, 0.9)))
@@ -114,7 +114,8 @@ def test_a_textbook_candidate_on_a_grid_is_one_of_its_candidates(searched):
     space = Space(GRID, numbered, searched)
     assert space.tried == ([1, 2, 3] if searched else [0, 1, 2, 3])
     ends = {} if searched else {"learning_rate": "highest", "momentum": "highest"}
-    assert axes.edges(space, 0) == ends
+    assert axes.edges(space, [0]) == ends
+    assert axes.edges(space, [1, 3]) == {"learning_rate": "lowest"}  # they tie, whatever the momentum
     beside = Space(GRID, {**numbered, 0: {"learning_rate": 0.1, "momentum": 0.9}, 4: numbered[0]})
     assert beside.tried == [1, 2, 3, 4]
 
@@ -160,16 +161,16 @@ def test_an_axis_that_is_chosen_at_an_end_on_several_problems_is_widened_once_an
     space = Space((Axis("learning_rate", (0.01, 0.1)), MOMENTUM), {
         1: {"learning_rate": 0.01, "momentum": 0.5}, 2: {"learning_rate": 0.1, "momentum": 0.5},
     })  # fmt: skip
-    chosen = {"a": 1, "b": 2, "c": 1}
+    ends = {"a": "lowest", "b": "highest", "c": "lowest"}
     by_problem = {
         problem: SimpleNamespace(
             comparison=SimpleNamespace(
                 is_only_rate=False,
                 spaces={"SGD": space},
-                summary=pd.DataFrame({"optimizer": ["SGD"], "candidate": [number]}),
+                summary=pd.DataFrame({"optimizer": ["SGD"], "edges": [f"learning_rate {end}"]}),
             )
         )
-        for problem, number in chosen.items()
+        for problem, end in ends.items()
     }
     [end] = edge_warnings(by_problem)
     assert end.optimizer == "SGD (on a, b and c)"

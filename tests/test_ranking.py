@@ -68,7 +68,8 @@ def test_a_bad_run_names_no_image_rightly_but_a_stuck_one_some():
         ({0.1: [3, 3, 3], 1.0: [2, 2, 2], 10.0: [1, 1, 1]}, 10.0, "highest"),
         ({0.1: [1, INF, INF], 1.0: [2, 2, 2]}, 1.0, "highest"),
         ({0.1: [1, 1, INF], 1.0: [1, 1, 1]}, 1.0, "highest"),  # a tie: fewer bad runs
-        ({0.1: [1, 1, 1], 1.0: [1, 1, 1]}, 0.1, "lowest"),  # a tie: the smaller
+        ({0.1: [1, 1, 1], 1.0: [1, 1, 1]}, 0.1, ""),  # a tie: the smaller, and no end
+        ({0.1: [2, 2, 2], 1.0: [1, 2, 0], 10.0: [1, 1, 1]}, 1.0, ""),
         ({0.1: [1, 1, 1]}, 0.1, "only"),
         ({0.1: [INF] * 3, 1.0: [INF] * 3}, 0.1, ""),
     ],

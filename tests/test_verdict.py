@@ -9,6 +9,7 @@ from sweeping import mostly_slow
 from optimlab import statistics
 from optimlab.formatting import join_words
 from optimlab.report import section
+from optimlab.report.blocks import caveats
 from optimlab.report.problem_result import ProblemResult
 from optimlab.statistics import sentences
 
@@ -101,6 +102,25 @@ def test_a_tie_of_everything_is_a_tie():
     two = contest(range(12), **dict.fromkeys("AB", lambda s: 1.0 + s))
     says = "Both optimizers tie: on 12 fresh seeds none differs from another in final validation loss."
     assert verdict(two) == [says]
+
+
+def test_those_that_end_alike_on_every_seed_are_praised_together():
+    """The sentence named the first one alone, by the order of the file."""
+    equal = dict.fromkeys("BA", lambda s: 9.0 + s)
+    loss, on = "final validation loss", "on 12 fresh seeds"
+    assert verdict(contest(range(12), **equal, C=lambda s: 22 + 1.2 * s)) == [
+        f"B and A are the best here: {on} their median {loss} is 14.5, the next is C (28.6), "
+        "and every other is worse (adjusted p = 0.0015)."
+    ]
+    says = (
+        f"B and A end alike on every seed, with the lowest median {loss}, 14.5, but on 12 fresh seeds "
+        "D (14.7) is not distinguishable from them."
+    )
+    assert verdict(contest(range(12), **equal, D=lambda s: 9.2 + 5 * s % 12)) == [says]
+    runs = untuned(**equal, D=lambda s: 9.2 + 5 * s % 12, C=lambda s: 22 + s)
+    assert verdict(runs, DEFAULTS | {"D": 0.1})[1].startswith(
+        "Untuned, at textbook learning rates, B and A end lowest (14.5); C is worse"
+    )
 
 
 def test_where_a_few_seeds_differ_it_is_no_tie():
@@ -424,3 +444,14 @@ def test_a_default_that_fails_does_not_stand_for_one_that_is_not_shown_to_be_wor
 )
 def test_words_are_joined(words, joined):
     assert join_words(words) == joined
+
+
+def test_highest_accuracies_that_tie_are_named_together():
+    runs = contest(range(12), A=lambda s: 9 + s, B=lambda s: 9.2 + s, C=lambda s: 9.4 + s)
+    summary = statistics.compare_optimizers(runs, traces_of(runs), splits=20, draws=20).summary
+    for accuracies, says in (((0.8, 0.9, 0.9), "B and C have"), ((0.8, 0.7, 0.9), "C has")):
+        rows = caveats._evidence_caveats(runs, summary.assign(final_accuracy_median=accuracies))
+        assert f"accuracy the order differs: {says} the highest median." in "".join(rows)
+    assert "differs" not in str(
+        caveats._evidence_caveats(runs, summary.assign(final_accuracy_median=0.9))
+    )

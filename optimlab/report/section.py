@@ -131,10 +131,12 @@ def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
         if learnt.empty:
             unknown.append(problem)
             continue
-        first = learnt.iloc[0].to_dict()
-        bad = statistics.failures_of(first)
-        lowest.setdefault(first["optimizer"], []).append(f"{problem} ({bad})" if bad else problem)
-        others = summary[summary["optimizer"] != first["optimizer"]]
+        is_lowest = learnt["final_loss_median"] == learnt["final_loss_median"].iloc[0]
+        firsts = learnt[is_lowest].to_dict("records")
+        for first in firsts:
+            bad = statistics.failures_of(first)
+            lowest.setdefault(first["optimizer"], []).append(f"{problem} ({bad})" if bad else problem)
+        others = summary[~summary["optimizer"].isin([first["optimizer"] for first in firsts])]
         if len(others) and others["worse_than_best"].fillna(value=False).astype(bool).all():
             clear.append(problem)
     sentences = []

@@ -144,18 +144,16 @@ def _main_effects(table: Array, heights: Array) -> list[float]:
     return [effect / excess for effect in effects]
 
 
-def edges(space: Space, candidate: int) -> dict[str, str]:
-    """Return the axes on which a candidate is at an end: axis → "lowest" or "highest".
+def edges(space: Space, candidates: Sequence[int]) -> dict[str, str]:
+    """Return the axes on which candidates are at an end, all at the same: axis → "lowest" or "highest".
 
     An axis that starts or stops at the end of the legal values, such as a momentum of 0, has no end
     there that counts, and text has no ends.
     """
     found = {}
-    for axis in space.axes if candidate in space.tried else ():
-        value = space.candidates[candidate].get(axis.name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        end = _end(axis, value)
+    for axis in space.axes if set(candidates) <= set(space.tried) else ():
+        ends = {_end(axis, space.candidates[each].get(axis.name)) for each in candidates}
+        end = ends.pop() if len(ends) == 1 else ""
         if end and not _is_all_there_is(axis, end):
             found[axis.name] = end
     return found
@@ -168,7 +166,9 @@ def _is_all_there_is(axis: Axis, end: str) -> bool:
     return legal is not None and (low == legal.low if end == "lowest" else high == legal.high)
 
 
-def _end(axis: Axis, value: float) -> str:
+def _end(axis: Axis, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
     if axis.is_span:
         share, near = axis.share(value), EDGE
     elif len(axis.levels) > 1 and all(isinstance(each, int | float) for each in axis.levels):

@@ -141,7 +141,8 @@ def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the candidate of each optimizer with the lowest median score over the tuning seeds.
 
     A tie goes to the candidate with fewer bad runs, then to the first in order. The edge says whether
-    its learning rate is at an end of the grid: "lowest" or "highest" (with perhaps a better one beyond).
+    its learning rate, and that of all that tie with it, is at an end of the grid: "lowest" or "highest"
+    (with perhaps a better one beyond).
 
     Returns
     -------
@@ -157,7 +158,8 @@ def choose_candidates(runs: pd.DataFrame) -> pd.DataFrame:
         tried = {rates[optimizer, each] for each in judged[CANDIDATE] if each != DEFAULT}
         ends = {max(tried): "highest", min(tried): "lowest"} if len(tried) > 1 else {}
         finite = np.isfinite(judged["score"].iloc[0])
-        edge = "only" if len(judged) == 1 else ends.get(grid[0], "") if finite else ""
+        is_end = finite and {rates[optimizer, each] for each in first_of(judged)} == {grid[0]}
+        edge = "only" if len(judged) == 1 else ends.get(grid[0], "") if is_end else ""
         choices.append(
             {
                 "optimizer": optimizer,
@@ -191,6 +193,12 @@ def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if judged:  # otherwise its tuning runs have not finished
             order[optimizer] = pd.DataFrame(sorted(judged), columns=["score", "bad", CANDIDATE])
     return order
+
+
+def first_of(judged: pd.DataFrame) -> list[int]:
+    """Return the best candidate of an optimizer in `tuning_order`, and those that tie with it."""
+    number = judged[["score", "bad"]]
+    return list(judged.loc[number.eq(number.iloc[0]).all(axis=1), CANDIDATE])
 
 
 def widened_grid(rates: Sequence[float], edge: str) -> list[float]:

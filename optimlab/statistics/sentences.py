@@ -15,6 +15,10 @@ from optimlab.statistics.summary import STANDINGS, Comparison
 from optimlab.statistics.targets import TARGET_ACCURACY
 from optimlab.statuses import STATUSES
 
+# Words on the best optimizer, and on several that end alike on every seed.
+ONE = ("its", "is", "it", "ends with")
+SEVERAL = ("their", "are", "them", "end alike on every seed, with")
+
 
 def verdict(comparison: Comparison) -> list[str]:
     """Return what the evidence shows, and what it does not show.
@@ -52,9 +56,10 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     pairs = comparison.pairs[comparison.pairs["setting"] == "tuned"]
     own = pairs[(pairs["better"] == best["optimizer"]) | (pairs["worse"] == best["optimizer"])]
     loss, value = f"final {split_name(best['loss'])} loss", _loss(best["final_loss_median"])
-    name = _with_failures(best)
+    equal = _equals(comparison, best["optimizer"])
+    name = join_words([_praised(comparison, each) for each in (best["optimizer"], *equal)])
     if best["seeds"] == 1:
-        lowest = ", the lowest," if len(rest) else ","
+        lowest = ", the lowest," if len(rest) and not equal else ","
         return (
             f"{name} ends with a {loss} of {value}{lowest} but on one seed, "
             "which cannot separate the optimizer from luck."
@@ -62,7 +67,8 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     counted = _counted(int(best["seeds"]), best["reported_on"])
     if rest.empty:
         return f"{name} reaches a median {loss} of {value} ({counted}); it has no rival here."
-    lowest = f"{name} ends with the lowest median {loss}, {value}"
+    its, is_or_are, it, ends = SEVERAL if equal else ONE
+    lowest = f"{name} {ends} the lowest median {loss}, {value}"
     seeds, needed = int(min(own["seeds"], default=0)), fewest_seeds(len(rest) + 1)
     if seeds < needed:
         few = f"{seeds} seed{'s' * (seeds != 1)} {'is' if seeds == 1 else 'are'} too few"
@@ -71,6 +77,7 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     if gaps.loc[gaps["setting"] == "tuned", "difference"].eq(0).all():
         all_of_them = "Both optimizers" if len(rest) == 1 else f"All {len(rest) + 1} optimizers"
         return f"{all_of_them} tie: on {counted} none differs from another in {loss}."
+    rest = rest[~rest["optimizer"].isin(equal)]
     groups = {standing: rest[rest["standing"] == standing] for standing in STANDINGS}
     worse = groups["worse"]
     luck = ", counting the luck of tuning" if (summary["learning_rate_edge"] != "only").any() else ""
@@ -81,17 +88,16 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
         shown = f"(adjusted {_at_most(worse['p_value_to_best'])}{by})"
     if len(worse) == len(rest):
         return (
-            f"{name} is the best here: on {counted} its median {loss} is {value}, "
+            f"{name} {is_or_are} the best here: on {counted} {its} median {loss} is {value}, "
             f"the next is {_named(rest.iloc[0].to_dict())}, and every other is worse{luck} {shown}."
         )
     names = [_named(row) for row in groups["undecided"].to_dict("records")]
     text = f"{lowest}, on {counted}."
     if names:
-        text = (
-            f"{lowest}, but on {counted} {join_words(names)} {_are(names)} not distinguishable from it."
-        )
+        apart = f"{_are(names)} not distinguishable from {it}"
+        text = f"{lowest}, but on {counted} {join_words(names)} {apart}."
     for standing, says in (
-        ("practically equal", "practically equal to it"),
+        ("practically equal", f"practically equal to {it}"),
         ("worse", f"worse{luck} {shown}"),
     ):
         rows = groups[standing].to_dict("records")
@@ -169,26 +175,42 @@ def _on_defaults(comparison: Comparison) -> str:
     do_all_tie = gaps.loc[gaps["setting"] == "default", "difference"].eq(0).all()
     if len(tried) < 2 or not learnt.any() or do_all_tie:
         return ""
-    best = tried[learnt].sort_values("default_loss_median", kind="stable").iloc[0].to_dict()
+    lowest = tried.loc[learnt, "default_loss_median"].min()
+    firsts = tried[learnt & (tried["default_loss_median"] == lowest)].to_dict("records")
+    best = firsts[0]
     pairs = comparison.pairs[comparison.pairs["setting"] == "default"]
     own = pairs[(pairs["better"] == best["optimizer"]) | (pairs["worse"] == best["optimizer"])]
     beaten = own[own["different"] & (own["favours"] == best["optimizer"])]
     of = "" if len(tried) == len(summary) else f" of the {len(tried)} whose rate is on the grid"
-    bad = {status: best[f"default_{status}"] for status in STATUSES[1:]}
-    failures = f" ({_bad_runs(bad, best['default_seeds'])})" if any(bad.values()) else ""
+    names = [_untuned(row) for row in firsts]
     at = "at textbook learning rates" if comparison.is_only_rate else "with textbook hyper-parameters"
-    text = f"Untuned, {at}, {best['optimizer']}{failures} ends lowest{of} "
-    text += f"({_loss(best['default_loss_median'])})"
+    ends = "ends" if len(names) == 1 else "end"
+    text = f"Untuned, {at}, {join_words(names)} {ends} lowest{of} ({_loss(lowest)})"
     if beaten.empty:
         return f"{text}, but no other is shown to be worse."
     p_value = _at_most(beaten["p_value_adjusted"])
-    if len(beaten) == len(tried) - 1:
+    if len(beaten) == len(tried) - len(firsts):
         return f"{text}, and every other is worse (adjusted {p_value})."
     losers = [
         row["worse"] if row["favours"] == row["better"] else row["better"]
         for _, row in beaten.iterrows()
     ]
     return f"{text}; {join_words(losers)} {_are(losers)} worse (adjusted {p_value})."
+
+
+def _untuned(row: dict[Any, Any]) -> str:
+    """Return an optimizer and how many of its runs with textbook values went wrong."""
+    bad = _bad_runs({status: row[f"default_{status}"] for status in STATUSES[1:]}, row["default_seeds"])
+    return f"{row['optimizer']} ({bad})" if bad else str(row["optimizer"])
+
+
+def _equals(comparison: Comparison, name: str) -> list[str]:
+    """Return the optimizers that end exactly like another one on every seed, tuned."""
+    gaps = comparison.differences
+    own = gaps[(gaps["setting"] == "tuned") & (gaps[["better", "worse"]] == name).any(axis=1)]
+    others = own["better"].where(own["better"] != name, own["worse"])
+    is_equal = own["difference"].eq(0).groupby(others, sort=False).all()
+    return list(is_equal.index[is_equal])
 
 
 def _named(row: dict[Any, Any]) -> str:

@@ -32,10 +32,12 @@ from optimlab.statistics.ranking import (
     basis,
     choose_candidates,
     final_losses,
+    first_of,
     measured,
     quantile,
     reported_runs,
     scores,
+    tuning_order,
     with_candidates,
 )
 from optimlab.statistics.resampling import LEVEL, SPLITS
@@ -164,7 +166,7 @@ def compare_optimizers(
             _of(setting, summarize_times(times, _steps_per_epoch(traces), traces["step"].max()))
         )
         profiles.append(_of(setting, profile(times)))
-    summary = _with_values(summary, spaces)
+    summary = _with_values(summary, spaces, runs)
     has_axes = not all(space.is_only_rate for space in spaces.values())
     worth = candidate_losses(runs if has_axes else runs[:0], spaces)
     retuned = _with_retuned(summary, retunings["tuned"], spaces)
@@ -409,12 +411,13 @@ def _with_retuned(
     return summary.merge(pd.DataFrame(rows, columns=columns), on="optimizer", how="left")
 
 
-def _with_values(summary: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFrame:
+def _with_values(summary: pd.DataFrame, spaces: Mapping[str, Space], runs: pd.DataFrame) -> pd.DataFrame:
     """Add the chosen values and the ends that they are at, unless only learning rates are tuned."""
     if all(space.is_only_rate for space in spaces.values()):
         return summary
     chosen = [(spaces[label], int(number)) for label, number in summary[GRID_KEYS].to_numpy()]
-    ends = [edges(space, number) for space, number in chosen]
+    order = tuning_order(runs)
+    ends = [edges(spaces[label], first_of(order[label])) for label in summary["optimizer"]]
     return summary.assign(
         hyperparameters=[space.name(number, is_default_named=False) for space, number in chosen],
         edges=[", ".join(f"{axis} {end}" for axis, end in found.items()) for found in ends],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from optimlab import statistics
@@ -103,10 +102,11 @@ def _evidence_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
         name = split_name(rests_on.accuracy)
         caveats.append(f"There is no test set, so the accuracy is that of the {name} set.")
     if accuracy.notna().any() and accuracy.iloc[0] < accuracy.max():
-        other = summary["optimizer"].iloc[int(np.nanargmax(accuracy))]
+        best = list(summary.loc[accuracy == accuracy.max(), "optimizer"])
+        have = "has" if len(best) == 1 else "have"
         caveats.append(
-            f"By {split_name(str(rests_on.accuracy))} accuracy the order differs: {other} has the "
-            f"highest median. All medians lie between {100 * accuracy.min():.1f} % and "
+            f"By {split_name(str(rests_on.accuracy))} accuracy the order differs: {join_words(best)} "
+            f"{have} the highest median. All medians lie between {100 * accuracy.min():.1f} % and "
             f"{100 * accuracy.max():.1f} %."
         )
     if runs["status"].eq("failed").any():

@@ -18,7 +18,7 @@ from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import SeriesStyle
 from optimlab.report.vega import Chart
 from optimlab.statistics import Comparison
-from optimlab.statistics.axes import edges, in_file, widened
+from optimlab.statistics.axes import in_file, widened
 from optimlab.statuses import BAD, STATUSES
 
 Record = Mapping[Hashable, Any]  # an optimizer's row of the summary: column → value
@@ -379,11 +379,11 @@ def _ends_of_axes(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
     where: dict[str, list[str]] = {}
     searched: dict[str, Sequence[str]] = {}
     for problem, result in by_problem.items():
-        for label, candidate in result.comparison.summary[["optimizer", "candidate"]].to_numpy():
+        for label, ends in result.comparison.summary[["optimizer", "edges"]].to_numpy():
             space = result.comparison.spaces[label]
             searched[label] = space.searched
             own = wider.setdefault(label, {})
-            for name, end in edges(space, int(candidate)).items():
+            for name, end in (each.split() for each in ends.split(", ") if ends):
                 axis = next(each for each in space.axes if each.name == name)
                 own[name] = _with_end(own.get(name, axis), axis, end)
                 where.setdefault(label, []).append(problem)
