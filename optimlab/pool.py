@@ -13,8 +13,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import IO, Any
 
 import cloudpickle
@@ -27,6 +28,7 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_EARLY: list[subprocess.Popen[bytes]] = []  # workers for the pools to come
 
 Tell = Callable[["Clock | Progress"], None]
 
@@ -132,6 +134,28 @@ class Pool:
             yield event
 
 
+@contextmanager
+def started_early(count: int, module: str) -> Iterator[None]:
+    """Start processes that the next pool takes as its workers; those that none takes end with the block.
+
+    Meanwhile they import a module, while this process still prepares what they are to do.
+    """
+    try:
+        _EARLY.extend(_start(module) for _ in range(count))
+        yield
+    finally:
+        while process := _early():
+            process.kill()
+            _close(process)
+
+
+def _early() -> subprocess.Popen[bytes] | None:
+    """Return a process that was started early and that no pool has taken, if there is one."""
+    with suppress(IndexError):
+        return _EARLY.pop()
+    return None
+
+
 def in_order(calls: Iterable[tuple[Any, Any, Any]], pool: Pool | None) -> Iterator[Any]:
     """Yield the results of calls, in order.
 
@@ -204,7 +228,7 @@ class _Worker:
 
     def _do(self, task: Any) -> Event:
         content = cloudpickle.dumps((self.pool.work, task))
-        process = self.process = self.process or _start()
+        process = self.process = self.process or _early() or _start()
         assert process.stdin
         assert process.stdout
         if self.pool.is_over:  # the pool ended before there was a process to kill
@@ -239,19 +263,15 @@ class _Worker:
         self.kill()
 
     def _end(self) -> None:
-        """Close the process's streams, which makes it exit, and wait for it."""
+        """Let the process exit, and wait for it."""
         process, self.process = self.process, None
-        if process is None:
-            return
-        for stream in (process.stdin, process.stdout):
-            with suppress(OSError):
-                stream.close()  # type: ignore[union-attr]
-        process.wait()
+        if process:
+            _close(process)
 
 
-def _start() -> subprocess.Popen[bytes]:
-    """Start a worker process, with this one's interpreter, flags and sys.path."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from optimlab.pool import serve; serve()"
+def _start(module: str = "") -> subprocess.Popen[bytes]:
+    """Start a worker process, with this one's interpreter, flags and sys.path; it imports a module."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; from optimlab.pool import serve; serve({module!r})"
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return subprocess.Popen(  # noqa: S603
         [sys.executable, *flags, "-c", code],
@@ -262,8 +282,21 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def serve() -> None:
-    """Do tasks from the parent until its stream ends: the main function of a worker process."""
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close a worker's streams, which makes it exit when it has nothing to do, and wait for it."""
+    for stream in (process.stdin, process.stdout):
+        with suppress(OSError):
+            stream.close()  # type: ignore[union-attr]
+    process.wait()
+
+
+def serve(module: str = "") -> None:
+    """Do tasks from the parent until its stream ends: the main function of a worker process.
+
+    Parameters
+    ----------
+    module : what to import first, for the tasks; "" for nothing.
+    """
     if sys.platform == "linux":  # dies with its parent even while a loop in C blocks Python's threads
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -277,6 +310,8 @@ def serve() -> None:
     idle = threading.Event()
     idle.set()
     threading.Thread(target=_listen, args=[tasks, received, idle], daemon=True).start()
+    if module:
+        import_module(module)
 
     def send(content: bytes) -> None:
         try:

@@ -238,7 +238,7 @@ def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("optimlab.execution.workers.train_with_witness", interrupted)
+    monkeypatch.setattr("optimlab.execution.work.train_with_witness", interrupted)
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 130
     assert "Interrupted. The finished runs are in results/tiny; the same command resumes." in done.output
@@ -363,12 +363,16 @@ def test_no_name_of_a_file_reaches_the_terminal_raw(here):
     assert (done.exit_code, r"such as \x1b]0;owned" in done.stderr) == (2, True)
 
 
-def test_ctrl_c_while_the_workers_start_is_heard(here, monkeypatch):
+@pytest.mark.parametrize("is_new", [True, False])
+def test_ctrl_c_while_the_workers_start_is_heard(here, monkeypatch, is_new):
+    """Those of a new experiment start before all else."""
+    if not is_new:
+        (here / "results/tiny/parts").mkdir(parents=True)
     start = pool._start
 
-    def interrupting():
+    def interrupting(module=""):
         os.kill(os.getpid(), signal.SIGINT)
-        return start()
+        return start(module)
 
     monkeypatch.setattr(pool, "_start", interrupting)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -377,7 +381,8 @@ def test_ctrl_c_while_the_workers_start_is_heard(here, monkeypatch):
     finally:
         signal.signal(signal.SIGINT, before)
     assert done.exit_code == 130
-    assert "Interrupted. The finished runs are in results/tiny" in done.output
+    told = "interrupted" if is_new else "Interrupted. The finished runs are in results/tiny"
+    assert told in done.output
 
 
 @pytest.mark.parametrize("command", ["list", "show"])

@@ -344,7 +344,7 @@ def elsewhere(place, results, monkeypatch):
     """Half of the runs are computed by other kernels."""
     with monkeypatch.context() as patch:
         patch.setattr(
-            "optimlab.execution.workers.computing", lambda: {"numpy": "1", "blas": "b, Haswell kernels"}
+            "optimlab.execution.work.computing", lambda: {"numpy": "1", "blas": "b, Haswell kernels"}
         )
         run(tiny(place, MORE), results)
 

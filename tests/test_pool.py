@@ -12,7 +12,7 @@ from pool_tasks import ENDLESS, Odd, work
 
 from optimlab import pool as module
 from optimlab.errors import UserError
-from optimlab.pool import Pool, in_order, numbered_call
+from optimlab.pool import Pool, in_order, numbered_call, started_early
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 
@@ -72,6 +72,17 @@ def test_whatever_a_task_does_it_is_killed_when_its_time_is_over():
     assert sorted(event.task for event in events if event.kind == "overdue") == tasks
     assert [event.kind for event in events].count("done") == 1
     wait_until_gone(set(children(os.getpid())) - before)
+
+
+@LINUX
+def test_processes_that_were_started_early_are_taken_and_the_others_end():
+    before = set(children(os.getpid()))
+    with started_early(2, "pool_tasks"):
+        early = set(children(os.getpid())) - before
+        assert len(early) == 2
+        assert run([("work", 0)])[0].value in early
+    wait_until_gone(early)
+    assert run([("work", 0)])[0].value not in early
 
 
 ERRORS = {

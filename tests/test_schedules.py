@@ -10,7 +10,7 @@ from reference.bits import bits
 from sweeping import OWN, document, mistakes_of, plugin, run, tiny, write
 
 from optimlab.execution.sweep import stacks
-from optimlab.execution.workers import train_elsewhere
+from optimlab.execution.work import train_elsewhere
 from optimlab.optimizers import EMA, RULES, SGD, Adam, Prodigy
 from optimlab.problems import Digits
 from optimlab.report.blocks.facts import hyperparameters_of

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from hashlib import sha256
 
@@ -41,6 +42,14 @@ def whole(tmp_path_factory):
     assert (outcome.ran, outcome.kept, sum(outcome.statuses.values())) == (RUNS, 0, RUNS)
     assert outcome.seconds > 0
     return tables(folder / "results")
+
+
+def test_neither_the_command_nor_a_worker_waits_for_pandas():
+    """Its import would be a third of the time to the first training."""
+    modules = "optimlab.commands.sweep, optimlab.execution.sweep, optimlab.execution.work"
+    code = f"import sys, {modules}; print({{'pandas', 'scipy', 'sklearn'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize(("stack_bytes", "largest"), [(1, 64), (10**9, 64), (10**9, 3), (10**9, 1000)])

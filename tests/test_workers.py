@@ -10,7 +10,7 @@ from joblib.externals.loky import get_reusable_executor
 from sweeping import OWN, document, plugin, run, tiny, write
 from test_cli import call
 
-from optimlab.execution import workers
+from optimlab.execution import work, workers
 from optimlab.execution.stack import LONGEST
 from optimlab.execution.sweep import stacks
 from optimlab.storage.store import Store
@@ -44,7 +44,7 @@ def test_a_stack_that_would_take_too_long_is_cut_and_its_runs_keep_their_bits(tm
     whole, sizes = swept(tmp_path / "whole")
     assert max(sizes) > 1
     seconds = 2 * LONGEST / 40  # a look, one a step: a stack seems to take twice as long as it may
-    monkeypatch.setattr(workers, "time", Clock(max(seconds, workers.SECONDS_TO_MEASURE)))
+    monkeypatch.setattr(work, "time", Clock(max(seconds, work.SECONDS_TO_MEASURE)))
     cut, smaller = swept(tmp_path / "cut")
     assert cut == whole
     assert sum(smaller) == sum(sizes)
@@ -54,7 +54,7 @@ def test_a_stack_that_would_take_too_long_is_cut_and_its_runs_keep_their_bits(tm
 def test_joblibs_workers_give_the_same_bits_in_any_backend(tmp_path, monkeypatch):
     """Stacks that are cut as well: what is left of them comes in another round."""
     whole, sizes = swept(tmp_path / "whole")
-    monkeypatch.setattr(workers, "time", Clock(max(2 * LONGEST / 40, workers.SECONDS_TO_MEASURE)))
+    monkeypatch.setattr(work, "time", Clock(max(2 * LONGEST / 40, work.SECONDS_TO_MEASURE)))
     with parallel_config(backend="threading", n_jobs=2):
         cut, smaller = swept(tmp_path / "cut", workers=workers.Joblib())
     assert cut == whole
@@ -92,18 +92,18 @@ def test_the_command_sweeps_with_joblib_and_a_worker_that_dies_is_a_message(tmp_
     assert (tmp_path / "deadly/tiny/experiment.json").exists()
 
 
-@pytest.mark.parametrize("seconds", [0.125, workers.SECONDS_BETWEEN_MESSAGES])
+@pytest.mark.parametrize("seconds", [0.125, work.SECONDS_BETWEEN_MESSAGES])
 def test_progress_moves_within_a_stack(tmp_path, monkeypatch, seconds):
     experiment = tiny(tmp_path, TEXT)
     stack = next(stacks(experiment, list(experiment.runs()), 1))
     runs, seen = len(stack.run_ids), []
-    monkeypatch.setattr(workers, "time", Clock(seconds))
-    workers.work(stack, seen.append)
+    monkeypatch.setattr(work, "time", Clock(seconds))
+    work.work(stack, seen.append)
     clock, *progress, end = seen
-    assert (clock, end) == (workers.Clock(None), workers.Clock(None))  # without a limit
+    assert (clock, end) == (work.Clock(None), work.Clock(None))  # without a limit
     amounts = [message.amount for message in progress]
     assert amounts == sorted(amounts)
-    assert len(amounts) == 40 * seconds / workers.SECONDS_BETWEEN_MESSAGES
+    assert len(amounts) == 40 * seconds / work.SECONDS_BETWEEN_MESSAGES
     assert (amounts[0], amounts[-1]) == pytest.approx((runs / len(amounts), runs))
 
 
@@ -111,8 +111,8 @@ def test_a_limit_counts_the_training_alone(tmp_path, monkeypatch):
     """Not what a worker does before and after: to look whether the code is the same may take longer."""
     experiment = tiny(tmp_path, TEXT)
     stack = replace(next(stacks(experiment, list(experiment.runs()), 1)), time_limit=0.5, witness=1)
-    seen, limit = [], workers.Clock(0.5 * len(stack.run_ids))
-    monkeypatch.setattr(workers, "code_digest", lambda *_: seen.append("digest") or stack.code)
-    workers.work(stack, seen.append)
-    no_limit = workers.Clock(None)
-    assert seen == [limit, no_limit, workers.Clock(0.5), no_limit, "digest"]
+    seen, limit = [], work.Clock(0.5 * len(stack.run_ids))
+    monkeypatch.setattr(work, "code_digest", lambda *_: seen.append("digest") or stack.code)
+    work.work(stack, seen.append)
+    no_limit = work.Clock(None)
+    assert seen == [limit, no_limit, work.Clock(0.5), no_limit, "digest"]

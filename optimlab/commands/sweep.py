@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -96,24 +96,27 @@ def sweep(
 
     start = time.monotonic()
     console = common.console(quiet=quiet, as_json=as_json)
-    with common.user_errors(as_json=as_json):
+    with common.user_errors(as_json=as_json), ExitStack() as early:
         _check_together(until, most_seeds, shard, dry_run=dry_run)
         end = None if deadline is None else start + _seconds(deadline)
         share = None if shard is None else _share(shard)
         checked = common.load_experiment(experiment, changes, results)
-        # They import pandas, which a mistake in the file need not wait for.
-        from optimlab.execution.plan import plan
-        from optimlab.execution.sweep import sweep as run_sweep
-
         folder = results / checked.name
-        about = {"experiment": checked.name, "title": checked.title, "folder": str(folder)}
         other_workers = _other_workers(backend, scheduler, jobs, time_limit)
+        if not dry_run and (_created(folder) or fresh) and backend == "local":
+            from optimlab.execution.workers import started_early
+
+            early.enter_context(started_early(checked, jobs, time_limit))
+        from optimlab.execution.sweep import sweep as run_sweep  # takes longer to import
+
+        about = {"experiment": checked.name, "title": checked.title, "folder": str(folder)}
         if dry_run:
+            from optimlab.execution.plan import plan
+
             todo = plan(checked, results, jobs, fresh=fresh, shard=share)
             _print_plan(console, checked, todo)
             _print_json(as_json, about | asdict(todo))
             return
-        _check_writable(folder)
         if fresh:
             _announce_deletion(console, folder, ask=not yes and common.has_terminal())
         console.print(checked.title, style="bold", markup=False)
@@ -182,16 +185,25 @@ def _print_json(as_json: bool, content: dict[str, Any]) -> None:
         common.print_json(content)
 
 
-def _check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written to, before anything runs."""
+def _created(folder: Path) -> bool:
+    """Create the folder of an experiment's results; return whether there is nothing in it.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written to, before anything runs.
+    """
     from optimlab.files import experiment_folder
 
     try:
-        experiment_folder(folder).create()
+        results = experiment_folder(folder)
+        results.create()
+        is_empty = not results.names()
     except OSError as error:
         raise UserError(f"{folder}: the results cannot be written there: {reason(error)}") from error
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder}: the results cannot be written there: no permission")
+    return is_empty
 
 
 def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:

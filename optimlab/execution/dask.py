@@ -16,7 +16,8 @@ from distributed.scheduler import KilledWorker
 
 from optimlab.errors import UserError
 from optimlab.execution.stack import Stack
-from optimlab.execution.workers import NextStack, train_elsewhere
+from optimlab.execution.work import train_elsewhere
+from optimlab.execution.workers import NextStack
 from optimlab.pool import Event
 
 SECONDS_BETWEEN_LOOKS = 1.0

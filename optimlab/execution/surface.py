@@ -33,7 +33,7 @@ def keep_surface(experiment: Experiment, store: Store, manifest: Manifest) -> No
 
     The table has no rows if there is no such loss.
     """
-    if not experiment.record_params or len(experiment.problems) > 1 or not manifest.runs_finished:
+    if len(experiment.problems) > 1 or not manifest.runs_finished:
         return
     contents = store.tables()
     if surface_of(store.surface(), contents) is not None:

@@ -14,7 +14,6 @@ from optimlab.execution.checkpoint import Checkpoints
 from optimlab.execution.compilation import compile_once
 from optimlab.execution.costs import Costs
 from optimlab.execution.stack import Keepers, Stack
-from optimlab.execution.surface import keep_surface
 from optimlab.execution.witness import checked, with_witnesses
 from optimlab.execution.workers import Workers, local_workers, trained
 from optimlab.experiment.runs import Run, Shard
@@ -143,7 +142,10 @@ def sweep(
                 write_tables()
             raise
         manifest = write_tables()
-        keep_surface(experiment, store, manifest)
+        if experiment.record_params:
+            from optimlab.execution.surface import keep_surface  # with pandas and the statistics
+
+            keep_surface(experiment, store, manifest)
         left = len(wanted) - store.count_finished(wanted)
     return Outcome(ran, kept, manifest.statuses, time.monotonic() - start, left)
 

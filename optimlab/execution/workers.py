@@ -1,36 +1,28 @@
-"""The workers that train stacks, and what happens when one of them dies."""
+"""The workers that train stacks, and what happens when one of them dies; `work` is what they do."""
 
 from __future__ import annotations
 
 import itertools
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import closing
-from dataclasses import replace
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 
+from optimlab import pool
 from optimlab.errors import UserError
-from optimlab.execution.compilation import compile_once
-from optimlab.execution.stack import LONGEST, Stack, TooLong, failed
-from optimlab.execution.witness import train_with_witness
-from optimlab.experiment.identity import code_digest
+from optimlab.execution.stack import Stack, failed
+from optimlab.execution.work import train_elsewhere, work
 from optimlab.experiment.runs import FinishedStack
 from optimlab.experiment.spec import Experiment
 from optimlab.messages import warn
-from optimlab.pool import Clock, Event, Pool, Progress, Tell
-from optimlab.storage.environment import computing
+from optimlab.pool import Clock, Event, Pool, Progress
 
 DIED = "its worker process died whenever it ran: out of memory, or the optimizer crashed it"
-SECONDS_BETWEEN_MESSAGES = 0.5
-SECONDS_TO_MEASURE = 1.0
 ROUND = 4  # stacks per worker, where joblib returns all results together
-_ONE_AT_A_TIME = threading.Lock()
 
 NextStack = Callable[[], Stack | None]
 
@@ -68,6 +60,16 @@ def local_workers(experiment: Experiment, jobs: int | None, time_limit: float | 
     return Processes(jobs or effective_n_jobs(-1))
 
 
+def started_early(
+    experiment: Experiment, jobs: int | None, time_limit: float | None
+) -> AbstractContextManager[None]:
+    """Return a context that starts the processes of `local_workers` before there are stacks to train."""
+    workers = local_workers(experiment, jobs, time_limit)
+    if isinstance(workers, ThisProcess):
+        return nullcontext()
+    return pool.started_early(min(workers.at_once, experiment.count()), work.__module__)
+
+
 class Processes:
     """Worker processes on this machine."""
 
@@ -79,8 +81,8 @@ class Processes:
         self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
     ) -> Generator[Event]:
         """Train stacks, `at_once` of them at a time."""
-        with Pool(work, at_once) as pool:
-            yield from pool.run(next_stack, follow)
+        with Pool(work, at_once) as processes:
+            yield from processes.run(next_stack, follow)
 
 
 class ThisProcess:
@@ -202,45 +204,3 @@ def trained(
                     if event.kind == "died":
                         warn(f"a worker process died; its {len(stack.run_ids)} runs start again")
                     again.extend(stack.pieces(1))
-
-
-def train_elsewhere(stack: Stack) -> FinishedStack:
-    """Train a stack without reporting progress, such as on another machine."""
-    return work(stack, lambda message: None)
-
-
-def work(stack: Stack, tell: Tell, failures: type[BaseException] = BaseException) -> FinishedStack:
-    """Train a stack; refuse if the code here differs from the code that identifies its runs."""
-    compile_once([stack.problem], [stack.rule])
-    with _ONE_AT_A_TIME:  # the number of BLAS threads is set per process
-        finished = train_with_witness(stack, _Follower(tell), failures)
-    if code_digest(stack.problem, stack.names, stack.folder) != stack.code:  # all code is loaded by now
-        raise UserError(
-            "the code changed while the sweep ran, or a worker has another version of it or of a "
-            "library; sweep again to use the new one"
-        )
-    return replace(finished, computed_by=computing())
-
-
-class _Follower:
-    """Reports the progress of a training, and cuts a stack that would take too long."""
-
-    def __init__(self, tell: Tell) -> None:
-        self.tell = tell
-
-    def __call__(self, stack: Stack, step: int | None) -> None:
-        if step is None:  # time between trainings, and after the last, counts for no run
-            self.tell(Clock(None))
-            return
-        now, runs = time.monotonic(), len(stack.run_ids)
-        if step == 0:
-            self.tell(Clock(stack.time_limit and stack.time_limit * runs))
-            self.start, self.reported, self.is_measured = now, now, runs == 1
-        if now - self.reported < SECONDS_BETWEEN_MESSAGES:
-            return
-        self.reported, share = now, step / stack.record_at[-1]
-        if now - self.start >= SECONDS_TO_MEASURE and not self.is_measured:
-            self.is_measured, expected = True, (now - self.start) / share
-            if expected > LONGEST:  # cutting discards the steps so far
-                raise TooLong(max(1, int(runs * LONGEST / expected)))
-        self.tell(Progress(runs * share))

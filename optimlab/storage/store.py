@@ -555,18 +555,18 @@ def _params_parquet(manifest: Manifest, file: IO[bytes]) -> Iterator[Add]:
 def _parquet(schema: pa.Schema, rows: int, file: IO[bytes]) -> Iterator[Add]:
     """Write a Parquet file in groups of `rows` rows, in encodings that every reader supports."""
     with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=RUN_KEYS) as writer:
-        waiting = schema.empty_table()
+        waiting: list[pa.Table] = []
 
         def add(group: Group) -> None:
-            nonlocal waiting
-            waiting = pa.concat_tables([waiting, group.traces(schema)])
-            while len(waiting) >= rows:
-                writer.write_table(waiting.slice(0, rows).combine_chunks())
-                waiting = waiting.slice(rows)
+            waiting.append(group.traces(schema))
+            while sum(map(len, waiting)) >= rows:
+                joined = pa.concat_tables(waiting)
+                writer.write_table(joined.slice(0, rows).combine_chunks())
+                waiting[:] = [joined.slice(rows)]
 
         yield add
-        if len(waiting):
-            writer.write_table(waiting.combine_chunks())
+        if sum(map(len, waiting)):
+            writer.write_table(pa.concat_tables(waiting).combine_chunks())
 
 
 TABLES = {

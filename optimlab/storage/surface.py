@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SURFACE = "surface.parquet"
 COLUMNS = ("x", "y", "train_loss")
