@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeping import document, write
 
 from optimlab import compiled_code as module
 from optimlab.compiled_code import PACKAGES, SOURCES, cache_folder, usable_folder
@@ -247,8 +248,13 @@ def test_what_numba_does_without_others_have():
     assert done.stdout == "2.0 3.0 []\n"
 
 
-def test_an_experiment_is_loaded_without_numba():
-    code = "import sys; from optimlab.experiment.load import find, load; load(find('smoke'))"
-    code += "; print('numba' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+def test_an_experiment_is_loaded_without_numba_and_scikit_learn(tmp_path):
+    """Each takes longer to import than all else."""
+    optimizers = '[optimizers.L]\nrule = "Lookahead(SGD)"\nweight_decay = 0.1'
+    text = document(optimizers=optimizers).replace('name = "digits"', 'data = "wine"')
+    file = write(tmp_path, text.replace("batch_size = 600", ""))
+    code = "import sys; from pathlib import Path; from optimlab.experiment.load import load"
+    code += "; print(load(Path(sys.argv[1])).count(), {'numba', 'sklearn'} & {*sys.modules})"
+    command = [sys.executable, "-c", code, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "6 set()\n"

@@ -7,11 +7,10 @@ in training, so it is harder than a random split. The first 1,500 are split once
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
+from optimlab.data.bundled import scikit_learn_file
 from optimlab.data.dataset import Dataset
 
 TEST_IMAGES = 297
@@ -30,11 +29,7 @@ def load_digits() -> Dataset:
     ModuleNotFoundError
         If scikit-learn is not installed.
     """
-    package = find_spec("sklearn")
-    if package is None or not package.submodule_search_locations:
-        raise ModuleNotFoundError("the digits come with scikit-learn, which is not installed")
-    file = Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
-    rows = np.loadtxt(file, delimiter=",")
+    rows = np.loadtxt(scikit_learn_file("digits.csv.gz"), delimiter=",")
     labels = rows[:, -1].astype(np.intp)
     known = np.arange(len(labels) - TEST_IMAGES)
     train = _stratified(labels[known], TRAIN_IMAGES)

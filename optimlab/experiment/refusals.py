@@ -11,6 +11,7 @@ from optimlab.errors import Interrupted
 from optimlab.experiment.candidates import RATE
 from optimlab.experiment.mixing import ADVICE, mixes_runs, wrong_references
 from optimlab.experiment.optimizer_table import OF_TABLE
+from optimlab.experiment.registry import Wrapped
 from optimlab.experiment.runs import RUN_COLUMNS
 from optimlab.experiment.validation import can_be_kept, show, unknown
 from optimlab.metrics import is_final
@@ -97,7 +98,10 @@ def wrong_stacked(
 
     Of many candidates only some, evenly spread, are checked: the sweep checks each of its stacks again.
     """
-    if rule in RULES.values():
+    innermost = rule
+    while isinstance(innermost, Wrapped):
+        innermost = innermost.rule
+    if innermost in RULES.values():  # which a wrapper leaves sound
         return None
     rates = [values[RATE] for values in tried]
     for values, own in spread(by_others(tried)):
