@@ -243,6 +243,51 @@ def test_the_same_table_in_every_kind_of_file(tmp_path):
         assert (data.targets.tolist(), data.class_names) == ([1, 1, 0, 0], ("m", "n"))
 
 
+def test_texts_are_read_alike_in_every_kind_of_file(tmp_path):
+    """Spaces around a text, accents typed in two ways, and words for a missing value."""
+    table = pd.DataFrame(
+        {
+            "caf\u00e9": [" a", "a ", "?", "NA", "", "b"],
+            "y": ["ol\u00e9", "ole\u0301", "no", "no ", "no", "no"],
+            "x": [1.0, 2, 3, 4, 5, 6],
+        }
+    )
+    arrays = {name: table[name].to_numpy(str) for name in ("caf\u00e9", "y")} | {"x": table["x"]}
+    for content, name in (
+        (table.to_csv(index=False), "t.csv"), (parquet(table), "t.parquet"), (npz(**arrays), "t.npz"),
+        (table.rename(columns={"caf\u00e9": "cafe\u0301"}).to_csv(index=False), "t.csv"),
+    ):  # fmt: skip
+        data = read(tmp_path, content, name, missing="mean")
+        assert data.feature_names == ("caf\u00e9=a", "caf\u00e9=b", "x")
+        assert np.isnan(data.features[:, 0]).tolist() == [False, False, True, True, True, False]
+        assert data.class_names == ("no", "ol\u00e9")
+        group = read(tmp_path, content, name, missing="drop", group="cafe\u0301")
+        assert set(group.groups["caf\u00e9"]) == {"a", "b"}
+        with pytest.raises(DataError, match="leaves no row of no for training"):  # there is the column
+            Split(by="group:cafe\u0301", test=0).rows(group, rng())
+
+
+@pytest.mark.parametrize("as_group", [False, True])
+def test_labels_beyond_the_precision_of_numbers_stay_apart(tmp_path, as_group):
+    """They are text; as numbers, 2⁵³ and 2⁵³ + 1 are one class, or one group."""
+    ids = [2**53, 2**53 + 1, 2**53 + 1, 2**53]
+    table = pd.DataFrame({"x": [1.0, 2, 3, 4], "id": ids, "y": [5.0, 6, 7, 9]})
+    reading = {"group": "id"} if as_group else {"targets": ("id",), "task": "classification"}
+    for content, name in (
+        (table.to_csv(index=False), "t.csv"), (parquet(table), "t.parquet"),
+        (parquet(table.astype({"id": "Int64"})), "t.parquet"),
+        (npz(x=table["x"], id=np.array(ids), y=table["y"]), "t.npz"),
+    ):  # fmt: skip
+        data = read(tmp_path, content, name, **reading)
+        found = data.groups["id"].tolist() if as_group else [data.class_names[k] for k in data.targets]
+        assert found == list(map(str, ids))
+
+
+def test_an_array_and_a_column_of_a_matrix_may_not_share_a_name(tmp_path):
+    with pytest.raises(DataError, match=r'two columns have the name "x\[1\]"'):
+        read(tmp_path, npz(**{"x[1]": np.arange(4)}, x=np.ones((4, 2)), y=np.arange(4)), "t.npz")
+
+
 def test_a_matrix_in_an_npz_file_is_many_features(tmp_path):
     data = read(tmp_path, npz(x=np.arange(24).reshape(4, 2, 3), y=np.arange(4) + 0.5), "table.npz")
     assert data.features.shape == (4, 6)
@@ -433,6 +478,27 @@ def test_a_class_of_one_member_and_classes_read_as_numbers_are_told(tmp_path, ca
     assert "problem.target: has 3 different whole numbers, and is treated as a number; loss = " in said
 
 
+def test_classes_and_categories_that_differ_only_in_case_are_told(tmp_path, capsys):
+    rows = [
+        f"{k},{kind},{label}\n"
+        for k, (kind, label) in enumerate(10 * [("a", "No"), ("A", "no"), ("b", "yes")])
+    ]
+    settings = 'data = "table.csv"\ntarget = "y"\nignore = ["kind"]'
+    loaded(tmp_path, settings, table="".join(["x,kind,y\n", *rows]))
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        'problem.target: "No" and "no" differ only in upper and lower case, so they are different classes'
+        in said
+    )
+    loaded(
+        tmp_path,
+        'data = "table.csv"\ntarget = "x"',
+        table="".join(["x,kind,y\n", *rows]).replace(",No", ",no"),
+    )
+    said = " ".join(capsys.readouterr().err.split())
+    assert 'problem.ignore: "kind=A" and "kind=a" differ only in upper and lower case' in said
+
+
 def test_the_content_of_a_file_is_part_of_a_run_s_identity_and_its_place_is_not(tmp_path):
     text = 'data = "table.csv"\ntarget = "y"'
     content = "x,y\n" + "".join(f"{k},{k * k % 7}.5\n" for k in range(20))
@@ -557,6 +623,8 @@ PLAIN = "is not a number: write digits and a decimal mark only, such as"
         ("a,b,kind", "1 {d}00,1,{y}", "", f'data: row 1, column "a": "1 100" {PLAIN} 1234.5'),
         ("a,b,kind", "{d}%,1,{y}", "", f'data: row 1, column "a": "1%" {PLAIN} 1234.5'),
         ("a,b,kind", "€ {d},1,{y}", "", f'data: row 1, column "a": "€ 1" {PLAIN} 1234.5'),
+        ("a,b,kind", "'{d}',1,{y}", "", f'data: row 1, column "a": "\'1\'" {PLAIN} 1234.5'),
+        ("day,b,kind", "{d}:30 pm,1,{y}", "", 'ignore: column "day" has times, such as "1:30 pm"'),
         ("a,b,kind", "−{d},1,{y}", "", f'data: row 1, column "a": "−1" {PLAIN} 1234.5'),
         ("a,b,kind", '"1.{d}00,5",1,{y}', 'decimal = ","', f'data: row 1, column "a": "1.100,5" {PLAIN} 1234,5'),
         ("a,b,kind", "1.{d}00,1,{y}", 'decimal = ","', 'decimal: row 1, column "a": "1.100" is not a number; is it '

@@ -6,6 +6,7 @@ the training part alone.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -240,16 +241,18 @@ class Split:
 
     def _groups(self, data: Dataset, column: str) -> Array:
         """Return the index of each row's group (N,)."""
-        if column not in data.groups:
-            known = ", ".join(data.groups) or "none"
+        groups = {unicodedata.normalize("NFC", name): rows for name, rows in data.groups.items()}
+        column = unicodedata.normalize("NFC", column)
+        if column not in groups:
+            known = ", ".join(groups) or "none"
             raise DataError("split.by", f"there is no column {column!r}; there are: {known}")
         if self.resample:
             text = (
                 "with groups, parts differ in size from seed to seed; leave out resample or the groups"
             )
             raise DataError("split.resample", text)
-        _, groups = np.unique(data.groups[column].astype(str), return_inverse=True)
-        return groups
+        _, index = np.unique(groups[column].astype(str), return_inverse=True)
+        return index
 
 
 _NAMES = {"train": "training", "validation": "validation", "test": "the test"}

@@ -10,8 +10,9 @@ import csv
 import io
 import math
 import re
+import unicodedata
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -38,14 +39,16 @@ DATE = re.compile(
     rf"|\d\d?\.?[ -]{MONTH}[ ,-]+\d{{2,4}}|{MONTH} \d\d?,? \d{{4}}",
     re.IGNORECASE,
 )
+TIME = re.compile(r"\d\d?:\d\d(:\d\d([.,]\d+)?)?( ?[ap]\.?m\.?)?", re.IGNORECASE)
 # Decimal mark → what is a number with it.
 NUMBER = {
     mark: re.compile(rf"[+-]?(\d+{re.escape(mark)}?\d*|{re.escape(mark)}\d+)([eE][+-]?\d+)?")
     for mark in ".,"
 }
-# A number as people write it: groups of thousands, a currency, a percent sign, a typographic minus.
+# A number as people write it: groups of thousands, a currency, a percent sign, another minus, quotes.
 GROUPED = r"\d{1,3}(?P<mark>[.,'’\s])\d{3}(?:(?P=mark)\d{3})*(?:[.,]\d+)?"
-DRESSED = re.compile(rf"[-+−]?\s?[$€£¥]?\s?(?:{GROUPED}|\d+(?:[.,]\d+)?)\s?[%$€£¥]?")
+DRESSED = re.compile(rf"['’]?[-+−]?\s?[$€£¥]?\s?(?:{GROUPED}|\d+(?:[.,]\d+)?)\s?[%$€£¥]?['’]?")
+LARGEST_EXACT = 2**53  # from it on, whole numbers that differ may be the same float
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class Reading:
     separator: str = ","
     decimal: str = "."
     task: Task | None = None
+
+    def names_things(self, column: str) -> bool:
+        """Return whether the values of a column are labels, of classes or groups."""
+        is_class = column in self.targets and self.task == "classification"
+        return is_class or column == self.group
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,19 @@ def _shown(value: float) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e16 else repr(value)
 
 
+def _text(value: object) -> str | None:
+    """Return a value as text, the same for all ways to type it; None if it is missing."""
+    text = unicodedata.normalize("NFC", str(value)).strip()
+    return None if text in MISSING else text
+
+
+def _numbers_or_labels(name: str, numbers: Array, values: Iterable[object], reading: Reading) -> Column:
+    """Return a column of numbers; of texts if they are labels that would become the same number."""
+    if reading.names_things(name) and (np.abs(numbers) >= LARGEST_EXACT).any():
+        return Column(np.array(list(map(_text, values)), object))
+    return Column(numbers)
+
+
 def is_data_file(name: object) -> TypeGuard[str]:
     """Return whether a name is that of a file of data, by its ending."""
     return isinstance(name, str) and Path(name).suffix.lower() in SUFFIXES
@@ -130,6 +151,12 @@ def read_file(file: Path, reading: Reading) -> Dataset:
         raise DataError("data", f"there is no file {file}") from None
     except OSError as error:
         raise DataError("data", f"{file} cannot be read: {error.strerror}") from error
+    reading = replace(
+        reading,
+        targets=tuple(map(_name, reading.targets)),
+        ignored=tuple(map(_name, reading.ignored)),
+        group=reading.group and _name(reading.group),
+    )
     try:
         return _parse(content, file.suffix.lower(), reading)
     except DataError as error:
@@ -148,6 +175,11 @@ def _parse(content: bytes, suffix: str, reading: Reading) -> Dataset:
     return _dataset(columns, reading)
 
 
+def _name(name: object) -> str:
+    """Return the name of a column, the same for all ways to type it."""
+    return unicodedata.normalize("NFC", str(name))
+
+
 def _at(row: int, column: str) -> str:
     return f'row {row + 1:,}, column "{column}"'
 
@@ -157,7 +189,7 @@ def _at(row: int, column: str) -> str:
 
 def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
     try:
-        text = content.decode("utf-8-sig")
+        text = unicodedata.normalize("NFC", content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         where = f"{error.reason} at byte {error.start:,}, in line {line:,}"
@@ -202,12 +234,10 @@ def _as_column(name: str, cells: list[str], reading: Reading) -> Column:
     is_number = np.array([bool(NUMBER[mark].fullmatch(cell)) for cell in cells])
     if (is_gap | is_number).all() and is_number.any():
         plain = (cell.replace(mark, ".") for cell in cells)
-        return Column(
-            np.array([float(c) if n else np.nan for c, n in zip(plain, is_number, strict=True)])
-        )
+        numbers = [float(c) if n else np.nan for c, n in zip(plain, is_number, strict=True)]
+        return _numbers_or_labels(name, np.array(numbers), cells, reading)
     texts = np.array([None if gap else cell for cell, gap in zip(cells, is_gap, strict=True)], object)
-    is_class = name in reading.targets and reading.task == "classification"
-    if is_class or name in reading.ignored or name == reading.group:
+    if reading.names_things(name) or name in reading.ignored:
         return Column(texts)
     strange = {row: cell for row, cell in enumerate(cells) if not (is_gap[row] or is_number[row])}
     if not strange:
@@ -237,11 +267,13 @@ def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
         about = read_schema(io.BytesIO(content)).pandas_metadata or {}
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError("data", f"is not a Parquet file: {error}") from error
-    names = [str(name) for name in table.columns]
+    names = [_name(name) for name in table.columns]
     _check_names(names)
     # Of a categorical column of numbers, Parquet itself keeps only the numbers.
     categorical = {
-        each.get("name") for each in about.get("columns", ()) if each.get("pandas_type") == "categorical"
+        _name(each.get("name"))
+        for each in about.get("columns", ())
+        if each.get("pandas_type") == "categorical"
     }
     columns = {}
     for name, (_, series) in zip(names, table.items(), strict=True):
@@ -250,12 +282,14 @@ def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
             numbers = series.to_numpy(np.float64, na_value=np.nan)
             if name in categorical:
                 texts = [None if math.isnan(number) else _shown(number) for number in numbers.tolist()]
-                numbers = np.array(texts, object)
-            columns[name] = Column(numbers)
+                columns[name] = Column(np.array(texts, object))
+            else:
+                exact = (v if known else "" for v, known in zip(series, series.notna(), strict=True))
+                columns[name] = _numbers_or_labels(name, numbers, exact, reading)
         elif len(values) and all(isinstance(value, Decimal) for value in values):
             columns[name] = Column(pd.to_numeric(series).to_numpy(np.float64))
         elif all(isinstance(value, str | bool | np.bool_) for value in values):
-            texts = [None if gap else str(v) for v, gap in zip(series, series.isna(), strict=True)]
+            texts = [None if gap else _text(v) for v, gap in zip(series, series.isna(), strict=True)]
             columns[name] = Column(np.array(texts, object))
         elif name not in reading.ignored:
             kind = type(values.iloc[0]).__name__ if series.dtype == object else series.dtype
@@ -272,24 +306,29 @@ def _npz(content: bytes, reading: Reading) -> dict[str, Column]:
     if not isinstance(arrays, NpzFile):
         raise DataError("data", "is not an NPZ file: it holds a single array, without a name")
     read: dict[str, Array] = {}
+    _check_names(list(map(_name, arrays.files)))
+    keys = {_name(key): key for key in arrays.files}
     with arrays:
-        for name in arrays.files:
+        for name, key in keys.items():
             if name not in reading.ignored:
-                read[name] = _array(arrays, name)
+                read[name] = _array(arrays, key)
     lengths = {name: len(array) for name, array in read.items()}
     if len(set(lengths.values())) > 1:
         text = ", ".join(f'"{name}" {length:,}' for name, length in lengths.items())
         raise DataError("data", f"all arrays must have the same number of rows; they have: {text}")
     rows = next(iter(lengths.values()), 0)
-    columns = {name: Column(np.full(rows, None)) for name in arrays.files if name in reading.ignored}
+    columns = {name: Column(np.full(rows, None)) for name in keys if name in reading.ignored}
     for name, array in read.items():
         flat = array.reshape(rows, math.prod(array.shape[1:]))
         for index, values in enumerate(flat.T):
             column = name if flat.shape[1] == 1 else f"{name}[{index}]"
+            if column in columns:
+                raise DataError("data", f'two columns have the name "{column}"')
             if array.dtype.kind in "iuf":
-                columns[column] = Column(values.astype(np.float64))
+                numbers = values.astype(np.float64)
+                columns[column] = _numbers_or_labels(column, numbers, values, reading)
             else:
-                columns[column] = Column(np.array([text or None for text in values.tolist()], object))
+                columns[column] = Column(np.array(list(map(_text, values.tolist())), object))
     return columns
 
 
@@ -447,8 +486,10 @@ def _features(columns: Mapping[str, Column]) -> Iterator[tuple[str, Array]]:
             if all(NUMBER["."].fullmatch(category) for category in categories):
                 raise DataError("data", f"{text}: give its numbers as numbers, not as text")
             raise DataError("ignore", f"{text}, in {rows:,} rows: too many for categories, so ignore it")
-        if all(DATE.fullmatch(category) for category in categories):
-            text = f'column "{name}" has dates, such as "{categories[0]}"'
+        for what, form in (("dates", DATE), ("times", TIME)):
+            if not all(form.fullmatch(category) for category in categories):
+                continue
+            text = f'column "{name}" has {what}, such as "{categories[0]}"'
             raise DataError("ignore", f"{text}, which have no order here: ignore it, or give numbers")
         for number, category in enumerate(categories):
             yield f"{name}={category}", np.where(gaps, np.nan, codes == number)

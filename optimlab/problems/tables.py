@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -150,6 +151,10 @@ class Table(NetworkSettings, Learning, Source, Supervised):
             if len(numbers) <= FEW_NUMBERS and all(number == int(number) for number in numbers):
                 text = f"has {len(numbers)} different whole numbers, and is treated as a number"
                 found["target"] = f'{text}; loss = "cross_entropy" treats them as classes'
+        if alike := _alike(data.class_names):
+            found["target"] = f"{alike}, so they are different classes"
+        elif alike := _alike([name for name in data.feature_names if "=" in name]):
+            found["ignore"] = f"{alike}, so they are different categories"
         if data.task == "classification":
             train = self.parts["train"].targets.tolist()
             absent = sorted(set(range(data.outputs)) - set(self.parts["validation"].targets.tolist()))
@@ -191,3 +196,13 @@ class Table(NetworkSettings, Learning, Source, Supervised):
     def network(self) -> Network:
         """The network."""
         return self.build(self.dataset.features.shape[1], self.dataset.outputs)
+
+
+def _alike(names: Sequence[str]) -> str:
+    """Return two names that differ only in case, as text; "" if there are none."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(name.casefold(), name)
+        if other != name:
+            return f'"{other}" and "{name}" differ only in upper and lower case'
+    return ""

@@ -61,7 +61,7 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     if best["seeds"] == 1:
         lowest = ", the lowest," if len(rest) and not equal else ","
         return (
-            f"{name} ends with a {loss} of {value}{lowest} but on one seed, "
+            f"{name} {'end' if equal else 'ends'} with a {loss} of {value}{lowest} but on one seed, "
             "which cannot separate the optimizer from luck."
         )
     counted = _counted(int(best["seeds"]), best["reported_on"])
