@@ -47,6 +47,11 @@ def shifted(seeds, names):
             "is B (8.05), and every other is worse (adjusted p ≤ 0.0025).",
         ),
         (
+            contest(range(12), A=lambda s: 1 + s, B=lambda s: 2 + 1.1 * s),
+            "A is the best here: on 12 fresh seeds its median final validation loss is 6.50, "
+            "and B (8.05) is worse (adjusted p = 0.0025).",
+        ),
+        (
             contest(range(12), A=lambda s: 1 + s, B=lambda s: 1.2 + 5 * s % 12, C=lambda s: 9 + 1.2 * s),
             "A ends with the lowest median final validation loss, 6.50, but on 12 fresh seeds B (6.70) "
             "is not distinguishable from it. C (15.6) is worse (adjusted p = 0.0015).",
@@ -401,6 +406,11 @@ DEFAULTS = dict.fromkeys("ABC", 0.1)
                 {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12, "C": lambda s: 22 + s},
                 DEFAULTS,
                 "Untuned, at textbook learning rates, A ends lowest (14.5); C is worse",
+            ),
+            (
+                {"A": lambda s: 9 + s, "B": lambda s: 5 + 1.1 * s},
+                DEFAULTS,
+                "Untuned, at textbook learning rates, B ends lowest (11.1); A is worse (adjusted p",
             ),
             (
                 {"A": lambda s: 9 + s, "B": lambda s: 9.2 + 5 * s % 12},

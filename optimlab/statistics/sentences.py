@@ -87,9 +87,11 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
         by = ", by less than the digits shown" if is_hidden else ""
         shown = f"(adjusted {_at_most(worse['p_value_to_best'])}{by})"
     if len(worse) == len(rest):
+        second = _named(rest.iloc[0].to_dict())
+        others = f"the next is {second}, and every other is" if len(rest) > 1 else f"and {second} is"
         return (
             f"{name} {is_or_are} the best here: on {counted} {its} median {loss} is {value}, "
-            f"the next is {_named(rest.iloc[0].to_dict())}, and every other is worse{luck} {shown}."
+            f"{others} worse{luck} {shown}."
         )
     names = [_named(row) for row in groups["undecided"].to_dict("records")]
     text = f"{lowest}, on {counted}."
@@ -189,7 +191,7 @@ def _on_defaults(comparison: Comparison) -> str:
     if beaten.empty:
         return f"{text}, but no other is shown to be worse."
     p_value = _at_most(beaten["p_value_adjusted"])
-    if len(beaten) == len(tried) - len(firsts):
+    if len(beaten) == len(tried) - len(firsts) > 1:
         return f"{text}, and every other is worse (adjusted {p_value})."
     losers = [
         row["worse"] if row["favours"] == row["better"] else row["better"]
