@@ -15,7 +15,7 @@ from optimlab.errors import UserError
 from optimlab.formatting import SUPERSCRIPTS, fixed, join_words, number, rounded_up, short, split_name
 from optimlab.metrics import REPORTED
 from optimlab.report.blocks.costs import time_drawing
-from optimlab.report.blocks.ranking import FEW_SEEDS
+from optimlab.report.blocks.ranking import too_few
 from optimlab.report.figures import plots
 from optimlab.report.figures.comparisons import comparison_figures
 from optimlab.report.figures.static import Drawing, slug, static_figures
@@ -148,8 +148,7 @@ def _caption(report: Report) -> str:
     chosen = f", {comparison.tuned} chosen on other seeds" if is_tuned else ""
     on_same = is_tuned and summary["reported_on"].iloc[0] != "reporting"
     chosen = f", {comparison.tuned} chosen on the same seeds" if on_same else chosen
-    few = f" (too narrow: of fewer than {FEW_SEEDS} seeds)" if seeds < FEW_SEEDS else ""
-    text = f"Final values, medians over {seeds} seeds with 95 % intervals{few}{chosen}."
+    text = f"Final values, medians over {seeds} seeds with 95 % intervals{too_few(summary)}{chosen}."
     return text + " p: of the difference to the first, adjusted for all claims." * (len(summary) > 1)
 
 

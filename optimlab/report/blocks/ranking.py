@@ -128,10 +128,17 @@ def _table_caption(comparison: Comparison) -> str:
     difference = "the difference, tuned again" if is_tuned else "the difference of the IQM"
     tested = f" p-values: of {difference}, adjusted for all claims about these optimizers."
     return (
-        f"{'Each optimizer at its' if has_others else 'At the'} chosen {what}, over {seeds} "
-        f"seeds: medians with their 95 % bootstrap intervals, and IQM, the interquartile mean.{ranked}"
-        f"{again if is_tuned else ''}{tested if has_others else ''}{_meanings(comparison.summary)}"
+        f"{'Each optimizer at its' if has_others else 'At the'} chosen {what}, over {seeds} seeds: "
+        f"medians with their 95 % bootstrap intervals{too_few(comparison.summary)}, and IQM, the "
+        f"interquartile mean.{ranked}{again if is_tuned else ''}{tested if has_others else ''}"
+        f"{_meanings(comparison.summary)}"
     )
+
+
+def too_few(summary: pd.DataFrame) -> str:
+    """Return a note on the intervals of medians, where some are over too few seeds."""
+    few = summary["seeds"].between(1, FEW_SEEDS - 1).any()
+    return f" (too narrow: of fewer than {FEW_SEEDS} seeds)" if few else ""
 
 
 def _meanings(summary: pd.DataFrame) -> str:
@@ -240,15 +247,14 @@ def _measure_cell(metric: Metric, record: Record) -> Cell:
     """Return the median of a metric besides the loss, with its interval."""
     ends = ("median", "interval_low", "interval_high")
     middle, low, high = (record[f"final_{metric.name}_{end}"] for end in ends)
-    seeds = record["seeds"]
     if metric.is_share:
-        interval = _interval(_fixed(100 * low), _fixed(100 * high), seeds)
+        interval = _between(_fixed(100 * low), _fixed(100 * high))
         return Cell(_fixed(100 * middle, " %"), (interval,), 100 * middle)
     if metric is R2:
         low, high, text = (_three_places(value) for value in (low, high, middle))
     else:
         low, high, text = (short(value) for value in (low, high, middle))
-    return Cell(text, (_interval(low, high, seeds),), middle)
+    return Cell(text, (_between(low, high),), middle)
 
 
 def _three_places(value: float) -> str:
@@ -295,23 +301,15 @@ def _spread_cell(
     if missing:
         return Cell("–", (missing,), np.inf)
     mean = f"IQM {text('iqm')}" if np.isfinite(record[f"{name}_iqm"]) else ""
-    seeds = record["default_seeds"] if name == "default_loss" else record["seeds"]
-    interval = _interval(text("interval_low"), text("interval_high"), seeds)
+    interval = _between(text("interval_low"), text("interval_high"))
     below = (note, interval, mean, *again)
     return Cell(text("median"), tuple(line for line in below if line), record[f"{name}_median"])
-
-
-def _interval(low: str, high: str, seeds: int) -> str:
-    """Return an interval, with a note if there are few seeds."""
-    interval = _between(low, high)
-    few = f", too narrow: {seeds} seed{'s' * (seeds != 1)}"
-    return interval + few if interval and seeds < FEW_SEEDS else interval
 
 
 def _epochs_cell(record: Record) -> Cell:
     median, never = record["epochs_to_95_median"], record["seeds_never_at_95"]
     low, high = (short(record[f"epochs_to_95_{end}"]) for end in ("low", "high"))
-    interval = _interval(low, high, record["seeds"])
+    interval = _between(low, high)
     missed = "" if pd.isna(never) or not never else f"{never} of {record['seeds']} never"
     text = "never" if np.isinf(median) else short(median)
     return Cell(text, tuple(line for line in (interval, missed) if line), median)
