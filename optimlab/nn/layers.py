@@ -128,7 +128,11 @@ class Dense(Layer):
 
     def forward(self, params: Views, x: Array, state: None = None) -> Array:
         self.x = x
-        y = self._product(params, x)
+        return self.evaluate(params, x)
+
+    def evaluate(self, params: Views, x: Array, out: Array | None = None) -> Array:
+        """Return y, written to `out` if that is given."""
+        y = self._product(params, x, out)
         if self.bias in params:
             add_bias(y, np.ascontiguousarray(params[self.bias]))
         return y
@@ -140,9 +144,9 @@ class Dense(Layer):
         activation.after_bias(y, np.ascontiguousarray(bias))
         return y
 
-    def _product(self, params: Views, x: Array) -> Array:
+    def _product(self, params: Views, x: Array, out: Array | None = None) -> Array:
         weight = params[self.weight]
-        y = self.workspace.array("y", (len(weight), self.outputs, x.shape[-1]))
+        y = self.workspace.array("y", (len(weight), self.outputs, x.shape[-1])) if out is None else out
         return np.matmul(weight.mT, x, out=y)
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
@@ -299,7 +303,7 @@ class BatchNorm(Normalization):
         return y
 
     def folded_into(self, dense: Dense, params: Views, state: RunningAverages) -> Views:
-        """Return `params`, but with the weight and bias of `dense` followed by this, evaluated.
+        """Return `params` without this layer's, but with the weight and bias of `dense` followed by it.
 
         With running averages batch norm is a fixed scale and shift of each feature: a part of Dense.
         """
@@ -308,7 +312,9 @@ class BatchNorm(Normalization):
         shift = params[self.beta] - mean * scale
         if dense.bias in params:
             shift += params[dense.bias] * scale
-        return {**params, dense.weight: params[dense.weight] * scale[:, None], dense.bias: shift}
+        weight = params[dense.weight] * scale[:, None]
+        others = {name: view for name, view in params.items() if name not in self.shapes}
+        return others | {dense.weight: weight, dense.bias: shift}
 
     def backward(self, params: Views, gradients: Views, gradient: Array) -> Array:
         d = np.ascontiguousarray(gradient)

@@ -190,12 +190,12 @@ def powers(z: Array, labels: Array, total: Array, parts: Array) -> None:
         for sample in range(z.shape[2]):
             top[run, sample], total[run, sample] = z[run, 0, sample], zero
             reach[run, sample] = zero
-        for each in range(1, z.shape[1]):
-            for sample in range(z.shape[2]):
-                top[run, sample] = max(top[run, sample], z[run, each, sample])
         for each in range(z.shape[1]):
             for sample in range(z.shape[2]):
+                top[run, sample] = max(top[run, sample], z[run, each, sample])
                 reach[run, sample] += one if z[run, each, sample] >= loss[run, sample] else zero
+        for each in range(z.shape[1]):
+            for sample in range(z.shape[2]):
                 power = exp(z[run, each, sample] - top[run, sample])
                 z[run, each, sample] = power
                 total[run, sample] += power

@@ -22,7 +22,7 @@ Array = np.ndarray
 
 # In evaluation:
 CACHE_BYTES = 400_000  # of a layer's outputs, less than a core's own cache
-BLOCK = 304  # samples, whole vectors of 16 numbers
+BLOCK = 240  # samples, whole vectors of 16 numbers
 
 Build = Callable[[str, int, np.dtype], Layer]  # of a name and the number of features before it
 
@@ -234,18 +234,21 @@ class Evaluation:
         x : inputs (inputs, N), the same for all runs, or (R, inputs, N).
         block : how many samples go through the network at once, with as many runs as fit into the cache.
         """
-        samples = x.shape[-1]
+        samples, last = x.shape[-1], self.layers[-1]
         block = min(block, samples) if self.in_blocks else samples
-        evaluations, stacks = list(self._evaluations()), list(self._in_cache(block))
+        (*evaluations, evaluate_last), stacks = self._evaluations(), list(self._in_cache(block))
         for start in range(0, samples, block):
             part = slice(start, min(start + block, samples))
-            shape = self.runs, self.layers[-1].outputs, part.stop - start
+            shape = self.runs, last.outputs, part.stop - start
             outputs = self.workspace.array("outputs", shape)
             for some, params in stacks:
                 y = x[..., part] if x.ndim == 2 else x[some, :, part]
                 for evaluate in evaluations:
                     y = evaluate(params, y)
-                outputs[some] = y
+                if isinstance(last, Dense):
+                    last.evaluate(params, y, outputs[some])
+                else:
+                    outputs[some] = evaluate_last(params, y)
             yield part, outputs
 
     def _evaluations(self) -> Iterator[Callable[[Views, Array], Array]]:
