@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,12 @@ def write(folder, text=None, name="tiny", **plugins):
     file = folder / f"{name}.toml"
     file.write_text(document() if text is None else text, encoding="utf-8")
     return file
+
+
+def share_worker(patch):
+    """Have commands check plug-ins in the worker of the tests, instead of starting one for each."""
+    for module in ("experiment.load", "listing"):
+        patch.setattr(f"optimlab.{module}.plugin_pool", lambda: nullcontext(POOL))
 
 
 def load(file, **options):

@@ -56,11 +56,16 @@ def imported(source):
                 yield text.removeprefix("optimlab.").partition(".{")[0]
 
 
-EDGES = {
-    name: set(imported(file.read_text(encoding="utf-8"))) - {name} for name, file in MODULES.items()
-}
 ROOMS = {name.split(".")[0] for name in MODULES}
 LOOPS = "nn.compiled"  # which makes a function a compiled loop, for optimizers, too
+
+
+@pytest.fixture(scope="module")
+def imports():
+    """Each module with those that it imports."""
+    return {
+        name: set(imported(file.read_text(encoding="utf-8"))) - {name} for name, file in MODULES.items()
+    }
 
 
 def wrong_ways(edges):
@@ -83,8 +88,8 @@ def test_every_package_is_installed():
     assert listed == found | {"optimlab"}
 
 
-def test_rooms_import_downwards_alone():
-    edges = {name: others for name, others in EDGES.items() if name != "__init__"}
+def test_rooms_import_downwards_alone(imports):
+    edges = {name: others for name, others in imports.items() if name != "__init__"}
     assert wrong_ways(edges) == set()
     assert wrong_ways({"nn.layers": {"storage.store"}}) == {("nn", "storage")}
 
@@ -108,19 +113,15 @@ def test_imports_are_seen_wherever_they_are(source):
     assert wrong_ways({"nn.layers": set(imported(source))}) == {("nn", "storage")}
 
 
-def test_modules_import_from_modules_not_from_what_a_package_shows():
+def test_modules_import_from_modules_not_from_what_a_package_shows(imports):
     """Names of a package come from its modules, which would import themselves by a detour."""
-    own = {name: {"", name.rpartition(".")[0]} for name in EDGES}
-    assert [name for name, others in EDGES.items() if others & own[name] and name not in ROOMS] == []
+    own = {name: {"", name.rpartition(".")[0]} for name in imports}
+    assert [name for name, others in imports.items() if others & own[name] and name not in ROOMS] == []
 
 
-@pytest.mark.parametrize("room", sorted({name.split(".")[0] for name in MODULES} - {"__init__"}))
-def test_no_module_of_a_room_imports_itself_by_a_detour(room):
-    edges = {
-        name: {other for other in others if other.split(".")[0] == room and other != room}
-        for name, others in EDGES.items()
-        if name.split(".")[0] == room and name != room  # a package's own names are those of its modules
-    }
+def test_no_module_imports_itself_by_a_detour(imports):
+    """A package is left out, since its own names are those of its modules."""
+    edges = {name: others - ROOMS for name, others in imports.items() if name not in ROOMS}
     while edges:
         free = {name for name, others in edges.items() if not others & edges.keys()}
         assert free, f"these import each other: {sorted(edges)}"

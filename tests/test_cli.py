@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from sweeping import OWN, command, document, optimlab, plugin, write
+from sweeping import OWN, command, document, optimlab, plugin, share_worker, write
 from test_charts import blank_pictures
 from typer.testing import CliRunner
 
@@ -27,6 +27,7 @@ def here(tmp_path, monkeypatch):
     """A folder with one experiment, experiments/tiny.toml, the current one."""
     write(tmp_path / "experiments", own=plugin())
     monkeypatch.chdir(tmp_path)
+    share_worker(monkeypatch)
     return tmp_path
 
 

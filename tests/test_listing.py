@@ -2,14 +2,13 @@
 
 import io
 import tomllib
-from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from rich import filesize
 from rich.console import Console
-from sweeping import OWN, POOL, document, plugin, run, tiny, write
+from sweeping import OWN, document, plugin, run, share_worker, tiny, write
 from test_cli import call
 
 from optimlab.experiment.changes import load_changed
@@ -27,7 +26,7 @@ def here(tmp_path, monkeypatch):
     """A folder with an empty folder experiments/ in it, the current one."""
     (tmp_path / "experiments").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("optimlab.listing.plugin_pool", lambda: nullcontext(POOL))
+    share_worker(monkeypatch)
     return tmp_path
 
 
@@ -90,8 +89,8 @@ def test_the_settings_of_a_problem_are_listed_as_one_writes_them_in_the_file(her
         assert mistakes == []
 
 
-def test_without_experiments_there_is_still_a_listing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_without_experiments_there_is_still_a_listing(here):
+    (here / "experiments").rmdir()
     assert "RMSprop" in listed()
 
 
