@@ -226,6 +226,15 @@ def test_the_charts_show_the_written_tables(study):
     assert_same(charts["budget"][1]["budget"], budget, ["optimizer", "trials"])
 
 
+def test_the_times_to_the_target_are_described_in_words(study):
+    """One that half of the seeds never reach is "never", as on the chart."""
+    (tables,) = page.read_experiments(study[0].parent, [study[0].name])
+    comparison = compare_optimizers(tables.runs, tables.traces, DEFAULTS, splits=20, draws=20)
+    comparison.targets["epochs_median"] = np.inf
+    chart = next(targets_chart(comparison, vega.Palette(series_styles(LABELS))))
+    assert chart.alt.endswith(f"SGD never, Adam never, {HOSTILE} never.")
+
+
 def test_the_axis_of_times_is_as_long_as_what_is_drawn(study):
     """An expected running time that is many times the longest run is told, not drawn."""
     folder, charts = study

@@ -77,7 +77,8 @@ def rates_chart(
         "least half of the runs. Select a point or a cell, by a click or from the lists, to see its "
         "traces at the bottom.",
         alt="Line chart, table of outcomes, and traces of one cell. Chosen learning rates: "
-        + ", ".join(f"{label} {number(rate)}" for label, rate in chosen),
+        + ", ".join(f"{label} {number(rate)}" for label, rate in chosen)
+        + ".",
         **vega.finish_parts(chart, (wide, narrow)),
         tables={"cells": cells, "cell_traces": bands},
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab import statistics
+from optimlab.formatting import short
 from optimlab.report import vega
 from optimlab.report.style import INK
 from optimlab.report.vega import METRICS, Chart, Palette
@@ -86,9 +87,8 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
         vega.derived("target_text", f"({is_least} ? '≥ ' : '≤ ') + format({at}, '.4~g')"),
     ]
     shown = (table["setting"] == "tuned") & (table["metric"] == metric) & (table["number"] == first)
-    medians = [
-        f"{row['optimizer']} {row['epochs_median']:.3g}" for row in table[shown].to_dict("records")
-    ]
+    in_words = table.loc[shown, "epochs_median"].map(lambda x: "never" if np.isinf(x) else short(x))
+    medians = table.loc[shown, "optimizer"] + " " + in_words
     yield Chart(
         name="targets",
         heading="Time to a target",
