@@ -114,8 +114,8 @@ def test_those_that_end_alike_on_every_seed_are_praised_together():
     equal = dict.fromkeys("BA", lambda s: 9.0 + s)
     loss, on = "final validation loss", "on 12 fresh seeds"
     assert verdict(contest(range(12), **equal, C=lambda s: 22 + 1.2 * s)) == [
-        f"B and A are the best here: {on} their median {loss} is 14.5, the next is C (28.6), "
-        "and every other is worse (adjusted p = 0.0015)."
+        f"B and A are the best here: {on} their median {loss} is 14.5, and C (28.6) is worse "
+        "(adjusted p = 0.0015)."
     ]
     says = (
         f"B and A end alike on every seed, with the lowest median {loss}, 14.5, but on 12 fresh seeds "
@@ -186,10 +186,10 @@ def test_infinity_is_no_number_to_be_read():
     runs = contest(range(12), A=lambda s: 1.0 + s, B=lambda _: INF)
     (says,) = verdict(runs)
     assert says.startswith("A is the best here")
-    assert "the next is B (12 of 12 runs diverged), and" in says
+    assert "and B (12 of 12 runs diverged) is worse" in says
     assert "inf" not in says
     half = contest(range(30), A=lambda s: 1.0 + s, B=lambda s: INF if s % 2 else 50.0 + s)
-    assert "the next is B (15 of 30 runs diverged), and" in verdict(half)[0]  # not most of them
+    assert "and B (15 of 30 runs diverged) is worse" in verdict(half)[0]  # not most of them
 
 
 def test_infinite_losses_in_turn_are_no_difference():
