@@ -109,6 +109,9 @@ def run(
         raise UserError(f"results: must be the path of a folder, got {results!r}")
     if results is not None and Path(results).exists() and not Path(results).is_dir():
         raise UserError(f"results: {results} is a file")
+    if results is not None and (Path(results) / "experiment.json").is_file():
+        right = "name the folder that contains it"
+        raise UserError(f"results: {results} has the results of one experiment: {right}")
     if experiment is None:
         checked = build_experiment(**document)
     elif isinstance(experiment, Experiment):

@@ -16,13 +16,14 @@ def start_project(name: str) -> list[Path]:
 
     Parameters
     ----------
-    name : the name of its experiment.
+    name : the name of its experiment, or of its file.
 
     Raises
     ------
     UserError
         If the name is illegal, or a file exists already: nothing is overwritten.
     """
+    name = name.removesuffix(".toml")
     if not is_legal_name(name):
         raise UserError(f"an experiment's name is {NAME_RULE}")
     starter = resources.files("optimlab").joinpath("starter")

@@ -77,6 +77,17 @@ def test_a_wrong_change_is_told_as_in_a_file(tiny, change):
     assert WRONG[change] in " ".join(done.stderr.split())
 
 
+def test_a_table_does_not_replace_what_was_set_before_it(tiny):
+    """The earlier key won, and the title named both."""
+    table, key = ("--set", "training={steps=5}"), ("--set", "training.record_every=1")
+    done = call("check", "tiny", *key, *table)
+    said = (
+        "--set training={steps=5}: give the table before training.record_every, which it would replace"
+    )
+    assert (done.exit_code, said in " ".join(done.stderr.split())) == (2, True)
+    assert call("check", "tiny", *table, *key).exit_code == 0
+
+
 def test_results_are_apart_and_every_command_finds_them(tiny):
     words = ["tiny", "--set", "learning_rates=[0.1]", "--set", "seeds.reporting=1"]
     assert call("sweep", "tiny", "--jobs", 1).exit_code == 0

@@ -119,6 +119,20 @@ def test_an_empty_folder_name_is_refused(here, command):
     assert (done.exit_code, "the path is empty" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("sweep", "tiny", "--results"), ("plots", "--results"), ("merge", "results", "--into")],
+)
+def test_the_results_of_one_experiment_are_not_those_of_all(here, words):
+    """A sweep wrote its results among the parts and tables of another one."""
+    before = snapshot(here)
+    done = call(*words, "results/tiny")
+    assert done.exit_code == 2
+    said = "'results/tiny' has the results of one experiment: name the folder that contains it"
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert snapshot(here) == before
+
+
 def test_results_that_are_being_written_are_not_deleted(here):
     with Store(here / "results/tiny").held():
         done = call("clean", "--yes")

@@ -331,6 +331,10 @@ WRONG = {
     ("--figures", "pdf,gif"): "--figures must be among pdf, svg, png, got 'gif'",
     ("--width", "3.3"): "--width must be a length of 1 to 40 inches, such as 3.3in, 84mm or 240pt",
     ("--width", "0in"): "--width must be a length",
+    ("--table", ""): "--table must be among latex, markdown, csv, got ''",
+    ("--figures", " , "): "--figures must be among pdf, svg, png, got ' , '",
+    ("--only", ","): "--only must name figures, got ','",
+    ("--into", ""): "the path is empty",
 }
 
 

@@ -30,6 +30,12 @@ def test_a_new_project_runs(tmp_path, monkeypatch):
     assert "optimlab sweep first" in (tmp_path / "README.md").read_text()
 
 
+def test_a_project_may_be_named_by_its_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = call("init", "first.toml").output.splitlines()
+    assert (lines[0], lines[-1]) == ("wrote experiments/first.toml", "Next: optimlab sweep first")
+
+
 def test_nothing_is_overwritten(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("mine")

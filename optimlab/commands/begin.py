@@ -18,4 +18,4 @@ def init(name: Annotated[str, typer.Argument(help="The experiment's name.")] = "
     with common.user_errors():
         for path in start_project(name):
             console.print(f"wrote {path}", soft_wrap=True)
-    console.print(f"Next: {hints.optimlab('sweep', name)}", soft_wrap=True)
+    console.print(f"Next: {hints.optimlab('sweep', name.removesuffix('.toml'))}", soft_wrap=True)

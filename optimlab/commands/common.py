@@ -25,10 +25,11 @@ UNLIMITED = 10**6  # characters; no line is longer
 
 
 def results_folder(text: str | Path) -> Path:
-    """Refuse a path that is empty, is not UTF-8 (which Parquet requires), or is a file."""
-    path = Path(text)
-    if not str(text):
-        raise typer.BadParameter("the path is empty")
+    """Refuse a path that is empty, is not UTF-8 (which Parquet requires), or has no results of all.
+
+    That is a file, or the results of one experiment.
+    """
+    path = Path(not_empty(str(text)))
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
@@ -36,6 +37,16 @@ def results_folder(text: str | Path) -> Path:
     with suppress(OSError):  # a later write reports it
         if path.exists() and not path.is_dir():
             raise typer.BadParameter(f"'{path}' is a file")
+        if (path / "experiment.json").is_file():
+            right = "name the folder that contains it"
+            raise typer.BadParameter(f"'{path}' has the results of one experiment: {right}")
+    return path
+
+
+def not_empty(path: str) -> str:
+    """Refuse an empty path, which is what a shell makes of a variable that is not set."""
+    if not path:
+        raise typer.BadParameter("the path is empty")
     return path
 
 

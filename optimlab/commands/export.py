@@ -21,7 +21,11 @@ Name = Annotated[
 ]
 Into = Annotated[
     str | None,
-    typer.Option(metavar="FOLDER", help="Where to write; results/NAME/export if left out."),
+    typer.Option(
+        metavar="FOLDER",
+        parser=common.not_empty,
+        help="Where to write; results/NAME/export if left out.",
+    ),
 ]
 
 
@@ -61,10 +65,15 @@ def export(
 
     console = common.console(quiet=quiet)
     with common.user_errors():
-        is_default = table is None and figures is None
-        of_table = _chosen("--table", table or "latex" * (is_default and not only), list(paper.TABLES))
-        is_pdf = is_default or (only and figures is None)
-        of_figures = _chosen("--figures", figures or "pdf" * bool(is_pdf), list(paper.FORMATS))
+        names = _words(only or "")
+        if only is not None and not names:
+            raise UserError(f"--only must name figures, got {only!r}")
+        if table is None and figures is None:
+            table, figures = None if names else "latex", "pdf"
+        elif figures is None and names:
+            figures = "pdf"
+        of_table = _chosen("--table", table, list(paper.TABLES))
+        of_figures = _chosen("--figures", figures, list(paper.FORMATS))
         try:
             inches = paper.read_length(width)
         except ValueError as error:
@@ -76,7 +85,6 @@ def export(
             file, written_as = paper.TABLES[each]
             files[file] = written_as(paper.paper_table(report)).encode()
         if of_figures:
-            names = _words(only or "")
             for figure, (title, drawing) in paper.paper_figures(report, seeds, names).items():
                 files |= paper.printed(figure, title, drawing, of_figures, inches, font_size)
         _write(console, files, results / name, into)
@@ -84,7 +92,10 @@ def export(
 
 def bundle(
     name: Name = "digits",
-    into: Annotated[str, typer.Option(metavar="FOLDER", help="Where to write NAME.zip.")] = ".",
+    into: Annotated[
+        str,
+        typer.Option(metavar="FOLDER", parser=common.not_empty, help="Where to write NAME.zip."),
+    ] = ".",
     quiet: common.Quiet = False,
     results: common.ResultsFolder = RESULTS,
 ) -> None:
@@ -134,10 +145,12 @@ def animate(
         _write(console, files, results / name, into)
 
 
-def _chosen(option: str, text: str, known: list[str]) -> list[str]:
-    """Return the formats in the comma-separated value of an option."""
+def _chosen(option: str, text: str | None, known: list[str]) -> list[str]:
+    """Return the formats in the comma-separated value of an option; none if it is left out."""
+    if text is None:
+        return []
     formats = _words(text)
-    for each in formats:
+    for each in formats or [text]:
         if each not in known:
             raise UserError(f"{option} must be among {', '.join(known)}, got {each!r}")
     return list(dict.fromkeys(formats))

@@ -247,7 +247,8 @@ def _print_plan(console: Console, experiment: Experiment, todo: Plan) -> None:
     """Print what a sweep would run."""
     console.print(experiment.title, style="bold", markup=False)
     if not todo.missing:
-        console.print(f"Nothing to do: all {todo.kept:,} runs are finished.")
+        those = "the only run is" if todo.kept == 1 else f"all {todo.kept:,} runs are"
+        console.print(f"Nothing to do: {those} finished.")
         return
     kept = f", {todo.kept:,} finished before" if todo.kept else ""
     console.print(f"{todo.missing:,} runs to do{kept}, in {todo.stacks:,} stacks")

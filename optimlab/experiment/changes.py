@@ -30,7 +30,7 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
     ----------
     name : the experiment's name, or its file.
     changes : texts "KEY=VALUE", a dotted key and a value as in TOML; of two with the same key, the
-        last one counts.
+        last one counts. A table comes before changes of its keys.
 
     Raises
     ------
@@ -39,7 +39,14 @@ def load_changed(name: str, changes: Sequence[str]) -> Experiment:
         changes.
     """
     path = find(name)
-    read = dict(map(_read_change, changes))
+    read: dict[Key, Any] = {}
+    for change in changes:
+        key, value = _read_change(change)
+        for other in read:
+            if other[: len(key)] == key and other != key:
+                right = f"give the table before {_dotted(other)}, which it would replace"
+                raise UserError(f"--set {change}: {right}")
+        read[key] = value
     wanted = {key: read[key] for key in sorted(read)}
     if not wanted:
         return load(path)
