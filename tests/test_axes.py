@@ -129,7 +129,7 @@ def test_a_textbook_candidate_on_a_grid_is_one_of_its_candidates(searched):
         (Axis("beta1", (), 0.5, 0.9), "highest", '{ min = 0.5, max = 0.95, scaling = "linear" }'),
         (Axis("learning_rate", (), 0.1, 1.0), "lowest", '{ min = 0.05, max = 1, scaling = "linear" }'),
         (Axis("alpha", (), 1.0, 2.0), "highest", '{ min = 1, max = 2.5, scaling = "linear" }'),
-        (Axis("momentum", (0.0, 0.5, 0.9)), "highest", "[0, 0.5, 0.9, 0.98, 0.99]"),
+        (Axis("momentum", (0.0, 0.5, 0.9)), "highest", "[0, 0.5, 0.9, 0.95, 0.99]"),
         (Axis("weight_decay", (0, 0.01, 0.1)), "highest", "[0, 0.01, 0.1, 1, 10]"),
         (Axis("weight_decay", (0, 0.01)), "highest", "[0, 0.01, 0.1, 1]"),
         (Axis("learning_rate", (0.01, 0.1)), "lowest", "[0.0001, 0.001, 0.01, 0.1]"),

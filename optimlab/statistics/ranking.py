@@ -202,16 +202,16 @@ def first_of(judged: pd.DataFrame) -> list[int]:
 
 
 def widened_grid(rates: Sequence[float], edge: str) -> list[float]:
-    """Return a grid of two or more rates with two further ones beyond an end, in its spacing there.
+    """Return a grid of two or more rates with two further ones beyond an end, spaced as the last ones are.
 
-    They are rounded to one digit, or to as many as keep them distinct.
+    So 0.0003, 0.001, 0.003 goes on with 0.01 and 0.03. They are rounded to one digit, or to as many as keep them distinct.
     """
     grid = sorted(rates)
     if edge not in ("lowest", "highest"):
         return grid
     first, second, third = _three(grid if edge == "lowest" else grid[::-1])
     for digits in range(1, 17):
-        further = [float(f"{first * first / rate:.{digits}g}") for rate in (third, second)]
+        further = [float(f"{rate * first / third:.{digits}g}") for rate in (first, second)]
         if sorted({*further, first}, reverse=edge == "highest") == [*further, first]:
             break
     return sorted([*grid, *further])
