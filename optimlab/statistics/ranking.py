@@ -202,9 +202,10 @@ def first_of(judged: pd.DataFrame) -> list[int]:
 
 
 def widened_grid(rates: Sequence[float], edge: str) -> list[float]:
-    """Return a grid of two or more rates with two further ones beyond an end, spaced as the last ones are.
+    """Return a grid of two or more rates with two further ones beyond an end, spaced as the last ones.
 
-    So 0.0003, 0.001, 0.003 goes on with 0.01 and 0.03. They are rounded to one digit, or to as many as keep them distinct.
+    So 0.0003, 0.001, 0.003 goes on with 0.01 and 0.03. They are rounded to one digit, or to as many as
+    keep them distinct.
     """
     grid = sorted(rates)
     if edge not in ("lowest", "highest"):
