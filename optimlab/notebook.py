@@ -346,11 +346,19 @@ def file_of(definition: type | FunctionType, folder: Path) -> Path:
     return _written(folder, name, f"from {module} import {name}\n")
 
 
+def _stored(kind: Any) -> Any:
+    """Return the type for Parquet of a column that is sparse or of another byte order; else None."""
+    if hasattr(kind, "subtype") and hasattr(kind, "fill_value"):
+        return kind.subtype
+    return None if getattr(kind, "isnative", True) else kind.newbyteorder("=")
+
+
 def written_data(table: pd.DataFrame, folder: Path) -> Path:
     """Return the Parquet file of a table below a folder; its name has a digest of its content."""
     import pyarrow as pa
 
     buffer, table = io.BytesIO(), table.rename(columns=str)
+    table = table.astype({name: _stored(kind) for name, kind in table.dtypes.items() if _stored(kind)})
     try:
         table.to_parquet(buffer, index=False)
     except (ValueError, TypeError, pa.ArrowException) as error:  # pyarrow's message names the column

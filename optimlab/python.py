@@ -103,10 +103,12 @@ def run(
     """
     if (experiment is None) != bool(document):
         raise UserError("give either an experiment, or its problem and optimizers")
-    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
         raise UserError(f"jobs: must be a whole number, 1 or more, got {jobs!r}")
     if results is not None and not isinstance(results, str | os.PathLike):
         raise UserError(f"results: must be the path of a folder, got {results!r}")
+    if results == "":
+        raise UserError("results: the path is empty")
     if results is not None and Path(results).exists() and not Path(results).is_dir():
         raise UserError(f"results: {results} is a file")
     if results is not None and (Path(results) / "experiment.json").is_file():
@@ -386,27 +388,28 @@ class Result:
     @property
     def runs(self) -> pd.DataFrame:
         """One row per run: how it ended. The columns of runs.csv."""
-        return self._tables.runs
+        return _copy(self._tables.runs)
 
     @property
     def traces(self) -> pd.DataFrame:
         """One row per run and record: losses, accuracies. The columns of traces.parquet."""
-        return self._tables.traces
+        return _copy(self._tables.traces)
 
     @property
     def params(self) -> pd.DataFrame | None:
         """One row per run and record, with its parameters; None if they were not recorded."""
-        return self._tables.params
+        params = self._tables.params
+        return params if params is None else _copy(params)
 
     @property
     def summary(self) -> pd.DataFrame:
         """One row per optimizer, best first. The columns of summary.csv."""
-        return self._report.numbers["summary.csv"]
+        return _copy(self._report.numbers["summary.csv"])
 
     @property
     def comparisons(self) -> pd.DataFrame:
         """One row per setting and pair of optimizers. The columns of comparisons.csv."""
-        return self._report.numbers["comparisons.csv"]
+        return _copy(self._report.numbers["comparisons.csv"])
 
     @property
     def verdict(self) -> str:
@@ -507,9 +510,15 @@ class ChartView:
         }
 
 
+def _copy(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that its user may change; its values are copied only where it is changed."""
+    return table.copy(deep=False)
+
+
 def _check_number(name: str, value: Any, least: float, most: float) -> None:
     """Refuse anything but a number in this range."""
-    if not isinstance(value, int | float | np.number) or not least <= value <= most:
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:
         raise UserError(f"{name}: must be a number from {least:g} to {most:g}, got {_shown(value)}")
 
 

@@ -41,6 +41,19 @@ def test_the_tables_are_those_of_the_files(result):
     )
 
 
+def test_tables_that_are_changed_leave_the_result_as_it_is(result):
+    """The verdict was computed from whatever had become of them."""
+    other = optimlab.Result(result.folder)
+    for table in (other.runs, other.traces, other.summary, other.comparisons):
+        table[table.columns[-1]] = 1
+        del table["optimizer" if "optimizer" in table else "better"]
+    runs = other.runs
+    runs.loc[:, "status"] = "failed"
+    assert other.verdict == result.verdict
+    for name in ("runs", "traces", "summary", "comparisons"):
+        pd.testing.assert_frame_equal(getattr(other, name), getattr(result, name))
+
+
 def test_the_verdict_names_the_first(result):
     best = result.summary["optimizer"].iloc[0]
     assert result.verdict.startswith(f"{best} ends with the lowest median final training loss")
@@ -184,6 +197,14 @@ def test_features_and_target_that_do_not_fit_are_refused(features, target, messa
         table_of(features, target)
 
 
+def test_columns_of_any_byte_order_and_sparse_ones_are_written(tmp_path):
+    values = pd.arrays.SparseArray([0.0, 0, 3])
+    swapped = ROWS["a"].to_numpy().astype(">f8")
+    file = written_data(ROWS.assign(swapped=swapped, sparse=values), tmp_path)
+    read = pd.read_parquet(file)
+    assert read[["swapped", "sparse"]].to_numpy().tolist() == [[1, 0], [2, 0], [3, 3]]
+
+
 @pytest.mark.parametrize("values", [np.array([1j, 2, 3]), np.ones(3, np.longdouble), [1, "a", 2]])
 def test_data_that_no_file_can_hold_are_refused(tmp_path, values):
     with pytest.raises(UserError, match=r"the data cannot be written as Parquet: .* column a"):
@@ -214,6 +235,13 @@ def test_mistakes_are_told_in_words(given, message):
     with pytest.raises(UserError, match=re.escape(message)) as error:
         optimlab.build_experiment(**{"problem": RAVINE, **SMALL, **given})
     assert ".toml" not in str(error.value)
+
+
+def test_where_the_results_go_must_be_a_folder_of_results(result):
+    """An empty text was taken for none: the results were deleted with the session."""
+    for results, message in (("", "the path is empty"), (result.folder, "has the results of one")):
+        with pytest.raises(UserError, match=f"results: .*{message}"):
+            optimlab.compare("SGD", problem=RAVINE, results=results, **SMALL)
 
 
 def test_tables_are_checked_as_they_are_not_by_way_of_a_file(monkeypatch):

@@ -42,6 +42,21 @@ def test_two_tables_are_all_that_a_comparison_needs(loss):
     ]
 
 
+def test_tables_that_are_concatenated_are_compared_like_one():
+    """Their index has repetitions, which took other runs for those of the tuning seeds."""
+    runs = contest(range(12), A=lambda s: 1.0 + s / 99, B=lambda s: 2.0 + s / 99)
+    tuning = runs.assign(role="tuning", seed=runs["seed"] - 100, run_id="t" + runs["run_id"])
+    whole = pd.concat([runs, tuning.assign(final_validation_loss=9.0)], ignore_index=True)
+    parts = pd.concat([runs, tuning.assign(final_validation_loss=9.0)])
+    one, other = (statistics.compare_optimizers(each, traces_of(whole)) for each in (whole, parts))
+    pd.testing.assert_frame_equal(one.summary, other.summary)
+    assert statistics.choose_candidates(parts).equals(statistics.choose_candidates(whole))
+    with pytest.raises(ValueError, match="has a run_id twice"):
+        statistics.compare_optimizers(pd.concat([runs, runs]), traces_of(runs))
+    with pytest.raises(ValueError, match="has no rows"):
+        statistics.compare_optimizers(runs.iloc[:0], traces_of(runs))
+
+
 def test_only_fresh_seeds_are_reported():
     runs = table(
         *(("A", rate, seed, "ok", rate + seed) for rate in (1.0, 2.0) for seed in (0, 1, 100, 101))

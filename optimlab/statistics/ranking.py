@@ -178,8 +178,8 @@ def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     -------
     optimizer → score (the median over the tuning seeds), bad (the share that is not ok), candidate.
     """
-    tuning = runs[runs["role"] == basis(runs).tuning]
-    score = scores(runs).loc[tuning.index].to_numpy()
+    is_tuning = (runs["role"] == basis(runs).tuning).to_numpy()
+    tuning, score = runs[is_tuning], scores(runs).to_numpy()[is_tuning]
     bad = (tuning["status"] != "ok").to_numpy()
     order = {}
     for optimizer in pd.unique(runs["optimizer"]):

@@ -134,7 +134,16 @@ def compare_optimizers(
         looks at results.
     splits : the number of splits of the seeds into tuning and reporting ones, each a new tuning.
     draws : the number of bootstrap samples for the intervals of one optimizer's numbers.
+
+    Raises
+    ------
+    ValueError
+        If the table of runs has no rows, or has a run twice.
     """
+    if runs.empty or runs["run_id"].duplicated().any():
+        wrong = "has no rows" if runs.empty else "has a run_id twice"
+        raise ValueError(f"the table of runs {wrong}")
+    runs = runs.reset_index(drop=True)  # that of concatenated tables has repetitions
     runs = judged(with_finals(with_candidates(runs), traces, final), traces)
     spaces = spaces_of(runs) if spaces is None else spaces
     defaults = defaults or {}
