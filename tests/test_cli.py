@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from sweeping import OWN, command, document, optimlab, plugin, share_worker, write
+from sweeping import OWN, command, document, mostly_slow, optimlab, plugin, share_worker, write
 from test_charts import blank_pictures
 from typer.testing import CliRunner
 
@@ -193,7 +193,7 @@ def test_runs_that_fail_give_1_and_the_others_finish(here):
     assert len((here / "results/tiny/runs.csv").read_text().splitlines()) == 13
 
 
-@pytest.mark.parametrize("status", [0, 3])
+@pytest.mark.parametrize("status", mostly_slow([0, 3]))
 def test_a_plugin_that_leaves_does_not_pass_for_a_success(here, status):
     text_of(here, document(optimizers=OWN), own=plugin(step=f"raise SystemExit({status})"))
     done = call("sweep", "tiny", "--jobs", 1)

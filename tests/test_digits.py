@@ -8,6 +8,7 @@ import pytest
 from reference.bits import bits
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from sweeping import mostly_slow
 
 from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
@@ -177,7 +178,7 @@ NARROW_AND_WIDE = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", mostly_slow(["float32", "float64"]))
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 64, 109, 300, 1200])  # 109 leaves one image
 @pytest.mark.parametrize("units", NARROW_AND_WIDE)
 def test_a_run_s_bits_do_not_depend_on_its_stack(units, batch_size, dtype):

@@ -380,6 +380,7 @@ def test_a_script_s_problem_is_identified_by_the_script(tmp_path, monkeypatch):
     assert script_digest(Bowl()) != before
 
 
+@pytest.mark.slow
 def test_an_upgrade_does_the_runs_again_and_the_results_say_the_version(tmp_path, monkeypatch):
     site = tmp_path / "site-packages"
     about = installed(site, "fake_torch") / "METADATA"

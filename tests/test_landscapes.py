@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference.differences import directional_error
-from sweeping import EXPERIMENTS, run, tiny
+from sweeping import EXPERIMENTS, mostly_slow, run, tiny
 
 from optimlab.experiment.load import load
 from optimlab.experiment.runs import FIRST_REPORTING_SEED
@@ -222,7 +222,7 @@ def test_who_leaves_a_saddle_does_not_diverge(name):
 
 
 @every_landscape
-@pytest.mark.parametrize("rule", CLASSIC)
+@pytest.mark.parametrize("rule", mostly_slow(CLASSIC, quick=2))
 def test_a_run_does_not_depend_on_its_neighbours(landscape, rule):
     seeds, rng = list(range(40)), np.random.default_rng(3)
     rates = 10.0 ** rng.uniform(-4, 0, (40, 1))

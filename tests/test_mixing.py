@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from sweeping import OWN, document, plugin, run, tiny
+from sweeping import OWN, document, mostly_slow, plugin, run, tiny
 
 from optimlab.execution import witness
 from optimlab.execution.stack import TooLong
@@ -110,13 +110,13 @@ HONEST = {
 
 
 @pytest.mark.parametrize("case", MIXING)
-@pytest.mark.parametrize("rates", [[1e-4, 0.1, 10], [0.1]], ids=["rates", "one rate"])
+@pytest.mark.parametrize("rates", mostly_slow([[1e-4, 0.1, 10], [0.1]]), ids=["rates", "one rate"])
 def test_a_rule_that_mixes_rows_is_known(tmp_path, case, rates):
     assert mixing.mixes_runs(rule_of(tmp_path, **MIXING[case]), {}, rates)
 
 
 @pytest.mark.parametrize("case", HONEST)
-@pytest.mark.parametrize("rates", [[1e-4, 0.1, 10], [0.1]], ids=["rates", "one rate"])
+@pytest.mark.parametrize("rates", mostly_slow([[1e-4, 0.1, 10], [0.1]]), ids=["rates", "one rate"])
 def test_an_honest_rule_is_not_refused(tmp_path, case, rates):
     assert not mixing.mixes_runs(rule_of(tmp_path, **HONEST[case]), {}, rates)
 
@@ -165,7 +165,7 @@ def test_an_average_over_the_rows_is_found_where_metrics_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("rates", [[1e-30, 1e30], [1e-4, 10]], ids=["all", "usual"])
+@pytest.mark.parametrize("rates", mostly_slow([[1e-30, 1e30], [1e-4, 10]]), ids=["all", "usual"])
 def test_the_five_mix_nothing(name, rates):
     assert not mixing.mixes_runs(RULES[name], {}, rates)
 

@@ -349,6 +349,7 @@ def elsewhere(place, results, monkeypatch):
         run(tiny(place, MORE), results)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("elsewhere")
 def test_runs_of_other_kernels_are_said_on_resume_by_verify_and_on_the_page(
     place, results, monkeypatch, capsys

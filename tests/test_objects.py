@@ -235,6 +235,7 @@ def test_two_definitions_of_one_name_are_not_mixed_up(built):
         built(problem=Landscape(), optimizers={"a": first, "b": second})
 
 
+@pytest.mark.slow
 def test_wrong_objects_are_told_by_their_check(built):
     names = cell(BOWL.replace("(params**2).sum(axis=1), 2", "(params**2).sum(), 2"))
     with pytest.raises(UserError, match=r"problem.name: the loss must be an array \(3,\)"):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -343,22 +344,19 @@ def test_a_number_out_of_range_is_refused(rule, name):
             rule(**{name: value})
 
 
-@pytest.mark.parametrize(
-    "value", ["0.5", None, True, 0.5j, {}, [0.5], np.array([[True], [False]]), np.array([])], ids=str
-)
 @pytest.mark.parametrize(("rule", "name"), EVERY_FIELD)
-def test_what_is_not_a_number_is_refused(rule, name, value):
-    message = f"{name} must be a number in {RANGE_OF[name]}, got {value!r}"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        rule(**{name: value})
+def test_what_is_not_a_number_is_refused(rule, name):
+    for value in ("0.5", None, True, 0.5j, {}, [0.5], np.array([[True], [False]]), np.array([])):
+        message = f"{name} must be a number in {RANGE_OF[name]}, got {value!r}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            rule(**{name: value})
 
 
-@pytest.mark.parametrize("bad", [-0.5, NAN, INF])
 @pytest.mark.parametrize(("rule", "name"), EVERY_FIELD)
-def test_a_column_with_one_bad_entry_is_refused(rule, name, bad):
+def test_a_column_with_one_bad_entry_is_refused(rule, name):
     good = 2.0 if name == "precondition_period" else 0.5
     rule(**{name: np.full((3, 1), good)})
-    for place in range(3):
+    for place, bad in product(range(3), [-0.5, NAN, INF]):
         column = np.full((3, 1), good)
         column[place] = bad
         message = f"{name} must be in {RANGE_OF[name]}, got "

@@ -152,15 +152,16 @@ def test_as_many_digits_as_the_interval_bears(numbers):
 
 def test_figures_have_the_width_the_letters_and_a_title(reports):
     compared = ["targets", "profiles", "wins", "pairs", "time"]
-    assert list(paper.paper_figures(reports["one"])) == ["traces", "accuracy", *compared]
+    one = paper.paper_figures(reports["one"])
+    assert list(one) == ["traces", "accuracy", *compared]
     figures = paper.paper_figures(reports["several"])
     compared.insert(2, "budget")
     own = ["traces", "learning-rates", "rates-1-sgd", "rates-2-adam", *compared]
     each = [f"{problem}-{name}" for problem in ("1-a-b", "2-50") for name in own]
     assert list(figures) == [*each, "paths-1-a-b", "paths-2-50"]
-    title, drawing = paper.paper_figures(reports["one"])["traces"]
+    title, drawing = one["traces"]
     assert title == "Loss, given learning rates"
-    titles = {title for title, _ in paper.paper_figures(reports["several"]).values()}
+    titles = {title for title, _ in figures.values()}
     assert {"a_b: Loss, tuned learning rates", "50+: Adam_β at every learning rate"} <= titles
     for width, size in ((3.3, 8), (7, 12)):
         figure = drawing.sized(width, size, title)

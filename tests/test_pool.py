@@ -53,7 +53,7 @@ def children(parent):
 
 
 def test_each_task_ends_in_its_own_way_and_the_next_finds_a_worker():
-    tasks = [("work", 0), ("die", 3), ("work", 0), ("in time", 0.1), ("print", 0), ("half", 0)]
+    tasks = [("work", 0), ("die", 3), ("work", 0), ("in time", 0.5), ("print", 0), ("half", 0)]
     followed = []
     events = run(tasks, follow=lambda *told: followed.append(told))
     assert [event.task for event in events] == tasks

@@ -75,7 +75,7 @@ def scikit_learn(problem, kind, alpha, rate, batch):
 
 
 @pytest.mark.parametrize("batch", mostly_slow([53, 106]))
-@pytest.mark.parametrize("l2", [0.0, 0.01])
+@pytest.mark.parametrize("l2", mostly_slow([0.01, 0.0]))
 def test_scikit_learn_s_classifier_takes_the_same_steps(l2, batch):
     problem = table(batch_size=batch, l2=l2)
     found = train(problem, SGD(learning_rate=0.05, momentum=0.9), [0], [STEPS]).params[0]
@@ -85,7 +85,7 @@ def test_scikit_learn_s_classifier_takes_the_same_steps(l2, batch):
 
 
 @pytest.mark.parametrize("data", ["diabetes", "linnerud"])
-@pytest.mark.parametrize("l2", [0.0, 0.01])
+@pytest.mark.parametrize("l2", mostly_slow([0.01, 0.0]))
 def test_scikit_learn_s_regressor_takes_the_same_steps(l2, data):
     batch, test, targets = {"diabetes": (53, 442 - 88 - 265, 1), "linnerud": (12, 4, 3)}[data]
     problem = table(data, batch_size=batch, l2=l2, split=Split(validation=0.2, test=test))

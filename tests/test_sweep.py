@@ -12,7 +12,19 @@ from hashlib import sha256
 import pandas as pd
 import pytest
 from rich.console import Console
-from sweeping import OWN, command, document, load, optimlab, plugin, run, silent, tiny, write
+from sweeping import (
+    OWN,
+    command,
+    document,
+    load,
+    mostly_slow,
+    optimlab,
+    plugin,
+    run,
+    silent,
+    tiny,
+    write,
+)
 
 import optimlab.execution.sweep as sweep_module
 from optimlab.errors import UserError
@@ -52,7 +64,9 @@ def test_neither_the_command_nor_a_worker_waits_for_pandas():
     assert done.stdout == "set()\n"
 
 
-@pytest.mark.parametrize(("stack_bytes", "largest"), [(1, 64), (10**9, 64), (10**9, 3), (10**9, 1000)])
+@pytest.mark.parametrize(
+    ("stack_bytes", "largest"), mostly_slow([(10**9, 3), (1, 64), (10**9, 64), (10**9, 1000)])
+)
 def test_the_size_of_stacks_changes_nothing(tmp_path, monkeypatch, whole, stack_bytes, largest):
     monkeypatch.setattr(sweep_module, "STACK_BYTES", stack_bytes)
     monkeypatch.setattr(sweep_module, "LARGEST_STACK", largest)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import statistics as reference
 from reference.statistics import table, traces_of
@@ -59,7 +59,6 @@ def test_steps_to_a_loss_that_is_kept(losses, target, step):
     }
 
 
-@settings(max_examples=40)
 @given(st.lists(st.sampled_from([0.1, 0.93, 0.97, 0.99, NAN]), max_size=9))
 def test_steps_are_those_of_a_walk_along_the_line(accuracies):
     runs, traces = trace(*accuracies)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference.bits import bits
 from reference.training import keep_everything, path_metrics
+from sweeping import mostly_slow
 
 from optimlab.data import Split
 from optimlab.data.bundled import load_bundled
@@ -47,7 +48,7 @@ def same_runs(recording, rows, other, other_rows):
     ],
     ids=lambda options: str(options["batch_size"]),
 )
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", mostly_slow(["float32", "float64"]))
 @pytest.mark.parametrize("name", [rule.__name__ for rule in CLASSIC])
 def test_a_run_is_bitwise_the_same_in_any_stack(name, dtype, options):
     steps = 22 if options["batch_size"] == 64 else 6
@@ -110,7 +111,7 @@ def test_the_noise_of_a_run_depends_on_its_seed_alone(monkeypatch):
     assert task.layout.weights == ("dense1.weight", "dense2.weight", "dense3.weight")
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize("name", mostly_slow(["Adam", "SGD"]))
 def test_a_run_is_bitwise_the_same_in_a_large_stack(name):
     runs = 150
     rates = column(np.geomspace(1e-3, 1, runs), "float32")
@@ -290,7 +291,7 @@ def only_run_1_is_empty_from(step, recording, healthy):
     assert recording.diverged_at[[0, 2]].tolist() == [-1, -1]
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", mostly_slow([np.nan, np.inf, -np.inf]))
 @pytest.mark.parametrize("step", [1, 2, 7, 8, 14])
 @pytest.mark.parametrize(
     ("where", "record_at"),

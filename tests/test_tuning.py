@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import statistics as reference
 from reference.statistics import table
@@ -122,7 +122,6 @@ def test_budget_uses_what_was_tuned_even_if_it_is_the_worse():
     assert found[["trials", "expected_loss"]].to_numpy().tolist() == [[1, 3], [2, 5]]
 
 
-@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.lists(st.integers(0, 20), min_size=3, max_size=3)),
              min_size=1, max_size=6, unique_by=lambda rate: rate[0]),

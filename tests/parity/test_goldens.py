@@ -93,6 +93,7 @@ WRONG_CASES = [
 ]
 
 
+@pytest.mark.slow  # it shows what the goldens tell apart, whatever the library
 @pytest.mark.parametrize(("case", "wrong", "name"), WRONG_CASES)
 def test_a_near_variant_does_not(case, wrong, name):
     assert difference(case, name, wrong(**case.columns())) > CLEARLY_WRONG
@@ -122,6 +123,7 @@ def test_the_network_trains_as_in_pytorch(rule):
     assert loss_difference(Digits(dtype="float64"), rule, optimizer) <= LOSS_TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "wrong"),
     [pytest.param(rule, wrong, id=wrong.__name__) for rule in TRAININGS for wrong in WRONG[rule]],
