@@ -6,6 +6,7 @@ from reference.differences import directional_error
 
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.layers import (
+    MULTIPLICATIONS,
     ActivationLayer,
     BatchNorm,
     Dense,
@@ -68,6 +69,26 @@ def test_dense_is_the_article_s_product_run_by_run(bias):
         if bias:
             expected = expected + views["dense.bias"][run]
         np.testing.assert_allclose(y[run].T, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "samples"), [(64, 32, 1200), (64, 32, 489), (300, 64, 70)]
+)
+def test_a_product_in_parts_is_the_whole_product(inputs, outputs, samples):
+    """Where it has too many multiplications for the fastest kernel; some are too many for any parts."""
+    rng = np.random.default_rng(0)
+    assert inputs * outputs * samples > MULTIPLICATIONS
+    layer = Dense("dense", inputs, outputs, True, FLOAT)
+    layout, params = prepared(layer, rng)
+    views = layout.views(params)
+    x, d = (rng.normal(size=(RUNS, size, samples)) for size in (inputs, outputs))
+    gradient = np.full_like(params, np.nan)
+    y, by_x = layer.forward(views, x), layer.backward(views, layout.views(gradient), d)
+    weight, by_weight = views["dense.weight"], layout.views(gradient)["dense.weight"]
+    expected = np.einsum("rif,rib->rfb", weight, x) + views["dense.bias"][..., None]
+    np.testing.assert_allclose(y, expected, atol=1e-10)
+    np.testing.assert_allclose(by_x, np.einsum("rif,rfb->rib", weight, d), atol=1e-10)
+    np.testing.assert_allclose(by_weight, np.einsum("rib,rfb->rif", x, d), atol=1e-10)
 
 
 def test_dense_takes_one_input_for_all_runs():

@@ -22,6 +22,7 @@ from optimlab.problems.supervised import Supervised
 from optimlab.training import METRICS, PATH_METRICS, PROBLEM_METRICS, cosines, norms, train
 
 SMALL = (HiddenLayer(units=12, activation="tanh"), HiddenLayer(units=7, activation="leaky_relu"))
+WIDE = (HiddenLayer(units=32, activation="sigmoid"), *SMALL[1:])
 HUGE = {"float32": 1e30, "float64": 1e250}  # two layers of weights this large overflow
 
 
@@ -43,7 +44,8 @@ def same_runs(recording, rows, other, other_rows):
     [
         {"batch_size": 64, "batch_norm": False},  # 1200 = 18 · 64 + 48
         {"batch_size": 50, "batch_norm": True},
-        {"batch_size": 1200, "batch_norm": False, "bias": False},
+        # Products in parts:
+        {"batch_size": 1200, "batch_norm": False, "bias": False, "hidden": WIDE},
         {"batch_size": 599, "batch_norm": True, "hidden": ()},  # 1200 = 2 · 599 + 2
     ],
     ids=lambda options: str(options["batch_size"]),

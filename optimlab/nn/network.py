@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from optimlab.nn.layers import ActivationLayer, BatchNorm, Dense, Layer, Views
+from optimlab.nn.layers import ActivationLayer, BatchNorm, Dense, Layer, Views, has_parts
 from optimlab.nn.losses import Loss
 from optimlab.nn.parameters import Layout, Workspace
 
@@ -101,6 +101,11 @@ class Network:
         if rows.flags.c_contiguous:  # else these may be copies, which go stale
             self._named = [(rows, views), *self._named[:2]]
         return views
+
+    def arranged(self, features: Array) -> Array:
+        """Return features (N, F) as inputs (F, N), in the order in memory that is read fastest."""
+        first = self.layers[0]
+        return features.T if has_parts(first.outputs * self.inputs) else np.ascontiguousarray(features.T)
 
     def forward(self, params: Array, x: Array, model: Model) -> Array:
         """Return the outputs (R, outputs, B) for inputs x (R, inputs, B), or (inputs, B) for all runs.

@@ -158,9 +158,9 @@ class Supervised:
         return self._prepared[0]
 
     @cached_property
-    def _columns(self) -> Array:
-        """The training features by column (F, N), for a batch that all runs share."""
-        return np.ascontiguousarray(self.parts["train"].features.T)
+    def _inputs(self) -> dict[str, Array]:
+        """Role → features of all samples (F, N), which all runs share."""
+        return {role: self.network.arranged(part.features) for role, part in self.parts.items()}
 
     @property
     def train_size(self) -> int:
@@ -284,13 +284,13 @@ class Supervised:
         """Return features (R, F, B) and targets of a batch; (F, B) if all runs share it."""
         train = self.parts["train"]
         if batch.ndim == 1 and np.array_equal(batch, np.arange(self.train_size)):
-            return self._columns, train.targets.T  # the whole set, as it is
+            return self._inputs["train"], train.targets.T  # the whole set, as it is
         if train.targets.ndim == 1:
             targets = train.targets.take(batch)  # raises an exception for rows that there are not
         else:
             targets = np.moveaxis(train.targets.take(batch, axis=0), -1, -2)
         if batch.ndim == 1:
-            return self._columns.take(batch, axis=1), targets
+            return train.features.take(batch, axis=0).T, targets
         shape = (*batch.shape, train.features.shape[1])
         features = self.network.workspace.array("features", shape)
         train.features.take(batch, axis=0, out=features, mode="wrap")  # "raise" would copy
@@ -330,7 +330,8 @@ class Supervised:
         evaluation = self.network.evaluation(params, model)
         for role, (features, part_targets) in parts.items():
             targets = part_targets if has_own else part_targets.T
-            blocks: Blocks = evaluation.outputs(features.mT)
+            x = features.mT if has_own else self._inputs[role]
+            blocks: Blocks = evaluation.outputs(x)
             found = {}
             if self.own_metrics:
                 blocks = [(part, outputs.copy()) for part, outputs in blocks]  # outputs are overwritten
