@@ -72,14 +72,14 @@ class Folder:
         Raises
         ------
         EntryError
-            If one of them is a file.
+            If one of them is a file, or a broken link.
         """
         if self.above is None:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
                 folders = (self.path, *self.path.parents)
-                raise _is_no_folder(next(each for each in folders if each.exists())) from error
+                raise _is_no_folder(next(filter(os.path.lexists, folders))) from error
             return
         self.above.create()
         with self.above._opened() as at, suppress(FileExistsError):

@@ -442,6 +442,14 @@ def test_a_file_where_a_folder_belongs_is_named(tmp_path, below):
             folder.create()
 
 
+@pytest.mark.parametrize(("below", "target"), [(".", "nowhere"), ("sub", "nowhere"), (".", "here")])
+def test_a_broken_link_where_a_folder_belongs_is_named(tmp_path, monkeypatch, below, target):
+    monkeypatch.chdir(tmp_path)
+    Path("here").symlink_to(target)
+    with pytest.raises(EntryError, match=r"^here is not a folder: move it away$"):
+        Folder(Path("here") / below).create()
+
+
 def test_the_command_line_names_a_folder_where_it_writes_a_file(results, unseen):
     (results / "report.html").mkdir()
     done = CliRunner().invoke(cli.app, ["plots", "--results", str(results)])
