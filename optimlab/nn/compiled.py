@@ -27,6 +27,8 @@ OF_LOOPS = frozenset({"reassoc", "contract", "nsz", "arcp"})
 AS_WRITTEN = frozenset({"contract"})
 AS_IN_NUMPY: frozenset[str] = frozenset()
 
+ONLY_CHECKED_FOR = ("scipy.linalg", "coverage")  # by numba, when it is imported
+
 
 class Compiled:
     """A function that numba compiles when it is first called: importing numba takes long.
@@ -69,15 +71,15 @@ class Compiled:
 
 @cache
 def _numba() -> Any:
-    """Import numba without scipy.linalg, which takes 0.2 s and which numba only checks for.
+    """Import numba without what it only checks for, which takes as long as numba itself.
 
-    It is imported when a loop calls np.dot or the like.
+    scipy.linalg is imported when a loop calls np.dot or the like.
     """
-    thread = get_ident()  # others may need scipy.linalg meanwhile
+    thread = get_ident()  # others may need these meanwhile
 
     class NotForNumba(MetaPathFinder):
         def find_spec(self, name: str, path: object, target: object = None) -> None:
-            if name == "scipy.linalg" and get_ident() == thread:
+            if name in ONLY_CHECKED_FOR and get_ident() == thread:
                 raise ModuleNotFoundError(name)
 
     finder = NotForNumba()
