@@ -413,3 +413,13 @@ def test_the_gradient_is_the_derivative_with_other_layers_and_losses(build, acti
     gradient = value_and_gradient(params)[1].copy()
     errors = directional_error(lambda p: value_and_gradient(p)[0], gradient, params, rng)
     assert (errors <= 1e-6).all()
+
+
+@pytest.mark.parametrize(("features", "is_copied"), [(64, False), (300, True)])
+def test_wide_features_are_laid_out_in_columns(features, is_copied):
+    network = perceptron(features, [(64, "relu")], 10)
+    data = np.random.default_rng(0).normal(size=(5, features))
+    inputs = network.arranged(data)
+    assert np.array_equal(inputs, data.T)
+    assert np.shares_memory(inputs, data) != is_copied
+    assert inputs.flags.c_contiguous == is_copied
