@@ -68,6 +68,7 @@ def test_the_heat_map_has_the_best_of_each_part(searched):
 
 def test_the_ranked_table_has_the_chosen_values(searched):
     tables, page = searched
+    assert "all candidates: " in page
     summary = tables["summary.csv"].set_index("optimizer")
     assert "momentum" in summary.loc["SGD", "hyperparameters"]
     rate, momentum = summary.loc["SGD", "hyperparameters"].split(", ")

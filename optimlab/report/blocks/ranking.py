@@ -172,7 +172,8 @@ def columns_of(comparison: Comparison, styles: dict[str, SeriesStyle]) -> list[C
     if summary["seeds_never_at_95"].notna().any():
         columns.append(Column("Epochs to 95 % validation accuracy", _epochs_cell))
     bad = ", ".join(STATUSES[1:]).capitalize()
-    return [*columns, Column(bad, _status_cell)]
+    tried = "grid" if comparison.is_only_rate else "all candidates"
+    return [*columns, Column(bad, partial(_status_cell, tried))]
 
 
 def _rank_cell(record: Record) -> Cell:
@@ -224,16 +225,16 @@ def _test_cell(record: Record) -> Cell:
     return _spread_cell(record, "test_loss", again=_on_test(record))
 
 
-def _status_cell(record: Record) -> Cell:
-    """Return how many runs were not ok, of the reported ones and of all."""
+def _status_cell(tried: str, record: Record) -> Cell:
+    """Return how many runs were not ok, of the reported ones and of all that were `tried`."""
     seeds = record["seeds"]
     counts = {status: record[f"runs_{status}"] for status in STATUSES[1:]}
-    on_grid = {status: record[f"grid_{status}"] for status in STATUSES[1:]}
-    grid = sum(record[f"grid_{status}"] for status in STATUSES)
+    of_all = {status: record[f"grid_{status}"] for status in STATUSES[1:]}
+    runs = sum(record[f"grid_{status}"] for status in STATUSES)
     bad = _count(counts, seeds) if seeds else "no run yet"
     low, high = (100 * record[f"bad_share_{end}"] for end in ("low", "high"))
     share = f"{low:.0f}–{high:.0f} % of runs, 95 % interval" if seeds and sum(counts.values()) else ""
-    below = tuple(line for line in (share, f"grid: {_count(on_grid, grid)}") if line)
+    below = tuple(line for line in (share, f"{tried}: {_count(of_all, runs)}") if line)
     return Cell(bad, below, sum(counts.values()))
 
 
