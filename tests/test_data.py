@@ -148,6 +148,22 @@ def test_a_column_that_is_constant_in_training_survives(scaling, value):
     assert parts["test"].features[1, 0] == pytest.approx(5)
 
 
+@pytest.mark.parametrize("unit", [1e-161, 1e-170, 1e-300])
+def test_columns_of_tiny_numbers_are_scaled_like_any(unit):
+    """The squares of their deviations are 0, as if they were constant."""
+    data = numbers(50)
+    rows = Split().rows(data, rng())
+    tiny = Dataset("regression", data.features * unit, data.targets * unit)
+    one, other = (prepare(each, rows, "standard", "standard", "float32") for each in (data, tiny))
+    for role in rows:
+        np.testing.assert_allclose(other[0][role].features, one[0][role].features, rtol=1e-5)
+        np.testing.assert_allclose(other[0][role].targets, one[0][role].targets, rtol=1e-5)
+    np.testing.assert_allclose(other[1], one[1] * unit)
+    with pytest.raises(DataError, match="target varies too little for float32") as caught:
+        prepare(tiny, rows, "standard", "none", "float32")
+    assert caught.value.key == "target_scaling"
+
+
 def test_a_gap_is_filled_with_the_mean_of_the_training_part():
     data = Dataset("regression", np.arange(10.0)[:, None], np.arange(10.0)[:, None], (), ("y",), ("x",))
     data.features[[0, 9]] = np.nan

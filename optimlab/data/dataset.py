@@ -20,6 +20,7 @@ Scaling = Literal["standard", "minmax", "none"]
 
 TASKS = get_args(Task)
 ROLES = ("train", "validation", "test")
+SMALLEST_DEVIATION = 1e-150  # the squares of smaller ones lose digits, or are 0
 BY = ("stratified", "random", "order", "group:<column>")
 
 
@@ -342,15 +343,23 @@ def prepare(
     features, _ = _scaled(features, rows["train"], scaling, dtype, data.feature_names)
     targets, scale = data.targets, np.ones(1)
     if data.task == "regression":
-        targets, scale = _scaled(targets, rows["train"], target_scaling, dtype, data.target_names)
+        names = data.target_names
+        targets, scale = _scaled(targets, rows["train"], target_scaling, dtype, names, "target_scaling")
     parts = {role: Part(features[at], targets[at]) for role, at in rows.items()}
     return parts, scale
 
 
 def _scaled(
-    values: Array, train: Array, scaling: Scaling, dtype: str, names: tuple[str, ...]
+    values: Array,
+    train: Array,
+    scaling: Scaling,
+    dtype: str,
+    names: tuple[str, ...],
+    key: str = "scaling",
 ) -> tuple[Array, Array]:
     """Return columns (N, F) scaled by their training rows, and the scale of each in its units (F,).
+
+    `key` is the setting that says how.
 
     Raises
     ------
@@ -370,8 +379,7 @@ def _scaled(
     is_lost = (np.ptp(values[train], axis=0) > 0) & (np.ptp(scaled[train], axis=0) == 0)
     if is_lost.any():
         raise DataError(
-            "scaling",
-            f"{names[int(np.argmax(is_lost))]} varies too little for {dtype}: it must be scaled",
+            key, f"{names[int(np.argmax(is_lost))]} varies too little for {dtype}: it must be scaled"
         )
     return scaled, stretch
 
@@ -379,9 +387,14 @@ def _scaled(
 def _fit(values: Array, scaling: Scaling) -> tuple[Array, Array]:
     """Return what is subtracted from each column (F,), and what it is then divided by (F,)."""
     if scaling == "standard":
-        is_constant = np.ptp(values, axis=0) == 0  # its mean and deviation have rounding errors
+        spread = np.ptp(values, axis=0)
+        is_constant = spread == 0  # its mean and deviation have rounding errors
         shift = np.where(is_constant, values[0], values.mean(axis=0))
         stretch = np.where(is_constant, 0, values.std(axis=0))
+        is_tiny = (stretch < SMALLEST_DEVIATION) & ~is_constant
+        if is_tiny.any():
+            tiny = (values[:, is_tiny] - shift[is_tiny]) / spread[is_tiny]
+            stretch[is_tiny] = spread[is_tiny] * tiny.std(axis=0)
     elif scaling == "minmax":
         shift, stretch = values.min(axis=0), np.ptp(values, axis=0)
     else:
