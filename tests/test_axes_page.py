@@ -58,7 +58,8 @@ def test_every_candidate_is_on_every_axis_of_its_optimizer(searched):
 
 
 def test_the_heat_map_has_the_best_of_each_part(searched):
-    _, tables = charts_of(searched[1])["heat-map"]
+    spec, tables = charts_of(searched[1])["heat-map"]
+    assert ", vertical: " in str(spec)
     assert set(tables["areas"]["key"]) == {
         "SGD: rate × momentum", "Adam: rate × beta1", "Adam: rate × eps", "Adam: beta1 × eps",
     }  # fmt: skip
