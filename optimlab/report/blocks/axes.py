@@ -195,7 +195,7 @@ def _heat_map(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
     first = next((key for key in pairs if key.startswith(best)), next(iter(pairs)))
     choice = vega.select("pair", first, pairs, "Two hyper-parameters")
     shown = "datum.key === pair"
-    names = "split(replace(pair, ': ', ' × '), ' × ')"  # the optimizer and two hyper-parameters
+    words = "split(replace(pair, ': ', ' × '), ' × ')"  # the optimizer and two hyper-parameters
     shade, within, is_dark = vega.shade("loss", points["loss"])
     domain = alt.Scale(domain=[0, 1], nice=False)
     x, y = alt.X("x:Q").scale(domain).axis(None), alt.Y("y:Q").scale(domain).axis(None)
@@ -225,7 +225,7 @@ def _heat_map(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
         up.mark_text(fontSize=11.5, dx=-6, align="right", color=INK, aria=False).encode(
             x=alt.XValue(0), y=alt.Y("position:Q").scale(domain).axis(None), text=alt.Text("text:N")
         ),
-        vega.below(f"'horizontal: ' + {names}[1] + ', vertical: ' + {names}[2]"),
+        vega.below(f"'horizontal: ' + {words}[1] + ', vertical: ' + {words}[2]"),
     )  # fmt: skip
     yield Chart(
         name="heat-map",
