@@ -13,6 +13,12 @@ settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True
 settings.register_profile("quick", deadline=None, max_examples=15)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
+# A shell, a hook of git or a CI may have set them; they change what commands print, or which repository
+# is asked.
+OF_ELSEWHERE = ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "MPLBACKEND", "NO_COLOR", "PY_COLORS")
+for name in [each for each in os.environ if each in OF_ELSEWHERE or each.startswith("GIT_")]:
+    del os.environ[name]
+
 
 def pytest_generate_tests(metafunc):
     """Refuse a set of parameters: its order differs between the processes of `pytest -n`."""
@@ -27,8 +33,9 @@ def own_cache(tmp_path_factory):
     from optimlab.compiled_code import cache_folder  # not before coverage is measured
 
     with pytest.MonkeyPatch.context() as patch:
-        users = cache_folder().parents[1]
-        patch.setenv("NUMBA_CACHE_DIR", str(users))
-        patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR") or str(users / "matplotlib"))
+        if compiled := cache_folder():  # None for a user without a home folder
+            users = compiled.parents[1]
+            patch.setenv("NUMBA_CACHE_DIR", str(users))
+            patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR") or str(users / "matplotlib"))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
