@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from reference import article as restated
 from reference.differences import directional_error
-from sweeping import EXPERIMENTS, load
+from sweeping import EXPERIMENTS, load, mostly_slow
 
 from optimlab import SGD, AdaGrad, Adam, Nesterov, RMSprop
 from optimlab.experiment.registry import load_object, load_rule
@@ -421,7 +421,7 @@ def test_the_cost_of_the_constant_correction_is_worked_out():
     assert article.adam_cost(alone) == "There is no Adam of both kinds to compare."
 
 
-@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("narrow", mostly_slow([True, False]))
 def test_a_panel_for_each_setting_and_a_name_at_each_line(narrow):
     traces = five_traces()
     traces.loc[traces["optimizer"] == "SGD (article)", "train_binary_loss_sum"] = np.nan

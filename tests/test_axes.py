@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestRegressor
+from sweeping import mostly_slow
 
 from optimlab.experiment.candidates import Axis
 from optimlab.report.blocks.ranking import edge_warnings
@@ -59,7 +60,7 @@ def test_importance_is_the_same_every_time_and_needs_a_few_candidates():
     assert shares_of(np.full(20, 0.1), space) == {}  # there is nothing to explain
 
 
-@pytest.mark.parametrize("size", [9, 41])
+@pytest.mark.parametrize("size", mostly_slow([9, 41]))
 @pytest.mark.parametrize(
     "height", [lambda x, y: 5 * x, lambda x, y: 4 * abs(x - 0.3) + x * y, lambda x, y: x * y]
 )

@@ -103,10 +103,14 @@ def test_tables_and_charts_are_those_of_words_but_for_the_labels(plain, swept, l
 
 @pytest.mark.parametrize(
     "label",
-    [
-        *("1", "01", "1.0", "0x1", "1_000", "1e5", "1E400", "9" * 30, "٣", "1+2", "1j", "2024-01-01"),
-        *("nan", "NaN", "NA", "None", "null", "inf", "Infinity", "true", "False"),
-    ],
+    mostly_slow(
+        [
+            *("1", "nan", "true", "1e5", "01", "None", "2024-01-01"),
+            *("1.0", "0x1", "1_000", "1E400", "9" * 30, "٣", "1+2", "1j"),
+            *("NaN", "NA", "null", "inf", "Infinity", "False"),
+        ],
+        quick=7,
+    ),
 )
 def test_a_label_is_read_as_it_was_written(tmp_path, label):
     """Alone in its column, so that nothing beside it makes the column one of text."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sweeping import mostly_slow
 
 from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Landscape
@@ -27,7 +28,7 @@ def paths():
     return pd.concat(tables, ignore_index=True)
 
 
-@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("narrow", mostly_slow([True, False]))
 def test_each_optimizer_has_a_panel_with_its_path_from_the_start(paths, narrow):
     styles = series_styles(["Gradient descent", "Adam"])
     surface = figures.landscape_surface(LANDSCAPE, paths)

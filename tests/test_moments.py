@@ -7,7 +7,7 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from sweeping import document, load, run, tiny, write
+from sweeping import document, load, mostly_slow, run, tiny, write
 from test_charts import without_pictures
 from test_cli import call
 from test_store import finished
@@ -205,7 +205,7 @@ FORGERIES = {
 }
 
 
-@pytest.mark.parametrize("forge", FORGERIES)
+@pytest.mark.parametrize("forge", mostly_slow(FORGERIES, quick=3))
 def test_a_forged_table_is_found_by_verify_and_made_again_by_plots(place, results, capsys, forge):
     before, experiment = table_bytes(results), load(place / "tiny.toml")
     forge(results)

@@ -234,6 +234,7 @@ def test_the_interval_of_a_share_is_that_of_as_many_coins():
     assert held >= 0.93 * 400
 
 
+@pytest.mark.slow
 def test_two_that_fail_on_different_seeds_are_not_practically_equal():
     """Where a loss is as bad as the start, two that often fail hardly differ in their means."""
     source = np.random.default_rng(0)
@@ -266,6 +267,7 @@ def test_the_share_of_the_one_is_the_rest_of_the_other():
     assert 0 < shares[0][1] < shares[0][0] < shares[0][2] < 1
 
 
+@pytest.mark.slow
 def test_copies_of_a_seed_count_once():
     runs = contest(range(18), A=lambda _: 1.0, B=lambda _: 2.0)
     found = compared(runs)
@@ -312,6 +314,7 @@ def test_seeds_to_settle_are_no_fewer_than_any_claim_needs():
     assert compared(contest(range(13), **far_apart))["different"].all()
 
 
+@pytest.mark.slow
 def test_seeds_to_settle_is_infinite_where_failures_decide_and_empty_where_nothing_is_open():
     source = np.random.default_rng(0)
     noise = source.normal(9, 1, (2, 18))

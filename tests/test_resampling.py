@@ -323,7 +323,7 @@ WORLDS = {
 }
 
 
-@pytest.mark.parametrize("tuning", [0, 10])
+@pytest.mark.parametrize("tuning", mostly_slow([10, 0]))
 @pytest.mark.parametrize("world", WORLDS)
 def test_worlds_without_a_difference_are_called_different_rarely(world, tuning):
     source = rng(7)

@@ -140,6 +140,7 @@ def test_a_later_look_needs_more_to_claim_the_same():
     assert width[1] > 1.3 * width[0]
 
 
+@pytest.mark.slow
 def test_all_looks_together_claim_too_much_in_five_percent_of_experiments_at_most():
     """Copies that differ in nothing are looked at with 8, 16, 32 and 64 seeds."""
     rng = np.random.default_rng(1)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sweeping import OWN, TINY_PROBLEM, document, plugin, tiny
+from sweeping import OWN, TINY_PROBLEM, document, mostly_slow, plugin, tiny
 
 from optimlab.execution.stack import train_stack
 from optimlab.execution.sweep import stacks
@@ -103,7 +103,7 @@ RAISING = {
 }
 
 
-@pytest.mark.parametrize("case", RAISING)
+@pytest.mark.parametrize("case", mostly_slow(RAISING, quick=4))
 def test_a_run_that_raises_fails_alone(tmp_path, healthy, case):
     statements, failed, reason = RAISING[case]
     stack, whole = own(tmp_path, **statements)

@@ -372,6 +372,7 @@ def test_an_optimizer_that_ties_with_the_first_is_compared_with_it_whatever_thei
     assert np.isfinite(second[2])
 
 
+@pytest.mark.slow
 def test_losses_in_other_units_give_the_same_comparison():
     """Of four times the losses, differences are four times as large, and all claims are the same."""
     noise = np.random.default_rng(0).normal(size=(3, 2, 16))

@@ -154,6 +154,7 @@ def test_a_difference_that_does_not_matter_is_practical_equality():
     ]
 
 
+@pytest.mark.slow
 def test_equality_of_unequal_medians_is_told_by_what_is_equal():
     """The tuning seeds happen to choose a rate for B that is hardly ever chosen."""
     runs = table(
