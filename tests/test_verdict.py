@@ -313,14 +313,19 @@ def test_no_optimizer_is_praised_without_the_runs_that_it_lost():
 
 
 def test_nor_where_several_problems_are_summed_up():
-    problems = {"steep": lossy(4), "flat": contest(range(20), A=lambda s: 1 + s, B=lambda s: 60 + s)}
+    """Those that tie on a problem are all named."""
+    problems = {
+        "steep": lossy(4),
+        "flat": contest(range(20), A=lambda s: 1 + s, B=lambda s: 60 + s),
+        "even": contest(range(20), **dict.fromkeys("BA", lambda s: 1 + s), C=lambda s: 60 + s),
+    }
     by_problem = {
         name: ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
         for name, runs in problems.items()
     }
     assert section._overview(by_problem) == [
-        "Lowest median loss: A on steep (5 of 20 runs diverged) and flat. "
-        "All other optimizers are shown to be worse on steep and flat."
+        "Lowest median loss: A on steep (5 of 20 runs diverged), flat and even; B on even. "
+        "All other optimizers are shown to be worse on steep, flat and even."
     ]
 
 
