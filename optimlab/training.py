@@ -7,9 +7,10 @@ hyper-parameters that are columns (R, 1). No number of a run depends on the othe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import index
 from typing import Any, Protocol
 
 import numpy as np
@@ -187,8 +188,8 @@ def train(
     problem : the problem to optimize.
     optimizer : the rule; hyper-parameters that differ between runs are columns (R, 1). If some are
         scheduled, the rule is built again at each step, and its state is kept.
-    seeds : the seed of each run.
-    record_at : the steps to record, ascending; the last one ends the training.
+    seeds : the seed of each run, at least one.
+    record_at : the steps to record; the last one ends the training.
     params_of : the indices of the runs whose parameters are recorded.
     follow : called after each step with the number of steps taken; an exception of it ends the training.
     keeper : provides the moment to resume from, and stores later ones.
@@ -196,17 +197,18 @@ def train(
     Raises
     ------
     TypeError
-        If the problem has no `init`, like problems of earlier versions; if a plug-in's
-        `gradient_point` or `eval_params` does not return an array like the parameters; or if nothing
-        moves because its `step` changes a copy.
+        If the problem has no `init`, like problems of earlier versions; if it or the optimizer is a
+        class; if seeds or steps are not whole numbers; if a plug-in's `gradient_point` or `eval_params`
+        does not return an array like the parameters; or if nothing moves because its `step` changes a
+        copy.
     ValueError
-        If the problem's batches end before the training does.
+        If there is no seed, a seed or a step is negative, or the problem's batches end before the
+        training does.
     """
-    if not hasattr(problem, "init"):
-        raise TypeError(
-            f"{type(problem).__name__} has no init: a problem has init(seeds), which returns params and "
-            "model, loss_and_gradient(params, batch, model) and evaluate(params, model)"
-        )
+    _check_objects(problem, optimizer)
+    seeds, record_at = _whole("seeds", seeds), _whole("record_at", record_at)
+    if not seeds:
+        raise ValueError("seeds must have at least one")
     with np.errstate(all="ignore"):  # a run may diverge; the recorder notices
         params, model = problem.init(seeds)
         start = params.copy()
@@ -249,6 +251,29 @@ def train(
             _check_in_place(rule, params, task)
     recording = recorder.recording(eval_params(rule, params, state), model)
     return replace(recording, cost=watch.cost(state))
+
+
+def _check_objects(problem: Problem, optimizer: Optimizer | Scheduled) -> None:
+    for each in (problem, optimizer):
+        if isinstance(each, type):
+            name = each.__name__
+            raise TypeError(f"{name} is a class: give an object of it, such as {name}(…)")
+    if not hasattr(problem, "init"):
+        raise TypeError(
+            f"{type(problem).__name__} has no init: a problem has init(seeds), which returns params and "
+            "model, loss_and_gradient(params, batch, model) and evaluate(params, model)"
+        )
+
+
+def _whole(name: str, numbers: Iterable[int]) -> list[int]:
+    """Return an argument's whole numbers, none of them negative."""
+    try:
+        found = [index(each) for each in numbers]
+    except TypeError:
+        raise TypeError(f"{name} must be whole numbers, got {numbers!r}") from None
+    if any(each < 0 for each in found):
+        raise ValueError(f"{name} must not be negative, got {found}")
+    return found
 
 
 def task_of(problem: Problem, params: Array, seeds: Sequence[int], steps: int) -> Task:

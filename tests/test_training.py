@@ -377,3 +377,28 @@ def test_a_problem_of_an_earlier_version_is_an_error_that_says_what_is_wanted():
 
     with pytest.raises(TypeError, match=r"Old has no init: a problem has init\(seeds\), which returns"):
         train(Old(), WALK, [0], [1])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"problem": Digits}, TypeError, r"Digits is a class: give an object of it, such as Digits\("),
+        ({"optimizer": SGD}, TypeError, "SGD is a class"),
+        ({"seeds": []}, ValueError, "seeds must have at least one"),
+        ({"seeds": [0, -1]}, ValueError, r"seeds must not be negative, got \[0, -1\]"),
+        ({"seeds": [0.5]}, TypeError, r"seeds must be whole numbers, got \[0.5\]"),
+        ({"seeds": 3}, TypeError, "seeds must be whole numbers, got 3"),
+        ({"record_at": [1.5]}, TypeError, "record_at must be whole numbers"),
+        ({"record_at": [-1]}, ValueError, "record_at must not be negative"),
+    ],
+)
+def test_arguments_that_make_no_training_are_named(change, error, says):
+    arguments = {"problem": Digits(hidden=()), "optimizer": SGD(), "seeds": [0], "record_at": [1]}
+    with pytest.raises(error, match=says):
+        train(**arguments | change)
+
+
+def test_seeds_and_steps_may_be_any_whole_numbers_in_any_order():
+    problem = Digits(hidden=())
+    expected = train(problem, SGD(), [2, 0], [1, 3])
+    same_runs(train(problem, SGD(), iter(np.array([2, 0])), {3, 1, 0}), [0, 1], expected, [0, 1])
