@@ -56,7 +56,7 @@ def test_joblibs_workers_give_the_same_bits_in_any_backend(tmp_path, monkeypatch
     whole, sizes = swept(tmp_path / "whole")
     monkeypatch.setattr(work, "time", Clock(max(2 * LONGEST / 40, work.SECONDS_TO_MEASURE)))
     with parallel_config(backend="threading", n_jobs=2):
-        cut, smaller = swept(tmp_path / "cut", workers=workers.Joblib(2))
+        cut, smaller = swept(tmp_path / "cut", workers=workers.Joblib())
     assert cut == whole
     assert max(smaller) < max(sizes)
 
@@ -73,7 +73,7 @@ def test_a_backend_that_gives_results_all_together_works_in_rounds(tmp_path, mon
     register_parallel_backend("all together", AllTogether)
     monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 1)  # twelve stacks: two rounds
     with parallel_config(backend="all together", n_jobs=2):
-        rounds, _ = swept(tmp_path / "rounds", workers=workers.Joblib(2))
+        rounds, _ = swept(tmp_path / "rounds", workers=workers.Joblib())
     assert rounds == whole
 
 

@@ -108,7 +108,8 @@ class Joblib:
 
     Parameters
     ----------
-    jobs : the number of stacks to train at once; None for the backend's number of workers.
+    jobs : the number of stacks to train at once; None for that of `joblib.parallel_config`, or else the
+        backend's number of workers.
 
     Raises
     ------
@@ -117,7 +118,7 @@ class Joblib:
     """
 
     def __init__(self, jobs: int | None = None) -> None:
-        self.cores = self.at_once = effective_n_jobs(jobs or -1)
+        self.cores = self.at_once = effective_n_jobs(jobs or get_active_backend()[1] or -1)
         if self.at_once == 1:
             raise UserError("joblib's workers must be two or more; --backend joblib goes with --jobs 2")
 
