@@ -103,7 +103,7 @@ def sweep(
         checked = common.load_experiment(experiment, changes, results)
         folder = results / checked.name
         other_workers = _other_workers(backend, scheduler, jobs, time_limit)
-        if not dry_run and (_created(folder) or fresh) and backend == "local":
+        if backend == "local" and not dry_run and (fresh or _is_empty(folder)):
             from optimlab.execution.workers import started_early
 
             early.enter_context(started_early(checked, jobs, time_limit))
@@ -117,6 +117,7 @@ def sweep(
             _print_plan(console, checked, todo)
             _print_json(as_json, about | asdict(todo))
             return
+        _check_writable(folder)
         if fresh:
             _announce_deletion(console, folder, ask=not yes and common.has_terminal())
         console.print(checked.title, style="bold", markup=False)
@@ -185,25 +186,26 @@ def _print_json(as_json: bool, content: dict[str, Any]) -> None:
         common.print_json(content)
 
 
-def _created(folder: Path) -> bool:
-    """Create the folder of an experiment's results; return whether there is nothing in it.
-
-    Raises
-    ------
-    UserError
-        If it cannot be written to, before anything runs.
-    """
+def _is_empty(folder: Path) -> bool:
+    """Return whether an experiment has no results yet; where that cannot be seen, False."""
     from optimlab.files import experiment_folder
 
     try:
-        results = experiment_folder(folder)
-        results.create()
-        is_empty = not results.names()
+        return not experiment_folder(folder).names()
+    except OSError:
+        return False
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, before anything runs."""
+    from optimlab.files import experiment_folder
+
+    try:
+        experiment_folder(folder).create()
     except OSError as error:
         raise UserError(f"{folder}: the results cannot be written there: {reason(error)}") from error
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder}: the results cannot be written there: no permission")
-    return is_empty
 
 
 def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:
