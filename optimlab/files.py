@@ -290,6 +290,16 @@ def experiment_folder(path: Path) -> Folder:
     return Folder(path.parent).folder(path.name)
 
 
+def wrong_results(path: Path) -> str:
+    """Return why a path cannot be that of the folder of all results; "" if it can."""
+    with suppress(OSError):  # a later write reports it
+        if path.exists() and not path.is_dir():
+            return "is a file"
+        if (path / "experiment.json").is_file():
+            return "has the results of one experiment: name the folder that contains it"
+    return ""
+
+
 def _is_link(path: Path) -> EntryError:
     what = "is a link, and links inside a results folder are not followed: "
     return EntryError(path, f"{what}remove it, or replace it by what it points to")

@@ -358,7 +358,8 @@ def written_data(table: pd.DataFrame, folder: Path) -> Path:
     import pyarrow as pa
 
     buffer, table = io.BytesIO(), table.rename(columns=str)
-    table = table.astype({name: _stored(kind) for name, kind in table.dtypes.items() if _stored(kind)})
+    stored = {name: _stored(kind) for name, kind in table.dtypes.items()}
+    table = table.astype({name: kind for name, kind in stored.items() if kind is not None})
     try:
         table.to_parquet(buffer, index=False)
     except (ValueError, TypeError, pa.ArrowException) as error:  # pyarrow's message names the column

@@ -33,6 +33,7 @@ from optimlab.experiment.load import check, find, load
 from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.own import METHODS
 from optimlab.experiment.spec import Experiment
+from optimlab.files import wrong_results
 from optimlab.formatting import join_words, toml_document
 from optimlab.notebook import name_of, written_data
 from optimlab.optimizers import RULES
@@ -109,11 +110,8 @@ def run(
         raise UserError(f"results: must be the path of a folder, got {results!r}")
     if results == "":
         raise UserError("results: the path is empty")
-    if results is not None and Path(results).exists() and not Path(results).is_dir():
-        raise UserError(f"results: {results} is a file")
-    if results is not None and (Path(results) / "experiment.json").is_file():
-        right = "name the folder that contains it"
-        raise UserError(f"results: {results} has the results of one experiment: {right}")
+    if results is not None and (wrong := wrong_results(Path(results))):
+        raise UserError(f"results: {results} {wrong}")
     if experiment is None:
         checked = build_experiment(**document)
     elif isinstance(experiment, Experiment):

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,21 +25,16 @@ UNLIMITED = 10**6  # characters; no line is longer
 
 
 def results_folder(text: str | Path) -> Path:
-    """Refuse a path that is empty, is not UTF-8 (which Parquet requires), or has no results of all.
+    """Refuse a path that is empty, not UTF-8 (which Parquet requires), a file or one experiment's."""
+    from optimlab.files import wrong_results
 
-    That is a file, or the results of one experiment.
-    """
     path = Path(not_empty(str(text)))
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise typer.BadParameter("the path is not UTF-8") from error
-    with suppress(OSError):  # a later write reports it
-        if path.exists() and not path.is_dir():
-            raise typer.BadParameter(f"'{path}' is a file")
-        if (path / "experiment.json").is_file():
-            right = "name the folder that contains it"
-            raise typer.BadParameter(f"'{path}' has the results of one experiment: {right}")
+    if wrong := wrong_results(path):
+        raise typer.BadParameter(f"'{path}' {wrong}")
     return path
 
 

@@ -17,7 +17,7 @@ from optimlab.messages import warn
 if TYPE_CHECKING:
     from rich.console import Console
 
-BYTES_WORTH_A_WORKER = 1_000_000  # of traces
+BYTES_WORTH_A_WORKER = 1_000_000  # of traces: about `ROWS_WORTH_A_WORKER` of the page
 
 
 def plots(
@@ -55,7 +55,7 @@ def _draw(console: Console, results: Path, names: list[str] | None) -> Path:
     from optimlab.progress import drawing_bar
 
     with started_early(_workers(results, names), "optimlab.report.page"), drawing_bar(console) as bar:
-        from optimlab.report.page import write_report  # takes longer to import
+        from optimlab.report.page import write_report  # slow: the workers start meanwhile
 
         return write_report(results, names, follow=bar.track)
 

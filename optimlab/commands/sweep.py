@@ -107,7 +107,7 @@ def sweep(
             from optimlab.execution.workers import started_early
 
             early.enter_context(started_early(checked, jobs, time_limit))
-        from optimlab.execution.sweep import sweep as run_sweep  # takes longer to import
+        from optimlab.execution.sweep import sweep as run_sweep  # slow: the workers start meanwhile
 
         about = {"experiment": checked.name, "title": checked.title, "folder": str(folder)}
         if dry_run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -109,6 +109,20 @@ class Axis:
         if self.scaling == "one_minus_log":
             return 1 - math.exp(-position)
         return math.exp(position) if self.scaling == "log" else position
+
+
+def tried(numbers: Iterable[int], axes: Sequence[Axis], searched: Sequence[str]) -> list[int]:
+    """Return the candidates of a grid or search; not the textbook one if it is tried in addition.
+
+    Parameters
+    ----------
+    numbers : of all candidates of an optimizer.
+    axes : the tuned hyper-parameters.
+    searched : the axes of its search; () if the candidates are all points of a grid.
+    """
+    every = list(numbers)
+    is_whole_grid = not searched and len(every) == math.prod(len(axis.levels) for axis in axes)
+    return [number for number in every if is_whole_grid or number != DEFAULT]
 
 
 def combinations(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:

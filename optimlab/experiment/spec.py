@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from optimlab.experiment.candidates import DEFAULT, Axis, Candidate
+from optimlab.experiment.candidates import Axis, Candidate, tried
 from optimlab.experiment.document import Seeds, Settings
 from optimlab.experiment.facts import Facts
 from optimlab.experiment.identity import digest, joint_digest, problem_code, script_digest
@@ -65,8 +64,7 @@ class OptimizerSetting:
     def has_extra_default(self) -> bool:
         """Whether the textbook candidate is tried in addition to the grid or search."""
         numbers = [candidate.number for candidate in self.candidates]
-        is_whole_grid = len(numbers) == math.prod(len(axis.levels) for axis in self.axes)
-        return DEFAULT in numbers and (bool(self.searched) or not is_whole_grid)
+        return len(tried(numbers, self.axes, self.searched)) < len(numbers)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -81,13 +81,13 @@ INITIALIZATIONS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
 }
 
 
-# OpenBLAS is 1.5 times as fast where there are at most so many multiplications.
+# OpenBLAS multiplies 1.5 times as fast where a product has at most so many multiplications.
 MULTIPLICATIONS = 10**6
 FEWEST_SAMPLES = 64  # that are worth a product of their own
 
 
 def has_parts(weights: int) -> bool:
-    """Return whether a product with so many weights may be taken in parts that are faster."""
+    """Return whether products with so many weights are faster in parts of the batch."""
     return weights * FEWEST_SAMPLES <= MULTIPLICATIONS
 
 
@@ -339,7 +339,7 @@ class BatchNorm(Normalization):
         return y
 
     def folded_into(self, dense: Dense, params: Views, state: RunningAverages) -> Views:
-        """Return `params` without this layer's, but with the weight and bias of `dense` followed by it.
+        """Return `params` with this layer a part of `dense`, and without its own γ and β.
 
         With running averages batch norm is a fixed scale and shift of each feature: a part of Dense.
         """

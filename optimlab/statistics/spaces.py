@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from optimlab.experiment.candidates import DEFAULT, RATE, Axis
+from optimlab.experiment.candidates import DEFAULT, RATE, Axis, tried
 from optimlab.formatting import number
 from optimlab.optimizers import RANGES
 from optimlab.statistics.ranking import CANDIDATE
@@ -38,9 +37,7 @@ class Space:
     @property
     def tried(self) -> list[int]:
         """The candidates of its grid or search; not the textbook one if it is tried in addition."""
-        is_whole_grid = len(self.candidates) == math.prod(len(axis.levels) for axis in self.axes)
-        has_all = is_whole_grid and not self.searched
-        return [number for number in self.candidates if has_all or number != DEFAULT]
+        return tried(self.candidates, self.axes, self.searched)
 
     def name(self, candidate: int, *, is_default_named: bool = True) -> str:
         """Return a candidate as text: its learning rate and other tuned values."""
