@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from optimlab.errors import printable
 from optimlab.experiment.load import ExperimentError, available, load
 from optimlab.experiment.registry import hyperparameters
 from optimlab.experiment.spec import Experiment
-from optimlab.experiment.trials import plugin_pool
+from optimlab.experiment.trials import TrialWorker
 from optimlab.formatting import toml_value
 from optimlab.optimizers import RANGES, RULES
 from optimlab.problems import PROBLEMS
@@ -29,21 +28,18 @@ from optimlab.storage.store import Store
 LISTED = 5  # stale parts that are named
 
 
-def print_listing(console: Console) -> None:
-    """Print all experiments, optimizers, schedules and problems."""
-    console.print(_experiments(), "", _optimizers(), "", _schedules(), "", _problems())
-
-
 def listing() -> dict[str, Any]:
     """Return all experiments, optimizers, schedules and problems as plain values, for JSON."""
     experiments = []
-    for file, experiment in _loaded():
-        about: dict[str, Any] = {"name": file.stem, "file": str(file)}
-        if isinstance(experiment, ExperimentError):
-            about |= {"error": str(experiment)}
-        else:
-            about |= {"title": experiment.title, "runs": experiment.count()}
-        experiments.append(about)
+    with TrialWorker() as worker:
+        for file in available():
+            about: dict[str, Any] = {"name": file.stem, "file": str(file)}
+            try:
+                experiment = load(file, worker)
+                about |= {"title": experiment.title, "runs": experiment.count()}
+            except ExperimentError as error:
+                about |= {"error": str(error)}
+            experiments.append(about)
     optimizers = [
         {
             "name": name,
@@ -68,6 +64,34 @@ def listing() -> dict[str, Any]:
         "schedules": [settings_of(kind()) for kind in SCHEDULES.values()],
         "problems": problems,
     }
+
+
+def print_listing(console: Console) -> None:
+    """Print what `listing` returns."""
+    everything = listing()
+    experiments = _table("experiment", "runs", "title")
+    for each in everything["experiments"]:
+        if "error" in each:
+            experiments.add_row(escape(each["name"]), "", f"[red]{escape(each['error'])}[/red]")
+        else:
+            experiments.add_row(each["name"], f"{each['runs']:,}", escape(each["title"]))
+    optimizers = _table("optimizer", "hyper-parameter", "default", "legal range")
+    for each in everything["optimizers"]:
+        label = each["name"]
+        for name, about in each["hyperparameters"].items():
+            optimizers.add_row(label, name, f"{about['default']:g}", escape(about["range"]))
+            label = ""
+    schedules = _table("schedule", "as in the experiment file, with defaults")
+    for each in everything["schedules"]:
+        schedules.add_row(each["name"], escape(f"schedule = {toml_value(each)}"))
+    problems = _table("problem", "settings and defaults")
+    for each in everything["problems"]:
+        settings = [
+            f"# {name} is optional" if default is None else f"{name} = {toml_value(default)}"
+            for name, default in each["settings"].items()
+        ]
+        problems.add_row(each["name"], escape("\n".join([each["about"], *settings])))
+    console.print(experiments, "", optimizers, "", schedules, "", problems)
 
 
 @dataclass(frozen=True)
@@ -162,7 +186,10 @@ def print_state(console: Console, state: State) -> None:
             console.print(f"  and {len(stale) - LISTED:,} more")
     table = _table("optimizer", "rule", "hyper-parameters", "candidates")
     for setting in experiment.optimizers:
-        values = {**setting.hyperparameters, **named_schedules(setting.schedules)}
+        schedules = dict(setting.schedules)
+        rate = schedules.pop("learning_rate", None)  # has a separate key
+        values = setting.hyperparameters | ({"schedule": rate} if rate else {})
+        values |= {"schedules": schedules} if schedules else {}
         others = ", ".join(f"{key} = {toml_value(value)}" for key, value in values.items())
         tried = "learning rates " + " ".join(f"{rate:g}" for rate in setting.learning_rates)
         if len(setting.axes) > 1 or setting.axes[0].is_span:
@@ -173,64 +200,6 @@ def print_state(console: Console, state: State) -> None:
     for each in experiment.problems:
         if each.network:
             console.print(each.network, markup=False)
-
-
-def _loaded() -> Iterator[tuple[Path, Experiment | ExperimentError]]:
-    """Yield each experiment file with its experiment, or with the error in it."""
-    with plugin_pool() as pool:
-        for file in available():
-            try:
-                yield file, load(file, pool)
-            except ExperimentError as error:
-                yield file, error
-
-
-def named_schedules(schedules: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return schedules as keys of an optimizer's table: the learning rate's has a separate key."""
-    others = {name: each for name, each in schedules.items() if name != "learning_rate"}
-    rate = schedules.get("learning_rate")
-    return ({"schedule": rate} if rate else {}) | ({"schedules": others} if others else {})
-
-
-def _experiments() -> Table:
-    table = _table("experiment", "runs", "title")
-    for file, experiment in _loaded():
-        if isinstance(experiment, ExperimentError):
-            table.add_row(escape(file.stem), "", f"[red]{escape(str(experiment))}[/red]")
-        else:
-            table.add_row(file.stem, f"{experiment.count():,}", escape(experiment.title))
-    return table
-
-
-def _optimizers() -> Table:
-    table = _table("optimizer", "hyper-parameter", "default", "legal range")
-    for name, rule in RULES.items():
-        label = name
-        for parameter, default in hyperparameters(rule).items():
-            table.add_row(label, parameter, f"{default:g}", escape(str(RANGES[parameter])))
-            label = ""
-    return table
-
-
-def _schedules() -> Table:
-    table = _table("schedule", "as in the experiment file, with defaults")
-    for name, kind in SCHEDULES.items():
-        table.add_row(name, escape(f"schedule = {toml_value(settings_of(kind()))}"))
-    return table
-
-
-def _problems() -> Table:
-    table = _table("problem", "settings and defaults")
-    for name, problem in PROBLEMS.items():
-        about = inspect.getdoc(problem).splitlines()[0]  # type: ignore[union-attr]
-        settings = [
-            f"# {each.name} is optional"
-            if each.default is None
-            else f"{each.name} = {toml_value(each.default)}"
-            for each in fields(problem)
-        ]
-        table.add_row(name, escape("\n".join([about, *settings])))
-    return table
 
 
 def _table(*columns: str) -> Table:

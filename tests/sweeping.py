@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,12 @@ from optimlab.execution.sweep import sweep
 from optimlab.execution.workers import ThisProcess
 from optimlab.experiment import load as config
 from optimlab.experiment.load import ExperimentError
-from optimlab.experiment.trials import plugin_pool
+from optimlab.experiment.trials import TrialWorker
 from optimlab.progress import Progress
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 TINY_PROBLEM = "hidden = []\nbatch_size = 600\n"  # softmax regression, two steps an epoch
-POOL = plugin_pool()
+WORKER = TrialWorker()
 OWN = '[optimizers.Own]\nrule = "own.py:Own"\n'
 
 
@@ -74,12 +75,12 @@ def write(folder, text=None, name="tiny", **plugins):
 def share_worker(patch):
     """Have commands check plug-ins in the worker of the tests, instead of starting one for each."""
     for module in ("experiment.load", "listing"):
-        patch.setattr(f"optimlab.{module}.plugin_pool", lambda: nullcontext(POOL))
+        patch.setattr(f"optimlab.{module}.TrialWorker", lambda: nullcontext(WORKER))
 
 
 def load(file, **options):
     """Load an experiment; one worker checks the plug-ins of all tests."""
-    return config.load(file, POOL, **options)
+    return config.load(file, replace(WORKER, **options))
 
 
 def tiny(folder, text=None, name="tiny", **plugins):

@@ -26,13 +26,12 @@ from optimlab.experiment.names import NAME_RULE, is_legal_name, normal
 from optimlab.experiment.read_optimizers import check_optimizers, lost_in_dtype
 from optimlab.experiment.read_problems import cautions_of, check_problems
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
-from optimlab.experiment.trials import SECONDS_TO_CHECK, plugin_pool
+from optimlab.experiment.trials import TrialWorker
 from optimlab.experiment.unknown_keys import with_suggestions
 from optimlab.experiment.validation import Mistake, nearest, show
 from optimlab.files import read_regular
 from optimlab.hints import PAGE
 from optimlab.messages import warn
-from optimlab.pool import Pool
 
 # Limits against mistakes. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.
@@ -102,7 +101,7 @@ def find(name: str) -> Path:
     raise NoSuchExperimentError(path, [Mistake("", f"there is no such experiment; {hint}")])
 
 
-def load(path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK) -> Experiment:
+def load(path: Path, worker: TrialWorker | None = None) -> Experiment:
     """Read and check an experiment file.
 
     A plug-in may crash its process or never end, so it is loaded and checked in a worker, never here.
@@ -110,15 +109,14 @@ def load(path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK
     Parameters
     ----------
     path : the TOML file.
-    pool : a `plugin_pool` that several files share; None to start one that is closed at the end.
-    seconds : the time limit for the check of a plug-in.
+    worker : a worker that several files share; None for a separate one.
 
     Raises
     ------
     ExperimentError
         If the file has mistakes; it lists them all.
     """
-    return parse(read_text(path), path, pool, seconds)
+    return parse(read_text(path), path, worker)
 
 
 def read_text(path: Path) -> str:
@@ -131,7 +129,11 @@ def read_text(path: Path) -> str:
     """
     try:
         str(path).encode()  # results name their experiment file
-        return _read(path)
+        text = read_regular(path, LARGEST_FILE).decode("utf-8-sig")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+            raise OSError(errno.EFBIG, f"it has more than {MOST_DOTS:,} dots in a line")
+        return text
     except OSError as error:
         wrong = f"cannot be read: {reason(error)}"
     except UnicodeEncodeError:
@@ -141,9 +143,7 @@ def read_text(path: Path) -> str:
     raise ExperimentError(path, [Mistake("", wrong)])
 
 
-def parse(
-    text: str, path: Path, pool: Pool | None = None, seconds: float = SECONDS_TO_CHECK
-) -> Experiment:
+def parse(text: str, path: Path, worker: TrialWorker | None = None) -> Experiment:
     """Check an experiment's TOML; see `load`.
 
     Parameters
@@ -158,7 +158,7 @@ def parse(
         raise ExperimentError(path, [Mistake("", f"is not valid TOML: {error}")]) from None
     except (RecursionError, ValueError):
         raise ExperimentError(path, [Mistake("", UNREADABLE)]) from None
-    return check(raw, text, path, path, pool, seconds)
+    return check(raw, text, path, path, worker)
 
 
 def check(
@@ -166,8 +166,7 @@ def check(
     text: str,
     path: Path,
     source: Path | str,
-    pool: Pool | None = None,
-    seconds: float = SECONDS_TO_CHECK,
+    worker: TrialWorker | None = None,
 ) -> Experiment:
     """Return the experiment that tables describe.
 
@@ -177,7 +176,7 @@ def check(
     text : the same as TOML text.
     path : see `parse`.
     source : the origin of the tables, for messages; "" for none.
-    pool, seconds : see `load`.
+    worker : see `load`.
 
     Raises
     ------
@@ -196,21 +195,12 @@ def check(
             wrong = UNREADABLE
     if wrong:
         raise ExperimentError(source, [Mistake("", wrong)])
-    with plugin_pool() if pool is None else nullcontext(pool) as workers:
-        experiment = _check(path, source, text, raw, workers, seconds)
+    with TrialWorker() if worker is None else nullcontext(worker) as shared:
+        experiment = _check(path, source, text, raw, shared)
     too_large = _too_large(experiment)
     if too_large:
         raise ExperimentError(source, [Mistake("", too_large)])
     return experiment
-
-
-def _read(path: Path) -> str:
-    """Return the text of a regular file: reading a pipe or a device might never end."""
-    text = read_regular(path, LARGEST_FILE).decode("utf-8-sig")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
-        raise OSError(errno.EFBIG, f"it has more than {MOST_DOTS:,} dots in a line")
-    return text
 
 
 def _too_large(experiment: Experiment) -> str:
@@ -227,15 +217,15 @@ def _too_large(experiment: Experiment) -> str:
 
 
 def _check(
-    path: Path, source: Path | str, text: str, raw: dict[str, Any], pool: Pool, seconds: float
+    path: Path, source: Path | str, text: str, raw: dict[str, Any], worker: TrialWorker
 ) -> Experiment:
     mistakes: list[Mistake] = []
     raw = with_normal_labels(raw, mistakes)
     document = read_document(raw, mistakes)
     # The mistakes above are collected; the rest is checked anyway.
-    problems = check_problems(document, path.parent, pool, seconds, mistakes)
+    problems = check_problems(document, path.parent, worker, mistakes)
     lengths = tuple({setting.steps for setting in problems})
-    optimizers = check_optimizers(document, path.parent, lengths, pool, seconds, mistakes)
+    optimizers = check_optimizers(document, path.parent, lengths, worker, mistakes)
     for problem, setting in itertools.product(problems, optimizers):
         mistakes += lost_in_dtype(problem, setting, document.optimizers[setting.label])
     for number, name in enumerate(document.report or (), start=1):

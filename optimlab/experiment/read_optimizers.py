@@ -32,10 +32,9 @@ from optimlab.experiment.refusals import (
 from optimlab.experiment.registry import hyperparameters, load_rule, load_schedule, with_keys
 from optimlab.experiment.search import draw, grid, read_axes
 from optimlab.experiment.spec import CURVE, OptimizerSetting, ProblemSetting
-from optimlab.experiment.trials import Trial, try_out
+from optimlab.experiment.trials import Trial, TrialWorker
 from optimlab.experiment.validation import Mistake, no_table, split_labels
 from optimlab.optimizers import RANGES
-from optimlab.pool import Pool
 
 MOST_CANDIDATES = 10_000  # per optimizer
 Checked = tuple[OptimizerSetting | None, list[Mistake]]
@@ -45,8 +44,7 @@ def check_optimizers(
     document: Document,
     folder: Path,
     lengths: tuple[int, ...],
-    pool: Pool,
-    seconds: float,
+    worker: TrialWorker,
     mistakes: list[Mistake],
 ) -> list[OptimizerSetting]:
     """Return the optimizers without mistakes.
@@ -56,8 +54,7 @@ def check_optimizers(
     document : the content of the file.
     folder : the file's folder.
     lengths : the numbers of steps that the problems train for.
-    pool : the pool that runs user code.
-    seconds : the time limit for a check of user code.
+    worker : runs user code.
     mistakes : the list to add mistakes to.
     """
     tables = document.optimizers or {}
@@ -75,7 +72,7 @@ def check_optimizers(
             checks[label] = partial(_check_optimizer, table, wrong_keys)
             if table.is_plugin:
                 trials[label] = Trial(checks[label], table.rule_key, table.own_names)
-    tried = try_out(trials, pool, seconds)
+    tried = worker.try_out(trials)
     settings: list[OptimizerSetting] = []
     for label, check in checks.items():
         setting, found = tried[label] if label in tried else check()

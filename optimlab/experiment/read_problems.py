@@ -20,11 +20,10 @@ from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.own import Own, OwnProblem, other_slope, wrong_problem
 from optimlab.experiment.registry import load_object
 from optimlab.experiment.spec import ProblemSetting
-from optimlab.experiment.trials import Trial, try_out
+from optimlab.experiment.trials import Trial, TrialWorker
 from optimlab.experiment.validation import Mistake, no_table, resolve, show, split_labels, validate
 from optimlab.formatting import join_words
 from optimlab.metrics import ALL as METRICS
-from optimlab.pool import Pool
 from optimlab.problems import PROBLEMS
 from optimlab.problems.base import Problem
 
@@ -79,7 +78,7 @@ def _key(document: Document, label: str) -> str:
 
 
 def check_problems(
-    document: Document, folder: Path, pool: Pool, seconds: float, mistakes: list[Mistake]
+    document: Document, folder: Path, worker: TrialWorker, mistakes: list[Mistake]
 ) -> list[ProblemSetting]:
     """Return the problems without mistakes, from [problem] or [problems.<label>]."""
     tables: Mapping[Any, Any] = document.problems or {}
@@ -105,7 +104,7 @@ def check_problems(
         for each in todo
         if (names := each.own_names)
     }
-    tried = try_out(trials, pool, seconds)
+    tried = worker.try_out(trials)
     settings: list[ProblemSetting] = []
     for each in todo:
         setting, found = tried[each.key] if each.key in tried else _check_problem(each)
