@@ -163,13 +163,9 @@ def _words(text: str) -> list[str]:
 
 def _write(console: Console, files: dict[str, bytes], folder: Path, into: str | None) -> None:
     """Write files atomically, and print their paths."""
-    from optimlab.files import Folder
+    from optimlab.files import Folder, experiment_folder
 
-    target = (
-        Folder(folder.parent).folder(folder.name).folder("export")
-        if into is None
-        else Folder(Path(into))
-    )
+    target = experiment_folder(folder).folder("export") if into is None else Folder(Path(into))
     target.create()
     for name, content in files.items():
         target.write(name, content)

@@ -43,22 +43,17 @@ def check(
 ) -> None:
     """Check an experiment file and the code that it names; exit with 2 if there are mistakes."""
     from optimlab.experiment.changes import load_changed
-    from optimlab.experiment.load import ExperimentError
 
     console = common.console(quiet=quiet, as_json=as_json)
     with common.user_errors():
         about = {"experiment": experiment, "ok": False, "runs": None, "mistakes": []}
         try:
             checked = load_changed(experiment, changes or [])
-        except ExperimentError as error:
-            if as_json:
-                mistakes = [{"key": each.key, "message": each.message} for each in error.mistakes]
-                common.print_json(about | {"mistakes": mistakes})
-            raise
         except UserError as error:
             if as_json:
-                mistakes = [{"key": "", "message": str(error)}]
-                common.print_json(about | {"mistakes": mistakes})
+                mistakes = getattr(error, "mistakes", [("", str(error))])
+                listed = [{"key": key, "message": message} for key, message in mistakes]
+                common.print_json(about | {"mistakes": listed})
             raise
     if as_json:
         common.print_json(about | {"ok": True, "runs": checked.count()})

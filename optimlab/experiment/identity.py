@@ -43,10 +43,7 @@ def problem_code(problem: Any) -> Code:
     for each in files_of(problem):
         try:
             if is_own(each):
-                own = plugin_code(each, each.folder)
-                code.sources |= {f"{each} {module}": source for module, source in own.sources.items()}
-                code.packages |= own.packages
-                code.absent |= own.absent
+                code.add(each, plugin_code(each, each.folder))
             else:
                 code.sources[each] = each.path.read_bytes()
         except (ImportError, OSError, SyntaxError) as error:

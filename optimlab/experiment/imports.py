@@ -60,6 +60,12 @@ class Code:
     packages: dict[str, str] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
 
+    def add(self, name: str, other: Code) -> None:
+        """Add other code; its sources are named after `name`."""
+        self.sources |= {f"{name} {module}": source for module, source in other.sources.items()}
+        self.packages |= other.packages
+        self.absent |= other.absent
+
     def digest(self) -> str:
         """Return a digest of it all and of Python's version, but not of the files' locations."""
         parts = [(name, sha256(source).hexdigest()) for name, source in sorted(self.sources.items())]

@@ -161,10 +161,7 @@ def code_of(names: Iterable[str], folder: Path) -> Code:
     first, *others = names
     code = plugin_code(first, folder)
     for name in others:
-        own = plugin_code(name, folder)
-        code.sources |= {f"{name} {module}": source for module, source in own.sources.items()}
-        code.packages |= own.packages
-        code.absent |= own.absent
+        code.add(name, plugin_code(name, folder))
     return code
 
 

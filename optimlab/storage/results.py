@@ -5,34 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from optimlab import hints
 from optimlab.errors import UserError, printable, reason
-from optimlab.experiment.runs import RUN_COLUMNS
+from optimlab.experiment.runs import RUN_COLUMNS, Role
 from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.messages import warn
 from optimlab.metrics import is_final
 from optimlab.optimizers import RANGES
 from optimlab.statuses import STATUSES
-from optimlab.storage.manifest import (
-    MANIFEST,
-    Manifest,
-    OlderVersionError,
-    differing,
-    read_manifest,
-)
+from optimlab.storage.manifest import MANIFEST, Manifest, OlderVersionError, differing, read_manifest
 from optimlab.storage.store import LARGEST_MANIFEST, DamagedPartError, Store
 from optimlab.storage.surface import surface_of
 from optimlab.storage.tables import TEXTS, read_records, read_runs
+from optimlab.training import PROBLEM_METRICS
 
 KEYS = ["run_id", "optimizer", "learning_rate", "seed", "role"]
-SPLITS = ("train", "validation", "test")
-METRICS = [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]
-ROLES = ("tuning", "reporting")
 
 
 class NothingToReport(UserError):  # noqa: N818 - not an error of the program
@@ -117,7 +109,7 @@ def read_tables(folder: Path) -> Tables:
         folder / "runs.csv",
         contents,
         [*KEYS, "status"],
-        [f"final_{metric}" for metric in METRICS],
+        [f"final_{metric}" for metric in PROBLEM_METRICS],
         manifest.numbers(),
     )
     known = RUN_COLUMNS.keys() | RANGES.keys()  # a plug-in's hyper-parameters have any names
@@ -125,7 +117,7 @@ def read_tables(folder: Path) -> Tables:
     if runs.empty:
         nothing = f"no run has finished yet: {folder / 'runs.csv'} holds no run"
         raise NothingToReport(f"{folder.name}: {nothing}: {_sweep_and_plot(folder.parent, folder.name)}")
-    for column, legal in (("status", STATUSES), ("role", ROLES)):
+    for column, legal in (("status", STATUSES), ("role", get_args(Role))):
         unknown = sorted(set(runs[column]) - set(legal))
         if unknown:
             raise _garbled(
@@ -214,7 +206,7 @@ def _checked(
     path: Path,
     contents: dict[str, bytes],
     required: list[str],
-    metrics: list[str],
+    metrics: Collection[str],
     numbers: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return a table read from its bytes, after checking its required columns.
@@ -248,7 +240,7 @@ def _checked(
 
 def _traces(path: Path, contents: dict[str, bytes], runs: pd.DataFrame) -> pd.DataFrame:
     """Return the traces of the runs, after checking that they are theirs, and of all that ended."""
-    traces = _checked(path, contents, [*KEYS, "step", "epoch"], METRICS)
+    traces = _checked(path, contents, [*KEYS, "step", "epoch"], PROBLEM_METRICS)
     strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
     if (strangers["_merge"] == "left_only").any():
         raise _garbled(path, "it holds other runs than runs.csv")
