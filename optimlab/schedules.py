@@ -19,10 +19,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, Protocol
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import ConfigDict
+
+from optimlab.validation import Checked
 
 Share = Annotated[float, Ge(0), Lt(1)]
 Final = Annotated[float, Ge(0), Le(1e6)]
@@ -37,15 +38,13 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WithWarmup:
+class WithWarmup(Checked):
     """Base of the built-in schedules: a linear warm-up from nearly 0 to 1.
 
     Attributes
     ----------
     warmup : the share of the run that is the warm-up, in [0, 1).
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     warmup: Share = 0.0
 

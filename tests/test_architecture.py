@@ -22,6 +22,7 @@ FLOORS = [
     ["problems"],
     ["nn", "data", "notebook", "optimizers", "schedules"],
     ["compiled_code", "files", "pool", "messages", "progress", "hints"],
+    ["validation"],
     ["errors", "formatting", "metrics", "statuses", "user_cache"],
 ]
 LEVEL = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -10,7 +10,6 @@ from sweeping import OWN, document, plugin, run, tiny
 from test_charts import blank_pictures
 
 from optimlab.execution.surface import loss_around
-from optimlab.experiment.validation import validate
 from optimlab.problems import Landscape
 from optimlab.problems.digits import Digits
 from optimlab.report.blocks import landscapes as report
@@ -20,6 +19,7 @@ from optimlab.report.page import write_report
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import series_styles
 from optimlab.statistics import compare_optimizers
+from optimlab.validation import validate
 
 TEXT = """
 title = "Tiny landscapes"

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import numpy as np
 from annotated_types import Ge
 
+from optimlab.validation import Checked
+
 Array = np.ndarray
 Task = Literal["classification", "regression"]
 Scaling = Literal["standard", "minmax", "none"]
@@ -163,7 +165,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class Split(Checked):
     """How rows are divided into training, validation and test.
 
     Parameters
@@ -177,8 +179,6 @@ class Split:
     resample : whether each run's seed draws a different split, so that intervals over seeds include the
         luck of the split.
     """
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     validation: Annotated[int | float, Ge(0)] = 0.2
     test: Annotated[int | float, Ge(0)] = 0.2

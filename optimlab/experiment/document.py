@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, m
 from optimlab.experiment.names import normal
 from optimlab.experiment.runs import FIRST_REPORTING_SEED, Role
 from optimlab.experiment.search import Shared
-from optimlab.experiment.validation import EMPTY_KEY, LABELLED, Mistake, read_keys, show, unknown
+from optimlab.validation import EMPTY_KEY, LABELLED, Mistake, read_keys, show, unknown
 
 MOST_PROBLEMS, MOST_OPTIMIZERS = 100, 100
 MOST_TITLE = 200

@@ -28,10 +28,10 @@ from optimlab.experiment.read_problems import cautions_of, check_problems
 from optimlab.experiment.spec import FOLDER, SHIPPED, Experiment, OptimizerSetting, ProblemSetting
 from optimlab.experiment.trials import TrialWorker
 from optimlab.experiment.unknown_keys import with_suggestions
-from optimlab.experiment.validation import Mistake, nearest, show
 from optimlab.files import read_regular
 from optimlab.hints import PAGE
 from optimlab.messages import warn
+from optimlab.validation import Mistake, nearest, show
 
 # Limits against mistakes. A list of a million runs takes 0.2 GB, and a page made
 # from ten million rows of traces some 2.5 GB.

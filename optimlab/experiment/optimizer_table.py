@@ -10,8 +10,8 @@ from optimlab.data.named import is_own
 from optimlab.experiment.candidates import RATE
 from optimlab.experiment.document import Document, LearningRates
 from optimlab.experiment.search import Shared
-from optimlab.experiment.validation import Mistake, read_keys, show, validate
 from optimlab.optimizers import RULES
+from optimlab.validation import Mistake, read_keys, show, validate
 
 
 @dataclass(frozen=True, kw_only=True)

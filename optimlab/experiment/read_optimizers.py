@@ -33,8 +33,8 @@ from optimlab.experiment.registry import hyperparameters, load_rule, load_schedu
 from optimlab.experiment.search import draw, grid, read_axes
 from optimlab.experiment.spec import CURVE, OptimizerSetting, ProblemSetting
 from optimlab.experiment.trials import Trial, TrialWorker
-from optimlab.experiment.validation import Mistake, no_table, split_labels
 from optimlab.optimizers import RANGES
+from optimlab.validation import Mistake, no_table, split_labels
 
 MOST_CANDIDATES = 10_000  # per optimizer
 Checked = tuple[OptimizerSetting | None, list[Mistake]]

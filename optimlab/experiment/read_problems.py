@@ -21,11 +21,11 @@ from optimlab.experiment.own import Own, OwnProblem, other_slope, wrong_problem
 from optimlab.experiment.registry import load_object
 from optimlab.experiment.spec import ProblemSetting
 from optimlab.experiment.trials import Trial, TrialWorker
-from optimlab.experiment.validation import Mistake, no_table, resolve, show, split_labels, validate
 from optimlab.formatting import join_words
 from optimlab.metrics import ALL as METRICS
 from optimlab.problems import PROBLEMS
 from optimlab.problems.base import Problem
+from optimlab.validation import Mistake, no_table, resolve, show, split_labels, validate
 
 MOST_STEPS = 100_000_000
 MOST_RECORDS = 100_000

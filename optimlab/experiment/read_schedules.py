@@ -15,8 +15,8 @@ from optimlab.experiment.optimizer_table import OptimizerTable
 from optimlab.experiment.refusals import Rule, wrong_together
 from optimlab.experiment.registry import load_schedule
 from optimlab.experiment.spec import CURVE
-from optimlab.experiment.validation import Mistake, resolve, show, unknown
 from optimlab.schedules import SCHEDULES, Schedule, settings_of
+from optimlab.validation import Mistake, resolve, show, unknown
 
 AT_START = ("initial_distance",)  # used at the first step only, or must not change
 

@@ -13,9 +13,9 @@ from optimlab.experiment.mixing import ADVICE, mixes_runs, wrong_references
 from optimlab.experiment.optimizer_table import OF_TABLE
 from optimlab.experiment.registry import Wrapped
 from optimlab.experiment.runs import RUN_COLUMNS
-from optimlab.experiment.validation import can_be_kept, show, unknown
 from optimlab.metrics import is_final
 from optimlab.optimizers import BY_KEY, RULES
+from optimlab.validation import can_be_kept, show, unknown
 
 MOST_TRIED_OUT = 30  # candidates in the check of a plug-in
 Rule = Callable[..., Any]

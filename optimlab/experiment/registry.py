@@ -18,9 +18,9 @@ from typing import Any
 
 from optimlab.errors import IS_FOLDER, Interrupted
 from optimlab.experiment.imports import Code, Module, follow, module_file
-from optimlab.experiment.validation import nearest
 from optimlab.optimizers import BY_KEY, RULES, WRAPPERS
 from optimlab.schedules import SCHEDULES, OfFunction, Schedule
+from optimlab.validation import nearest
 
 PREFIX = "optimlab_plugin_"
 LIBRARIES = {"torch": "PyTorch", "optax": "optax"}  # libraries with adapters in `optimlab.optimizers`

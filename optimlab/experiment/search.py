@@ -15,8 +15,8 @@ from annotated_types import Ge, Le, Len
 from pydantic import AllowInfNan, BaseModel, ConfigDict
 
 from optimlab.experiment.candidates import RATE, Axis
-from optimlab.experiment.validation import Mistake, can_be_kept, show, validate
 from optimlab.optimizers import RANGES
+from optimlab.validation import Mistake, can_be_kept, show, validate
 
 DRAWS = 100  # per trial, at most, since values may recur
 

@@ -23,9 +23,9 @@ from optimlab.experiment.identity import digest, joint_digest, problem_code, scr
 from optimlab.experiment.imports import Code
 from optimlab.experiment.registry import code_of, names_of
 from optimlab.experiment.runs import Cell, Run, runs_of
-from optimlab.experiment.validation import Mistake, validate
 from optimlab.optimizers import RULES
 from optimlab.problems.base import Problem
+from optimlab.validation import Mistake, validate
 
 CURVE = 200  # steps of a schedule's curve
 FOLDER = Path("experiments")  # of the user

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from optimlab.experiment.validation import Mistake
 from optimlab.pool import Clock, Pool, Tell
+from optimlab.validation import Mistake
 
 
 class Trial(NamedTuple):

@@ -10,10 +10,10 @@ from optimlab.experiment.document import Document, Length
 from optimlab.experiment.optimizer_table import Keys
 from optimlab.experiment.registry import hyperparameters
 from optimlab.experiment.search import Shared
-from optimlab.experiment.validation import UNKNOWN, Mistake, tables_of
 from optimlab.optimizers import BY_KEY, RULES
 from optimlab.problems import PROBLEMS
 from optimlab.schedules import SCHEDULES
+from optimlab.validation import UNKNOWN, Mistake, tables_of
 
 MOST_TABLES = 3  # a key that is legal in more tables gets no suggestion
 TOP = "at the top of the file, above the first table"

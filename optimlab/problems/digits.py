@@ -13,7 +13,7 @@ from optimlab.data.digits import TRAIN_IMAGES, load_digits
 from optimlab.nn.layers import INITIALIZATIONS
 from optimlab.nn.losses import CrossEntropy, Loss
 from optimlab.nn.network import Network
-from optimlab.problems.settings import REFUSE_UNKNOWN_KEYS, HiddenLayer, Learning, NetworkSettings
+from optimlab.problems.settings import HiddenLayer, Learning, NetworkSettings
 from optimlab.problems.supervised import Supervised
 
 PIXELS, CLASSES = 64, 10
@@ -30,8 +30,6 @@ class Digits(NetworkSettings, Supervised):
     hidden, batch_norm, initialization and others : see `NetworkSettings`; the defaults differ.
     batch_size : images per step. The last batch of an epoch may be smaller.
     """
-
-    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
 
     hidden: Annotated[tuple[HiddenLayer, ...], Len(0, 64)] = (
         HiddenLayer(units=32, activation="sigmoid"),

@@ -18,11 +18,10 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from optimlab.problems.seeds import generator
+from optimlab.validation import Checked
 
 Array = np.ndarray
 Point = tuple[float, float]
-
-REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # when a TOML table is checked against this class
 
 NOISE_BLOCK = 256  # steps whose noise is drawn at once
 
@@ -148,7 +147,7 @@ FUNCTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Landscape:
+class Landscape(Checked):
     """A function of two variables, with exact or noisy gradients.
 
     Parameters
@@ -162,8 +161,6 @@ class Landscape:
     noise : the standard deviation of the noise on each component of the gradient.
     dtype : "float32" or "float64".
     """
-
-    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
 
     function: Literal[
         "ravine", "saddle", "monkey_saddle", "rosenbrock", "beale", "himmelblau", "rastrigin"

@@ -11,22 +11,19 @@ from optimlab.data.dataset import Scaling, Split
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.layers import INITIALIZATIONS
 from optimlab.nn.network import Network, perceptron
-
-REFUSE_UNKNOWN_KEYS = {"extra": "forbid"}  # when a TOML table is checked against these classes
+from optimlab.validation import Checked
 
 
 @dataclass(frozen=True, kw_only=True)
-class HiddenLayer:
+class HiddenLayer(Checked):
     """Units and activation of one hidden layer."""
-
-    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
 
     units: Annotated[int, Ge(1), Le(4096)]
     activation: Literal[*ACTIVATIONS]  # type: ignore[valid-type]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learning:
+class Learning(Checked):
     """How data are prepared, and the penalty added to the loss.
 
     Parameters
@@ -44,7 +41,7 @@ class Learning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSettings:
+class NetworkSettings(Checked):
     """A network of hidden layers, and how it is evaluated.
 
     Parameters

@@ -17,15 +17,16 @@ from optimlab.data.named import File
 from optimlab.nn.layers import LAYERS
 from optimlab.nn.losses import LOSSES, Loss
 from optimlab.nn.network import Network
-from optimlab.problems.settings import REFUSE_UNKNOWN_KEYS, HiddenLayer, Learning, NetworkSettings
+from optimlab.problems.settings import HiddenLayer, Learning, NetworkSettings
 from optimlab.problems.supervised import Supervised
+from optimlab.validation import Checked
 
 BATCH = 32
 FEW_NUMBERS = 10  # a target with no more distinct whole numbers may be classes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(Checked):
     """The source of a table's data.
 
     Parameters
@@ -115,8 +116,6 @@ class Table(NetworkSettings, Learning, Source, Supervised):
     loss : one of `optimlab.nn.losses.LOSSES`; None for cross-entropy (classes) or squared error.
     batch_size : None for 32, or the size of the training set if that is smaller.
     """
-
-    __pydantic_config__ = REFUSE_UNKNOWN_KEYS
 
     loss: Any = None
     batch_size: Annotated[int, Ge(1)] | None = None

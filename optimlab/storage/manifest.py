@@ -26,8 +26,8 @@ from optimlab.experiment.candidates import Axis, Scaling
 from optimlab.experiment.document import Settings
 from optimlab.experiment.runs import Cell, Role, Run, runs_of
 from optimlab.experiment.spec import Experiment, OptimizerSetting, ProblemSetting
-from optimlab.experiment.validation import Mistake, read_keys, validate
 from optimlab.optimizers import RULES
+from optimlab.validation import Mistake, read_keys, validate
 
 MANIFEST = "experiment.json"
 # Keys of the experiment as a whole; those whose form differs here, such as the seeds, are fields below.

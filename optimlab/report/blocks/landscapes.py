@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from optimlab import statistics
-from optimlab.experiment.validation import validate
 from optimlab.formatting import fixed, number
 from optimlab.problems import PROBLEMS, Landscape
 from optimlab.report.block import Block
@@ -23,6 +22,7 @@ from optimlab.report.figures.landscapes import (
 from optimlab.report.style import SeriesStyle
 from optimlab.statistics import trajectories as paths
 from optimlab.statistics.plane import Plane, explained_shares, paths_on_plane, paths_to_draw
+from optimlab.validation import validate
 
 Array = np.ndarray
 

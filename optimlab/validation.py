@@ -1,15 +1,16 @@
-"""Validation: pydantic finds the mistakes in a table; this module words them."""
+"""Validation: pydantic finds the mistakes in a table or an object; this module words them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from functools import cache
-from typing import Any, NamedTuple, get_type_hints
+from functools import cache, partial
+from typing import Any, ClassVar, NamedTuple, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from optimlab.errors import printable
 
@@ -31,6 +32,7 @@ MESSAGES = {
     "string_pattern_mismatch": "must hold no control characters",
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
+    "dataclass_exact_type": "must be of the class {class_name}",
     "too_long": "must have at most {max_length} items",
     "string_too_long": "must have at most {max_length} characters",
 }
@@ -62,9 +64,14 @@ def validate(kind: Any, value: Any, key: str, mistakes: list[Mistake]) -> Any:
     key : its key in the file; "" for the whole file.
     mistakes : the list to add mistakes to.
     """
-    adapter = _adapter(kind)
+    read = partial(_adapter(kind).validate_json, json.dumps(value, default=str), strict=True)
+    return _read(read, kind, key, mistakes)
+
+
+def _read(read: Callable[[], Any], kind: Any, key: str, mistakes: list[Mistake]) -> Any:
+    """Return what pydantic reads; or add its mistakes to `mistakes` and return None."""
     try:
-        return adapter.validate_json(json.dumps(value, default=str), strict=True)
+        return read()
     except ValidationError as error:
         schema = _schema(kind)
         details = error.errors(include_url=False)
@@ -111,6 +118,45 @@ def resolve(value: Any, tag: str, kinds: Mapping[str, Any], key: str, mistakes: 
         mistakes.append(Mistake(where, f"must be one of {names}, got {show(name)}"))
         return None
     return validate(kinds[name], settings, key, mistakes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """Base of settings: an object made in Python is checked as its table in TOML is.
+
+    Lists become tuples, and numbers of numpy those of Python.
+
+    Raises
+    ------
+    ValueError
+        With the name of each illegal field, what would be right, and the value.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        mistakes: list[Mistake] = []
+        own: Any = type(self)
+        for name, kind in _fields(own).items():
+            value = _plain(getattr(self, name))
+            read = partial(_adapter(kind).validate_python, value, strict=True)
+            object.__setattr__(self, name, _read(read, kind, name, mistakes))
+        if mistakes:
+            raise ValueError("; ".join(f"{each.key}: {each.message}" for each in mistakes))
+
+
+@cache
+def _fields(kind: type) -> dict[str, Any]:
+    """Return the fields of the first class of optimlab that a class derives from, with their types."""
+    base = next(each for each in kind.__mro__ if each.__module__.startswith("optimlab."))
+    hints = get_type_hints(base, include_extras=True)
+    return {each.name: hints[each.name] for each in fields(base)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of numpy as one of Python, and a list as a tuple."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 @cache
