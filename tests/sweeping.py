@@ -1,5 +1,6 @@
 """Tiny experiments to sweep: what the tests of configuration, store, sweep and command line share."""
 
+import csv
 import io
 import os
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from optimlab import cli
 from optimlab.execution.sweep import sweep
 from optimlab.execution.workers import ThisProcess
 from optimlab.experiment import load as config
@@ -116,6 +119,21 @@ def run(experiment, results, jobs=1, **options):
     if jobs == 1 and "time_limit" not in options:
         options = {"workers": ThisProcess(), **options}
     return sweep(experiment, results, jobs, silent(), **options)
+
+
+def call(*words, answer=""):
+    """Run the command line in this process; an exception other than an exit is raised."""
+    variables = {"COLUMNS": "80", "TERM": "dumb"}
+    done = CliRunner().invoke(cli.app, list(map(str, words)), input=answer, env=variables)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def rows_of(results, name="tiny"):
+    """Return the rows of runs.csv as texts."""
+    with (results / name / "runs.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def command(*words):

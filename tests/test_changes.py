@@ -4,8 +4,7 @@ import json
 import tomllib
 
 import pytest
-from sweeping import document, write
-from test_cli import call
+from sweeping import call, document, write
 
 from optimlab.experiment.changes import load_changed
 from optimlab.formatting import toml_document

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sweeping import OWN, document, plugin, run, tiny
-from test_cli import call
+from sweeping import OWN, call, document, plugin, run, tiny
 
 from optimlab.execution import checkpoint
 from optimlab.execution.checkpoint import Checkpoints, dumps, loads

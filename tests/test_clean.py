@@ -10,11 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweeping import document, load, run, tiny, write
+from sweeping import call, document, load, run, tiny, write
 from test_files import snapshot
-from typer.testing import CliRunner
 
-from optimlab import cli
 from optimlab.commands import common
 from optimlab.storage.store import Store
 
@@ -63,10 +61,6 @@ def foreign(here):
     (folder / "bench/steps.csv").write_text("1,2")
     (folder / "parts").rename(folder / "digits")
     return folder
-
-
-def call(*words, answer=""):
-    return CliRunner().invoke(cli.app, list(map(str, words)), input=answer, env={"COLUMNS": "900"})
 
 
 def test_clean_names_what_it_deletes_and_deletes_it(here):

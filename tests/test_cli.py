@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from sweeping import OWN, command, document, mostly_slow, optimlab, plugin, share_worker, write
+from sweeping import OWN, call, command, document, mostly_slow, optimlab, plugin, share_worker, write
 from test_charts import blank_pictures
 from typer.testing import CliRunner
 
@@ -29,10 +29,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     share_worker(monkeypatch)
     return tmp_path
-
-
-def call(*words):
-    return CliRunner().invoke(cli.app, list(map(str, words)), env={"COLUMNS": "80", "TERM": "dumb"})
 
 
 def text_of(folder, text, **plugins):
@@ -62,9 +58,7 @@ def test_plots_names_the_page(here, monkeypatch):
 def test_plots_without_results_give_2(here):
     done = call("plots")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert (
-        done.stderr == "optimlab: no results in results: run `optimlab sweep`, then `optimlab plots`\n"
-    )
+    assert done.stderr == NOTHING
 
 
 def test_a_sweep_tells_what_it_did_and_what_is_next(here):
@@ -269,16 +263,6 @@ def test_markup_in_a_title_is_no_markup(here):
         assert "[red]not[/blue]" in call(*words).output
 
 
-def test_list_and_show(here):
-    listed = call("list")
-    assert listed.exit_code == 0
-    assert "tiny" in listed.output
-    assert "[0, 1)" in listed.output
-    shown = call("show", "tiny", "--results", "nowhere")
-    assert shown.exit_code == 0
-    assert "6 runs, 0 of them finished" in shown.output
-
-
 @pytest.mark.parametrize("words", [("sweep", "tiny"), ("sweep", "tiny", "--fresh"), ("prune", "tiny")])
 @pytest.mark.slow
 def test_results_that_another_process_writes_are_left_alone(here, words):
@@ -343,9 +327,7 @@ def test_a_user_without_a_home_and_a_window_system_that_is_none(here):
     (here / "nobody/sitecustomize.py").write_text(NOBODY)
     path = os.pathsep.join([str(here / "nobody"), os.environ.get("PYTHONPATH", "")])
     done = optimlab("plots", cwd=here, PYTHONPATH=f"{path}:{PROJECT}", MPLBACKEND="nonsense")
-    assert (
-        done.stderr == "optimlab: no results in results: run `optimlab sweep`, then `optimlab plots`\n"
-    )
+    assert done.stderr == NOTHING
 
 
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"

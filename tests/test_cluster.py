@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from sweeping import OWN, document, load, optimlab, plugin, run, silent, tiny, write
-from test_cli import call
+from sweeping import OWN, call, document, load, optimlab, plugin, run, silent, tiny, write
 from test_faults import LINUX, MARK, finished_parts, processes, rows, tables, wait_for
 
 from optimlab.errors import UserError

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import vl_convert
-from sweeping import document, mostly_slow, run, tiny
+from sweeping import call, document, mostly_slow, run, tiny
 from test_charts import without_pictures
-from test_cli import call
 
 from optimlab.report import page
 from optimlab.report.figures.static import static_figures

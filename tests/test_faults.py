@@ -4,7 +4,6 @@ that jumps, plug-ins that misbehave. Whatever happens, no run is lost and no tab
 `OPTIMLAB_KILLS=25 pytest tests/test_faults.py -k kill` kills more often than the suite has time for.
 """
 
-import csv
 import os
 import random
 import resource
@@ -16,8 +15,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sweeping import OWN, command, document, load, optimlab, plugin, run, tiny, write
-from test_cli import call
+from sweeping import OWN, call, command, document, load, optimlab, plugin, rows_of, run, tiny, write
 
 from optimlab.storage.store import Store
 
@@ -162,14 +160,9 @@ def test_a_run_that_kills_its_worker_fails_alone(tmp_path):
     bad = f"(params[:, :1] == {start!r}) & (self.learning_rate > 0.2)"
     experiment = tiny(tmp_path, text, own=plugin(top="import os", init=f"if np.any({bad}): os._exit(9)"))
     assert run(experiment, tmp_path / "results", jobs=2).statuses == {"ok": 7, "failed": 1}
-    [failed] = [row for row in rows(tmp_path / "results") if row["status"] == "failed"]
+    [failed] = [row for row in rows_of(tmp_path / "results") if row["status"] == "failed"]
     assert (failed["optimizer"], failed["learning_rate"], failed["seed"]) == ("Own", "0.3", "1000")
     assert failed["reason"].startswith("its worker process died whenever it ran")
-
-
-def rows(results, name="tiny"):
-    with (results / name / "runs.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 MISBEHAVIOURS = {
@@ -228,7 +221,7 @@ def misbehaved(tmp_path_factory, request):
     file = write(folder, text, **plugins)
     done = call("sweep", file, "--jobs", request.param, "--results", folder / "results", *limit)
     assert done.exit_code == 1, done.output
-    return rows(folder / "results")
+    return rows_of(folder / "results")
 
 
 @pytest.mark.slow

@@ -15,10 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 from pictures import png
-from sweeping import document, run, tiny
-from typer.testing import CliRunner
+from sweeping import call, document, run, tiny
 
-from optimlab import cli, files
+from optimlab import files
 from optimlab.errors import UserError, reason
 from optimlab.execution.verify import verify
 from optimlab.files import HOLDER, LOCK, EntryError, Folder, only_writer
@@ -164,7 +163,7 @@ def test_wherever_a_link_leads_it_is_refused(swept, results, outside, unseen, na
 
 def test_the_command_line_names_a_link(swept, results, outside):
     plant(results / "tiny/parts/damaged", outside)
-    done = CliRunner().invoke(cli.app, ["prune", str(swept[0].file), "--results", str(results)])
+    done = call("prune", swept[0].file, "--results", results)
     path = results / "tiny/parts/damaged"
     assert (done.exit_code, done.stderr.startswith(f"optimlab: {path} is a link")) == (2, True)
 
@@ -452,6 +451,6 @@ def test_a_broken_link_where_a_folder_belongs_is_named(tmp_path, monkeypatch, be
 
 def test_the_command_line_names_a_folder_where_it_writes_a_file(results, unseen):
     (results / "report.html").mkdir()
-    done = CliRunner().invoke(cli.app, ["plots", "--results", str(results)])
+    done = call("plots", "--results", results)
     wrong = f"optimlab: {results}/report.html is a folder, where a file belongs: move it away\n"
     assert (done.exit_code, done.stderr) == (2, wrong)

@@ -1,7 +1,6 @@
 """Labels are text, whatever they look like: tables and charts are those of words, but for the labels."""
 
 import contextlib
-import csv
 import io
 import json
 import re
@@ -9,7 +8,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from sweeping import document, mistakes_of, mostly_slow, plugin, run, tiny, write
+from sweeping import document, mistakes_of, mostly_slow, plugin, rows_of, run, tiny, write
 from test_charts import unpacked, without_pictures
 from test_store import finished
 
@@ -135,8 +134,7 @@ def test_a_label_is_read_as_it_was_written(tmp_path, label):
     assert set(with_numbers["power"]) == {2.5}
     assert set(runs["reason"]) == {""}
     assert set(runs["rule"]) == {"own.py:Own"}
-    with (store.folder / "runs.csv").open(newline="", encoding="utf-8") as file:
-        losses = [float(row["final_train_loss"]) for row in csv.DictReader(file)]
+    losses = [float(row["final_train_loss"]) for row in rows_of(store.folder.parent, store.folder.name)]
     assert runs["final_train_loss"].tolist() == losses  # to the last bit
     as_documented = read_as_the_documentation_says(tmp_path)
     assert set(as_documented["problem"]) == set(as_documented["optimizer"]) == {label}

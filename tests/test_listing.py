@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from rich import filesize
 from rich.console import Console
-from sweeping import OWN, document, plugin, run, share_worker, tiny, write
-from test_cli import call
+from sweeping import OWN, call, document, plugin, run, share_worker, tiny, write
 
 from optimlab.experiment.changes import load_changed
 from optimlab.experiment.load import ExperimentError

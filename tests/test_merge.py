@@ -4,8 +4,7 @@ import json
 import shutil
 
 import pytest
-from sweeping import OWN, document, plugin, run, tiny
-from test_cli import call
+from sweeping import OWN, call, document, plugin, run, tiny
 
 from optimlab.experiment.runs import Shard
 from optimlab.storage.store import Store

@@ -1,9 +1,7 @@
 """Rows that see each other are found out: when a file is loaded, and at the latest in the sweep."""
 
-import csv
-
 import pytest
-from sweeping import OWN, document, mostly_slow, plugin, run, tiny
+from sweeping import OWN, document, mostly_slow, plugin, rows_of, run, tiny
 
 from optimlab.execution import witness
 from optimlab.execution.stack import TooLong
@@ -179,11 +177,6 @@ def test_the_file_is_refused_with_what_would_be_right(tmp_path):
 
 LATE = "if state['steps'] > 70: params -= 1e-6 * params.mean(axis=0)"
 LONG = {"training": "steps = 80\nrecord_every = 80\n", "problem": "hidden = []\nbatch_size = 50\n"}
-
-
-def rows_of(results):
-    with (results / "tiny" / "runs.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def test_what_is_mixed_later_fails_in_the_sweep_with_the_reason(tmp_path, monkeypatch):

@@ -7,9 +7,8 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from sweeping import document, load, mostly_slow, run, tiny, write
+from sweeping import call, document, load, mostly_slow, run, tiny, write
 from test_charts import without_pictures
-from test_cli import call
 from test_store import finished
 
 from optimlab.errors import UserError
@@ -364,7 +363,7 @@ def test_runs_of_other_kernels_are_said_on_resume_by_verify_and_on_the_page(
     assert capsys.readouterr().err == ""  # there is nothing to do
     without_pictures(monkeypatch)
     page = write_report(results).read_text(encoding="utf-8")
-    assert "These results come from different set-ups" in page
+    assert "come from different set-ups" in page
     assert "4 runs by numpy 1, blas b, Haswell kernels" in page
     monkeypatch.setattr("optimlab.execution.verify._bits", lambda column: [object() for _ in column])
     changes = verify(most, results, 12, 0, 1).changes
@@ -375,7 +374,7 @@ def test_runs_of_other_kernels_are_said_on_resume_by_verify_and_on_the_page(
 @pytest.mark.slow
 def test_results_of_one_machine_are_not_called_mixed(results, monkeypatch):
     without_pictures(monkeypatch)
-    assert "results are mixed" not in write_report(results).read_text(encoding="utf-8")
+    assert "come from different set-ups" not in write_report(results).read_text(encoding="utf-8")
 
 
 # Reasons, and what a spreadsheet makes of cells.

@@ -13,9 +13,8 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 from PIL import Image
-from sweeping import OWN, document, mostly_slow, plugin, run, tiny
+from sweeping import OWN, call, document, mostly_slow, plugin, run, tiny
 from test_charts import blank_pictures
-from test_cli import call
 
 from optimlab.report import paper
 from optimlab.report.bundle import requirements

@@ -4,8 +4,8 @@ import re
 from contextlib import nullcontext
 
 import pytest
-from sweeping import document, mostly_slow, plugin, run, tiny
-from test_cli import call, text_of
+from sweeping import call, document, mostly_slow, plugin, run, tiny
+from test_cli import text_of
 
 from optimlab.execution import plan as module
 from optimlab.execution.plan import plan

@@ -1,15 +1,13 @@
 """Plug-ins: a user's own class is an optimizer like the five."""
 
-import csv
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sweeping import EXPERIMENTS, OWN, document, plugin, run, tiny
+from sweeping import EXPERIMENTS, OWN, document, plugin, rows_of, run, tiny
 
-from optimlab.experiment.load import ExperimentError
 from optimlab.experiment.registry import hyperparameters, load_rule, plugin_code
 from optimlab.optimizers import RULES, SGD
 from optimlab.problems import Digits
@@ -128,11 +126,6 @@ def test_a_file_name_that_no_disk_has(tmp_path):
         load_rule(f"{'a' * 5000}.py:Own", tmp_path)
 
 
-def rows_of(results, name="tiny"):
-    with (results / name / "runs.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def test_hyperparameters_of_a_plugin_are_columns(tmp_path):
     own = OWN + "power = 3\n" + "[optimizers.Adam]\n"
     experiment = tiny(
@@ -201,27 +194,6 @@ def test_smokes_plugin_has_every_feature(tmp_path):
         "0.001",
         "0.003",
     }
-
-
-@pytest.mark.parametrize(
-    ("step", "is_refused"),
-    [
-        ("params -= self.learning_rate * gradient / np.abs(gradient).max()", True),
-        ("params -= self.learning_rate * (gradient - gradient.mean())", True),
-        ("params -= self.learning_rate * gradient / np.linalg.norm(gradient)", True),
-        ("norm = np.linalg.norm(gradient, axis=-1, keepdims=True)\n"
-         "        params -= self.learning_rate * gradient / norm", False),
-        ("params -= self.learning_rate * gradient", False),
-        ("params[3, 3]", False),  # raises: its runs will fail, with the reason kept
-    ],
-)  # fmt: skip
-def test_a_plugin_may_not_mix_the_runs_of_a_stack(tmp_path, step, is_refused):
-    source = plugin(step=step)
-    if not is_refused:
-        assert tiny(tmp_path, document(optimizers=OWN), own=source).optimizers
-        return
-    with pytest.raises(ExperimentError, match=r"optimizers\.Own: its step mixes the runs of a stack"):
-        tiny(tmp_path, document(optimizers=OWN), own=source)
 
 
 def test_what_a_plugin_does_to_the_gradient_is_not_what_is_recorded(tmp_path):

@@ -5,11 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sweeping import document, optimlab, silent, tiny, write
-from typer.testing import CliRunner
+from sweeping import call, document, optimlab, silent, tiny, write
 
 from optimlab import statistics
-from optimlab.cli import app
 from optimlab.errors import UserError
 from optimlab.execution.rounds import rounds
 from optimlab.execution.sweep import sweep
@@ -71,7 +69,7 @@ def test_seeds_are_added_until_all_is_decided(tmp_path):
         (("prune", file), "Deleted 0 files"),
         (("sweep", file, "--until", "decided", "--jobs", 1), "1 of 1 pairs are decided"),
     ):
-        again = CliRunner().invoke(app, [*map(str, words), "--results", str(results)])
+        again = call(*words, "--results", results)
         assert again.exit_code == 0
         assert expected in " ".join(again.stdout.split())
     assert about(results)["looks"] == looks
@@ -102,7 +100,7 @@ def test_one_optimizer_has_nothing_to_decide(tmp_path):
 
 @pytest.mark.parametrize("words", [("--most-seeds", "9"), ("--until", "decided", "--dry-run")])
 def test_options_that_do_not_go_together(tmp_path, words):
-    done = CliRunner().invoke(app, ["sweep", str(write(tmp_path, of(APART))), *words])
+    done = call("sweep", write(tmp_path, of(APART)), *words)
     assert done.exit_code == 2
     assert "--until decided" in done.stderr
 

@@ -1,13 +1,12 @@
 """Schedules in an experiment: the language, what is refused, identity, and the runs."""
 
-import csv
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from reference.bits import bits
-from sweeping import OWN, document, mistakes_of, plugin, run, tiny, write
+from sweeping import OWN, document, mistakes_of, plugin, rows_of, run, tiny, write
 
 from optimlab.execution.sweep import stacks
 from optimlab.execution.work import train_elsewhere
@@ -192,8 +191,7 @@ schedules = {{ momentum = {{ name = "linear", final = 0.5 }} }}
 
 def test_a_sweep_trains_as_the_formula_says(swept):
     folder, _ = swept
-    with (folder / "results/tiny/runs.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["optimizer"] == "Own"]
+    rows = [row for row in rows_of(folder / "results") if row["optimizer"] == "Own"]
     assert len(rows) == 6
     for row in rows:
         problem = Digits(hidden=(), batch_size=600)

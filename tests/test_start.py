@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_cli import call
+from sweeping import call
 
 from optimlab import hints
 

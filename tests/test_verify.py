@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sweeping import document, run, tiny
-from test_cli import call, text_of
+from sweeping import call, document, run, tiny
+from test_cli import text_of
 
 import optimlab.execution.verify as module
 from optimlab.errors import UserError

@@ -7,8 +7,7 @@ import pytest
 from joblib import parallel_config, register_parallel_backend
 from joblib._parallel_backends import ThreadingBackend
 from joblib.externals.loky import get_reusable_executor
-from sweeping import OWN, document, plugin, run, tiny, write
-from test_cli import call
+from sweeping import OWN, call, document, plugin, run, tiny, write
 
 from optimlab.execution import work, workers
 from optimlab.execution.stack import LONGEST
