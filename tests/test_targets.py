@@ -29,6 +29,8 @@ def trace(*records, metric="validation_accuracy"):
         ((0.1, 0.96, 0.96, 0.96, 0.94), 10 * 85 / 86),
         ((0.96, 0.96, 0.96), 0),
         ((0.1, 0.96, 0.96, NAN, NAN), 10 * 85 / 86),  # it diverged, but later
+        ((0.96, NAN, NAN), INF),  # it began there by chance, and diverged before the next record
+        ((0.1, 0.96, NAN, NAN), INF),
         ((0.1, NAN, 0.96, 0.96, 0.96), 20),
         ((0.1, float(np.float32(0.95)), 0.95, 0.95), 10),  # float32's is below
         ((0.1, 0.9499, 0.94, 0.9499), INF),
@@ -47,6 +49,8 @@ def test_steps_to_an_accuracy_that_is_kept(accuracies, step):
         ((3, 2, 0.99, 2, 2), 1.0, INF),
         ((3, 2, 1, 0.5, 0.4, 9), 1.0, 20),
         ((3, 0.9, 2, 0.5), 1.0, 20 + 10 * 1 / 1.5),
+        ((3, 0.9, INF, NAN), 1.0, INF),
+        ((3, 0.9, NAN, NAN), 1.0, INF),
         ((0, -1, -2, -3, -4), -2, 20),
         ((1, 0, 0, 0), 0, 10),
         ((1, float(np.float32(0.1)), 0.1, 0.1), 0.1, 10),  # float32's is above

@@ -36,7 +36,8 @@ def steps_to_target(runs: pd.DataFrame, traces: pd.DataFrame, metric: str, targe
 
     Between two records the metric is taken to follow a straight line, so that how often it is recorded
     decides neither the step nor the order of the optimizers. It stays if it is past the target from
-    there on for a tenth of the run's steps, or until the run ends.
+    there on for a tenth of the run's steps, or until the run ends. Of a run that diverges it is known
+    up to the last record with a number.
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ def _steps_kept(values: Array, steps: Array, metric: str, target: float) -> Arra
     found = np.full(len(values), np.inf)
     if not values.size:
         return found
+    worst = -np.inf if metric.endswith("accuracy") else np.inf
+    values = np.where(np.isnan(values), worst, values)  # the line to it leaves the target at once
     past = _past(values, metric, target)
     outside = np.zeros((len(past), 1), dtype=bool)
     changes = np.diff(np.hstack([outside, past, outside]).astype(np.int8), axis=1)

@@ -138,13 +138,13 @@ def expected_best(tuned, losses, trials):
 def step_kept(values, apart, target, hold, parts=1000):
     """Walk along the lines between records, in small strides, to where a long spell begins.
 
-    A spell lasts for `hold` steps or to the end. To a gap the last value holds; after one, none does.
+    A spell lasts for `hold` steps or to the end, and into no gap: there nothing is known.
     """
     walk = []
     for place, value in enumerate(values):
         before = values[place - 1] if place else nan
         for part in range(1, parts) if place else ():
-            after = before if np.isnan(value) else before + (value - before) * part / parts
+            after = before + (value - before) * part / parts
             walk.append((apart * (place - 1 + part / parts), after >= target))
         walk.append((apart * place, value >= target))
     begun = inf
