@@ -229,13 +229,7 @@ class Folder:
 
     @contextmanager
     def _opened(self) -> Iterator[int | None]:
-        """Open the folder, from the root down; yield its descriptor, None on Windows.
-
-        Raises
-        ------
-        EntryError
-            If the folder, or one above it, is a link or not a folder.
-        """
+        """Open the folder, from the root down, refusing links; yield its descriptor, None on Windows."""
         if not BY_DESCRIPTOR:
             if self.above is not None:
                 self.above.refuse_link(self.path.name)

@@ -166,13 +166,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _module_of_object(value: Any, name: str, result: str, folder: Path) -> str:
-    """Return the source of a module that restores an object.
-
-    Raises
-    ------
-    NoSourceError
-        If it refers to code whose source is unknown; other errors if it cannot be pickled.
-    """
+    """Return the source of a module that restores an object; raise anything if it cannot be pickled."""
     buffer = io.BytesIO()
     pickler = _Pickler(buffer)
     pickler.dump(value)

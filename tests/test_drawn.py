@@ -135,7 +135,7 @@ def test_an_experiment_with_blocks_of_the_user_s_own_is_drawn_every_time(results
     assert "<h3>Noted</h3>" in (results / "report.html").read_text()
     assert names == ["first"]  # the other is not drawn again
     again = drawn.Drawn(results)
-    assert (again.whole(), list(again.keys)) == (None, ["second"])
+    assert (again.page, list(again.keys)) == ("", ["second"])
 
 
 def test_the_page_shows_the_experiments_that_are_named(results, monkeypatch):
@@ -175,7 +175,7 @@ def test_what_is_left_out_is_looked_at_every_time(results):
 def test_looking_whether_something_has_changed_imports_no_library_of_plots(results):
     code = (
         "import sys; from pathlib import Path; from optimlab.storage.drawn import Drawn;"
-        "assert Drawn(Path(sys.argv[1])).whole();"
+        "drawn = Drawn(Path(sys.argv[1])); assert drawn.found(drawn.page);"
         "print(sorted({'numpy', 'pandas', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
     )
     done = subprocess.run(

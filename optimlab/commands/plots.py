@@ -37,7 +37,8 @@ def plots(
     console = common.console(quiet=quiet)
     with common.user_errors():
         names = common.result_names(experiments, results) if experiments else None
-        record = Drawn(results, names).whole()
+        drawn = Drawn(results, names)
+        record = drawn.found(drawn.page)
         if record:
             for text in record.warnings:
                 warn(text)

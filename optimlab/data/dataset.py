@@ -359,13 +359,8 @@ def _scaled(
 ) -> tuple[Array, Array]:
     """Return columns (N, F) scaled by their training rows, and the scale of each in its units (F,).
 
-    `key` is the setting that says how.
-
-    Raises
-    ------
-    DataError
-        If a number is too large for the dtype or for its column's deviation to be computed, or a column
-        that varies is constant in the dtype.
+    `key` is the setting that says how. Refuses numbers that are too large for the dtype or for their
+    column's deviation to be computed, and a column that varies but is constant in the dtype.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         shift, stretch = _fit(values[train], scaling)

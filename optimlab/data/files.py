@@ -443,13 +443,7 @@ def _check_empty(columns: Mapping[str, Column], used: Mapping[str, Column], read
 def _without_gaps(
     columns: Mapping[str, Column], used: Mapping[str, Column], reading: Reading
 ) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
-    """Return all columns, and those of features, without dropped rows.
-
-    Raises
-    ------
-    DataError
-        If a value is missing that must not be.
-    """
+    """Return all columns, and those of features, without dropped rows; refuse other missing values."""
     required = {name: columns[name] for name in (*reading.targets, reading.group) if name}
     if reading.missing != "mean":
         required |= used

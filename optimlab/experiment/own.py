@@ -257,13 +257,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
-    """Return all numbers of a few steps of gradient descent, one row per run.
-
-    Raises
-    ------
-    ValueError
-        If a method returns something invalid.
-    """
+    """Return all numbers of a few steps, one row per run; raise ValueError if one is invalid."""
     seen: list[np.ndarray] = []
     begun = problem.init(seeds)
     if not isinstance(begun, tuple) or len(begun) != 2:

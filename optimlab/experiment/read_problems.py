@@ -240,12 +240,7 @@ def _unworkable(key: str, problem: Any, seeds: Seeds | None) -> list[Mistake]:
 def _record_at(length: Length, epoch: int, key: str, mistakes: list[Mistake]) -> tuple[int, ...]:
     """Return the steps to record, including the last; () and a mistake if there are too many.
 
-    Parameters
-    ----------
-    length : the length of a run.
-    epoch : the steps per epoch.
-    key : the key of the length.
-    mistakes : the list to add mistakes to.
+    `epoch` is the number of steps per epoch, and `key` the key of the length.
     """
     steps = length.steps or (length.epochs or 0) * epoch
     every = epoch if length.record_every == "epoch" else length.record_every

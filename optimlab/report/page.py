@@ -41,7 +41,7 @@ from optimlab.report.problem_result import ProblemResult
 from optimlab.report.section import Section, write_section
 from optimlab.report.style import SeriesStyle, missing_letters, series_styles
 from optimlab.statistics.problems import comparison_of, problem_of, problems_of, with_finals_of
-from optimlab.storage.drawn import Drawn, Record
+from optimlab.storage.drawn import Drawn, Record, keep
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
 
@@ -108,7 +108,7 @@ def write_report(
         if not left_out:  # otherwise the warnings must be given again each time
             files = {path: digest for section in sections for path, digest in section.files.items()}
             files[PAGE] = sha256(content).hexdigest()
-            drawn.keep_whole(Record(files, warnings))
+            keep(drawn.page, Record(files, warnings))
     return results / PAGE
 
 
@@ -133,7 +133,7 @@ def _draw_sections(
     names = [each.folder.name for each in tables]
     style_texts = [repr([(label, styles[label]) for label in _labels(each)]) for each in tables]
     before = {
-        name: drawn.section(name, text) if drawn else None
+        name: drawn.found(drawn.section(name, text)) if drawn else None
         for name, text in zip(names, style_texts, strict=True)
     }
     todo = [each for each in tables if before[each.folder.name] is None]
@@ -153,7 +153,7 @@ def _draw_sections(
             for text in known.warnings:
                 warn(text)
         elif drawn and not amiss:
-            drawn.keep_section(after[name], name, style_text)
+            keep(drawn.section(name, style_text), after[name])
         sections.append(known or after[name])
         _tidy(results.folder(name), sections[-1])
     return sections

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -57,6 +56,11 @@ class Drawn:
     ----------
     results : the results folder.
     experiments : the experiments of the page; None for all.
+
+    Attributes
+    ----------
+    keys : experiment → the key of its results; without those that must be drawn each time.
+    page : the key of the page; "" if it must be drawn each time.
     """
 
     def __init__(self, results: Path, experiments: list[str] | None = None) -> None:
@@ -70,27 +74,12 @@ class Drawn:
                 which = "named" if experiments else "all"
                 self.page = _digest(which, *(f"{name} {key}" for name, key in self.keys.items()))
 
-    def whole(self) -> Record | None:
-        """Return the record of the page and all its figures; None if something has to be drawn."""
-        return self._found(self.page)
+    def section(self, name: str, styles: str) -> str:
+        """Return the key of an experiment's section in these styles; "" if it is unknown."""
+        return _digest(self.keys[name], styles) if name in self.keys else ""
 
-    def section(self, name: str, *others: str) -> Record | None:
-        """Return the record of an experiment if it was drawn with the same `others`, else None."""
-        return self._found(self._section(name, others))
-
-    def keep_whole(self, record: Record) -> None:
-        """Keep the record of the page."""
-        _keep(self.page, record)
-
-    def keep_section(self, record: Record, name: str, *others: str) -> None:
-        """Keep the record of an experiment; `others` are part of its key."""
-        _keep(self._section(name, others), record)
-
-    def _section(self, name: str, others: Iterable[str]) -> str:
-        return _digest(self.keys[name], *others) if name in self.keys else ""
-
-    def _found(self, key: str) -> Record | None:
-        """Return the record of a key, if its files are unchanged."""
+    def found(self, key: str) -> Record | None:
+        """Return the record of the page or a section; None if it has to be drawn."""
         folder = user_cache()
         if not key or folder is None:
             return None
@@ -102,8 +91,8 @@ class Drawn:
             return None
 
 
-def _keep(key: str, record: Record) -> None:
-    """Write a record; if that fails, things are simply drawn again next time."""
+def keep(key: str, record: Record) -> None:
+    """Write the record of the page or a section; if that fails, it is drawn again next time."""
     path = user_cache()
     if not key or path is None:
         return

@@ -103,13 +103,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _agreed(stores: list[Store], target: Store) -> Manifest:
-    """Return the manifest of the merged results.
-
-    Raises
-    ------
-    UserError
-        If the results do not belong to the same runs.
-    """
+    """Return the manifest of the merged results; refuse results that belong to different runs."""
     known = target.manifest()
     manifests = [(store.folder, _manifest(store)) for store in stores]
     everything = [*([(target.folder, known)] if known else []), *manifests]

@@ -209,13 +209,7 @@ def _checked(
     metrics: Collection[str],
     numbers: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Return a table read from its bytes, after checking its required columns.
-
-    Raises
-    ------
-    NothingToReport
-        If it is missing or garbled; the message names the file.
-    """
+    """Return a table read from its bytes, after checking its required columns."""
     try:
         if path.name not in contents:
             raise ValueError("it does not exist")

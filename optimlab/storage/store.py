@@ -411,13 +411,7 @@ class Store:
         return [name for name in names if name not in used]
 
     def _sound_content(self, name: str) -> bytes:
-        """Return the content of a part after checking its digest.
-
-        Raises
-        ------
-        ValueError
-            If the content has changed or cannot be read.
-        """
+        """Return the content of a part; raise ValueError if it has changed or cannot be read."""
         try:
             content = self._parts.read(name)
         except (EntryError, FileNotFoundError) as error:
@@ -427,13 +421,7 @@ class Store:
         return content
 
     def _decoded_part(self, name: str) -> tuple[Notes, pa.Table]:
-        """Return the notes of a part, and its traces.
-
-        Raises
-        ------
-        DamagedPartError
-            If it is not as a sweep wrote it.
-        """
+        """Return the notes of a part and its traces; raise DamagedPartError if it is damaged."""
         try:
             part = _opened(self._sound_content(name))
             notes = _notes(part)
@@ -590,13 +578,7 @@ def _opened(content: bytes) -> pq.ParquetFile:
 
 
 def _notes(part: pq.ParquetFile) -> Notes:
-    """Return the notes of a part; without runs if another version wrote it.
-
-    Raises
-    ------
-    ValueError
-        If they are missing or invalid.
-    """
+    """Return the notes of a part, without runs for another version's; raise ValueError if wrong."""
     try:
         raw = json.loads(part.schema_arrow.metadata[METADATA_KEY])
         if isinstance(raw["format"], int) and raw["format"] != FORMAT:
@@ -617,13 +599,7 @@ def _columns(setting: ProblemSetting) -> set[str]:
 
 
 def _traces(part: pq.ParquetFile, notes: Notes) -> pa.Table:
-    """Return the traces of a part, run after run, after checking their columns.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or has the wrong type, or rows belong to no run of the part.
-    """
+    """Return the traces of a part, run after run; raise ValueError if they are not those of its runs."""
     try:
         traces = part.read(use_threads=False)  # a part is small
         if notes.format != FORMAT:
