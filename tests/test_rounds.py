@@ -124,9 +124,9 @@ def test_a_later_look_needs_more_to_claim_the_same():
             for seed in seeds
         ]
     )
-    traces = pd.DataFrame(columns=["run_id", "seed", "step", "epoch", "validation_loss"]).astype(
-        {"seed": int, "step": float, "epoch": float, "validation_loss": float}
-    )
+    traces = pd.DataFrame(
+        columns=["run_id", "optimizer", "seed", "step", "epoch", "validation_loss"]
+    ).astype({"seed": int, "step": float, "epoch": float, "validation_loss": float})
     traces["validation_accuracy"] = np.nan
     once, third = (
         statistics.compare_optimizers(runs, traces, level=statistics.level_of_look(look)).pairs.iloc[0]

@@ -1,7 +1,9 @@
 """The comparison as a whole, and the bands of the figures, on tables that were worked out by hand."""
 
 import random
+import sqlite3
 import warnings
+from contextlib import closing
 from io import StringIO
 
 import numpy as np
@@ -55,6 +57,74 @@ def test_tables_that_are_concatenated_are_compared_like_one():
         statistics.compare_optimizers(pd.concat([runs, runs]), traces_of(runs))
     with pytest.raises(ValueError, match="has no rows"):
         statistics.compare_optimizers(runs.iloc[:0], traces_of(runs))
+
+
+TEXTS = ["run_id", "optimizer", "rule", "role", "status"]
+
+
+def by_database(table):
+    with closing(sqlite3.connect(":memory:")) as database:
+        table.to_sql("it", database, index=False)
+        return pd.read_sql("select * from it", database)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda table: table.astype({name: "category" for name in TEXTS if name in table}),
+        lambda table: table.astype(object),
+        lambda table: table.astype(str),
+        lambda table: table.convert_dtypes(dtype_backend="pyarrow"),
+        lambda table: table.set_index("run_id"),
+        lambda table: table.set_index(["optimizer", "seed"]),
+        lambda table: table.set_index("run_id", drop=False),
+        lambda table: table[sorted(table)],
+        by_database,
+    ],
+)
+def test_tables_of_any_types_and_index_are_compared_alike(form):
+    """Categories had no order, objects were no numbers, and an index hid the column that it was."""
+    runs = contest(range(4), A=lambda s: 1.0 + s / 99, B=lambda s: 2.0 + s / 99)
+    traces = traces_of(runs)
+    found = statistics.compare_optimizers(form(runs), form(traces), splits=9, draws=9)
+    usual = statistics.compare_optimizers(runs, traces, splits=9, draws=9)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(usual, name), check_dtype=False)
+
+
+def test_labels_of_optimizers_are_text():
+    runs = contest(range(4), A=lambda s: 1.0 + s / 99, B=lambda s: 2.0 + s / 99)
+    for first, second in ((1, 2), (True, False)):
+        tables = [
+            each.assign(optimizer=each["optimizer"].map({"A": first, "B": second}))
+            for each in (runs, traces_of(runs))
+        ]
+        found = statistics.compare_optimizers(*tables, splits=9, draws=9).summary
+        assert found["optimizer"].tolist() == [str(first), str(second)]
+
+
+@pytest.mark.parametrize(
+    ("runs", "traces", "message"),
+    [
+        (lambda t: t.drop(columns="seed"), None, "the table of runs lacks the column seed"),
+        (None, lambda t: t.drop(columns="epoch"), "the table of traces lacks the column epoch"),
+        (None, lambda t: t.drop(columns="validation_loss"), "traces lacks the column validation_loss"),
+        (lambda t: t.assign(optimizer=None), None, "the table of runs has a row without optimizer"),
+        (lambda t: t.assign(seed="one"), None, "seed in the table of runs must be numbers"),
+        (lambda t: t.assign(status="done"), None, "status must be one of ok, .* got 'done'"),
+        (lambda t: t.assign(role="test"), None, "role must be one of tuning, reporting, got 'test'"),
+        (lambda t: t.assign(problem=t["run_id"]), None, "the table of runs has several problems"),
+        (lambda t: pd.concat([t, t["seed"]], axis=1), None, "runs has two columns seed"),
+        (None, lambda t: t.assign(run_id="x"), "the table of traces has none of these runs"),
+        (lambda t: t.to_dict("list"), None, "runs must be a pandas DataFrame, got a dict"),
+        (None, lambda t: "traces.parquet", "traces must be a pandas DataFrame, got a str"),
+    ],
+)
+def test_tables_that_are_not_of_one_problem_are_refused(runs, traces, message):
+    usual = contest(range(4), A=lambda s: 1.0 + s / 99, B=lambda s: 2.0 + s / 99)
+    given = runs(usual) if runs else usual, traces(traces_of(usual)) if traces else traces_of(usual)
+    with pytest.raises((TypeError, ValueError), match=message):
+        statistics.compare_optimizers(*given)
 
 
 def test_only_fresh_seeds_are_reported():

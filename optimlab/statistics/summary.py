@@ -12,6 +12,7 @@ import pandas as pd
 from optimlab.experiment.document import EQUAL_WITHIN, FINAL
 from optimlab.metrics import REPORTED
 from optimlab.statistics.axes import candidate_losses, edges, importance
+from optimlab.statistics.columns import as_written
 from optimlab.statistics.failures import share_interval
 from optimlab.statistics.finals import with_finals
 from optimlab.statistics.intervals import (
@@ -124,7 +125,7 @@ def compare_optimizers(
 
     Parameters
     ----------
-    runs, traces : its tables.
+    runs, traces : its tables, with the columns of runs.csv and traces.parquet; of one problem.
     defaults : optimizer → its rule's default learning rate, if it has one.
     spaces : optimizer → its tuned space; None to derive it from the columns of the runs.
     final : how final values are taken; see `optimlab.statistics.with_finals`.
@@ -137,13 +138,11 @@ def compare_optimizers(
 
     Raises
     ------
-    ValueError
-        If the table of runs has no rows, or has a run twice.
+    TypeError, ValueError
+        If the tables are not those of an experiment on one problem, or have no run or a run twice.
     """
-    if runs.empty or runs["run_id"].duplicated().any():
-        wrong = "has no rows" if runs.empty else "has a run_id twice"
-        raise ValueError(f"the table of runs {wrong}")
-    runs = runs.reset_index(drop=True)  # that of concatenated tables has repetitions
+    runs, traces = as_written("runs", runs), as_written("traces", traces)
+    _check_runs(runs, traces)
     runs = judged(with_finals(with_candidates(runs), traces, final), traces)
     spaces = spaces_of(runs) if spaces is None else spaces
     defaults = defaults or {}
@@ -275,6 +274,21 @@ def _retuning(runs: pd.DataFrame, setting: str, defaults: Mapping[str, float], s
     is_tuned = any(len(own.candidates) > 1 for own in grids.values())
     tuning = runs.loc[runs["role"] == basis(runs).tuning, "seed"].nunique() if is_tuned else 0
     return Retuning(grids, tuning, splits)
+
+
+def _check_runs(runs: pd.DataFrame, traces: pd.DataFrame) -> None:
+    """Raise ValueError unless these are the runs of one problem, each once, and their traces."""
+    loss = f"{basis(runs).loss}_loss"
+    if runs.empty:
+        raise ValueError("the table of runs has no rows")
+    if runs["run_id"].duplicated().any():
+        raise ValueError("the table of runs has a run_id twice")
+    if "problem" in runs and len(runs["problem"].unique()) > 1:
+        raise ValueError("the table of runs has several problems: compare those of each by themselves")
+    if loss not in traces:
+        raise ValueError(f"the table of traces lacks the column {loss}")
+    if len(traces) and not traces["run_id"].isin(runs["run_id"]).any():
+        raise ValueError("the table of traces has none of these runs")
 
 
 def _of(setting: str, table: pd.DataFrame) -> pd.DataFrame:
