@@ -85,11 +85,6 @@ def test_what_decides_the_numbers_changes_every_run_id(tmp_path, change):
     assert not set(before.values()) & set(after.values())
 
 
-def test_learning_rate_and_seed_are_in_the_run_id(tmp_path):
-    run_ids = ids(base(tmp_path))
-    assert len(set(run_ids.values())) == len(run_ids) == 2 * 4
-
-
 CHANGES_NO_NUMBERS = {
     "title": {"top": 'description = "another"\nlearning_rates = [0.1, 0.3]\n'},
     "defaults spelled out": {"problem": BASE["problem"] + 'bias = true\nevaluate_with = "running"'},
@@ -229,11 +224,6 @@ def test_one_kind_of_seed_is_enough(tmp_path, kind):
     experiment = base(tmp_path, seeds="\n".join(f"{k} = {n}" for k, n in seeds.items()))
     assert {run.role for run in experiment.runs()} == {kind}
     assert experiment.count() == len(list(experiment.runs())) == 2 * 2 * 2
-
-
-def test_an_experiment_whose_optimizer_is_a_plugin(tmp_path):
-    experiment = tiny(tmp_path, document(optimizers=OWN), own=plugin())
-    assert len({run.run_id for run in experiment.runs()}) == experiment.count() == 6
 
 
 def test_a_new_version_of_numpy_changes_every_run_id(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from optimlab.experiment.document import Settings
 from optimlab.report import page
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.statistics import problems
-from optimlab.storage.manifest import MANIFEST, SETTINGS, Manifest, describe, read_manifest
+from optimlab.storage.manifest import SETTINGS, Manifest, describe, read_manifest
 from optimlab.storage.results import NothingToReport, read_tables
 from optimlab.storage.store import METADATA_KEY, DamagedPartError, Store
 from optimlab.storage.tables import read_runs
@@ -200,16 +200,6 @@ def test_every_setting_of_the_file_is_in_experiment_json(swept):
 def test_what_is_garbled_is_named(content, says):
     with pytest.raises(ValueError, match=says):
         read_manifest(content)
-
-
-def test_results_of_an_older_version_say_how_to_make_them_again(swept, tmp_path):
-    folder = shutil.copytree(swept / "results/tiny", tmp_path / "results/tiny")
-    about = json.loads((folder / MANIFEST).read_text())
-    for cell in about["cells"]:
-        del cell[2]  # the candidate
-    (folder / MANIFEST).write_text(json.dumps(about))
-    with pytest.raises(NothingToReport, match=r"an older version of optimlab. To make it again, run `"):
-        read_tables(folder)
 
 
 def test_an_older_manifest_is_read():

@@ -11,7 +11,7 @@ import cloudpickle
 import pandas as pd
 import pytest
 from rich.console import Console
-from sweeping import EXPERIMENTS, load, mistakes_of, mostly_slow, run, silent, write
+from sweeping import load, mistakes_of, mostly_slow, run, silent, write
 from test_charts import without_pictures
 
 from optimlab.execution.plan import plan
@@ -460,11 +460,6 @@ def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):
 def test_a_fault_of_a_part_is_told_with_its_key(tmp_path, old, new, message):
     (found,) = mistakes_of(written(tmp_path, blocks("toml")[0].replace(old, new)))
     assert found.startswith(message)
-
-
-def test_the_shipped_problem_of_one_s_own_loads():
-    (setting,) = load(EXPERIMENTS / "factorization.toml").problems
-    assert (setting.label, setting.problem.size) == ("Factorization", 72)
 
 
 @pytest.mark.slow

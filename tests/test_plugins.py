@@ -121,11 +121,6 @@ def test_a_file_that_cannot_be_run_is_forgotten(tmp_path):
     assert set(sys.modules) == before
 
 
-def test_a_file_name_that_no_disk_has(tmp_path):
-    with pytest.raises((ValueError, OSError)):
-        load_rule(f"{'a' * 5000}.py:Own", tmp_path)
-
-
 def test_hyperparameters_of_a_plugin_are_columns(tmp_path):
     own = OWN + "power = 3\n" + "[optimizers.Adam]\n"
     experiment = tiny(

@@ -83,20 +83,13 @@ def test_two_workers_change_nothing(tmp_path, whole):
     assert tables(tmp_path / "results") == whole
 
 
-def test_a_second_sweep_runs_nothing(tmp_path, whole):
-    experiment = tiny(tmp_path, TEXT)
-    run(experiment, tmp_path / "results")
-    again = run(experiment, tmp_path / "results")
-    assert (again.ran, again.kept, sum(again.statuses.values())) == (0, RUNS, RUNS)
-    assert tables(tmp_path / "results") == whole
-
-
-def test_lost_tables_are_made_again(tmp_path, whole):
+def test_a_second_sweep_runs_nothing_and_makes_lost_tables_again(tmp_path, whole):
     experiment = tiny(tmp_path, TEXT)
     run(experiment, tmp_path / "results")
     for name in ("runs.csv", "traces.parquet", "experiment.json"):
         (tmp_path / "results/tiny" / name).unlink()
-    assert run(experiment, tmp_path / "results").ran == 0
+    again = run(experiment, tmp_path / "results")
+    assert (again.ran, again.kept, sum(again.statuses.values())) == (0, RUNS, RUNS)
     assert tables(tmp_path / "results") == whole
 
 

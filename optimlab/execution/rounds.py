@@ -7,10 +7,9 @@ that tables and pages made later account for all looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from optimlab.errors import UserError
 from optimlab.execution.sweep import Outcome
@@ -44,14 +43,13 @@ class Round:
     level: float
 
 
-class Sweep(Protocol):
-    """Trains the missing runs of an experiment, after deleting all results if `fresh`."""
-
-    def __call__(self, experiment: Experiment, *, fresh: bool) -> Outcome: ...
-
-
 def rounds(
-    experiment: Experiment, results: Path, most: int | None, sweep: Sweep, *, fresh: bool = False
+    experiment: Experiment,
+    results: Path,
+    most: int | None,
+    sweep: Callable[..., Outcome],
+    *,
+    fresh: bool = False,
 ) -> Iterator[Round]:
     """Sweep, look at the results, add seeds, and so on; yield each round.
 
@@ -60,7 +58,7 @@ def rounds(
     experiment : as in its file; rounds already in its results are continued.
     results : the folder of all results.
     most : the largest number of reporting seeds; None for eight times that of the file.
-    sweep : trains the missing runs.
+    sweep : called as ``sweep(experiment, fresh=fresh)``, it trains the missing runs.
     fresh : whether to delete all results first, including earlier rounds.
 
     Raises

@@ -67,12 +67,6 @@ class Axis:
         """The values that determine the axis."""
         return (self.low, self.high, self.scaling, self.is_whole) if self.is_span else self.levels
 
-    @property
-    def size(self) -> float:
-        """The number of its values."""
-        whole = self.high - self.low + 1 if self.is_whole else math.inf
-        return whole if self.is_span else len(self.levels)
-
     def at(self, share: float) -> Any:
         """Return the value at a position along the axis, in [0, 1).
 

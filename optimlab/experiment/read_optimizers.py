@@ -140,8 +140,11 @@ def _check_optimizer(
     if found or not (rates or RATE in search):  # the file's learning rates may be wrong
         return None, found
     tuned = {axis.name for axis in axes}
-    fixed = {name: _first(values) for name, values in given.items() if name not in tuned}
-    fixed = {**_known(defaults, axes), **fixed}
+    fixed = {
+        name: _first(value)
+        for name, value in (defaults | given).items()
+        if name not in tuned and value is not inspect.Parameter.empty
+    }
     is_rate = isinstance(own_rate, int | float) and not isinstance(own_rate, bool) and own_rate > 0
     default_rate = float(own_rate) if is_rate else None
     default = _textbook(bare, default_rate, fixed) if len(axes) > 1 else None
@@ -222,12 +225,11 @@ def _textbook(rule: Rule, rate: float | None, fixed: Mapping[str, Any]) -> dict[
 
     A hyper-parameter without a default takes the file's value; if it is tuned, there is no default.
     """
-    own = {name: value for name, value in hyperparameters(rule).items() if name != RATE}
-    values = {name: fixed.get(name) if value is inspect.Parameter.empty else value
-              for name, value in own.items()}  # fmt: skip
-    if rate is None or any(name not in fixed for name in own.keys() - _known(own).keys()):
+    values = {**hyperparameters(rule), RATE: rate}
+    required = [name for name, value in values.items() if value is inspect.Parameter.empty]
+    if rate is None or not fixed.keys() >= set(required):
         return None
-    default = {RATE: rate, **values}
+    default = values | {name: fixed[name] for name in required}
     return None if wrong_together(rule, default) else default
 
 
@@ -240,16 +242,6 @@ def _with_keys(key: str, values: Any) -> list[tuple[str, Any]]:
 
 def _first(values: Any) -> Any:
     return values[0] if isinstance(values, list) and values else values
-
-
-def _known(defaults: Mapping[str, Any], axes: Sequence[Axis] = ()) -> dict[str, Any]:
-    """Return the defaults of those hyper-parameters that have one and are not tuned."""
-    tuned = {axis.name for axis in axes}
-    return {
-        name: value
-        for name, value in defaults.items()
-        if name not in tuned and value is not inspect.Parameter.empty
-    }
 
 
 def _plain(setting: OptimizerSetting) -> OptimizerSetting:
