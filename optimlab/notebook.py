@@ -9,6 +9,7 @@ import ast
 import base64
 import builtins
 import functools
+import inspect
 import io
 import linecache
 import os
@@ -99,7 +100,7 @@ def name_of(value: Any, folder: Path, *, is_called: bool = False) -> str:
     UserError
         If it cannot be pickled, or the folder cannot be written to.
     """
-    is_code = isinstance(value, type | FunctionType)
+    is_code = _is_code(value)
     name = value.__name__ if is_code else getattr(value, "__name__", type(value).__name__)
     name = name if name.isidentifier() else "function"
     if is_called or is_code or isinstance(value, functools.partial | MethodType):
@@ -117,6 +118,17 @@ def name_of(value: Any, folder: Path, *, is_called: bool = False) -> str:
         warn(f"{why}. Its runs cannot be reused in another session, which trains them again")
     file = _written(folder, f"{name}_{_digest(source)}", source)
     return f"{_relative(file, folder)}:{name}"
+
+
+def _is_code(value: Any) -> bool:
+    """Return whether a value is a class or function, perhaps one that a decorator has made another."""
+    if isinstance(value, functools.partial | MethodType) or not hasattr(value, "__name__"):
+        return False
+    return isinstance(value, type) or isinstance(_undecorated(value), FunctionType)
+
+
+def _undecorated(value: Any) -> Any:
+    return inspect.unwrap(value) if callable(value) else value
 
 
 def _digest(source: str) -> str:
@@ -156,7 +168,7 @@ class _Pickler(pickle.Pickler):
         self.used: dict[str, Any] = {}
 
     def persistent_id(self, value: Any) -> str | None:
-        if not isinstance(value, type | FunctionType):
+        if not _is_code(value):
             return None
         if str(value.__module__).partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
             return None
@@ -237,7 +249,7 @@ def module_of(definition: type | FunctionType, folder: Path) -> str:
             imports[name] = f"import {value.__name__} as {name}"
         elif _is_importable(value):
             imports[name] = f"from {value.__module__} import {value.__qualname__} as {name}"
-        elif isinstance(value, type | FunctionType):
+        elif _is_code(value):
             visit(name, value)
         elif _is_constant(value):
             constants[name] = f"{name} = {value!r}"
@@ -264,7 +276,7 @@ def _module_with(name: str, value: Any, folder: Path, user: str) -> str:
 
 def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]:
     """Return the syntax tree of a class or function, its source, and the names in its scope."""
-    functions = [value] if isinstance(value, FunctionType) else _methods(value)
+    functions = _methods(value) if isinstance(value, type) else [_undecorated(value)]
     module = sys.modules.get(value.__module__)
     origins = [(each.__code__.co_filename, each.__globals__) for each in functions]
     if getattr(module, "__file__", None):  # all that is known for a class without methods
@@ -278,11 +290,22 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
         for node in reversed(tree.body):  # of two with the same name, the last one counts
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__:
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                if not _is_at(first, value, names):
+                    continue
                 return node, "".join(lines[first - 1 : node.end_lineno]), names
     raise NoSourceError(
         f"the source of {name}, which identifies its runs, is unknown: write it to a .py file and "
         f'give "file.py:{name}"'
     )
+
+
+def _is_at(line: int, value: Any, names: Mapping[str, Any]) -> bool:
+    """Return whether a class or function is defined at a line where its name is: another may have it."""
+    if isinstance(value, type):
+        return True
+    if hasattr(value, "__wrapped__"):
+        return names.get(value.__name__) is value
+    return bool(value.__code__.co_firstlineno == line)
 
 
 def _methods(cls: type) -> list[FunctionType]:

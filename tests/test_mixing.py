@@ -1,5 +1,6 @@
 """Rows that see each other are found out: when a file is loaded, and at the latest in the sweep."""
 
+import numpy as np
 import pytest
 from sweeping import OWN, document, mostly_slow, plugin, rows_of, run, tiny
 
@@ -272,6 +273,45 @@ def test_the_check_takes_a_moment(tmp_path):
     assert len(calls) == 4 * mixing.STEPS <= 240
 
 
+class Clock:
+    """A clock that goes on by `seconds` with each look at it."""
+
+    def __init__(self, seconds):
+        self.seconds, self.now = seconds, 0.0
+
+    def monotonic(self):
+        self.now += self.seconds
+        return self.now
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, 60), (0.3, 11), (1.9, 6), (9.0, 5)])
+def test_a_slow_rule_is_tried_out_in_fewer_steps(tmp_path, monkeypatch, seconds, steps):
+    """One of 0.3 s a step took longer than the minute that there is for it, and was refused."""
+    monkeypatch.setattr(mixing, "time", Clock(seconds))
+    calls = []
+    rule = rule_of(tmp_path, step="self.count(gradient)")
+    rule.count = lambda self, gradient: calls.append(np.isfinite(gradient).all())
+    assert not mixing.mixes_runs(rule, {}, [0.1])
+    assert len(calls) == 4 * steps
+    assert calls.count(False) == 2 * 3  # of each row, together and alone; zero is finite
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"step": "params -= np.random.default_rng().normal(size=params.shape)"},
+        {"top": "from itertools import count\nstep = count(1)", "step": "params /= next(step)"},
+        {
+            "top": "from itertools import count\nstep = count(1)",
+            "step": "if next(step) % 97 == 0: raise",
+        },
+    ],
+)
+def test_a_rule_that_differs_from_run_to_run_is_told_apart_from_one_that_mixes_runs(tmp_path, parts):
+    with pytest.raises(ExperimentError, match="a run of it does not give the same numbers twice"):
+        tiny(tmp_path, document(optimizers=OWN), own=plugin(**parts))
+
+
 def test_a_stack_that_was_cut_to_one_run_needs_no_witness(tmp_path):
     """A run that takes long is on disk when it ends, and not trained twice before."""
     experiment = tiny(tmp_path, document(top="learning_rates = [0.1]\n", seeds="tuning = 8"))
@@ -314,6 +354,7 @@ MISUSED = {
     "the start": (plugin(step="params -= params - state.setdefault('start', params)"), PARAMS),
     "the points so far": (plugin(step="state.setdefault('all', []).append((0, params))"), PARAMS),
     "a look ahead in place": (plugin(gradient_point="params += 1"), "gradient_point must leave params"),
+    "another start": (plugin(init="params += 1"), "init must leave params as they are"),
     "metrics in place": (plugin() + METRICS_IN_PLACE, "eval_params must leave params"),
 }
 FINE = {

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import optimlab
 from optimlab.errors import UserError
-from optimlab.experiment.registry import load_rule, plugin_code
+from optimlab.experiment.registry import load_object, load_rule, plugin_code
 from optimlab.notebook import module_of, name_of
 from optimlab.progress import Progress
 
@@ -110,6 +110,58 @@ def test_an_array_that_a_class_uses_identifies_its_runs(tmp_path, monkeypatch):
         load_rule(name, tmp_path)(learning_rate=1.0).step(params, np.ones((1, 1)), {})
         assert params == -float(scale)
     assert digests[0] == digests[1] != digests[2]
+
+
+DECORATED = """
+from functools import cache, partial, wraps
+from numba import njit
+
+@cache
+def half(x):
+    return x / 2
+
+@njit
+def double(x):
+    return 2 * x
+
+def loud(function):
+    @wraps(function)
+    def inner(x):
+        return 10 * function(x)
+    return inner
+
+@loud
+def same(x):
+    return x
+"""
+
+
+def test_functions_that_decorators_have_made_others_are_written_with_their_decorators(tmp_path):
+    """A cached one was pickled by its name, which no worker has."""
+    cells = Notebook()
+    cells.run(IMPORTS + DECORATED)
+    names = cells.run(CLASS.replace("clip(gradient)", "half(double(same(3.0)))"))
+    written = {}
+    exec(module_of(names["Mine"], tmp_path), written)
+    params = np.zeros((1, 1))
+    written["Mine"](learning_rate=1.0).step(params, np.ones((1, 1)), {})
+    assert params == -30
+    assert not (tmp_path / "from_notebook").exists()
+    name = name_of(names["half"], tmp_path, is_called=True)
+    assert load_object(name, tmp_path)(4) == 2
+
+
+def test_a_function_that_only_has_the_name_of_another_is_not_written_as_that(tmp_path, capsys):
+    cells = Notebook()
+    cells.run(f"{IMPORTS}{DECORATED}def plain(x):\n    return x\n")
+    cells.run("other = wraps(plain)(lambda x: 7 * x)\nold = plain")
+    names = cells.run("def plain(x):\n    return 5 * x\n")
+    for key, value in {"other": 7, "old": 1, "plain": 5}.items():
+        name = name_of(names[key], tmp_path, is_called=True)
+        assert load_object(name, tmp_path)(1) == value
+    assert "its source, which identifies" not in capsys.readouterr().err.replace(
+        "the source of plain", ""
+    )
 
 
 def test_a_class_without_source_is_told(tmp_path):

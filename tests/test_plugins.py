@@ -42,6 +42,15 @@ from optimlab import SGD
 class Own(SGD):
     pass
 """
+PASSED_ON = f"""{INHERITED}
+class Middle(Own):
+    pass
+
+class Own(Middle):
+    def __init__(self, power=2.0, momentum=0.5, **others):
+        super().__init__(momentum=momentum, **others)
+        self.power = power
+"""
 
 
 def write(folder, source, name="own"):
@@ -75,8 +84,15 @@ def test_sign_descent_takes_steps_of_one_size():
         (plugin(settings=", *, power=3.0, name='x'"), {"learning_rate": 0.1, "power": 3.0, "name": "x"}),
         (FUTURE, {"learning_rate": 0.1, "power": 2, "kind": "a"}),
         (INHERITED, {"learning_rate": 0.01, "momentum": 0.9}),
+        (PASSED_ON, {"learning_rate": 0.01, "momentum": 0.5, "power": 2.0}),
     ],
-    ids=["plain class", "plain class with settings", "dataclass with future annotations", "heir of SGD"],
+    ids=[
+        "plain class",
+        "plain class with settings",
+        "dataclass with future annotations",
+        "heir of SGD",
+        "passed on",
+    ],
 )
 def test_a_class_of_any_kind(tmp_path, source, parameters):
     rule = load_rule("own.py:Own", write(tmp_path, source))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optimlab.errors import Interrupted
 from optimlab.experiment.candidates import RATE
-from optimlab.experiment.mixing import ADVICE, mixes_runs, wrong_references
+from optimlab.experiment.mixing import ADVICE, is_repeatable, mixes_runs, wrong_references
 from optimlab.experiment.optimizer_table import OF_TABLE
 from optimlab.experiment.registry import Wrapped
 from optimlab.experiment.runs import RUN_COLUMNS
@@ -18,6 +19,11 @@ from optimlab.optimizers import BY_KEY, RULES
 from optimlab.validation import can_be_kept, show, unknown
 
 MOST_TRIED_OUT = 30  # candidates in the check of a plug-in
+SECONDS_TO_TRY_OUT = 15.0  # after which no other candidate is tried out
+NOT_REPEATABLE = (
+    "a run of it does not give the same numbers twice: draw random numbers from task.generators, which "
+    "`init(params, task)` gets, and keep what is remembered in the state, not in the class or module"
+)
 Rule = Callable[..., Any]
 
 
@@ -96,7 +102,7 @@ def wrong_stacked(
 ) -> str | None:
     """Return how a plug-in mixes the runs of a stack or misuses the loop's arrays; None if it does not.
 
-    Of many candidates only some, evenly spread, are checked: the sweep checks each of its stacks again.
+    Of many candidates, or of a slow rule's, only some are checked: the sweep checks all stacks again.
     """
     innermost = rule
     while isinstance(innermost, Wrapped):
@@ -104,11 +110,14 @@ def wrong_stacked(
     if innermost in RULES.values():  # which a wrapper leaves sound
         return None
     rates = [values[RATE] for values in tried]
+    ends = time.monotonic() + SECONDS_TO_TRY_OUT
     for values, own in spread(by_others(tried)):
-        if not rates:
-            continue
+        if not rates or time.monotonic() > ends:
+            break
         given, own = {**fixed, **values}, own if len(own) > 1 else rates
         if mixes_runs(rule, given, own):
+            if not is_repeatable(rule, given, own):
+                return f"{_named(values)}{NOT_REPEATABLE}"
             return f"{_named(values)}its step mixes the runs of a stack: {ADVICE}"
         if wrong := wrong_references(rule, given, own):
             return f"{_named(values)}{wrong}"

@@ -189,11 +189,18 @@ def plugin_code(name: str, folder: Path) -> Code:
 
 
 def hyperparameters(rule: Callable[..., Any]) -> dict[str, Any]:
-    """Return the keyword parameters of a rule and their defaults, or `Parameter.empty`."""
+    """Return the keyword parameters of a rule and their defaults, or `Parameter.empty`.
+
+    If its constructor has ``**others``, those of the class that it derives from are among them.
+    """
     if not isinstance(rule, type):  # a wrapper, or a library's optimizer
         return dict(rule.hyperparameters)  # type: ignore[attr-defined]
     parameters = inspect.signature(rule).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    own = {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+        return own
+    constructors = [each for each in rule.__mro__ if "__init__" in vars(each)]
+    return {**hyperparameters(constructors[1]), **own} if constructors[1:-1] else own
 
 
 def _load_plugin(file: str, folder: Path) -> ModuleType:
