@@ -19,8 +19,9 @@ from optimlab.report import page
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.statistics import problems
 from optimlab.storage.manifest import SETTINGS, Manifest, describe, read_manifest
+from optimlab.storage.parts import METADATA_KEY
 from optimlab.storage.results import NothingToReport, read_tables
-from optimlab.storage.store import METADATA_KEY, DamagedPartError, Store
+from optimlab.storage.store import DamagedPartError, Store
 from optimlab.storage.tables import read_runs
 
 TEXT = """

@@ -17,8 +17,9 @@ from optimlab.execution.verify import verify
 from optimlab.experiment.runs import FinishedRun
 from optimlab.report.page import write_report
 from optimlab.storage.results import NothingToReport, read_experiments, read_tables
-from optimlab.storage.store import TABLES, Store
+from optimlab.storage.store import Store
 from optimlab.storage.surface import SURFACE
+from optimlab.storage.tables import TABLES
 
 TEXT = document(training="epochs = 1\nrecord_params = 1\n")
 MORE = TEXT.replace("reporting = 2", "reporting = 4")

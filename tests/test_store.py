@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweeping import document, mostly_slow, rows_of, run, tiny
 
-import optimlab.storage.store as store_module
 from optimlab.errors import UserError
 from optimlab.experiment.runs import FinishedRun, FinishedStack
 from optimlab.files import Folder
 from optimlab.storage.drawn import INPUTS
 from optimlab.storage.manifest import MANIFEST, describe
-from optimlab.storage.store import TABLES, Store
+from optimlab.storage.store import Store
 from optimlab.storage.surface import SURFACE
+from optimlab.storage.tables import TABLES
 from optimlab.training import METRICS, PROBLEM_METRICS
 
 KEYS = ("run_id", "problem", "optimizer", "candidate", "learning_rate", "seed", "role")
@@ -391,7 +391,7 @@ def part(tmp_path_factory):
 
 
 def test_traces_are_the_same_bytes_however_the_runs_share_parts(store, experiment, monkeypatch):
-    monkeypatch.setattr(store_module, "ROWS_IN_A_GROUP", 5)
+    monkeypatch.setattr("optimlab.storage.tables.ROWS_IN_A_GROUP", 5)
     runs = list(experiment.runs())
     whole = finished(runs)
     contents = set()
@@ -497,7 +497,7 @@ def test_all_results_are_cleared_but_the_lock_and_nothing_that_is_no_results(sto
 
 def test_a_part_of_a_later_format_is_left_alone(store, experiment, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "FORMAT", 99)
+        patch.setattr("optimlab.storage.parts.FORMAT", 99)
         store.write_part(finished(list(experiment.runs())))
     assert store.finished() == {}
     store.set_aside_damaged(experiment)

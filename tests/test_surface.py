@@ -10,7 +10,6 @@ from test_charts import without_pictures
 
 import optimlab.execution.surface as sweep_surface
 import optimlab.execution.sweep as sweep_module
-import optimlab.storage.store as store_module
 from optimlab.execution.stack import train_stack
 from optimlab.execution.sweep import stacks
 from optimlab.experiment.runs import FIRST_REPORTING_SEED
@@ -88,7 +87,7 @@ def test_without_them_there_is_no_table_and_the_runs_are_the_same(tmp_path):
 
 @pytest.mark.slow
 def test_parameters_are_the_same_bytes_however_the_runs_share_stacks(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "PARAMS_IN_A_GROUP", 5)
+    monkeypatch.setattr("optimlab.storage.tables.PARAMS_IN_A_GROUP", 5)
     experiment, contents = tiny(tmp_path, text(2)), set()
     for largest in (1, 2, 64):
         monkeypatch.setattr(sweep_module, "LARGEST_STACK", largest)

@@ -1,61 +1,50 @@
 """The store: finished runs on disk, and the tidy tables made from them.
 
-The primary data is a folder of Parquet parts, one per stack, each written atomically. A part holds the
-traces of its runs and, in its metadata, how each run ended. Its name ends with a digest of its content,
-so a part whose bytes have changed is never used: the sweep sets it aside and does its runs again. The
-tables `runs.csv` and `traces.parquet` can be made from the parts at any time, with a few parts in memory
-at once.
+The primary data is a folder of Parquet parts, one per stack, each written atomically. A part that has
+changed since is never used: the sweep sets it aside and does its runs again. The tables can be made from
+the parts at any time, with a few parts in memory at once.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
 import io
 import itertools
-import json
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
 from functools import lru_cache
-from hashlib import file_digest, sha256
+from hashlib import file_digest
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pydantic import BaseModel
 
 from optimlab.errors import UserError, printable
-from optimlab.experiment.runs import RUN_COLUMNS, FinishedRun, FinishedStack, Run
-from optimlab.experiment.spec import Experiment, ProblemSetting
+from optimlab.experiment.runs import FinishedRun, FinishedStack, Run
+from optimlab.experiment.spec import Experiment
 from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
 from optimlab.messages import warn
-from optimlab.metrics import metric_of
-from optimlab.statuses import STATUSES
 from optimlab.storage.environment import computing, describe_computing
 from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
+from optimlab.storage.parts import (
+    PART_NAME,
+    Notes,
+    columns_of,
+    digest_of,
+    is_sound,
+    part_of,
+    read_notes,
+    read_part,
+)
 from optimlab.storage.surface import SURFACE
-from optimlab.storage.tables import RUN_KEYS, TRACE_SCHEMA, as_cell
-from optimlab.training import METRICS, PROBLEM_METRICS
+from optimlab.storage.tables import TABLES, Group, tables_of, write_groups
 
-FORMAT = 2
-METADATA_KEY = b"optimlab"
 PARTS_IN_MEMORY = 16
-ROWS_IN_A_GROUP = 1 << 17  # of traces.parquet: its bytes must not depend on where parts begin and end
-PARAMS_IN_A_GROUP = 1 << 10  # of params.parquet, likewise
-
-PART_NAME = re.compile(r"[0-9a-f]{24}-[0-9a-f]{24}\.parquet")
 LARGEST_MANIFEST = 50_000_000  # bytes
-LONGEST_REASON = 500  # characters
 
 Index = dict[str, "Location"]  # run_id → where it is, and how it ended
-Add = Callable[["Group"], None]  # runs to a table
 
 
 class DamagedPartError(UserError):
@@ -160,17 +149,10 @@ class Store:
     def write_part(self, stack: FinishedStack) -> None:
         """Write a finished stack to disk atomically: if OSError is raised, nothing is written."""
         self._parts.create()
-        runs = [asdict(replace(run, reason=_shortened(run.reason))) for run in stack.runs]
-        notes = {"format": FORMAT, "runs": runs, "computed_by": stack.computed_by}
-        metadata = {METADATA_KEY: json.dumps(notes).encode()}
-        table = pa.table(stack.traces).replace_schema_metadata(metadata)
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="zstd")
-        content = buffer.getvalue().to_pybytes()
-        stem = _digest("".join(run.run_id for run in stack.runs).encode())
-        name = f"{stem}-{_digest(content)}.parquet"
+        name, content = part_of(stack)
         self._parts.write(name, content)
-        for other in self._parts.names(f"{stem}-*.parquet"):  # of the same runs, which failed before
+        of_same_runs = f"{name.partition('-')[0]}-*.parquet"  # which failed before
+        for other in self._parts.names(of_same_runs):
             if other != name:
                 self._parts.delete(other, even_link=True)
 
@@ -187,7 +169,7 @@ class Store:
         for name in other._part_names():
             try:
                 content = other._sound_content(name)
-                runs = {run.run_id for run in _notes(_opened(content)).runs}
+                runs = {run.run_id for run in read_notes(content).runs}
             except ValueError:
                 damaged.append(other.parts / name)
                 continue
@@ -207,7 +189,7 @@ class Store:
         OSError
             If a part cannot be read or moved, which says nothing about its content.
         """
-        columns = {setting.label: _columns(setting) for setting in experiment.problems}
+        columns = {setting.label: columns_of(setting) for setting in experiment.problems}
         runs = {run.run_id: run for run in experiment.runs()}
         for name in self._part_names():
             try:
@@ -298,7 +280,7 @@ class Store:
 
     def digest_of_parts(self) -> str:
         """Return a digest of all parts: of their names, which contain the digests of their contents."""
-        return _digest("\n".join(self._part_names()).encode())
+        return digest_of("\n".join(self._part_names()).encode())
 
     def tables(self) -> dict[str, bytes]:
         """Return the tables on disk: name → content."""
@@ -332,14 +314,14 @@ class Store:
         """
         self._own.create()
         index, digest_of_parts = self._index(), self.digest_of_parts()
-        names = _tables_of(manifest)
+        names = tables_of(manifest)
         if "params.parquet" not in names:
             for each in ("params.parquet", SURFACE):
                 if self._own.exists(each):
                     self._own.delete(each)
         with ExitStack() as open_files:
             files = {name: open_files.enter_context(self._own.writing(name)) for name in names}
-            self._fill(files, manifest, index)
+            write_groups(files, manifest, self._groups(manifest, index))
         digests = {}
         for name in names:
             with self._own.open(name) as file:
@@ -361,17 +343,9 @@ class Store:
 
     def made_again(self, manifest: Manifest) -> dict[str, bytes]:
         """Make the tables from the parts in memory; return name → content."""
-        files = {name: io.BytesIO() for name in _tables_of(manifest)}
-        self._fill(files, manifest, self._index())
+        files = {name: io.BytesIO() for name in tables_of(manifest)}
+        write_groups(files, manifest, self._groups(manifest, self._index()))
         return {name: file.getvalue() for name, file in files.items()}
-
-    def _fill(self, files: Mapping[str, IO[bytes]], manifest: Manifest, index: Index) -> None:
-        """Write tables to files, by name: every part is read once."""
-        with ExitStack() as tables:
-            adders = [tables.enter_context(TABLES[name](manifest, file)) for name, file in files.items()]
-            for group in self._groups(manifest, index):
-                for add in adders:
-                    add(group)
 
     def _groups(self, manifest: Manifest, index: Index) -> Iterator[Group]:
         """Yield the finished runs in the experiment's order, grouped while they share a part."""
@@ -385,7 +359,7 @@ class Store:
         index: Index = {}
         for name in self._part_names():
             try:
-                notes = _notes(_opened(self._sound_content(name)))
+                notes = read_notes(self._sound_content(name))
             except ValueError:
                 continue
             for run in notes.runs:
@@ -416,33 +390,16 @@ class Store:
             content = self._parts.read(name)
         except (EntryError, FileNotFoundError) as error:
             raise ValueError(str(error)) from None
-        if Path(name).stem.rpartition("-")[2] != _digest(content):
+        if not is_sound(name, content):
             raise ValueError("its digest differs")
         return content
 
     def _decoded_part(self, name: str) -> tuple[Notes, pa.Table]:
         """Return the notes of a part and its traces; raise DamagedPartError if it is damaged."""
         try:
-            part = _opened(self._sound_content(name))
-            notes = _notes(part)
-            return notes, _traces(part, notes)
+            return read_part(self._sound_content(name))
         except ValueError:
             raise DamagedPartError(self.parts / name) from None
-
-
-class Notes(BaseModel):
-    """The metadata of a part.
-
-    Attributes
-    ----------
-    format : the part's format; a part of another format has no runs for this version.
-    runs : how each run ended.
-    computed_by : the libraries and kernels that decide the last bits.
-    """
-
-    format: int
-    runs: list[FinishedRun] = []
-    computed_by: dict[str, str] = {}
 
 
 class Location(NamedTuple):
@@ -451,176 +408,3 @@ class Location(NamedTuple):
     part: str
     status: str
     computed_by: dict[str, str]
-
-
-class Group:
-    """Runs of one part that are consecutive in the experiment's order."""
-
-    def __init__(self, runs: list[Run], ends: Sequence[FinishedRun], traces: pa.Table) -> None:
-        self.runs, self.all_ends, self.all_traces = runs, ends, traces
-        self.position = {end.run_id: position for position, end in enumerate(ends)}
-        self.ends = [(run, ends[self.position[run.run_id]]) for run in runs]
-
-    def only(self, runs: list[Run]) -> Group:
-        """Return a group of only the given runs of this one."""
-        return Group(runs, self.all_ends, self.all_traces)
-
-    def traces(self, schema: pa.Schema) -> pa.Table:
-        """Return the traces of these runs, with the columns that identify the run."""
-        starts = self.all_traces["run"].to_numpy().searchsorted(range(len(self.position) + 1))
-        positions = np.array([self.position[run.run_id] for run in self.runs])
-        lengths = starts[positions + 1] - starts[positions]
-        owners = np.repeat(np.arange(len(positions)), lengths)
-        rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in positions])
-        columns = [pa.array([getattr(run, name) for run in self.runs]).take(owners) for name in RUN_KEYS]
-        known = self.all_traces.column_names
-        columns += [
-            self.all_traces[name].take(rows)
-            if name in known
-            else pa.nulls(len(rows))  # a metric of another problem
-            for name in schema.names[len(RUN_KEYS) :]
-        ]
-        return pa.table(columns, names=schema.names).cast(schema)
-
-
-# Each table is a context: it begins a file, yields a function that adds a group of runs, and ends it.
-@contextmanager
-def _runs_csv(manifest: Manifest, file: IO[bytes]) -> Iterator[Add]:
-    """Write runs.csv."""
-    optimizers = manifest.optimizers
-    known = {label: about.values() for label, about in optimizers.items()}
-    others = {name for each in known.values() for values in each.values() for name in values}
-    names = sorted(others - RUN_COLUMNS.keys())
-    text = codecs.getwriter("utf-8")(file, "backslashreplace")
-    writer = csv.writer(text, lineterminator="\n")
-    extra = [name for about in manifest.problems.values() for name in about.extra_metrics]
-    finals = list(dict.fromkeys(f"final_{name}" for name in extra if metric_of(name)))
-    columns = [*RUN_COLUMNS, *finals, *names]
-    writer.writerow(columns)
-
-    def add(group: Group) -> None:
-        for run, end in group.ends:
-            about = optimizers[run.optimizer]
-            values = {
-                **known[run.optimizer][run.candidate],
-                **{name: getattr(run, name) for name in RUN_KEYS},
-                "rule": about.rule,
-                **{name: getattr(end, name) for name in ("status", "reason", "steps")},
-                **{f"final_{name}": value for name, value in end.final.items()},
-            }
-            writer.writerow([as_cell(values.get(name)) for name in columns])
-
-    yield add
-
-
-@contextmanager
-def _traces_parquet(manifest: Manifest, file: IO[bytes]) -> Iterator[Add]:
-    """Write traces.parquet."""
-    names = [name for about in manifest.problems.values() for name in about.extra_metrics]
-    new = dict.fromkeys(name for name in names if name not in TRACE_SCHEMA.names)
-    extra = (pa.field(name, pa.float64()) for name in new)
-    schema = pa.schema([*TRACE_SCHEMA, *extra])
-    with _parquet(schema, ROWS_IN_A_GROUP, file) as add:
-        yield add
-
-
-@contextmanager
-def _params_parquet(manifest: Manifest, file: IO[bytes]) -> Iterator[Add]:
-    """Write params.parquet, for the runs that record their parameters."""
-    dtype = np.result_type(*(about.dtype for about in manifest.problems.values()))
-    params = pa.field("params", pa.list_(pa.from_numpy_dtype(dtype)))
-    schema = pa.schema([*(TRACE_SCHEMA.field(name) for name in [*RUN_KEYS, "step"]), params])
-    with _parquet(schema, PARAMS_IN_A_GROUP, file) as add:
-
-        def add_some(group: Group) -> None:
-            if kept := [run for run in group.runs if run.keeps_params]:
-                add(group.only(kept))
-
-        yield add_some
-
-
-@contextmanager
-def _parquet(schema: pa.Schema, rows: int, file: IO[bytes]) -> Iterator[Add]:
-    """Write a Parquet file in groups of `rows` rows, in encodings that every reader supports."""
-    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=RUN_KEYS) as writer:
-        waiting: list[pa.Table] = []
-
-        def add(group: Group) -> None:
-            waiting.append(group.traces(schema))
-            while sum(map(len, waiting)) >= rows:
-                joined = pa.concat_tables(waiting)
-                writer.write_table(joined.slice(0, rows).combine_chunks())
-                waiting[:] = [joined.slice(rows)]
-
-        yield add
-        if sum(map(len, waiting)):
-            writer.write_table(pa.concat_tables(waiting).combine_chunks())
-
-
-TABLES = {
-    "runs.csv": _runs_csv,
-    "traces.parquet": _traces_parquet,
-    "params.parquet": _params_parquet,
-}
-
-
-def _tables_of(manifest: Manifest) -> list[str]:
-    """Return the names of the tables that an experiment has."""
-    return [name for name in TABLES if name != "params.parquet" or manifest.record_params]
-
-
-def _opened(content: bytes) -> pq.ParquetFile:
-    """Return a part to read from; raise ValueError if it is no Parquet file."""
-    try:
-        return pq.ParquetFile(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(str(error)) from error
-
-
-def _notes(part: pq.ParquetFile) -> Notes:
-    """Return the notes of a part, without runs for another version's; raise ValueError if wrong."""
-    try:
-        raw = json.loads(part.schema_arrow.metadata[METADATA_KEY])
-        if isinstance(raw["format"], int) and raw["format"] != FORMAT:
-            return Notes(format=raw["format"])
-        notes = Notes.model_validate(raw)
-    except (pa.ArrowException, OSError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-    if any(run.final.keys() < set(PROBLEM_METRICS) for run in notes.runs):
-        raise ValueError("a final metric is missing")
-    if any(run.status not in STATUSES for run in notes.runs):
-        raise ValueError("a status is unknown")
-    return notes
-
-
-def _columns(setting: ProblemSetting) -> set[str]:
-    """Return the columns of a problem's parts, except the parameters."""
-    return {"run", "step", "epoch", *METRICS, *setting.about.extra_metrics}
-
-
-def _traces(part: pq.ParquetFile, notes: Notes) -> pa.Table:
-    """Return the traces of a part, run after run; raise ValueError if they are not those of its runs."""
-    try:
-        traces = part.read(use_threads=False)  # a part is small
-        if notes.format != FORMAT:
-            return traces
-        runs = traces["run"].cast(pa.int32()).to_numpy()
-        numbers = traces.select(["step", "epoch", *METRICS])
-        if not all(
-            pa.types.is_integer(each) or pa.types.is_floating(each) for each in numbers.schema.types
-        ):
-            raise ValueError("a metric is not a number")
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise ValueError(str(error)) from error
-    if len(runs) and not (runs[0] >= 0 and runs[-1] < len(notes.runs) and (np.diff(runs) >= 0).all()):
-        raise ValueError("its rows belong to other runs")
-    return traces
-
-
-def _shortened(reason: str) -> str:
-    """Return a reason cut to `LONGEST_REASON` characters."""
-    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
-
-
-def _digest(content: bytes) -> str:
-    return sha256(content).hexdigest()[:24]
