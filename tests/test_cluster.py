@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from sweeping import OWN, call, document, load, optimlab, plugin, run, silent, tiny, write
-from test_faults import LINUX, MARK, finished_parts, processes, rows, tables, wait_for
+from sweeping import OWN, call, document, load, optimlab, plugin, rows_of, run, silent, tiny, write
+from test_faults import LINUX, MARK, finished_parts, processes, tables, wait_for
 
 from optimlab.errors import UserError
 from optimlab.execution.sweep import sweep
@@ -100,7 +100,7 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
         words[1] = write(tmp_path / "deadly", text, name="deadly", own=fatal)
         done = optimlab(*words, cwd=tmp_path)
         assert done.returncode == 1, done.stderr
-        healthy, deadly = rows(results, "deadly")
+        healthy, deadly = rows_of(results, "deadly")
         assert (healthy["learning_rate"], healthy["status"]) == ("0.1", "ok")
         assert (deadly["learning_rate"], deadly["status"]) == ("0.3", "failed")
         assert deadly["reason"].startswith("its worker process died")
