@@ -99,41 +99,26 @@ def _idle_schedules(document: Document, settings: list[OptimizerSetting]) -> lis
     ]
 
 
-def _check_optimizer(
-    each: OptimizerTable, wrong_keys: list[Mistake]
-) -> tuple[OptimizerSetting | None, list[Mistake]]:
+def _check_optimizer(each: OptimizerTable, wrong_keys: list[Mistake]) -> Checked:
     """Return an optimizer's setting, or None, and the mistakes in its table."""
-    table, key, rule_key = each.given, each.key, each.rule_key
     found = list(wrong_keys)
-    search = each.search(found)
-    rates = each.learning_rates(found)
+    search, rates = each.search(found), each.learning_rates(found)
     if each.keys.rule is None:
         return None, found
     try:
         bare = load_rule(each.rule, each.folder)
     except (ValueError, OSError) as error:
-        split = split_labels(key, table, {"rule"})
-        return None, split or [*found, Mistake(rule_key, str(error))]
-    rule = with_keys(bare, {**table, **search})
+        split = split_labels(each.key, each.given, {"rule"})
+        return None, split or [*found, Mistake(each.rule_key, str(error))]
+    rule = with_keys(bare, {**each.given, **search})
     defaults = hyperparameters(rule)
-    split = split_labels(key, table, {*defaults, *OF_TABLE})
+    split = split_labels(each.key, each.given, {*defaults, *OF_TABLE})
     if split:
         return None, split
-    own_rate = defaults.pop("learning_rate")
-    if isinstance(own_rate, float) and not math.isfinite(own_rate):
-        found.append(Mistake(rule_key, f"the default of learning_rate must be finite, got {own_rate}"))
-    given = each.hyperparameters
-    messages = [(rule_key, wrong_default(name, default)) for name, default in defaults.items()]
-    messages += [
-        (where, wrong_value(rule, defaults, name, value))
-        for name, values in given.items()
-        for where, value in (
-            _with_keys(f"{key}.{name}", values) if name in defaults else [(f"{key}.{name}", values)]
-        )
-    ]
-    found += [Mistake(where, message) for where, message in messages if message]
+    own_rate, given = defaults.pop(RATE), each.hyperparameters
+    found += _wrong_values(rule, own_rate, defaults, each)
     legal = partial(wrong_on_axis, rule, defaults)
-    searched = read_axes(search, f"{key}.search", defaults, legal, found)
+    searched = read_axes(search, f"{each.key}.search", defaults, legal, found)
     axes = searched if RATE in search else [Axis(RATE, rates), *searched]
     axes = sorted([*axes, *grid(given)], key=lambda axis: axis.name != RATE)
     schedules = read_schedules(each, {**defaults, **given}, found)
@@ -154,23 +139,39 @@ def _check_optimizer(
     found += _wrong_candidates(rule, fixed, tried, schedules, each) if not found else []
     if found:
         return None, found
-    curves = {
-        name: tuple(load_schedule(schedule, each.folder).factor(k, CURVE) for k in range(1, CURVE + 1))
-        for name, schedule in schedules.items()
-    }
-    return _plain(
-        OptimizerSetting(
-            label=each.label,
-            rule=each.rule,
-            hyperparameters=fixed,
-            axes=tuple(axes),
-            candidates=candidates(tried, fixed, default),
-            default_learning_rate=default_rate,
-            schedules=schedules,
-            curves=curves,
-            searched=tuple(search),
-        )
-    ), []
+    setting = OptimizerSetting(
+        label=each.label,
+        rule=each.rule,
+        hyperparameters=fixed,
+        axes=tuple(axes),
+        candidates=candidates(tried, fixed, default),
+        default_learning_rate=default_rate,
+        schedules=schedules,
+        curves={name: _curve(schedule, each.folder) for name, schedule in schedules.items()},
+        searched=tuple(search),
+    )
+    return _plain(setting), []
+
+
+def _wrong_values(
+    rule: Rule, own_rate: Any, defaults: Mapping[str, Any], each: OptimizerTable
+) -> list[Mistake]:
+    """Return mistakes in the rule's defaults and in the values of the table, each by itself."""
+    messages = [(each.rule_key, wrong_default(name, default)) for name, default in defaults.items()]
+    if isinstance(own_rate, float) and not math.isfinite(own_rate):
+        messages.insert(0, (each.rule_key, f"the default of {RATE} must be finite, got {own_rate}"))
+    for name, values in each.hyperparameters.items():
+        key = f"{each.key}.{name}"
+        is_list = name in defaults and isinstance(values, list) and values
+        keyed = [(f"{key}[{n}]", v) for n, v in enumerate(values, 1)] if is_list else [(key, values)]
+        messages += [(where, wrong_value(rule, defaults, name, value)) for where, value in keyed]
+    return [Mistake(where, message) for where, message in messages if message]
+
+
+def _curve(schedule: dict[str, Any], folder: Path) -> tuple[float, ...]:
+    """Return the factors of a schedule in a run of `CURVE` steps."""
+    loaded = load_schedule(schedule, folder)
+    return tuple(loaded.factor(step, CURVE) for step in range(1, CURVE + 1))
 
 
 def _tried(
@@ -231,13 +232,6 @@ def _textbook(rule: Rule, rate: float | None, fixed: Mapping[str, Any]) -> dict[
         return None
     default = values | {name: fixed[name] for name in required}
     return None if wrong_together(rule, default) else default
-
-
-def _with_keys(key: str, values: Any) -> list[tuple[str, Any]]:
-    """Return the values of a hyper-parameter, one or a list, each with its key."""
-    if not isinstance(values, list) or not values:
-        return [(key, values)]
-    return [(f"{key}[{number}]", value) for number, value in enumerate(values, start=1)]
 
 
 def _first(values: Any) -> Any:
