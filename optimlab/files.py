@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from filelock import lock_descriptor
 
-from optimlab.errors import IS_FOLDER, UserError, printable
+from optimlab.errors import IS_FOLDER, UserError, printable, reason
 
 LOCK = ".lock"
 HOLDER = ".lock-holder"
@@ -284,14 +284,50 @@ def experiment_folder(path: Path) -> Folder:
     return Folder(path.parent).folder(path.name)
 
 
-def wrong_results(path: Path) -> str:
-    """Return why a path cannot be that of the folder of all results; "" if it can."""
-    with suppress(OSError):  # a later write reports it
-        if path.exists() and not path.is_dir():
-            return "is a file"
-        if (path / "experiment.json").is_file():
-            return "has the results of one experiment: name the folder that contains it"
-    return ""
+def results_at(path: str | os.PathLike[str]) -> Path:
+    """Return the path of the folder of all results, which need not exist; ~ is the home folder.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be that: it is empty, not UTF-8 (which Parquet requires), an address, a file, or the
+        folder of one experiment.
+    """
+    text = os.fspath(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the path is not UTF-8") from None
+    if not text or "\0" in text:
+        raise ValueError(f"the path {'has a null character' if text else 'is empty'}")
+    if "://" in text:
+        raise ValueError(f"'{text}' is an address: name a folder of this machine")
+    found = expanded(text)
+    with suppress(OSError):  # `check_writable` reports it
+        if found.exists() and not found.is_dir():
+            raise ValueError(f"'{text}' is a file")
+        if (found / "experiment.json").is_file():
+            wrong = "has the results of one experiment: name the folder that contains it"
+            raise ValueError(f"'{text}' {wrong}")
+    return found
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError if the folder of an experiment's results cannot be created or written to."""
+    try:
+        experiment_folder(folder).create()
+    except OSError as error:
+        raise UserError(f"{folder}: the results cannot be written there: {reason(error)}") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder}: the results cannot be written there: no permission")
+
+
+def expanded(path: str) -> Path:
+    """Return a path with ~ as the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(path)
 
 
 def _is_link(path: Path) -> EntryError:

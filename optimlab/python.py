@@ -33,7 +33,7 @@ from optimlab.experiment.load import check, find, load
 from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.own import METHODS
 from optimlab.experiment.spec import Experiment
-from optimlab.files import wrong_results
+from optimlab.files import check_writable, expanded, results_at
 from optimlab.formatting import join_words, toml_document
 from optimlab.notebook import name_of, written_data
 from optimlab.optimizers import RULES
@@ -106,19 +106,21 @@ def run(
         raise UserError("give either an experiment, or its problem and optimizers")
     if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
         raise UserError(f"jobs: must be a whole number, 1 or more, got {jobs!r}")
-    if results is not None and not isinstance(results, str | os.PathLike):
-        raise UserError(f"results: must be the path of a folder, got {results!r}")
-    if results == "":
-        raise UserError("results: the path is empty")
-    if results is not None and (wrong := wrong_results(Path(results))):
-        raise UserError(f"results: {results} {wrong}")
+    kept: Path | None = None
+    if results is not None:
+        try:
+            _path("results", results)
+            kept = results_at(results)
+        except ValueError as error:
+            raise UserError(f"results: {error}") from None
     if experiment is None:
         checked = build_experiment(**document)
     elif isinstance(experiment, Experiment):
         checked = experiment
     else:
-        checked = load(find(str(experiment)))
-    folder = Path(results or tempfile.mkdtemp(prefix="optimlab-"))
+        checked = load(find(str(_path("experiment", experiment))))
+    folder = kept or Path(tempfile.mkdtemp(prefix="optimlab-"))
+    check_writable(folder / checked.name)
     result = Result(folder / checked.name)
     if results is None:
         weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
@@ -178,7 +180,7 @@ def build_experiment(
     """
     if not isinstance(name, str) or not is_legal_name(name):
         raise UserError(f"name: must be {NAME_RULE}; got {name!r}")
-    folder = Path(folder)
+    folder = _path("folder", folder)
     document: dict[str, Any] = {"title": keys.pop("title", name), **keys}
     training = {key: document.pop(key) for key in TRAINING if key in document}
     if training:
@@ -195,6 +197,13 @@ def build_experiment(
     document["optimizers"] = dict(_optimizers(optimizers))
     tables = _plain(_named(document, folder, {}), "")
     return check(tables, toml_document(tables), folder / f"{name}.toml", source="")
+
+
+def _path(name: str, given: Any) -> Path:
+    """Return an argument that is a path, with ~ as the home folder."""
+    if not isinstance(given, str | os.PathLike) or not isinstance(os.fspath(given), str):
+        raise UserError(f"{name}: must be a path, got {_shown(given)}")
+    return expanded(os.fspath(given))
 
 
 def _shown(value: Any) -> str:
@@ -373,7 +382,7 @@ class Result:
     folder: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(self.folder))  # a text is accepted, too
+        object.__setattr__(self, "folder", _path("folder", self.folder))
 
     @cached_property
     def _tables(self) -> Tables:
@@ -463,7 +472,7 @@ class Result:
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the page of this experiment as one file, and return its path."""
-        path = Path(path)
+        path = _path("path", path)
         return write_report(self.folder.parent, [self.folder.name], page=path.resolve())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -493,7 +502,7 @@ class ChartView:
 
     def save(self, path: str | Path) -> Path:
         """Write the chart in its initial state, as .png or .svg, and return its path."""
-        path = Path(path)
+        path = _path("path", path)
         files = self.chart.files()
         path.write_bytes(files[self.chart.name + _one_of([".png", ".svg"], path.suffix, "format")])
         return path

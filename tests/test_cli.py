@@ -221,9 +221,7 @@ def test_results_that_cannot_be_written_give_2_before_anything_runs(here, result
 
 
 def test_a_read_only_folder_is_told_before_anything_runs(here, monkeypatch):
-    monkeypatch.setattr(
-        "optimlab.commands.sweep.os.access", lambda *args: False
-    )  # the superuser may write all
+    monkeypatch.setattr("optimlab.files.os.access", lambda *args: False)  # the superuser may write all
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 2
     assert "results/tiny: the results cannot be written there: no permission" in done.stderr

@@ -17,6 +17,7 @@ from test_charts import blank_pictures
 import optimlab
 from optimlab.data.arrays import table_of
 from optimlab.errors import UserError
+from optimlab.files import results_at
 from optimlab.notebook import written_data
 
 RAVINE = {"name": "landscape", "function": "ravine"}
@@ -237,11 +238,47 @@ def test_mistakes_are_told_in_words(given, message):
     assert ".toml" not in str(error.value)
 
 
-def test_where_the_results_go_must_be_a_folder_of_results(result):
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ("", "results: the path is empty"),
+        ("a\0b", "results: the path has a null character"),
+        ("\udcff", "results: the path is not UTF-8"),
+        ("s3://bucket/results", "'s3://bucket/results' is an address: name a folder of this machine"),
+        ("x" * 300, "the results cannot be written there: File name too long"),
+        ("file", "results: 'file' is a file"),
+        ("file/below", "file is not a folder"),
+        ("loop", "loop is not a folder: move it away"),
+        (b"results", "results: must be a path, got b'results'"),
+        (3, "results: must be a path, got 3"),
+    ],
+)
+def test_where_the_results_go_must_be_a_folder_of_results(tmp_path, monkeypatch, results, message):
     """An empty text was taken for none: the results were deleted with the session."""
-    for results, message in (("", "the path is empty"), (result.folder, "has the results of one")):
-        with pytest.raises(UserError, match=f"results: .*{message}"):
-            optimlab.compare("SGD", problem=RAVINE, results=results, **SMALL)
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("loop").symlink_to("loop")
+    with pytest.raises(UserError, match=re.escape(message)):
+        optimlab.compare("SGD", problem=RAVINE, results=results, **SMALL)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "loop"}
+
+
+def test_results_do_not_go_into_those_of_one_experiment(result):
+    with pytest.raises(UserError, match=r"results: .* has the results of one experiment"):
+        optimlab.compare("SGD", problem=RAVINE, results=result.folder, **SMALL)
+
+
+def test_a_path_may_begin_at_the_home_folder(result, tmp_path, monkeypatch):
+    """It made a folder named ~."""
+    monkeypatch.setenv("HOME", str(result.folder.parent))
+    monkeypatch.chdir(tmp_path)
+    assert results_at("~/new") == result.folder.parent / "new"
+    assert optimlab.Result(f"~/{result.folder.name}").verdict == result.verdict
+    with pytest.raises(UserError, match=f"^{result.folder.parent}/none.toml: there is no such"):
+        optimlab.run("~/none.toml")
+    for call in (optimlab.Result, result.report, lambda path: optimlab.build_experiment(folder=path)):
+        with pytest.raises(UserError, match=r": must be a path, got 3"):
+            call(3)
 
 
 def test_tables_are_checked_as_they_are_not_by_way_of_a_file(monkeypatch):

@@ -25,17 +25,13 @@ UNLIMITED = 10**6  # characters; no line is longer
 
 
 def results_folder(text: str | Path) -> Path:
-    """Refuse a path that is empty, not UTF-8 (which Parquet requires), a file or one experiment's."""
-    from optimlab.files import wrong_results
+    """Refuse a path that cannot be the folder of all results."""
+    from optimlab.files import results_at
 
-    path = Path(not_empty(str(text)))
     try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise typer.BadParameter("the path is not UTF-8") from error
-    if wrong := wrong_results(path):
-        raise typer.BadParameter(f"'{path}' {wrong}")
-    return path
+        return results_at(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def not_empty(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from optimlab import hints
 from optimlab.commands import common
-from optimlab.errors import OutOfTime, UserError, reason
+from optimlab.errors import OutOfTime, UserError
 from optimlab.formatting import duration, read_duration
 from optimlab.hints import RESULTS
 
@@ -92,6 +91,7 @@ def sweep(
     results: common.ResultsFolder = RESULTS,
 ) -> None:
     """Train the missing runs of an experiment, and save its tables."""
+    from optimlab.files import check_writable
     from optimlab.progress import Progress
 
     start = time.monotonic()
@@ -117,7 +117,7 @@ def sweep(
             _print_plan(console, checked, todo)
             _print_json(as_json, about | asdict(todo))
             return
-        _check_writable(folder)
+        check_writable(folder)
         if fresh:
             _announce_deletion(console, folder, ask=not yes and common.has_terminal())
         console.print(checked.title, style="bold", markup=False)
@@ -194,18 +194,6 @@ def _is_empty(folder: Path) -> bool:
         return not experiment_folder(folder).names()
     except OSError:
         return False
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written to, before anything runs."""
-    from optimlab.files import experiment_folder
-
-    try:
-        experiment_folder(folder).create()
-    except OSError as error:
-        raise UserError(f"{folder}: the results cannot be written there: {reason(error)}") from error
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder}: the results cannot be written there: no permission")
 
 
 def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:
