@@ -49,6 +49,24 @@ def test_each_optimizer_has_a_panel_with_its_path_from_the_start(paths, narrow):
     assert plots.svg(figure).startswith(b"<?xml")
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_number_of_a_step_covers_neither_a_star_nor_the_path(turn):
+    landscape = Landscape(function="ravine", condition=50, angle=30 * turn)
+    x = np.linspace(-2, -0.33, 51)  # ends beside the star at 0, in the direction of the text
+    path = pd.DataFrame({"optimizer": "Adam", "step": np.arange(51), "x": x, "y": turn * 0.577 * x})
+    styles, surface = series_styles(["Adam"]), figures.landscape_surface(landscape, path)
+    figure = figures.paths_figure(surface, path, {"Adam": 0.1}, styles)
+    plots.pixels(figure)
+    (axes,) = figure.axes
+    texts = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert set(texts) == {"10", "20", "50"}
+    star = axes.transData.transform((0, 0))
+    dots = axes.transData.transform(path[["x", "y"]])
+    for box in texts.values():
+        assert not box.padded(4).contains(*star)
+        assert not any(box.contains(*dot) for dot in dots)
+
+
 def test_the_view_grows_to_hold_a_path_but_not_for_ever(paths):
     left, right, bottom, top = LANDSCAPE.view
     usual = figures.landscape_surface(LANDSCAPE, paths)

@@ -317,7 +317,7 @@ def test_the_label_of_a_problem_decides_no_number(tmp_path: Path):
 
 def test_the_shipped_experiment_is_the_one_that_its_docs_describe():
     experiment = load(EXPERIMENTS / "landscapes.toml")
-    assert experiment.count() == 10_368
+    assert experiment.count() == 13_824
     assert {setting.problem.function for setting in experiment.problems} == set(FUNCTIONS)
     assert {setting.record_at for setting in experiment.problems} == {tuple(range(1, 101))}
     first, *others = experiment.optimizers

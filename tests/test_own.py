@@ -11,16 +11,18 @@ import cloudpickle
 import pandas as pd
 import pytest
 from rich.console import Console
-from sweeping import load, mistakes_of, mostly_slow, run, silent, write
+from sweeping import EXPERIMENTS, load, mistakes_of, mostly_slow, run, silent, write
 from test_charts import without_pictures
 
 from optimlab.execution.plan import plan
 from optimlab.execution.sweep import stacks, sweep
 from optimlab.listing import print_state, state_of
+from optimlab.optimizers import Adam
 from optimlab.report.block import Block
 from optimlab.report.blocks.own import block_pool, own_blocks
 from optimlab.report.page import report_of, write_report
 from optimlab.storage.results import read_tables
+from optimlab.training import train
 
 PAGE = Path(__file__).parents[1] / "docs/extending.md"
 
@@ -460,6 +462,14 @@ def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):
 def test_a_fault_of_a_part_is_told_with_its_key(tmp_path, old, new, message):
     (found,) = mistakes_of(written(tmp_path, blocks("toml")[0].replace(old, new)))
     assert found.startswith(message)
+
+
+def test_the_seen_entries_of_the_shipped_factorization_determine_the_others():
+    (setting,) = load(EXPERIMENTS / "factorization.toml").problems
+    assert (setting.label, setting.problem.size) == ("Factorization", 72)
+    known = train(setting.problem, Adam(learning_rate=0.1), [0], [200]).metrics
+    assert known["train_loss"][-1] < 1e-6
+    assert known["validation_loss"][-1] < 1e-6  # the entries that training sees determine the others
 
 
 @pytest.mark.slow

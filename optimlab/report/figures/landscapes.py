@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,11 +114,11 @@ def paths_figure(
             if is_lowest:
                 axes.set_xlabel(axis_names[0], labelpad=1)
             if is_leftmost:
-                axes.set_ylabel(axis_names[1], labelpad=1)
+                axes.set_ylabel(axis_names[1], labelpad=3)
         for axes, label in zip(panels.flat, labels, strict=False):
             draw_contours(axes, surface)
             path = paths[paths["optimizer"] == label]
-            draw_path(axes, path, styles[label], marks=list(surface.minima))
+            draw_path(axes, path, styles[label], marks=[*surface.minima, *surface.saddles])
             axes.set_title(
                 f"{label}, learning rate {number(rates[label])}",
                 loc="left",
@@ -234,11 +234,45 @@ def draw_path(
               markeredgecolor="white", markeredgewidth=0.7, zorder=4)  # fmt: skip
     size = np.array([np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())])
     taken = [points[0], *marks]
+    text_side = _text_side(axes, points, marks)
     for step in ticks:
         at = points[steps == step]
         if len(at) and all(np.linalg.norm((at[0] - other) / size) > 0.07 for other in taken):
             taken.append(at[0])
             axes.plot(*at.T, marker="o", markersize=3.8, color=style.colour, markeredgecolor="white",
                       markeredgewidth=0.6, zorder=4)  # fmt: skip
-            axes.annotate(str(step), at[0], (3.5, 3.5), textcoords="offset points", fontsize=6.5,
+            x, y = text_side(at[0], str(step))
+            axes.annotate(str(step), at[0], (3.5 * x, 3.5 * y), textcoords="offset points", fontsize=6.5,
+                          ha="left" if x > 0 else "right", va="bottom" if y > 0 else "top",
                           color=INK, path_effects=HALO, zorder=5, clip_on=True)  # fmt: skip
+
+
+def _text_side(
+    axes: Axes, path: Array, marks: Sequence[Array]
+) -> Callable[[Array, str], tuple[int, int]]:
+    """Return a function that says at which corner of a point its text covers least.
+
+    It gives the signs of the offset to the right and upwards: best is a corner in the view that covers
+    neither a mark nor much of the path.
+    """
+    origin = np.array([axes.get_xlim()[0], axes.get_ylim()[0]])
+    width = 72 * axes.figure.get_figwidth() * axes.get_position().width  # type: ignore[union-attr]
+    scale = width / np.ptp(axes.get_xlim())  # inches/72 for a unit of either axis
+    view = scale * np.array([np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())])
+    between = np.linspace(path[:-1], path[1:], 20).reshape(-1, 2)
+    line, stars = (scale * (np.reshape(every, (-1, 2)) - origin) for every in (between, list(marks)))
+
+    def side(at: Array, text: str) -> tuple[int, int]:
+        letters, here = np.array([4.2 * len(text), 7.0]), scale * (at - origin)
+        covered = {}
+        for corner in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+            middle = here + np.array(corner) * (3.5 + letters / 2)
+            is_out = (middle < letters / 2).any() or (middle > view - letters / 2).any()
+            on_marks, on_line = (
+                int((np.abs(those - middle) < letters / 2 + room).all(axis=1).sum())
+                for those, room in ((stars, 4), (line, 0))
+            )
+            covered[corner] = (is_out, on_marks, on_line)
+        return min(covered, key=lambda corner: covered[corner])
+
+    return side
