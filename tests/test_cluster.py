@@ -143,18 +143,20 @@ def kill(folder, *kinds):
                     os.kill(pid, signal.SIGKILL)
 
 
+DASK_AT = ("--backend", "dask", "--scheduler")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--backend", "dask"), "--scheduler ADDRESS must be given together"),
         (("--scheduler", "tcp://127.0.0.1:1"), "--backend dask and --scheduler ADDRESS must be given"),
-        (
-            ("--backend", "dask", "--scheduler", "tcp://127.0.0.1:1", "--jobs", 2),
-            "are for local workers",
-        ),
+        ((*DASK_AT, "tcp://127.0.0.1:1", "--jobs", 2), "are for local workers"),
         (("--backend", "joblib", "--jobs", 1), "joblib's workers must be two or more"),
         (("--backend", "joblib", "--time-limit", 1), "is for local workers, not for --backend joblib"),
         (("--backend", "ray"), "'ray' is not one of"),
+        ((*DASK_AT, "nonsense://x"), "no Dask scheduler answers at nonsense://x: "),
+        ((*DASK_AT, "tcp://"), "no Dask scheduler answers at tcp://: "),
     ],
 )
 def test_a_mistake_gives_2(tmp_path, monkeypatch, words, message):
@@ -166,20 +168,11 @@ def test_a_mistake_gives_2(tmp_path, monkeypatch, words, message):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("address", ["nonsense://x", "tcp://"])
-def test_what_is_no_address_is_told(tmp_path, monkeypatch, address):
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "experiments")
-    done = call("sweep", "tiny", "--backend", "dask", "--scheduler", address)
-    assert done.exit_code == 2
-    assert f"no Dask scheduler answers at {address}: " in done.stderr
-
-
 def test_without_dask_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "experiments")
     monkeypatch.delitem(sys.modules, "optimlab.execution.dask", raising=False)
     monkeypatch.setitem(sys.modules, "distributed", None)
-    done = call("sweep", "tiny", "--backend", "dask", "--scheduler", "tcp://x:1")
+    done = call("sweep", "tiny", *DASK_AT, "tcp://x:1")
     assert done.exit_code == 2
     assert "--backend dask needs an extra: pip install 'optimlab[dask]'" in done.stderr

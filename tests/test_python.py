@@ -225,7 +225,6 @@ WRONG = [
     ({"optimizers": ["SGDD"]}, 'unknown optimizer "SGDD"; did you mean SGD?'),
     ({"optimizers": ["SGD", "SGD"]}, "SGD is given twice"),
     ({"optimizers": ["SGD"], "epoch": 3}, "epoch: unknown key"),
-    ({"optimizers": ["SGD"], "learning_rates": [0.1, object()]}, "must be a number, text, list or"),
     ({"optimizers": {"SGD": {"momentum": 2}}}, "optimizers.SGD.momentum: momentum must be in"),
 ]
 
