@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import pickle
 import queue
-import signal
-import struct
-import subprocess
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module
-from typing import IO, Any
+from typing import Any
 
 import cloudpickle
 
 from optimlab.errors import UserError
+from optimlab.processes import CAN_FORK, ForkServer, Process, Spawned, receive, send
 
-LENGTH = struct.Struct("<Q")  # precedes each message
-# There are as many workers as cores, so a worker's libraries must not start threads.
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_EARLY: list[subprocess.Popen[bytes]] = []  # workers for the pools to come
+_EARLY: list[ForkServer] = []  # for the next pool that wants one
 
 Tell = Callable[["Clock | Progress"], None]
 
@@ -73,10 +60,18 @@ class Pool:
     ----------
     work : a module-level function; a worker calls ``work(task, tell)`` with each task.
     jobs : the number of processes.
+    prepare : does once, where processes can be forked, what each worker would do first.
     """
 
-    def __init__(self, work: Callable[[Any, Tell], Any], jobs: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[Any, Tell], Any],
+        jobs: int,
+        prepare: Callable[[], object] | None = None,
+    ) -> None:
         self.work, self.jobs = work, jobs
+        self.prepare = prepare if CAN_FORK else None
+        self.server: ForkServer | None = None
         self.ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.workers: list[_Worker] = []
@@ -92,11 +87,17 @@ class Pool:
         if self.in_hand:
             for worker in self.workers:
                 worker.kill()
+            if self.server:
+                self.server.kill()  # a worker's thread may be waiting for it
         for _ in self.workers:
             self.ready.put(None)
+        threads = [worker.thread for worker in self.workers]
+        if self.server:
+            threads.append(threading.Thread(target=self.server.close, daemon=True))
+            threads[-1].start()
         if self.in_hand:
-            for worker in self.workers:
-                worker.thread.join()
+            for thread in threads:
+                thread.join()
 
     def run(
         self,
@@ -120,6 +121,8 @@ class Pool:
             while self.in_hand < 2 * self.jobs and (task := next_task()) is not None:
                 self.in_hand += 1
                 self.ready.put(task)
+                if self.prepare and not self.server:
+                    self.server = _early() or ForkServer(self.prepare)
                 if len(self.workers) < min(self.jobs, self.in_hand):
                     self.workers.append(_Worker(self))
             if not self.in_hand:
@@ -135,22 +138,23 @@ class Pool:
 
 
 @contextmanager
-def started_early(count: int, module: str) -> Iterator[None]:
-    """Start processes that the next pool takes as its workers; those that none takes end with the block.
+def prepared_early(prepare: Callable[[], object]) -> Iterator[None]:
+    """Prepare the workers of the next pool while this process prepares what they are to do.
 
-    Meanwhile they import a module, while this process still prepares what they are to do.
+    If no pool takes them, they end with the block.
     """
+    if CAN_FORK:
+        _EARLY.append(ForkServer(prepare))
     try:
-        _EARLY.extend(_start(module) for _ in range(count))
         yield
     finally:
-        while process := _early():
-            process.kill()
-            _close(process)
+        while server := _early():
+            server.kill()
+            server.close()
 
 
-def _early() -> subprocess.Popen[bytes] | None:
-    """Return a process that was started early and that no pool has taken, if there is one."""
+def _early() -> ForkServer | None:
+    """Return what was prepared early and no pool has taken, if there is something."""
     with suppress(IndexError):
         return _EARLY.pop()
     return None
@@ -202,17 +206,14 @@ class _Worker:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
     def kill(self) -> None:
         """Kill the process and its children."""
         process = self.process
-        if process and process.poll() is None:
-            if os.name == "posix":
-                with suppress(ProcessLookupError):  # a plug-in may have left its group
-                    os.killpg(process.pid, signal.SIGKILL)
+        if process:
             process.kill()
 
     def _serve(self) -> None:
@@ -222,22 +223,21 @@ class _Worker:
             except BaseException as error:  # such as a task that cannot be pickled
                 event = Event(task, "raised", error)
             if event.kind in ("died", "overdue"):
+                self.kill()  # it may have closed its streams and go on
                 self._end()
             self.pool.events.put(event)
         self._end()
 
     def _do(self, task: Any) -> Event:
         content = cloudpickle.dumps((self.pool.work, task))
-        process = self.process = self.process or _early() or _start()
-        assert process.stdin
-        assert process.stdout
-        if self.pool.is_over:  # the pool ended before there was a process to kill
+        process = self.process = self.process or self._start()
+        if process is None or self.pool.is_over:  # the pool ended before there was a process to kill
             return Event(task, "died")
         timer, overdue = None, threading.Event()
         try:
-            _send(process.stdin, content)
+            send(process.tasks, content)
             while True:
-                message = pickle.loads(_receive(process.stdout))  # noqa: S301 - from our own worker
+                message = pickle.loads(receive(process.answers))  # noqa: S301 - from our own worker
                 if isinstance(message, Progress):
                     self.pool.events.put(Event(task, "progress", message.amount))
                     continue
@@ -256,124 +256,22 @@ class _Worker:
             if timer:
                 timer.cancel()
             if overdue.is_set():  # perhaps just as the task was done
+                self.kill()
                 self._end()
+
+    def _start(self) -> Process | None:
+        """Return a new process; None when the pool has ended meanwhile."""
+        if self.pool.server:
+            with suppress(OSError):
+                return self.pool.server.fork()
+        return None if self.pool.is_over else Spawned()
 
     def _too_late(self, overdue: threading.Event) -> None:
         overdue.set()
         self.kill()
 
     def _end(self) -> None:
-        """Let the process exit, and wait for it."""
+        """Let the process exit."""
         process, self.process = self.process, None
         if process:
-            _close(process)
-
-
-def _start(module: str = "") -> subprocess.Popen[bytes]:
-    """Start a worker process, with this one's interpreter, flags and sys.path; it imports a module."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from optimlab.pool import serve; serve({module!r})"
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, *flags, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**ONE_THREAD, **os.environ},
-        process_group=0,
-    )
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    """Close a worker's streams, which makes it exit when it has nothing to do, and wait for it."""
-    for stream in (process.stdin, process.stdout):
-        with suppress(OSError):
-            stream.close()  # type: ignore[union-attr]
-    process.wait()
-
-
-def serve(module: str = "") -> None:
-    """Do tasks from the parent until its stream ends: the main function of a worker process.
-
-    Parameters
-    ----------
-    module : what to import first, for the tasks; "" for nothing.
-    """
-    if sys.platform == "linux":  # dies with its parent even while a loop in C blocks Python's threads
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tasks, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    try:
-        os.dup2(2, 1)  # keeps what a plug-in prints out of the answers
-    except OSError:  # stderr is closed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    idle = threading.Event()
-    idle.set()
-    threading.Thread(target=_listen, args=[tasks, received, idle], daemon=True).start()
-    if module:
-        import_module(module)
-
-    def send(content: bytes) -> None:
-        try:
-            _send(answers, content)
-        except (OSError, ValueError):  # the parent has gone, or a plug-in has closed the stream
-            os._exit(1)
-
-    while (content := received.get()) is not None:
-        try:
-            work, task = pickle.loads(content)  # noqa: S301
-            answer = pickle.dumps(("done", work(task, lambda message: send(pickle.dumps(message)))))
-        except BaseException as error:
-            answer = pickle.dumps(("raised", _portable(error)))
-        idle.set()
-        send(answer)
-    tasks.close()
-    answers.close()
-
-
-def _listen(tasks: IO[bytes], received: queue.SimpleQueue[bytes | None], idle: threading.Event) -> None:
-    """Pass on messages from the parent; exit at once if its stream ends while a task is running."""
-    with suppress(EOFError):
-        while True:
-            content = _receive(tasks)
-            idle.clear()
-            received.put(content)
-    if not idle.is_set():
-        os._exit(1)
-    received.put(None)
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return an error that can be pickled, with a note of where it was raised."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301
-    except Exception:
-        error = RuntimeError(traceback.format_exception_only(error)[-1].strip())
-    else:
-        error.add_note("".join(traceback.format_exception(error)))
-    return error
-
-
-def _send(stream: IO[bytes], content: bytes) -> None:
-    stream.write(LENGTH.pack(len(content)))
-    stream.write(content)
-    stream.flush()
-
-
-def _receive(stream: IO[bytes]) -> bytes:
-    """Return the next message.
-
-    Raises
-    ------
-    EOFError
-        If the stream ends before a whole message.
-    """
-    (length,) = LENGTH.unpack(_exactly(stream, LENGTH.size))
-    return _exactly(stream, length)
-
-
-def _exactly(stream: IO[bytes], length: int) -> bytes:
-    content = stream.read(length)
-    if len(content) < length:
-        raise EOFError
-    return content
+            process.close()

@@ -30,6 +30,30 @@ def in_another_group():
     time.sleep(60)
 
 
+PREPARED = []  # the process that has called `prepare`
+
+
+def prepare(fault=""):
+    """Note which process prepares, unless there is a fault."""
+    if fault == "raise":
+        raise ValueError
+    if fault == "exit":
+        os._exit(1)
+    if fault == "numpy":
+        __import__("numpy").random.seed(1)
+    PREPARED.append(os.getpid())
+
+
+def prepared_by():
+    """Return the process that has called `prepare`; None if none has."""
+    return PREPARED[0] if PREPARED else None
+
+
+def draw():
+    """Return a random number."""
+    return __import__("numpy").random.rand()
+
+
 ENDLESS = (loop_in_c, deaf, in_another_group)
 
 
@@ -54,6 +78,8 @@ def work(task, tell):
         ENDLESS[value]()
     elif kind == "print":
         print("no answer", flush=True)
+    elif kind == "call":
+        return value()
     elif kind == "die":
         os._exit(value)
     return os.getpid()
@@ -66,13 +92,13 @@ class Odd(BaseException):
         super().__init__(f"{first}, {second}")
 
 
-def be_a_parent():
+def be_a_parent(is_prepared):
     """Have an idle worker, and one for each endless task; say when each has begun."""
     tasks = iter([("half", 0), *(("endless", place) for place in range(len(ENDLESS)))])
 
     def follow(task, amount):
         print(task[0], flush=True)
 
-    with Pool(work, 1 + len(ENDLESS)) as pool:
+    with Pool(work, 1 + len(ENDLESS), prepare if is_prepared else None) as pool:
         for _ in pool.run(lambda: next(tasks, None), follow):
             pass

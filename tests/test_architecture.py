@@ -23,7 +23,7 @@ FLOORS = [
     ["nn", "data", "notebook", "optimizers", "schedules"],
     ["compiled_code", "files", "pool", "messages", "progress", "hints"],
     ["validation"],
-    ["errors", "formatting", "metrics", "statuses", "user_cache"],
+    ["errors", "formatting", "metrics", "processes", "statuses", "user_cache"],
 ]
 LEVEL = {room: -number for number, rooms in enumerate(FLOORS) for room in rooms}
 

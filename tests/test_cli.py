@@ -13,7 +13,7 @@ from sweeping import OWN, call, command, document, mostly_slow, optimlab, plugin
 from test_charts import blank_pictures
 from typer.testing import CliRunner
 
-from optimlab import __version__, cli, pool
+from optimlab import __version__, cli, processes
 from optimlab.__main__ import STOP_SIGNALS
 from optimlab.commands import common
 from optimlab.storage.store import Store
@@ -349,13 +349,13 @@ def test_ctrl_c_while_the_workers_start_is_heard(here, monkeypatch, is_new):
     """Those of a new experiment start before all else."""
     if not is_new:
         (here / "results/tiny/parts").mkdir(parents=True)
-    start = pool._start
+    start = processes._start
 
-    def interrupting(module=""):
+    def interrupting(*about, **options):
         os.kill(os.getpid(), signal.SIGINT)
-        return start(module)
+        return start(*about, **options)
 
-    monkeypatch.setattr(pool, "_start", interrupting)
+    monkeypatch.setattr(processes, "_start", interrupting)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         done = call("sweep", "tiny", "--jobs", 2)

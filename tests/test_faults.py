@@ -112,7 +112,7 @@ def test_killed_sweeps_lose_nothing_and_leave_no_process(tmp_path, undisturbed):
 
 
 def workers_of(results):
-    return [pid for pid, line in processes(results).items() if "optimlab.pool" in line]
+    return [pid for pid, line in processes(results).items() if "processes.serve" in line]
 
 
 def finished_parts(results):

@@ -5,22 +5,30 @@ import pickle
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
-from pool_tasks import ENDLESS, Odd, work
+from pool_tasks import ENDLESS, Odd, draw, prepare, prepared_by, work
 
-from optimlab import pool as module
+from optimlab import pool as pool_module
+from optimlab import processes
 from optimlab.errors import UserError
-from optimlab.pool import Pool, in_order, numbered_call, started_early
+from optimlab.pool import Pool, in_order, numbered_call, prepared_early
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 
+HOW = pytest.mark.parametrize(
+    "how",
+    [None, pytest.param(prepare, marks=pytest.mark.skipif(not processes.CAN_FORK, reason="no fork"))],
+)
 
-def run(tasks, jobs=1, follow=lambda task, amount: None):
+
+def run(tasks, jobs=1, follow=lambda task, amount: None, how=None):
     """Return how each task ended, in the order in which they did."""
     todo = iter(tasks)
-    with Pool(work, jobs) as pool:
+    with Pool(work, jobs, how) as pool:
         return list(pool.run(lambda: next(todo, None), follow))
 
 
@@ -41,21 +49,22 @@ def is_there(pid):
 
 
 def children(parent):
-    """Return the processes that a process has started."""
-    found = []
+    """Return the processes that a process has started, and theirs."""
+    parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(stat.parent.name))
-        except OSError:
-            continue
-    return found
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [parent]
+    for each in found:
+        found += [pid for pid in parents if parents[pid] == each]
+    return found[1:]
 
 
-def test_each_task_ends_in_its_own_way_and_the_next_finds_a_worker():
+@HOW
+def test_each_task_ends_in_its_own_way_and_the_next_finds_a_worker(how):
     tasks = [("work", 0), ("die", 3), ("work", 0), ("in time", 0.5), ("print", 0), ("half", 0)]
     followed = []
-    events = run(tasks, follow=lambda *told: followed.append(told))
+    events = run(tasks, follow=lambda *told: followed.append(told), how=how)
     assert [event.task for event in events] == tasks
     assert [event.kind for event in events] == ["done", "died", "done", "done", "done", "done"]
     first, _, *others = [event.value for event in events]
@@ -65,24 +74,64 @@ def test_each_task_ends_in_its_own_way_and_the_next_finds_a_worker():
 
 
 @LINUX
-def test_whatever_a_task_does_it_is_killed_when_its_time_is_over():
+@HOW
+def test_whatever_a_task_does_it_is_killed_when_its_time_is_over(how):
     before = set(children(os.getpid()))
     tasks = [("overdue", place) for place in range(len(ENDLESS))]
-    events = run([*tasks, ("work", 0)], jobs=2)
+    events = run([*tasks, ("work", 0)], jobs=2, how=how)
     assert sorted(event.task for event in events if event.kind == "overdue") == tasks
     assert [event.kind for event in events].count("done") == 1
     wait_until_gone(set(children(os.getpid())) - before)
 
 
-@LINUX
-def test_processes_that_were_started_early_are_taken_and_the_others_end():
+FORK = pytest.mark.skipif(not processes.CAN_FORK, reason="workers are not forked here")
+
+
+@FORK
+def test_what_was_prepared_early_is_taken_by_the_next_pool_that_prepares():
+    with prepared_early(prepare):
+        [server] = [each.process.pid for each in pool_module._EARLY]
+        assert [event.value for event in run([("call", prepared_by)])] == [None]
+        events = run([("call", prepared_by), ("die", 1), ("call", prepared_by)], how=prepare)
+        assert [event.value for event in events] == [server, None, server]
+        wait_until_gone([server])
+        assert run([("call", prepared_by)], how=prepare)[0].value not in (None, server)
+
+
+@FORK
+def test_what_was_prepared_early_and_is_not_taken_ends():
+    with prepared_early(prepare):
+        [server] = [each.process.pid for each in pool_module._EARLY]
+    assert not is_there(server)
+
+
+@FORK
+def test_copies_share_what_was_prepared_but_draw_their_own_numbers():
+    events = run(2 * [("call", draw)], jobs=2, how=partial(prepare, "numpy"))
+    assert len({event.value for event in events}) == 2
+
+
+@FORK
+@pytest.mark.parametrize("fault", ["raise", "exit"])
+def test_workers_start_all_the_same_if_they_cannot_be_prepared(fault):
+    events = run([("call", prepared_by), ("die", 1), ("work", 0)], how=partial(prepare, fault))
+    assert [event.kind for event in events] == ["done", "died", "done"]
+    assert events[0].value is None
+
+
+@FORK
+def test_nothing_is_waited_for_when_the_pool_ends_before_it_is_prepared():
     before = set(children(os.getpid()))
-    with started_early(2, "pool_tasks"):
-        early = set(children(os.getpid())) - before
-        assert len(early) == 2
-        assert run([("work", 0)])[0].value in early
-    wait_until_gone(early)
-    assert run([("work", 0)])[0].value not in early
+    error = KeyboardInterrupt()
+
+    def next_task():
+        if pool.in_hand:
+            raise error
+        return "work", 0
+
+    with pytest.raises(KeyboardInterrupt), Pool(work, 1, partial(time.sleep, 600)) as pool:
+        list(pool.run(next_task))
+    wait_until_gone(set(children(os.getpid())) - before)
 
 
 ERRORS = {
@@ -94,13 +143,14 @@ ERRORS = {
 }
 
 
+@HOW
 @pytest.mark.parametrize("case", ERRORS)
-def test_what_a_task_raises_is_raised_here_and_busy_workers_are_killed(case):
+def test_what_a_task_raises_is_raised_here_and_busy_workers_are_killed(case, how):
     error, kind, text = ERRORS[case]
     before = set(children(os.getpid()))
     with pytest.raises(kind, match=text):
-        run([("endless", 1), ("raise", error)], jobs=2)
-    assert set(children(os.getpid())) <= before
+        run([("endless", 1), ("raise", error)], jobs=2, how=how)
+    assert not any(map(is_there, set(children(os.getpid())) - before))
 
 
 def test_an_answer_that_cannot_travel_is_an_error():
@@ -127,23 +177,26 @@ def test_calls_come_back_in_order():
 
 
 @LINUX
-def test_workers_exit_when_their_parent_is_killed():
+@HOW
+def test_workers_exit_when_their_parent_is_killed(how):
     """Be they idle, asleep with all signals blocked, or in a loop that lets no thread run."""
     path = [str(Path(__file__).parent), *sys.path]
-    code = f"import sys; sys.path[:] = {path!r}; from pool_tasks import be_a_parent; be_a_parent()"
+    call = f"be_a_parent({how is not None})"
+    code = f"import sys; sys.path[:] = {path!r}; from pool_tasks import be_a_parent; {call}"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         begun = sorted(parent.stdout.readline() for _ in range(1 + len(ENDLESS)))
         assert begun == ["endless\n"] * len(ENDLESS) + ["half\n"]
         workers = children(parent.pid)
-        assert len(workers) == 1 + len(ENDLESS)
+        assert len(workers) == 1 + len(ENDLESS) + (how is not None)
     finally:
         parent.kill()
         parent.communicate()
     wait_until_gone(workers)
 
 
-def test_a_worker_has_the_flags_of_its_parent(monkeypatch):
-    monkeypatch.setattr(module.subprocess, "_args_from_interpreter_flags", lambda: ["-OO"])
-    with Pool(numbered_call, 1) as pool:
+@HOW
+def test_a_worker_has_the_flags_of_its_parent(monkeypatch, how):
+    monkeypatch.setattr(processes.subprocess, "_args_from_interpreter_flags", lambda: ["-OO"])
+    with Pool(numbered_call, 1, how) as pool:
         assert list(in_order([(eval, ("__debug__",), {})], pool)) == [False]

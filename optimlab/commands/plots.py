@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,23 +54,22 @@ def _draw(console: Console, results: Path, names: list[str] | None) -> Path:
     """Draw the figures that have changed, and return the path of the page."""
     if sys.flags.optimize > 1:
         raise UserError("plots needs docstrings, for Altair: leave out -OO and PYTHONOPTIMIZE=2")
-    from optimlab.pool import started_early
+    from optimlab.pool import prepared_early
     from optimlab.progress import drawing_bar
 
-    with started_early(_workers(results, names), "optimlab.report.page"), drawing_bar(console) as bar:
+    prepare = partial(import_module, "optimlab.report.page")
+    early = prepared_early(prepare) if _will_have_workers(results, names) else nullcontext()
+    with early, drawing_bar(console) as bar:
         from optimlab.report.page import write_report  # slow: the workers start meanwhile
 
         return write_report(results, names, follow=bar.track)
 
 
-def _workers(results: Path, names: list[str] | None) -> int:
-    """Return how many workers will be worth their start, judged by the size of the traces."""
-    from joblib import cpu_count
-
+def _will_have_workers(results: Path, names: list[str] | None) -> bool:
+    """Return whether workers will be worth their start, judged by the size of the traces."""
     size = 0
     with suppress(OSError):  # reading the tables will say
         folders = map(results.joinpath, names) if names else results.iterdir()
         tables = (folder / "traces.parquet" for folder in folders)
         size = sum(table.stat().st_size for table in tables if table.is_file())
-    workers = min(cpu_count(), 1 + size // BYTES_WORTH_A_WORKER)
-    return workers if workers > 1 else 0
+    return size > BYTES_WORTH_A_WORKER

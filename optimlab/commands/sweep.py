@@ -104,9 +104,9 @@ def sweep(
         folder = results / checked.name
         other_workers = _other_workers(backend, scheduler, jobs, time_limit)
         if backend == "local" and not dry_run and (fresh or _is_empty(folder)):
-            from optimlab.execution.workers import started_early
+            from optimlab.execution.workers import prepared_early
 
-            early.enter_context(started_early(checked, jobs, time_limit))
+            early.enter_context(prepared_early(checked, jobs, time_limit))
         from optimlab.execution.sweep import sweep as run_sweep  # slow: the workers start meanwhile
 
         about = {"experiment": checked.name, "title": checked.title, "folder": str(folder)}

@@ -48,12 +48,7 @@ def compile_once(
             where = cache_folder() or "a cache folder"
             warn(f"{where} cannot be written to: every process compiles again, which takes seconds")
         return
-    built_in = sorted(RULES.keys() & set(rules)) or ["SGD"]
-    needed = {
-        folder / f"{_kind(problem, rule)}.compiled": (problem, RULES[rule])
-        for problem, rule in itertools.product(problems, built_in)
-        if type(problem).__module__.startswith("optimlab.") and not any(map(is_own, files_of(problem)))
-    }
+    needed = _needed(folder, problems, rules)
     if all(done.exists() for done in needed):
         return
     with suppress(Timeout), FileLock(folder / ".lock", timeout=SECONDS_TO_WAIT):
@@ -61,6 +56,24 @@ def compile_once(
         for done in needed:
             done.touch()
         _clean(folder)
+
+
+def load_compiled(problems: Iterable[Any], rules: Iterable[str]) -> None:
+    """Load the loops that problems and rules need, as far as they are compiled."""
+    if folder := usable_folder():
+        for done, (problem, rule) in _needed(folder, problems, rules).items():
+            if done.exists():
+                _take_a_step(problem, rule)
+
+
+def _needed(folder: Path, problems: Iterable[Any], rules: Iterable[str]) -> dict[Path, tuple[Any, Any]]:
+    """Return problems and rules by the files that exist when their loops are compiled."""
+    built_in = sorted(RULES.keys() & set(rules)) or ["SGD"]
+    return {
+        folder / f"{_kind(problem, rule)}.compiled": (problem, RULES[rule])
+        for problem, rule in itertools.product(problems, built_in)
+        if type(problem).__module__.startswith("optimlab.") and not any(map(is_own, files_of(problem)))
+    }
 
 
 def _kind(problem: Any, rule: str) -> str:
@@ -94,11 +107,15 @@ def _compile(trainings: list[tuple[Any, Any]], say: Callable[..., None] | None) 
     listener = Compiling()
     with event.install_listener("numba:compile", listener):
         for problem, rule in trainings:
-            with suppress(Exception):  # the run will report it
-                rate = np.ones((1, 1), problem.dtype)
-                train(copy(problem), rule(learning_rate=rate), [0], [1])  # so that workers get no data
+            _take_a_step(problem, rule)
     if say and listener.since is not None:
         say(f"{time.monotonic() - listener.since:.0f} s")
+
+
+def _take_a_step(problem: Any, rule: Any) -> None:
+    with suppress(Exception):  # the run will report it
+        rate = np.ones((1, 1), problem.dtype)
+        train(copy(problem), rule(learning_rate=rate), [0], [1])  # a copy: so that workers get no data
 
 
 def _clean(folder: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from optimlab.errors import UserError
-from optimlab.execution.compilation import compile_once
+from optimlab.execution.compilation import compile_once, load_compiled
 from optimlab.execution.stack import LONGEST, Stack, TooLong
 from optimlab.execution.witness import train_with_witness
-from optimlab.experiment.identity import code_digest
+from optimlab.experiment.identity import code_digest, problem_code
 from optimlab.experiment.runs import FinishedStack
 from optimlab.pool import Clock, Progress, Tell
 from optimlab.storage.environment import computing
@@ -18,6 +21,13 @@ from optimlab.storage.environment import computing
 SECONDS_BETWEEN_MESSAGES = 0.5
 SECONDS_TO_MEASURE = 1.0
 _ONE_AT_A_TIME = threading.Lock()
+
+
+def prepare(problems: Sequence[Any], rules: Sequence[str]) -> None:
+    """Do once what each worker would do for its first stack: load loops, and read the sources."""
+    load_compiled(problems, rules)
+    with suppress(UserError):  # the first stack will report it
+        problem_code(problems[0])
 
 
 def train_elsewhere(stack: Stack) -> FinishedStack:

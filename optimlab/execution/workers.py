@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -15,7 +17,7 @@ from joblib.parallel import get_active_backend
 from optimlab import pool
 from optimlab.errors import UserError
 from optimlab.execution.stack import Stack, failed
-from optimlab.execution.work import train_elsewhere, work
+from optimlab.execution.work import prepare, train_elsewhere, work
 from optimlab.experiment.runs import FinishedStack
 from optimlab.experiment.spec import Experiment
 from optimlab.messages import warn
@@ -44,7 +46,9 @@ class Workers(Protocol):
         """Train stacks, `at_once` of them at a time, and yield how each ended; see `Pool.run`."""
 
 
-def local_workers(experiment: Experiment, jobs: int | None, time_limit: float | None = None) -> Workers:
+def local_workers(
+    experiment: Experiment, jobs: int | None, time_limit: float | None = None
+) -> Processes | ThisProcess:
     """Return workers on this machine.
 
     A plug-in may crash its process or never end, so it always runs in a worker process.
@@ -57,31 +61,37 @@ def local_workers(experiment: Experiment, jobs: int | None, time_limit: float | 
     """
     if jobs == 1 and not experiment.has_own_code and not time_limit:
         return ThisProcess()
-    return Processes(jobs or effective_n_jobs(-1))
+    problems = [replace(setting.problem) for setting in experiment.problems]  # type: ignore[type-var]
+    rules = [setting.rule for setting in experiment.optimizers]
+    return Processes(jobs or effective_n_jobs(-1), partial(prepare, problems, rules))
 
 
-def started_early(
+def prepared_early(
     experiment: Experiment, jobs: int | None, time_limit: float | None
 ) -> AbstractContextManager[None]:
-    """Return a context that starts the processes of `local_workers` before there are stacks to train."""
+    """Return a context that prepares `local_workers` before there are stacks to train."""
     workers = local_workers(experiment, jobs, time_limit)
-    if isinstance(workers, ThisProcess):
-        return nullcontext()
-    return pool.started_early(min(workers.at_once, experiment.count()), work.__module__)
+    return nullcontext() if isinstance(workers, ThisProcess) else pool.prepared_early(workers.prepare)
 
 
 class Processes:
-    """Worker processes on this machine."""
+    """Worker processes on this machine.
 
-    def __init__(self, jobs: int) -> None:
-        self.at_once = jobs
+    Parameters
+    ----------
+    jobs : the number of processes.
+    prepare : does what each of them would do first.
+    """
+
+    def __init__(self, jobs: int, prepare: Callable[[], object]) -> None:
+        self.at_once, self.prepare = jobs, prepare
         self.cores = min(jobs, effective_n_jobs(-1))
 
     def run(
         self, next_stack: NextStack, at_once: int, follow: Callable[[Stack, float], None]
     ) -> Generator[Event]:
         """Train stacks, `at_once` of them at a time."""
-        with Pool(work, at_once) as processes:
+        with Pool(work, at_once, self.prepare) as processes:
             yield from processes.run(next_stack, follow)
 
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from hashlib import sha256
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -139,7 +139,8 @@ def _draw_sections(
     todo = [each for each in tables if before[each.folder.name] is None]
     rows = sum(len(each.traces) for each in todo)
     jobs = min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER)
-    with nullcontext() if jobs == 1 else Pool(numbered_call, jobs) as pool:
+    prepare = partial(import_module, __name__)
+    with nullcontext() if jobs == 1 else Pool(numbered_call, jobs, prepare) as pool:
         with collected() as amiss:
             reports = _count(todo, styles, pool, follow)
         written = _draw(results, reports, pool, follow)
