@@ -197,15 +197,13 @@ class Split(Checked):
         """
         by = self.by or ("stratified" if data.task == "classification" else "random")
         count = len(data.features)
+        units = np.arange(count)  # of each row: those of a unit stay together
         if by.startswith("group:"):
-            groups = self._groups(data, by.removeprefix("group:"))
-            order = rng.permutation(int(groups.max()) + 1)
-            units, of_unit = order, [np.flatnonzero(groups == group) for group in range(len(order))]
-        elif by in ("random", "stratified", "order"):
-            units = np.arange(count) if by == "order" else rng.permutation(count)
-            of_unit = None
-        else:
+            units = self._groups(data, by.removeprefix("group:"))
+        elif by not in ("random", "stratified", "order"):
             raise DataError("split.by", f"must be one of {', '.join(BY)}, got {by!r}")
+        number = int(units.max()) + 1
+        order = units if by == "order" else rng.permutation(number)
         if by == "stratified" and data.task != "classification":
             raise DataError("split.by", 'stratified needs classes; use "random"')
         sizes = {role: self._size(role, count) for role in ("validation", "test")}
@@ -214,15 +212,15 @@ class Split(Checked):
             text = f"asks for {sum(sizes.values()):,} rows for validation and test, of {count:,} in all"
             each = ", and each class needs one in training" if by == "stratified" else ""
             raise DataError("split", f"{text}, which leaves no row for training{each}")
-        if of_unit is None:
-            parts = _cut(units, sizes, data.targets if by == "stratified" else None)
+        if by == "stratified":
+            parts = _cut_by_class(order, data.targets, sizes)
         else:
-            parts = _cut_groups(units, of_unit, sizes)
+            parts = _cut(order, units, sizes)
         parts = {role: np.sort(parts[role]) for role in ROLES if role in parts and len(parts[role])}
         for role in ("train", "validation", *(("test",) if sizes["test"] else ())):
             if role not in parts:
                 key = "split" if role == "train" else f"split.{role}"
-                among = f", in {len(of_unit):,} groups" if of_unit else ""
+                among = f", in {number:,} groups" if by.startswith("group:") else ""
                 text = f"leaves no row for {_NAMES[role]}: there are {count:,} in all{among}"
                 raise DataError(key, text)
         _check_classes(data, parts["train"])
@@ -259,38 +257,33 @@ class Split(Checked):
 _NAMES = {"train": "training", "validation": "validation", "test": "the test"}
 
 
-def _cut(order: Array, sizes: Mapping[str, int], labels: Array | None) -> dict[str, Array]:
-    """Return role → rows, with parts of the given sizes taken from the end of `order`.
+def _cut_by_class(order: Array, labels: Array, sizes: Mapping[str, int]) -> dict[str, Array]:
+    """Return role → rows, with parts of the given sizes.
 
-    With labels, each part has its share of every class, to within a row, and each class has at least one
-    row in training: rows are sorted by class, and those of a part are taken evenly spaced.
+    Each part has its share of every class, to within a row, and each class has at least one row in
+    training: rows are sorted by class, and those of a part are taken evenly spaced.
     """
-    parts, left = {}, order
-    kept = left[:0]
-    if labels is not None:
-        _, firsts = np.unique(labels[order], return_index=True)
-        kept, left = order[firsts], np.delete(order, firsts)
-        left = left[np.argsort(labels[left], kind="stable")]
+    _, firsts = np.unique(labels[order], return_index=True)
+    kept, left = order[firsts], np.delete(order, firsts)
+    left = left[np.argsort(labels[left], kind="stable")]
+    parts = {}
     for role in ("test", "validation"):
         size = min(sizes[role], len(left))
-        if labels is None:
-            at = np.arange(len(left) - size, len(left))
-        else:
-            at = ((np.arange(size) + 0.5) * len(left) / max(size, 1)).astype(int)
+        at = ((np.arange(size) + 0.5) * len(left) / max(size, 1)).astype(int)
         parts[role], left = left[at], np.delete(left, at)
     return parts | {"train": np.concatenate([kept, left])}
 
 
-def _cut_groups(order: Array, groups: list[Array], sizes: Mapping[str, int]) -> dict[str, Array]:
-    """Return role → rows: whole groups, in the given order, until a part has at least its size."""
-    todo, parts = list(order), {}
+def _cut(order: Array, units: Array, sizes: Mapping[str, int]) -> dict[str, Array]:
+    """Return role → rows: whole units, from the end of `order`, until a part has at least its size."""
+    ends = np.cumsum([0, *np.bincount(units)[order[::-1]]])
+    place = np.argsort(order[::-1])[units]  # of each row
+    parts, begin = {}, 0
     for role in ("test", "validation"):
-        taken: list[Array] = []
-        while todo and sum(map(len, taken)) < sizes[role]:
-            taken.append(groups[todo.pop()])
-        parts[role] = np.concatenate(taken) if taken else np.arange(0)
-    parts["train"] = np.concatenate([groups[each] for each in todo]) if todo else np.arange(0)
-    return parts
+        end = min(int(np.searchsorted(ends, ends[begin] + sizes[role])), len(order))
+        parts[role] = np.flatnonzero((begin <= place) & (place < end))
+        begin = end
+    return parts | {"train": np.flatnonzero(begin <= place)}
 
 
 def _check_classes(data: Dataset, train: Array) -> None:
