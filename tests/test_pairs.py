@@ -279,6 +279,15 @@ def test_copies_of_a_seed_count_once():
     assert compared(failed)["seeds"].tolist() == [18]
 
 
+def test_copies_of_a_seed_count_once_beside_runs_that_fail():
+    runs = contest(range(18), A=lambda s: 1.0 + s % 3, B=lambda _: 9.0)
+    ends = ["final_train_loss", "final_validation_loss", "final_test_accuracy"]
+    nothing = runs.assign(status="failed", **dict.fromkeys(ends, NAN))
+    b_fails = runs.where(runs["optimizer"] == "A", nothing)
+    assert compared(b_fails)["seeds"].tolist() == [3]
+    assert compared(nothing)["seeds"].tolist() == [18]
+
+
 @pytest.mark.slow
 def test_seeds_that_only_one_has_do_not_count():
     runs = contest(range(9), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)

@@ -55,7 +55,7 @@ def test_seeds_are_added_until_all_is_decided(tmp_path):
     assert lines[0] == (
         "Round 1: with 3 reporting seeds, 0 of 1 pairs are decided, at a level of 2.5 %."
     )
-    assert "1 of 1 pairs are decided" in lines[-1]
+    assert "1 of 1 pairs is decided" in lines[-1]
     looks = about(tmp_path / "results")["looks"]
     assert looks == [3 * 2**k for k in range(len(lines))]
     # From now on these are its seeds, for every command.
@@ -67,7 +67,7 @@ def test_seeds_are_added_until_all_is_decided(tmp_path):
         (("show", file), f"{count} runs, {count} of them finished"),
         (("verify", file, "--jobs", 1, "--runs", 2), f"2 of {count} runs"),
         (("prune", file), "Deleted 0 files"),
-        (("sweep", file, "--until", "decided", "--jobs", 1), "1 of 1 pairs are decided"),
+        (("sweep", file, "--until", "decided", "--jobs", 1), "1 of 1 pairs is decided"),
     ):
         again = call(*words, "--results", results)
         assert again.exit_code == 0

@@ -218,6 +218,12 @@ def test_the_claim_is_made_for_the_seeds_of_the_pair():
     assert "1 seed is too few to tell 2 optimizers apart; 6 are needed." in says
 
 
+def test_copies_of_a_seed_are_said_to_be_none():
+    runs = contest(range(18), A=lambda s: 1.0 + s % 3, B=lambda s: 2.0 + s % 3, C=lambda _: 4.0)
+    (says,) = verdict(runs)
+    assert "3 distinct seeds are too few to tell 3 optimizers apart; 7 are needed." in says
+
+
 @pytest.mark.slow
 def test_a_difference_too_small_to_be_shown_is_told_of():
     runs = contest(
@@ -377,6 +383,23 @@ def test_of_the_speed_where_one_never_gets_there():
         "A reaches 95 % validation accuracy, and stays there, sooner than B: on every seed "
         "(adjusted p < "
     )
+
+
+def test_those_that_are_equally_fast_are_named_together():
+    runs = contest(range(12), A=lambda s: 1 + s, B=lambda s: 1 + s, C=lambda s: 3 + s, D=lambda s: 5 + s)
+    fast, slow = (lambda _: climbs(3)), (lambda _: climbs(7))
+    says = verdict(runs, A=fast, B=fast, C=slow, D=slow)[1]
+    assert says.startswith(
+        "A and B reach 95 % validation accuracy, and stay there, sooner than C and D:"
+    )
+    (says,) = verdict(runs, A=fast, B=lambda s: climbs(3 + s % 2), C=slow, D=slow)[1:]
+    assert says.startswith("A reaches 95 % validation accuracy")
+
+
+def test_no_share_is_rounded_to_all_of_the_seeds():
+    runs = contest(range(210), A=lambda s: 1 + s, B=lambda s: 3 + s)
+    (says,) = verdict(runs, A=lambda _: climbs(4), B=lambda s: climbs(2 if s == 7 else 6))[1:]
+    assert ": on over 99 % of the seeds, counting ties as half" in says
 
 
 @pytest.mark.parametrize("seeds", [1, 5])

@@ -263,7 +263,7 @@ def _in_rounds(
         decided = result.pairs - len(result.undecided)
         console.print(
             f"Round {number}: with {result.seeds:,} reporting seeds, {decided:,} of {result.pairs:,} "
-            f"pairs are decided, at a level of {100 * result.level:.2g} %."
+            f"pairs {'is' if decided == 1 else 'are'} decided, at a level of {100 * result.level:.2g} %."
         )
     if result.undecided:
         named = "; ".join(result.undecided[:MOST_PAIRS_NAMED])

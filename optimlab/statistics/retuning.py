@@ -36,7 +36,8 @@ class Grid:
     candidates : what tells its candidates apart, in order (candidates,).
     seeds : ascending (seeds,).
     numbers : each of `NUMBERS` → (candidates, seeds); NaN where a run is missing or has none.
-    fingerprints : equal where two seeds have the same runs (candidates, seeds); NaN: no run.
+    fingerprints : equal where two seeds have the same runs (candidates, seeds); 0: nothing is known of
+        the run but that it failed; NaN: no run.
     """
 
     candidates: Array
@@ -152,16 +153,19 @@ class Retuning:
     _known: dict[tuple[str, tuple[int, ...]], Retuned] = field(default_factory=dict)
 
     def seeds(self, *labels: str) -> tuple[int, ...]:
-        """Return the seeds that all candidates of these optimizers have, seeds with equal runs once."""
+        """Return the seeds that all candidates of these optimizers have, seeds with equal runs once.
+
+        A seed with which all runs failed is one of its own: it may have been any.
+        """
         grids = [self.grids[label] for label in labels]
         shared = grids[0].seeds
         for each in grids[1:]:
             shared = shared[np.isin(shared, each.seeds)]
         prints = np.vstack([each.fingerprints[:, np.isin(each.seeds, shared)] for each in grids])
         is_whole = ~np.isnan(prints).any(axis=0)
-        first: dict[bytes, int] = {}
+        first: dict[bytes | int, int] = {}
         for seed, column in zip(shared[is_whole].tolist(), prints.T[is_whole], strict=True):
-            first.setdefault(column.tobytes(), seed)
+            first.setdefault(column.tobytes() if column.any() else seed, seed)
         return tuple(first.values())
 
     def of(self, label: str, seeds: tuple[int, ...]) -> Retuned:

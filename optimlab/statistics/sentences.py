@@ -71,7 +71,8 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     lowest = f"{name} {ends} the lowest median {loss}, {value}"
     seeds, needed = int(min(own["seeds"], default=0)), fewest_seeds(len(rest) + 1)
     if seeds < needed:
-        few = f"{seeds} seed{'s' * (seeds != 1)} {'is' if seeds == 1 else 'are'} too few"
+        kind = "distinct " if seeds < summary["seeds"].min() else ""  # others are copies
+        few = f"{seeds} {kind}seed{'s' * (seeds != 1)} {'is' if seeds == 1 else 'are'} too few"
         return f"{lowest}, but {few} to tell {len(rest) + 1} optimizers apart; {needed} are needed."
     gaps = comparison.differences
     if gaps.loc[gaps["setting"] == "tuned", "difference"].eq(0).all():
@@ -158,12 +159,16 @@ def _on_speed(comparison: Comparison) -> str:
     leader = min(slower, key=lambda name: (-len(slower[name]), medians[name]))
     others = sorted(slower[leader], key=lambda name: medians[name])
     shares = [slower[leader][name][0] for name in others]
-    percents = join_words(list(dict.fromkeys(f"{100 * share:.0f} %" for share in shares)))
+    percents = join_words(list(dict.fromkeys(map(_percent, shares))))
     often = "every seed" if min(shares) == 1 else f"{percents} of the seeds, counting ties as half"
     p_value = _at_most([p_value for _, p_value in slower[leader].values()])
-    praised = _praised(comparison, leader)
-    sooner = f"{praised} reaches {what}, and stays there, sooner than {join_words(others)}"
-    return f"{sooner}: on {often} (adjusted {p_value})."
+    tied = [name for name in comparison.summary["optimizer"] if slower.get(name) == slower[leader]]
+    praised = join_words([_praised(comparison, name) for name in tied])
+    reach = "reaches {}, and stays" if len(tied) == 1 else "reach {}, and stay"
+    return (
+        f"{praised} {reach.format(what)} there, sooner than {join_words(others)}: on {often} "
+        f"(adjusted {p_value})."
+    )
 
 
 def _on_defaults(comparison: Comparison) -> str:
@@ -241,6 +246,11 @@ def _are(names: Sequence[str]) -> str:
 
 def _loss(value: float) -> str:
     return number(value, 3)
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent; only all of the seeds are 100 %."""
+    return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def _counted(seeds: int, role: str) -> str:

@@ -253,7 +253,7 @@ def _epochs_to_target(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
 def _fingerprints(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
     """Return a number for each run; two runs of an optimizer share one if all their losses are equal.
 
-    It is computed from the recorded losses, or else the final ones. A run without any is unique.
+    It is computed from the recorded losses, or else the final ones; 0 for a run without any.
     """
     losses = [name for name in map(str, traces) if name.endswith("_loss")]
     rows = pd.util.hash_pandas_object(traces[["step", *losses]], index=False)
@@ -262,8 +262,7 @@ def _fingerprints(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.Series:
         name for name in map(str, runs) if name.startswith("final_") and runs[name].dtype.kind == "f"
     ]
     last = pd.util.hash_pandas_object(runs[ends], index=False).astype(float)
-    own = pd.util.hash_pandas_object(runs["run_id"], index=False).astype(float)
-    return found.astype(float).fillna(last.where(runs[ends].notna().any(axis=1), own))
+    return found.astype(float).fillna(last.where(runs[ends].notna().any(axis=1), 0.0))
 
 
 def _retuning(runs: pd.DataFrame, setting: str, defaults: Mapping[str, float], splits: int) -> Retuning:
