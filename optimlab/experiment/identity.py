@@ -80,8 +80,6 @@ def code_digest(problem: Any, names: Sequence[str], folder: Path) -> str:
 
     The names are those of `registry.names_of`: of the rule, and of user-defined schedules.
 
-    Code that it leaves out does not affect numbers.
-
     Raises
     ------
     UserError

@@ -10,7 +10,6 @@ from optimlab.data.named import is_own
 from optimlab.experiment.candidates import RATE
 from optimlab.experiment.document import Document, LearningRates
 from optimlab.experiment.search import Shared
-from optimlab.optimizers import RULES
 from optimlab.validation import Mistake, read_keys, show, validate
 
 
@@ -80,17 +79,12 @@ class OptimizerTable:
         return f"{self.key}{'.rule' if 'rule' in self.given else ''}"
 
     @property
-    def is_plugin(self) -> bool:
-        """Whether user code is run to check it."""
-        return ":" in self.own_names
-
-    @property
-    def own_names(self) -> str:
-        """The names of its user code; without any, the name of the rule."""
+    def own_names(self) -> list[str]:
+        """The names of code from elsewhere, which runs to check it: a rule, schedules."""
         schedules = [value for _, value in self.schedules.values()]
         named = [each.get("name") if isinstance(each, dict) else each for each in schedules]
-        names = [*([] if self.rule in RULES else [self.rule]), *filter(is_own, named)]
-        return ", ".join(dict.fromkeys(names)) or self.rule
+        rules = [self.rule] if ":" in self.rule else []
+        return list(dict.fromkeys([*rules, *filter(is_own, named)]))
 
     @property
     def trials(self) -> int | None:

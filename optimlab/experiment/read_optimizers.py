@@ -70,7 +70,7 @@ def check_optimizers(
             wrong_keys: list[Mistake] = []
             table = read_optimizer(label, given, document, folder, lengths, wrong_keys)
             checks[label] = partial(_check_optimizer, table, wrong_keys)
-            if table.is_plugin:
+            if table.own_names:
                 trials[label] = Trial(checks[label], table.rule_key, table.own_names)
     tried = worker.try_out(trials)
     settings: list[OptimizerSetting] = []

@@ -96,13 +96,9 @@ def check_problems(
         for label, table in tables.items()
     ]
     trials = {
-        each.key: Trial(
-            partial(_with_facts, each),
-            each.key,
-            names[0] if len(names) == 1 else f"one of {join_words(names)}",
-        )
+        each.key: Trial(partial(_with_facts, each), each.key, each.own_names)
         for each in todo
-        if (names := each.own_names)
+        if each.own_names
     }
     tried = worker.try_out(trials)
     settings: list[ProblemSetting] = []

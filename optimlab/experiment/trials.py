@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from optimlab.formatting import join_words
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.validation import Mistake
 
 
 class Trial(NamedTuple):
-    """A check that runs user code: its subject, its key and the names of the code."""
+    """A check that runs user code: the check, the key of its subject, and the names of the code."""
 
     check: Callable[[], tuple[Any, list[Mistake]]]
     key: str
-    names: str
+    names: Sequence[str]
+
+    def mistake(self, what: str) -> Mistake:
+        """Return the mistake that its code, which is named, does something wrong."""
+        code = self.names[0] if len(self.names) == 1 else f"one of {join_words(self.names)}"
+        return Mistake(self.key, f"{code} {what}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class TrialWorker:
                 else f"takes longer than {self.seconds:g} s to be loaded and tried out; "
                 "perhaps it never ends"
             )
-            checked[label] = None, [Mistake(trial.key, f"{trial.names} {what}")]
+            checked[label] = None, [trial.mistake(what)]
         return checked
 
 
@@ -67,4 +73,4 @@ def _check(task: tuple[str, Trial, float, Path], tell: Tell) -> tuple[Any, list[
             return trial.check()
     except BaseException as error:
         raised = traceback.format_exception_only(error)[-1].strip()
-        return None, [Mistake(trial.key, f"{trial.names} cannot be tried out: {raised}")]
+        return None, [trial.mistake(f"cannot be tried out: {raised}")]
