@@ -494,3 +494,7 @@ def test_highest_accuracies_that_tie_are_named_together():
     assert "differs" not in str(
         caveats._evidence_caveats(runs, summary.assign(final_accuracy_median=0.9))
     )
+    lost = runs.assign(status="diverged", final_train_loss=NAN, final_validation_loss=NAN)
+    assert "validation loss" not in str(caveats._evidence_caveats(lost, summary))
+    alone = runs.assign(final_validation_loss=NAN)
+    assert "There is no validation loss" in str(caveats._evidence_caveats(alone, summary))
