@@ -367,19 +367,14 @@ def _dataset(columns: Mapping[str, Column], reading: Reading) -> Dataset:
     names_of_targets = tuple(each for name in reading.targets for each in _columns_of(name, columns))
     reading = replace(reading, targets=names_of_targets)
     _check_columns(columns, reading)
-    used = {
-        name: column
-        for name, column in columns.items()
-        if name not in (*reading.targets, *reading.ignored, reading.group)
-    }
+    others = (*reading.targets, *reading.ignored, reading.group)
+    used = [name for name in columns if name not in others]
     if not used:
         raise DataError("data", "has no column beside the target to learn from")
     _check_empty(columns, used, reading)
-    columns, features_of = _without_gaps(columns, used, reading)
-    features, names = [], []
-    for name, values in _features(features_of):
-        names.append(name)
-        features.append(values)
+    columns = _without_gaps(columns, used, reading)
+    names, values = zip(*(each for name in used for each in _features(name, columns[name])), strict=True)
+    features = np.stack(values, axis=1)
     group = {reading.group: columns[reading.group].cells} if reading.group else {}
     targets = {name: columns[name] for name in reading.targets}
     first = targets[reading.targets[0]]
@@ -390,22 +385,14 @@ def _dataset(columns: Mapping[str, Column], reading: Reading) -> Dataset:
                 text = f'"{name}" is text, such as "{column.cells[0]}", but the loss needs numbers'
                 raise DataError("target", text)
         numbers = np.stack([column.cells for column in targets.values()], axis=1)
-        return Dataset(
-            task, np.stack(features, axis=1), numbers, (), reading.targets, tuple(names), group
-        )
+        return Dataset(task, features, numbers, (), reading.targets, names, group)
     if len(targets) > 1:
         raise DataError("target", "must be one column if classes are predicted")
     classes = first.categories()
     if len(classes) < 2:
         raise DataError("target", f'must have at least two classes; all rows are "{classes[0]}"')
-    return Dataset(
-        task,
-        np.stack(features, axis=1),
-        first.codes(classes),
-        tuple(classes),
-        feature_names=tuple(names),
-        groups=group,
-    )
+    codes = first.codes(classes)
+    return Dataset(task, features, codes, tuple(classes), feature_names=names, groups=group)
 
 
 def _check_columns(columns: Mapping[str, Column], reading: Reading) -> None:
@@ -432,7 +419,7 @@ def _columns_of(name: str, columns: Mapping[str, Column]) -> tuple[str, ...]:
     return found or (name,)
 
 
-def _check_empty(columns: Mapping[str, Column], used: Mapping[str, Column], reading: Reading) -> None:
+def _check_empty(columns: Mapping[str, Column], used: list[str], reading: Reading) -> None:
     """Raise DataError if a column of features or a target has no value at all."""
     for name in (*reading.targets, *used):
         if columns[name].gaps.all():
@@ -441,49 +428,45 @@ def _check_empty(columns: Mapping[str, Column], used: Mapping[str, Column], read
 
 
 def _without_gaps(
-    columns: Mapping[str, Column], used: Mapping[str, Column], reading: Reading
-) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
-    """Return all columns, and those of features, without dropped rows; refuse other missing values."""
-    required = {name: columns[name] for name in (*reading.targets, reading.group) if name}
-    if reading.missing != "mean":
-        required |= used
+    columns: Mapping[str, Column], used: list[str], reading: Reading
+) -> Mapping[str, Column]:
+    """Return all columns without the rows to drop; refuse other missing values."""
+    required = [name for name in (*reading.targets, reading.group) if name]
+    required += used if reading.missing != "mean" else []
+    gaps_of = {name: columns[name].gaps for name in required}
     if reading.missing == "drop":
-        kept = ~np.any([column.gaps for column in required.values()], axis=0)
+        kept = ~np.any(list(gaps_of.values()), axis=0)
         if not kept.any():
-            counts = {name: int(column.gaps.sum()) for name, column in required.items()}
+            counts = {name: int(gaps.sum()) for name, gaps in gaps_of.items()}
             most = max(counts, key=counts.__getitem__)
             text = f'every row lacks a value; column "{most}" lacks {counts[most]:,} of {len(kept):,}'
             raise DataError("missing", text)
-        columns = {name: Column(column.cells[kept]) for name, column in columns.items()}
-        return columns, {name: columns[name] for name in used}
-    for name, column in required.items():
-        gaps = column.gaps
+        return {name: Column(column.cells[kept]) for name, column in columns.items()}
+    for name, gaps in gaps_of.items():
         if gaps.any():
             text = f"{_at(int(np.argmax(gaps)), name)}: the value is missing"
             more = f", and {gaps.sum() - 1:,} more in this column" if gaps.sum() > 1 else ""
             fill = ', and "mean" fills it' if name in used else ""
             raise DataError("missing", f'{text}{more}; missing = "drop" drops such rows{fill}')
-    return columns, used
+    return columns
 
 
-def _features(columns: Mapping[str, Column]) -> Iterator[tuple[str, Array]]:
-    """Yield name and values of each feature: a column of numbers, or one per category of text."""
-    for name, column in columns.items():
-        if not column.is_text:
-            yield name, column.cells
-            continue
-        categories = column.categories()
-        codes, gaps = column.codes(categories), column.gaps
-        rows = int((~gaps).sum())
-        if len(categories) > min(MOST_CATEGORIES, max(FEW_CATEGORIES, rows / 2)):
-            text = f'column "{name}" has {len(categories):,} different texts, such as "{categories[0]}"'
-            if all(NUMBER["."].fullmatch(category) for category in categories):
-                raise DataError("data", f"{text}: give its numbers as numbers, not as text")
-            raise DataError("ignore", f"{text}, in {rows:,} rows: too many for categories, so ignore it")
-        for what, form in (("dates", DATE), ("times", TIME)):
-            if not all(form.fullmatch(category) for category in categories):
-                continue
+def _features(name: str, column: Column) -> Iterator[tuple[str, Array]]:
+    """Yield name and values of each feature of a column: itself, or one per category of text."""
+    if not column.is_text:
+        yield name, column.cells
+        return
+    categories = column.categories()
+    codes, gaps = column.codes(categories), column.gaps
+    rows = int((~gaps).sum())
+    if len(categories) > min(MOST_CATEGORIES, max(FEW_CATEGORIES, rows / 2)):
+        text = f'column "{name}" has {len(categories):,} different texts, such as "{categories[0]}"'
+        if all(NUMBER["."].fullmatch(category) for category in categories):
+            raise DataError("data", f"{text}: give its numbers as numbers, not as text")
+        raise DataError("ignore", f"{text}, in {rows:,} rows: too many for categories, so ignore it")
+    for what, form in (("dates", DATE), ("times", TIME)):
+        if all(form.fullmatch(category) for category in categories):
             text = f'column "{name}" has {what}, such as "{categories[0]}"'
             raise DataError("ignore", f"{text}, which have no order here: ignore it, or give numbers")
-        for number, category in enumerate(categories):
-            yield f"{name}={category}", np.where(gaps, np.nan, codes == number)
+    for number, category in enumerate(categories):
+        yield f"{name}={category}", np.where(gaps, np.nan, codes == number)
