@@ -158,7 +158,7 @@ def state_of(experiment: Experiment, results: Path) -> State:
 
 def print_state(console: Console, state: State) -> None:
     """Print what an experiment runs, and how many of its runs are finished."""
-    experiment, stale = state.experiment, state.stale
+    experiment = state.experiment
     console.print(experiment.title, style="bold", markup=False)
     console.print(
         f"{experiment.file}: {experiment.count():,} runs, {state.finished:,} of them finished",
@@ -171,19 +171,8 @@ def print_state(console: Console, state: State) -> None:
             markup=False,
         )
     console.print(f"seeds: {experiment.seeds.tuning} tuning, {experiment.seeds.reporting} reporting")
-    if stale:
-        prune = hints.optimlab("prune", experiment.argument, state.folder.parent, experiment.changes)
-        parts = "1 part" if len(stale) == 1 else f"{len(stale):,} parts"
-        hold = "holds" if len(stale) == 1 else "hold"
-        console.print(
-            f"{parts} ({filesize.decimal(state.stale_bytes)}) {hold} nothing that the "
-            f"experiment, as it is now, uses; {prune} deletes {'it' if len(stale) == 1 else 'them'}:",
-            markup=False,
-        )
-        for path in stale[:LISTED]:
-            console.print(f"  {printable(str(path))}", markup=False, soft_wrap=True)
-        if len(stale) > LISTED:
-            console.print(f"  and {len(stale) - LISTED:,} more")
+    if state.stale:
+        _print_stale(console, state)
     table = _table("optimizer", "rule", "hyper-parameters", "candidates")
     for setting in experiment.optimizers:
         schedules = dict(setting.schedules)
@@ -200,6 +189,22 @@ def print_state(console: Console, state: State) -> None:
     for each in experiment.problems:
         if each.network:
             console.print(each.network, markup=False)
+
+
+def _print_stale(console: Console, state: State) -> None:
+    """Print which parts an experiment no longer uses, and what deletes them."""
+    experiment, count = state.experiment, len(state.stale)
+    prune = hints.optimlab("prune", experiment.argument, state.folder.parent, experiment.changes)
+    parts, hold, them = ("1 part", "holds", "it") if count == 1 else (f"{count:,} parts", "hold", "them")
+    console.print(
+        f"{parts} ({filesize.decimal(state.stale_bytes)}) {hold} nothing that the experiment, as it is "
+        f"now, uses; {prune} deletes {them}:",
+        markup=False,
+    )
+    for path in state.stale[:LISTED]:
+        console.print(f"  {printable(str(path))}", markup=False, soft_wrap=True)
+    if count > LISTED:
+        console.print(f"  and {count - LISTED:,} more")
 
 
 def _table(*columns: str) -> Table:

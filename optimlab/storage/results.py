@@ -102,29 +102,8 @@ def read_tables(folder: Path) -> Tables:
     except OSError as error:
         raise _garbled(Path(error.filename or folder), reason(error)) from error
     if "runs.csv" not in contents:
-        raise NothingToReport(
-            f"{folder / 'runs.csv'} does not exist: {_sweep_and_plot(folder.parent, folder.name)}"
-        )
-    runs = _checked(
-        folder / "runs.csv",
-        contents,
-        [*KEYS, "status"],
-        [f"final_{metric}" for metric in PROBLEM_METRICS],
-        manifest.numbers(),
-    )
-    known = RUN_COLUMNS.keys() | RANGES.keys()  # a plug-in's hyper-parameters have any names
-    runs = runs[[name for name in runs if name in known or is_final(str(name))]]
-    if runs.empty:
-        nothing = f"no run has finished yet: {folder / 'runs.csv'} holds no run"
-        raise NothingToReport(f"{folder.name}: {nothing}: {_sweep_and_plot(folder.parent, folder.name)}")
-    for column, legal in (("status", STATUSES), ("role", get_args(Role))):
-        unknown = sorted(set(runs[column]) - set(legal))
-        if unknown:
-            raise _garbled(
-                folder / "runs.csv", f"{column} must be one of {', '.join(legal)}, got {unknown[0]!r}"
-            )
-    for column in ("rule", "reason"):
-        runs[column] = runs.get(column, "")
+        raise NothingToReport(f"{folder / 'runs.csv'} does not exist: {_again(folder)}")
+    runs = _runs(folder / "runs.csv", contents, manifest.numbers())
     traces = _traces(folder / "traces.parquet", contents, runs)
     params = surface = None
     if "params.parquet" in contents:
@@ -170,8 +149,7 @@ def _made_again(
     if wrong and (count < before or not count):
         raise NothingToReport(
             f"{wrong[0]} has changed since it was written, and the parts hold {count:,} of its "
-            f"{before:,} runs: "
-            f"{_sweep_and_plot(store.folder.parent, store.folder.name)}"
+            f"{before:,} runs: {_again(store.folder)}"
         )
     if count < before:  # the missing runs have been pruned since
         return manifest, contents
@@ -188,16 +166,13 @@ def _read_about(folder: Path) -> Manifest:
     own = experiment_folder(folder)
     if not own.exists(MANIFEST):
         if own.exists("parts") and not own.exists("runs.csv"):
-            hint = _sweep_and_plot(folder.parent, folder.name)
-            raise NothingToReport(f"{folder} has finished runs but no tables: {hint}")
+            raise NothingToReport(f"{folder} has finished runs but no tables: {_again(folder)}")
         return Manifest()
     try:
         return read_manifest(own.read(MANIFEST, LARGEST_MANIFEST))
     except OlderVersionError as error:
-        hint = _sweep_and_plot(folder.parent, folder.name)
-        raise NothingToReport(
-            f"cannot read {folder / MANIFEST}: {error}. To make it again, {hint}"
-        ) from error
+        text = f"cannot read {folder / MANIFEST}: {error}. To make it again, {_again(folder)}"
+        raise NothingToReport(text) from error
     except ValueError as error:
         raise _garbled(folder / MANIFEST, str(error)) from error
 
@@ -232,6 +207,24 @@ def _checked(
     return table
 
 
+def _runs(path: Path, contents: dict[str, bytes], numbers: Collection[str]) -> pd.DataFrame:
+    """Return the runs, after checking that there are some, and their statuses and roles."""
+    finals = [f"final_{metric}" for metric in PROBLEM_METRICS]
+    runs = _checked(path, contents, [*KEYS, "status"], finals, numbers)
+    known = RUN_COLUMNS.keys() | RANGES.keys()  # a plug-in's hyper-parameters have any names
+    runs = runs[[name for name in runs if name in known or is_final(str(name))]]
+    if runs.empty:
+        nothing = f"no run has finished yet: {path} holds no run"
+        raise NothingToReport(f"{path.parent.name}: {nothing}: {_again(path.parent)}")
+    for column, legal in (("status", STATUSES), ("role", get_args(Role))):
+        unknown = sorted(set(runs[column]) - set(legal))
+        if unknown:
+            raise _garbled(path, f"{column} must be one of {', '.join(legal)}, got {unknown[0]!r}")
+    for column in ("rule", "reason"):
+        runs[column] = runs.get(column, "")
+    return runs
+
+
 def _traces(path: Path, contents: dict[str, bytes], runs: pd.DataFrame) -> pd.DataFrame:
     """Return the traces of the runs, after checking that they are theirs, and of all that ended."""
     traces = _checked(path, contents, [*KEYS, "step", "epoch"], PROBLEM_METRICS)
@@ -245,8 +238,13 @@ def _traces(path: Path, contents: dict[str, bytes], runs: pd.DataFrame) -> pd.Da
 
 
 def _garbled(path: Path, why: str) -> NothingToReport:
-    hint = f"Remove it, {_sweep_and_plot(path.parent.parent, path.parent.name)}"
+    hint = f"Remove it, {_again(path.parent)}"
     return NothingToReport(printable(f"cannot read {path}: {why.strip()}. {hint}"))
+
+
+def _again(folder: Path) -> str:
+    """Return the commands that make the results of an experiment and a page, as text."""
+    return _sweep_and_plot(folder.parent, folder.name)
 
 
 def _sweep_and_plot(results: Path, experiment: str = "") -> str:
