@@ -237,6 +237,7 @@ def module_of(definition: type | FunctionType, folder: Path) -> str:
 
     def visit(name: str, value: Any) -> None:
         node, source, names = _definition(name, value)
+        _check_bases(name, value, names)
         definitions[name] = ""  # in progress: its dependencies may refer to it
         for used in _names(node):
             if used in names and used not in definitions and not hasattr(builtins, used):
@@ -279,8 +280,10 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
     functions = _methods(value) if isinstance(value, type) else [_undecorated(value)]
     module = sys.modules.get(value.__module__)
     origins = [(each.__code__.co_filename, each.__globals__) for each in functions]
-    if getattr(module, "__file__", None):  # all that is known for a class without methods
-        origins.append((str(module.__file__), vars(module)))  # type: ignore[union-attr]
+    if file := getattr(module, "__file__", None):  # all that is known for a class without methods
+        origins.append((str(file), vars(module)))
+    elif module and isinstance(value, type):  # such a class of a notebook is in one of the cells
+        origins += [(cell, vars(module)) for cell in reversed(_cells())]
     for file, names in origins:
         lines = linecache.getlines(file)
         try:
@@ -290,7 +293,7 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
         for node in reversed(tree.body):  # of two with the same name, the last one counts
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__:
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                if not _is_at(first, value, names):
+                if not _is_at(file, first, value, names):
                     continue
                 return node, "".join(lines[first - 1 : node.end_lineno]), names
     raise NoSourceError(
@@ -299,13 +302,27 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
     )
 
 
-def _is_at(line: int, value: Any, names: Mapping[str, Any]) -> bool:
+def _cells() -> list[str]:
+    """Return the names under which the lines of cells are known, oldest first."""
+    return [name for name, entry in linecache.cache.items() if len(entry) > 1 and entry[1] is None]
+
+
+def _is_at(file: str, line: int, value: Any, names: Mapping[str, Any]) -> bool:
     """Return whether a class or function is defined at a line where its name is: another may have it."""
     if isinstance(value, type):
-        return True
+        has_method = any(each.__code__.co_filename == file for each in _methods(value))
+        return has_method or "__file__" in names or names.get(value.__name__) is value
     if hasattr(value, "__wrapped__"):
         return names.get(value.__name__) is value
     return bool(value.__code__.co_firstlineno == line)
+
+
+def _check_bases(name: str, value: Any, names: Mapping[str, Any]) -> None:
+    """Raise NoSourceError if a class derives from one that has been defined anew since."""
+    for base in value.__bases__ if isinstance(value, type) else ():
+        if names.get(base.__name__, base) is not base and base.__module__ == value.__module__:
+            again = f"run the cell of {name} again"
+            raise NoSourceError(f"{name} derives from an earlier {base.__name__}: {again}")
 
 
 def _methods(cls: type) -> list[FunctionType]:

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from html import escape
 from pathlib import Path
@@ -22,6 +22,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
 from optimlab import statistics
@@ -47,7 +48,6 @@ from optimlab.schedules import SCHEDULES
 from optimlab.storage.results import Tables, read_tables
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 SHOWN = (  # columns of the summary, in a notebook
@@ -235,28 +235,47 @@ def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
         return {"name" if given in PROBLEMS or ":" in given else "data": given}
     if isinstance(given, Mapping):
         settings = dict(given)
-    elif isinstance(given, tuple | list | np.ndarray | Dataset) or hasattr(given, "to_parquet"):
+    elif isinstance(given, tuple | list | np.ndarray | Dataset) or _is_table(given):
         settings = {"data": given}
+    elif type(given) is Table:
+        settings = {**_settings_of(replace(given, data=""), folder, {}), "data": given.data}
     elif type(given) in KINDS:
         settings = _settings_of(given, folder, {})
     else:
         settings = {"name": given}
     if "name" in settings:
         _check_methods(f"{key}.name", settings["name"], METHODS, "a problem")
-    data: Any = settings.get("data")
+    return {**settings, **_data(key, settings, folder)}
+
+
+def _data(key: str, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the keys of a problem's data, which are written to a file if they are a table."""
+    data: Any = _for_pandas(settings.get("data"))
     if hasattr(settings.get("target"), "shape"):
         right = "the name of a column; give arrays as data = (features, target)"
         raise UserError(f"{key}.target: must be {right}")
+    if data is None:
+        return {}
+    own: dict[str, Any] = {}
     if isinstance(data, tuple) and len(data) == 2:
-        data = table_of(*data)
-        settings.setdefault("target", TARGET)
-    if hasattr(data, "to_parquet"):
-        file = written_data(data, folder)
-        settings["data"] = file.relative_to(folder).as_posix()
-    elif data is not None and not isinstance(data, str | Dataset) and not callable(data):
+        data = table_of(*map(_for_pandas, data))
+        own = {"target": settings.get("target") or TARGET}
+    if isinstance(data, pd.DataFrame):
+        return {**own, "data": written_data(data, folder).relative_to(folder).as_posix()}
+    if not isinstance(data, str | Dataset) and not callable(data):
         right = "a name, a DataFrame, (features, target), a Dataset, or a function that returns one"
         raise UserError(f"{key}.data: must be {right}; got {_shown(data)}")
-    return settings
+    return {"data": data}
+
+
+def _is_table(data: Any) -> bool:
+    """Return whether data are a table of pandas or, as polars and pyarrow have it, become one."""
+    return hasattr(data, "to_parquet") or hasattr(data, "to_pandas")
+
+
+def _for_pandas(data: Any) -> Any:
+    """Return data as a table of pandas if another library's table can become one."""
+    return data.to_pandas() if hasattr(data, "to_pandas") and not isinstance(data, type) else data
 
 
 def _check_methods(key: str, given: Any, methods: Sequence[str], kind: str) -> None:
@@ -342,11 +361,11 @@ def _named(value: Any, folder: Path, names: dict[str, Any], key: str = "") -> An
 def _settings_of(value: Any, folder: Path, names: dict[str, Any]) -> dict[str, Any]:
     """Return the table of an object of optimlab: its name and its settings other than defaults."""
     key, name = KINDS[type(value)]
-    defaults = {each.name: each.default for each in fields(value)}
+    given = {each.name: (getattr(value, each.name), each.default) for each in fields(value)}
     changed = {
-        each: getattr(value, each)
-        for each, default in defaults.items()
-        if getattr(value, each) is not default and getattr(value, each) != default
+        each: now  # a table of data equals nothing
+        for each, (now, default) in given.items()
+        if type(now) is not type(default) or now != default
     }
     return {key: name, **_named(changed, folder, names)}
 

@@ -3,7 +3,9 @@
 import itertools
 import json
 import linecache
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -162,6 +164,29 @@ def test_a_function_that_only_has_the_name_of_another_is_not_written_as_that(tmp
     assert "its source, which identifies" not in capsys.readouterr().err.replace(
         "the source of plain", ""
     )
+
+
+def test_a_class_without_methods_is_found_in_its_cell(tmp_path, monkeypatch):
+    cells = Notebook()
+    monkeypatch.setitem(sys.modules, "__main__", main := ModuleType("__main__"))
+    cells.names = vars(main)
+    cells.run(IMPORTS + HELPERS + CLASS)
+    cells.run("class Half(Mine):\n    scale = 1")
+    names = cells.run("@dataclass(frozen=True, kw_only=True)\nclass Half(Mine):\n    scale: float = 0.5")
+    written = {}
+    exec(module_of(names["Half"], tmp_path), written)
+    assert written["Half"](learning_rate=1).scale == 0.5
+
+
+def test_a_class_that_derives_from_an_earlier_one_is_not_written_with_the_later(tmp_path):
+    """Another class was trained than the one that was given."""
+    cells = Notebook()
+    cells.run(IMPORTS + HELPERS + CLASS)
+    names = cells.run("class Half(Mine):\n    def init(self, params):\n        return {}")
+    assert "class Mine" in module_of(names["Half"], tmp_path)
+    names = cells.run(CLASS.replace("clip(gradient)", "gradient"))
+    with pytest.raises(UserError, match="Half derives from an earlier Mine: run the cell of Half again"):
+        module_of(names["Half"], tmp_path)
 
 
 def test_a_class_without_source_is_told(tmp_path):

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from test_charts import blank_pictures
 from test_notebook import Notebook
@@ -17,7 +18,7 @@ from optimlab.errors import UserError
 from optimlab.experiment.registry import load_rule, plugin_code
 from optimlab.nn.losses import Huber
 from optimlab.notebook import name_of
-from optimlab.problems import Landscape
+from optimlab.problems import Landscape, Table
 from optimlab.report.bundle import code_and_data
 from optimlab.storage.results import read_tables
 
@@ -245,3 +246,21 @@ def test_wrong_objects_are_told_by_their_check(built):
     for given in ({"jobs": 0}, {"results": 5}):
         with pytest.raises(UserError, match=f"{next(iter(given))}: must be"):
             optimlab.run(problem=Landscape(), **KEYS, **given)
+
+
+def test_data_of_a_table_may_be_all_that_data_may_be(built):
+    """A table of pandas in it was compared with the default, and has no truth."""
+    frame = pd.DataFrame({"a": [0.0, 1, 2, 3] * 9, "y": list("abba") * 9})
+    arrays = frame[["a"]].to_numpy(), frame["y"].to_numpy()
+    data = Dataset("classification", arrays[0], (arrays[1] == "b") * 1, class_names=("a", "b"))
+    kinds = [
+        built(problem=Table(data=frame, target="y", hidden=[])),
+        built(problem={"data": pa.Table.from_pandas(frame), "target": "y", "hidden": []}),
+        built(problem={"data": frame, "target": "y", "hidden": []}),
+        built(problem=Table(data=arrays, hidden=[])),
+        built(problem=Table(data=data, hidden=[])),
+    ]
+    assert identities(kinds[0]) == identities(kinds[1]) == identities(kinds[2])
+    assert {each.problems[0].problem.size for each in kinds} == {(1 + 1) * 2}
+    with pytest.raises(UserError, match=r"^problem.data: is missing: it is one of"):
+        built(problem=Table())
