@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,14 @@ def rows_of(results, name="tiny"):
 def command(*words):
     """Return the command line of `optimlab` in an own process."""
     return [sys.executable, "-m", "optimlab", *map(str, words)]
+
+
+def wait_for(condition, what, seconds=300):
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited too long for {what}"
+        time.sleep(0.02)
 
 
 def optimlab(*words, cwd, **environment):

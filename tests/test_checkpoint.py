@@ -4,13 +4,12 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sweeping import OWN, call, document, plugin, run, tiny
+from sweeping import OWN, call, document, plugin, run, tiny, wait_for
 
 from optimlab.execution import checkpoint
 from optimlab.execution.checkpoint import Checkpoints, dumps, loads
@@ -145,13 +144,10 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     code = KILLED.format(path=[str(Path(__file__).parent), *sys.path], folder=str(tmp_path))
     files = tmp_path / "results/tiny/checkpoints"
     for _ in range(2):
-        before = {path.name for path in files.glob("*.checkpoint")}
+        before = set(files.glob("*.checkpoint"))
         process = subprocess.Popen([sys.executable, "-c", code])
-        end = time.monotonic() + 60
-        while {path.name for path in files.glob("*.checkpoint")} <= before:
-            assert time.monotonic() < end
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_for(lambda seen=before: not set(files.glob("*.checkpoint")) <= seen, "a checkpoint", 60)
+        assert process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
         again, first = resumed(tmp_path / "results/tiny", stack)

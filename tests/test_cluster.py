@@ -12,8 +12,21 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from sweeping import OWN, call, document, load, optimlab, plugin, rows_of, run, silent, tiny, write
-from test_faults import LINUX, MARK, finished_parts, processes, tables, wait_for
+from sweeping import (
+    OWN,
+    call,
+    document,
+    load,
+    optimlab,
+    plugin,
+    rows_of,
+    run,
+    silent,
+    tiny,
+    wait_for,
+    write,
+)
+from test_faults import LINUX, MARK, finished_parts, processes, tables
 
 from optimlab.errors import UserError
 from optimlab.execution.sweep import sweep

@@ -11,13 +11,14 @@ from sweeping import (
     EXPERIMENTS,
     OWN,
     TINY_PROBLEM,
+    call,
     document,
     load,
     mistakes_of,
     mostly_slow,
-    optimlab,
     plugin,
     run,
+    share_worker,
     tiny,
     write,
 )
@@ -602,8 +603,14 @@ rule = 5
 """
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
-    lines = mistakes_of(write(tmp_path, MANY))
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path, monkeypatch):
+    file = write(tmp_path, MANY)
+    lines = mistakes_of(file)
+    share_worker(monkeypatch)
+    done = call("sweep", file)
+    told = "\n  ".join([f"optimlab: {file}: {len(lines)} mistakes", *lines])
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"{told}\n")
+    assert list(tmp_path.iterdir()) == [file]
     assert len(lines) == len(set(lines))
     assert {line.partition(": ")[0] for line in lines} == {
         "title",
@@ -684,18 +691,3 @@ def test_find(tmp_path, monkeypatch):
     for name in ("", ".", "..", "digits/", "/", "\0"):
         with pytest.raises(ExperimentError):
             find(name)
-
-
-@pytest.mark.slow
-def test_the_command_line_says_it_without_a_traceback(tmp_path):
-    file = write(tmp_path, MANY)
-    done = optimlab("sweep", file, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.strip() == f"optimlab: {_message_of(file)}"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def _message_of(file):
-    with pytest.raises(ExperimentError) as caught:
-        load(file)
-    return str(caught.value)

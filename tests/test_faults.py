@@ -15,7 +15,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sweeping import OWN, call, command, document, load, optimlab, plugin, rows_of, run, tiny, write
+from sweeping import (
+    OWN,
+    call,
+    command,
+    document,
+    load,
+    optimlab,
+    plugin,
+    rows_of,
+    run,
+    tiny,
+    wait_for,
+    write,
+)
 
 from optimlab.storage.store import Store
 
@@ -78,13 +91,6 @@ def processes(results):
         except OSError:
             continue
     return {pid: line for pid, line in found.items() if line}  # a zombie has none
-
-
-def wait_for(condition, what, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited too long for {what}"
-        time.sleep(0.02)
 
 
 @LINUX

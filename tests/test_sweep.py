@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from hashlib import sha256
 
 import pandas as pd
@@ -23,6 +22,7 @@ from sweeping import (
     run,
     silent,
     tiny,
+    wait_for,
     write,
 )
 
@@ -272,7 +272,8 @@ def test_ctrl_c_ends_with_130_and_a_hint_and_the_same_command_goes_on(tmp_path, 
         start_new_session=True,
     )
     try:
-        wait_for(lambda: any(results.glob("tiny/parts/*.parquet")), process)
+        parts = results / "tiny/parts"
+        wait_for(lambda: process.poll() is not None or any(parts.glob("*.parquet")), "a part")
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:
@@ -286,15 +287,6 @@ def test_ctrl_c_ends_with_130_and_a_hint_and_the_same_command_goes_on(tmp_path, 
     assert 0 < done < 24
     rest = run(load(file), results)
     assert (rest.ran, rest.kept) == (24 - done, done)
-
-
-def wait_for(condition, process, seconds=120):
-    """Wait until a condition holds, while the process lives."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_silence(tmp_path, capsys):
