@@ -34,6 +34,16 @@ FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+# What may be wrong with an entry.
+LINK = (
+    "is a link, and links inside a results folder are not followed: remove it, or replace it by what it "
+    "points to"
+)
+FOLDER = f"{IS_FOLDER}: move it away"
+NO_FOLDER = "is not a folder: move it away"
+IRREGULAR = "is not a regular file: move it away"
+
+
 class EntryError(UserError):
     """An entry of a folder that is not of the required kind, such as a link."""
 
@@ -79,7 +89,7 @@ class Folder:
                 self.path.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
                 folders = (self.path, *self.path.parents)
-                raise _is_no_folder(next(filter(os.path.lexists, folders))) from error
+                raise EntryError(next(filter(os.path.lexists, folders)), NO_FOLDER) from error
             return
         self.above.create()
         with self.above._opened() as at, suppress(FileExistsError):
@@ -137,7 +147,7 @@ class Folder:
         """
         self.refuse_link(name)
         if self.is_folder(name):
-            raise _is_folder(self.path / name)
+            raise EntryError(self.path / name, FOLDER)
         temporary = self._spelt(f".{name}.{secrets.token_hex(4)}.tmp")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY
         try:
@@ -210,7 +220,7 @@ class Folder:
     def refuse_link(self, name: str) -> None:
         """Raise EntryError if the entry is a link."""
         if stat.S_ISLNK(self._mode(name) or 0):
-            raise _is_link(self.path / name)
+            raise EntryError(self.path / name, LINK)
 
     def refuse_links(self) -> None:
         """Raise EntryError if an entry, here or in folders below, is a link."""
@@ -244,7 +254,7 @@ class Folder:
                 except OSError as error:
                     self.above.refuse_link(self.path.name)
                     if error.errno == errno.ENOTDIR:
-                        raise _is_no_folder(self.path) from error
+                        raise EntryError(self.path, NO_FOLDER) from error
                     raise OSError(error.errno, error.strerror, str(self.path)) from error
         try:
             yield descriptor
@@ -268,11 +278,11 @@ class Folder:
 
     def _refuse_irregular(self, name: str, mode: int | None) -> None:
         if stat.S_ISLNK(mode or 0):
-            raise _is_link(self.path / name)
+            raise EntryError(self.path / name, LINK)
         if stat.S_ISDIR(mode or 0):
-            raise _is_folder(self.path / name)
+            raise EntryError(self.path / name, FOLDER)
         if mode is not None and not stat.S_ISREG(mode):
-            raise EntryError(self.path / name, "is not a regular file: move it away")
+            raise EntryError(self.path / name, IRREGULAR)
 
     def _spelt(self, name: str) -> str:
         """Return the name of an entry relative to the folder's descriptor, or its path on Windows."""
@@ -328,19 +338,6 @@ def expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # there is no such user
         return Path(path)
-
-
-def _is_link(path: Path) -> EntryError:
-    what = "is a link, and links inside a results folder are not followed: "
-    return EntryError(path, f"{what}remove it, or replace it by what it points to")
-
-
-def _is_folder(path: Path) -> EntryError:
-    return EntryError(path, f"{IS_FOLDER}: move it away")
-
-
-def _is_no_folder(path: Path) -> EntryError:
-    return EntryError(path, "is not a folder: move it away")
 
 
 def read_regular(path: Path, most: int) -> bytes:

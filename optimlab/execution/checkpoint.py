@@ -14,7 +14,7 @@ import io
 import itertools
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from hashlib import sha256
@@ -168,7 +168,7 @@ def dumps(moment: Moment) -> bytes:
         pickler.dump(vars(moment))
     except Exception as error:  # an object of a plug-in may raise anything
         raise ValueError(f"the state cannot be pickled: {type(error).__name__}: {error}") from error
-    if any(_sharing(pickler.arrays)):
+    if _share_memory(pickler.arrays):
         raise ValueError("two arrays of the state share their memory")
     content = buffer.getvalue()
     loads(content)
@@ -215,11 +215,10 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"the state holds a {module}.{name}, which is not restored")
 
 
-def _sharing(arrays: list[np.ndarray]) -> Iterator[bool]:
-    """Yield whether an array shares its memory with one that follows it."""
+def _share_memory(arrays: list[np.ndarray]) -> bool:
+    """Return whether some of the arrays share memory."""
     ends = sorted(np.lib.array_utils.byte_bounds(array) for array in arrays if array.size)
-    for (_, end), (start, _) in itertools.pairwise(ends):
-        yield start < end
+    return any(start < end for (_, end), (start, _) in itertools.pairwise(ends))
 
 
 def _content_of_rule(rule: Any) -> bytes | None:
