@@ -4,12 +4,15 @@
 import io
 import itertools
 import re
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet as pq
 from sklearn import datasets
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sweeping import load, mistakes_of, write
@@ -396,6 +399,76 @@ def test_a_fault_of_a_file_is_told_with_its_key(tmp_path, content, reading, key,
 def test_a_file_that_is_none_of_its_kind(tmp_path, name):
     with pytest.raises(DataError, match="is not a"):
         read(tmp_path, "a,y\n1,2\n", name)
+
+
+def archive(content, name="x.npy", **about):
+    """Return an NPZ file with one more member, whose entry in the archive is changed by `about`."""
+    file = io.BytesIO(npz(y=np.arange(4.0)))
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as made:
+        made.writestr(name, content)
+        for key, value in about.items():
+            setattr(made.getinfo(name), key, value)
+    return file.getvalue()
+
+
+def flipped(content, at):
+    """Return the content with another byte in one place."""
+    return content[:at] + bytes([content[at] ^ 0x7F]) + content[at + 1 :]
+
+
+def headed(header):
+    """Return an .npy file of a header and a few bytes."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+
+
+COMPRESSED = archive(headed(b"{'descr': '<f8', 'fortran_order': False, 'shape': (4,), }"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        archive(headed(b"{" * 50)),
+        archive(headed(b"{'descr': '<f8', 'fortran_order': False, 'shape': (10**15,), }")),
+        archive(headed(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }")),
+        archive(b"not an array", "x.txt"),
+        archive(b"a", flag_bits=0x1),
+        archive(b"a", compress_type=99),
+        archive(b"a", extract_version=99),
+        *(flipped(COMPRESSED, COMPRESSED.rindex(b"x.npy", 0, -80) + 5 + k) for k in (0, 1, 9, 30)),
+    ],
+)
+def test_an_archive_that_is_damaged_in_any_way_is_a_fault_of_its_file(tmp_path, content):
+    with pytest.raises(DataError, match=r"is not an NPZ file|is not an array|cannot be read") as error:
+        read(tmp_path, content, "table.npz")
+    assert str(error.value).startswith("table.npz: ")
+
+
+@pytest.mark.parametrize(
+    "metadata", [b"[]", b"{}", b'{"columns": [3], "index_columns": []}', b'{"columns": [{}]}', b"\xff"]
+)
+def test_metadata_of_a_parquet_file_that_are_no_pandas_s_are_a_fault_of_the_file(tmp_path, metadata):
+    table = pa.table({"a": [1.0, 2.0], "y": [1.0, 2.0]}).replace_schema_metadata({"pandas": metadata})
+    pq.write_table(table, file := io.BytesIO())
+    with pytest.raises(DataError, match=r"^table\.parquet: is not a Parquet file: "):
+        read(tmp_path, file.getvalue(), "table.parquet")
+
+
+def test_two_columns_of_one_name_in_a_parquet_file_are_named(tmp_path):
+    pq.write_table(pa.Table.from_arrays([pa.array([1, 2])] * 3, ["a", "a", "y"]), file := io.BytesIO())
+    with pytest.raises(DataError, match='two columns have the name "a"'):
+        read(tmp_path, file.getvalue(), "table.parquet")
+
+
+def test_numbers_beyond_float64_are_refused_without_a_warning(tmp_path):
+    large = np.full(4, np.longdouble("1e4000"))
+    with pytest.raises(DataError, match='row 1, column "x": a number must be finite'):
+        read(tmp_path, npz(x=large, y=np.arange(4.0)), "table.npz")
+
+
+def test_of_very_many_columns_a_message_names_some(tmp_path):
+    header = ",".join(f"gene {number}" for number in range(1000))
+    with pytest.raises(DataError, match=r"there are: gene 0, .*gene 19, and 980 more$"):
+        read(tmp_path, f"{header}\n{header}\n")
 
 
 def test_arrays_of_other_lengths(tmp_path):

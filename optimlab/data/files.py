@@ -11,8 +11,8 @@ import io
 import math
 import re
 import unicodedata
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -48,6 +48,7 @@ NUMBER = {
 # A number as people write it: groups of thousands, a currency, a percent sign, another minus, quotes.
 GROUPED = r"\d{1,3}(?P<mark>[.,'’\s])\d{3}(?:(?P=mark)\d{3})*(?:[.,]\d+)?"
 DRESSED = re.compile(rf"['’]?[-+−]?\s?[$€£¥]?\s?(?:{GROUPED}|\d+(?:[.,]\d+)?)\s?[%$€£¥]?['’]?")
+LISTED = 20  # columns in a message
 LARGEST_EXACT = 2**53  # from it on, whole numbers that differ may be the same float
 
 
@@ -259,22 +260,20 @@ def _as_column(name: str, cells: list[str], reading: Reading) -> Column:
 
 def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
     import pandas as pd
-    import pyarrow as pa
     from pyarrow.parquet import read_schema
 
-    try:
+    with _decoding("is not a Parquet file"):
+        schema = read_schema(io.BytesIO(content))
+        _check_names(list(map(_name, schema.names)))
         table = pd.read_parquet(io.BytesIO(content))
-        about = read_schema(io.BytesIO(content)).pandas_metadata or {}
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError("data", f"is not a Parquet file: {error}") from error
-    names = [_name(name) for name in table.columns]
+        # Of a categorical column of numbers, Parquet itself keeps only the numbers.
+        categorical = {
+            _name(each.get("name"))
+            for each in (schema.pandas_metadata or {}).get("columns", ())
+            if each.get("pandas_type") == "categorical"
+        }
+    names = list(map(_name, table.columns))
     _check_names(names)
-    # Of a categorical column of numbers, Parquet itself keeps only the numbers.
-    categorical = {
-        _name(each.get("name"))
-        for each in about.get("columns", ())
-        if each.get("pandas_type") == "categorical"
-    }
     columns = {}
     for name, (_, series) in zip(names, table.items(), strict=True):
         values = series.dropna()
@@ -299,10 +298,8 @@ def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
 
 
 def _npz(content: bytes, reading: Reading) -> dict[str, Column]:
-    try:
+    with _decoding("is not an NPZ file"):
         arrays = np.load(io.BytesIO(content), allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError("data", f"is not an NPZ file: {error}") from error
     if not isinstance(arrays, NpzFile):
         raise DataError("data", "is not an NPZ file: it holds a single array, without a name")
     read: dict[str, Array] = {}
@@ -325,7 +322,8 @@ def _npz(content: bytes, reading: Reading) -> dict[str, Column]:
             if column in columns:
                 raise DataError("data", f'two columns have the name "{column}"')
             if array.dtype.kind in "iuf":
-                numbers = values.astype(np.float64)
+                with np.errstate(over="ignore"):  # what is infinite in float64 is refused later
+                    numbers = values.astype(np.float64)
                 columns[column] = _numbers_or_labels(column, numbers, values, reading)
             else:
                 columns[column] = Column(np.array(list(map(_text, values.tolist())), object))
@@ -334,15 +332,12 @@ def _npz(content: bytes, reading: Reading) -> dict[str, Column]:
 
 def _array(arrays: NpzFile, name: str) -> Array:
     """Return an array of numbers, text or booleans, with a row for each sample."""
-    try:
-        array: Array = arrays[name]
+    with _decoding(f'array "{name}" cannot be read'):
+        array: Array | bytes = arrays[name]
+        if isinstance(array, bytes):  # the file in the archive is not an array
+            raise DataError("ignore", f'"{name}" is not an array: ignore it')
         if array.dtype.kind == "S":
             array = np.char.decode(array, "utf-8")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        why = str(error)
-        if "allow_pickle" in why:
-            why = "it holds Python objects; save numbers or text"
-        raise DataError("data", f'array "{name}" cannot be read: {why}') from error
     if array.ndim == 0:
         raise DataError("ignore", f'array "{name}" has no rows: ignore it')
     if array.dtype.kind not in "iufbU":
@@ -351,13 +346,34 @@ def _array(arrays: NpzFile, name: str) -> Array:
     return array.astype(str) if array.dtype.kind == "b" else array
 
 
+@contextmanager
+def _decoding(failure: str) -> Iterator[None]:
+    """Raise DataError for any error in the block: libraries raise many kinds for a damaged file.
+
+    Parameters
+    ----------
+    failure : what the message says before the error's own words.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        if "allow_pickle" in why:
+            why = "it holds Python objects; save numbers or text"
+        raise DataError("data", f"{failure}: {why}") from error
+
+
 def _check_names(names: list[str]) -> None:
+    known: set[str] = set()
     for index, name in enumerate(names):
         if not name:
             text = f"column {index + 1} has no name in the first line"
             raise DataError("data", f"{text}: name it, and put it in ignore if it is an index")
-        if name in names[:index]:
+        if name in known:
             raise DataError("data", f'two columns have the name "{name}"')
+        known.add(name)
 
 
 # From columns to a data set
@@ -396,7 +412,9 @@ def _dataset(columns: Mapping[str, Column], reading: Reading) -> Dataset:
 
 
 def _check_columns(columns: Mapping[str, Column], reading: Reading) -> None:
-    there = ", ".join(columns) or "none"
+    there = ", ".join(list(columns)[:LISTED]) or "none"
+    if len(columns) > LISTED:
+        there += f", and {len(columns) - LISTED:,} more"
     if not reading.targets:
         raise DataError("target", f"is missing: which column is to be predicted? There are: {there}")
     for index, name in enumerate(reading.targets):
