@@ -146,7 +146,7 @@ def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same(tmp_path, els
     compile_once([Digits()], ["SGD"])
     told = capsys.readouterr()
     if IS_COMPILED:
-        assert told.err.count("cannot be written to: every process compiles again") == 1
+        assert told.err.count("cannot be written to: every command compiles again") == 1
 
 
 def test_a_user_without_a_home_folder_is_told_so(elsewhere, monkeypatch, capsys):

@@ -46,7 +46,7 @@ def compile_once(
     if folder is None:
         if say:
             where = cache_folder() or "a cache folder"
-            warn(f"{where} cannot be written to: every process compiles again, which takes seconds")
+            warn(f"{where} cannot be written to: every command compiles again, which takes seconds")
         return
     needed = _needed(folder, problems, rules)
     if all(done.exists() for done in needed):
@@ -59,11 +59,14 @@ def compile_once(
 
 
 def load_compiled(problems: Iterable[Any], rules: Iterable[str]) -> None:
-    """Load the loops that problems and rules need, as far as they are compiled."""
-    if folder := usable_folder():
-        for done, (problem, rule) in _needed(folder, problems, rules).items():
-            if done.exists():
-                _take_a_step(problem, rule)
+    """Load the loops that problems and rules need, as far as they are compiled.
+
+    Compile them where compiled loops cannot be kept.
+    """
+    folder = usable_folder()
+    for done, (problem, rule) in _needed(folder or Path(), problems, rules).items():
+        if folder is None or done.exists():
+            _take_a_step(problem, rule)
 
 
 def _needed(folder: Path, problems: Iterable[Any], rules: Iterable[str]) -> dict[Path, tuple[Any, Any]]:
