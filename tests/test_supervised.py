@@ -1,7 +1,10 @@
 """Supervised problems: scikit-learn as an oracle, splits drawn by each seed, penalties, and tables."""
 
 import json
+import pickle
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -350,3 +353,41 @@ def test_a_batch_of_rows_that_there_are_not_is_refused(data, shape):
         problem.loss_and_gradient(params, np.full(shape, row), model)[0].copy() for row in (-3, rows - 3)
     )
     np.testing.assert_array_equal(from_end, same)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Digits(hidden=(HiddenLayer(units=4, activation="relu"),), batch_size=50),
+        Table(data="wine", hidden=HIDDEN, split=Split(resample=True)),
+        Supervised(load_bundled("wine"), perceptron(13, [(8, "relu")], 3), CrossEntropy(), 32),
+    ],
+    ids=["digits", "resampled", "parts"],
+)
+def test_a_problem_may_be_trained_in_several_threads_at_once(problem):
+    """They wrote to the same arrays: runs had other numbers, or shapes that did not fit."""
+    pairs = [[0, 1], [2, 3]]
+    alone = [train(problem, SGD(learning_rate=0.1), seeds, [3]) for seeds in pairs]
+    problems = [problem.network]
+    with ThreadPoolExecutor(2) as pool:
+        turn = threading.Barrier(2)
+
+        def follow(step):
+            turn.wait(60)  # so that steps of the two take turns
+
+        def trained(seeds):
+            problems.append(problem.network)
+            return train(problem, SGD(learning_rate=0.1), seeds, [3], follow=follow)
+
+        for one, other in zip(alone, pool.map(trained, pairs), strict=True):
+            assert bits(one.params) == bits(other.params)
+    assert len(set(map(id, problems))) == 3
+
+
+def test_a_problem_that_was_trained_can_be_sent_to_another_process():
+    problem = Digits(batch_size=600)
+    params, model = problem.init([0])
+    again = pickle.loads(pickle.dumps(problem))
+    assert again == problem
+    assert bits(again.init([0])[0]) == bits(params)
+    assert again.evaluate(params, model)["train_loss"] == problem.evaluate(params, model)["train_loss"]

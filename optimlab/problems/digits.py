@@ -66,7 +66,5 @@ class Digits(NetworkSettings, Supervised):
         """The loss."""
         return CrossEntropy()
 
-    @cached_property
-    def network(self) -> Network:
-        """The network."""
+    def _new_network(self) -> Network:
         return self.build(PIXELS, CLASSES)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
+from threading import get_ident
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -95,8 +97,22 @@ class Supervised:
 
     @property
     def network(self) -> Network:
-        """The network."""
-        return self._network
+        """The network; each thread has its own, since layers keep what their backward pass needs."""
+        own = self._networks.get(get_ident())
+        if own is None:
+            own = self._networks[get_ident()] = self._new_network()
+        return own
+
+    @cached_property
+    def _networks(self) -> dict[int, Network]:
+        """Thread → its network."""
+        return {}
+
+    def _new_network(self) -> Network:
+        return deepcopy(self._network)
+
+    def __getstate__(self) -> dict[str, Any]:  # another process makes its own networks, too
+        return {name: value for name, value in vars(self).items() if name != "_networks"}
 
     @property
     def objective(self) -> Loss:

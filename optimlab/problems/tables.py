@@ -191,9 +191,7 @@ class Table(NetworkSettings, Learning, Source, Supervised):
         """Samples per step."""
         return self.batch_size or min(BATCH, self.train_size)
 
-    @cached_property
-    def network(self) -> Network:
-        """The network."""
+    def _new_network(self) -> Network:
         return self.build(self.dataset.features.shape[1], self.dataset.outputs)
 
 
