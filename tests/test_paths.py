@@ -158,6 +158,16 @@ def test_optimizers_are_compared_with_gradient_descent_seed_by_seed():
     assert (summary["steps_to_target_difference_median"].drop("GD") == 0).all()
 
 
+def test_copies_of_a_seed_are_tested_once():
+    """Three starts without spread, four seeds each, are no more evidence than three seeds."""
+    copies = contest(**{name: lambda s, of=of: of(s % 3) for name, of in FOUR.items()})
+    summary = paths.summarize_paths(copies, "GD").set_index("optimizer")
+    assert summary["seeds"].tolist() == [12] * 4
+    assert summary.loc["Less", "mean_cosine_p_value"] == pytest.approx(3 * 2 / 2**3)
+    one_turns = copies.assign(mean_cosine=copies["mean_cosine"] + copies["seed"] * (copies["seed"] > 8))
+    assert paths.summarize_paths(one_turns, "GD")["mean_cosine_p_value"].min() == 3 * 2 / 2**6
+
+
 def test_the_answers_say_what_the_numbers_say():
     summary = paths.summarize_paths(contest(**FOUR), "GD")
     said = paths.zigzag_answers(summary, "GD")

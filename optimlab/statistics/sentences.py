@@ -159,7 +159,9 @@ def _on_speed(comparison: Comparison) -> str:
     leader = min(slower, key=lambda name: (-len(slower[name]), medians[name]))
     others = sorted(slower[leader], key=lambda name: medians[name])
     shares = [slower[leader][name][0] for name in others]
-    percents = join_words(list(dict.fromkeys(map(_percent, shares))))
+    percents = join_words(
+        [_percent(share) for share in (shares if len(set(shares)) > 1 else shares[:1])]
+    )
     often = "every seed" if min(shares) == 1 else f"{percents} of the seeds, counting ties as half"
     p_value = _at_most([p_value for _, p_value in slower[leader].values()])
     tied = [name for name in comparison.summary["optimizer"] if slower.get(name) == slower[leader]]

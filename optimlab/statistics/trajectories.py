@@ -120,7 +120,8 @@ def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.
     One row per optimizer: optimizer, seeds, ``never_left`` (runs), and for each measure its ``_median``
     with a 95 % bootstrap interval, ``_low`` and ``_high``; the median of its paired ``_difference`` to
     the reference with ``_difference_low`` and ``_difference_high``, and the ``_p_value`` of the
-    signed-rank test, Holm-corrected over the optimizers.
+    signed-rank test, Holm-corrected over the optimizers. In the test, seeds whose paths are the same
+    for both optimizers count once.
     """
     labels = list(pd.unique(measures["optimizer"]))
     rows: list[dict[str, Any]] = []
@@ -129,12 +130,26 @@ def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.
         left = own["steps_to_leave"].dropna()
         never = int(np.isinf(left).sum()) if len(left) else None
         rows.append({"optimizer": label, "seeds": len(own), "never_left": never})
-    for measure in MEASURES:
-        table = measures.pivot_table(index="seed", columns="optimizer", values=measure, aggfunc="first")
-        table = table.reindex(columns=labels)
-        others = [label for label in labels if reference in labels and label != reference]
+    others = [label for label in labels if reference in labels and label != reference]
+    seeds = np.unique(measures["seed"])
+    tables = {
+        measure: measures.pivot_table(
+            index="seed", columns="optimizer", values=measure, aggfunc="first"
+        ).reindex(seeds, columns=labels)
+        for measure in MEASURES
+    }
+    first = {
+        label: ~pd.concat([table[[reference, label]] for table in tables.values()], axis=1).duplicated()
+        for label in others
+    }
+    for measure, table in tables.items():
         paired = {label: differences(table[reference], table[label]) for label in others}
-        p_values = holm([signed_rank_p_value(d) if len(d) else np.nan for d in paired.values()])
+        p_values = holm(
+            [
+                signed_rank_p_value(differences(table[reference][once], table[label][once]))
+                for label, once in first.items()
+            ]
+        )
         tests = dict(zip(others, p_values, strict=True))
         for row in rows:
             label = row["optimizer"]
