@@ -81,12 +81,7 @@ STREAMS = {
     "full": (">/dev/full", "--version", 1, NO_ROOM),
     "full, for another kind of output": (">/dev/full", "--help", 1, NO_ROOM),
     "full, for a table": (">/dev/full", "list", 1, NO_ROOM),
-    "closed": (
-        ">&-",
-        "--version",
-        1,
-        "optimlab: the output could not be written: Bad file descriptor\n",
-    ),
+    "closed": (">&-", "--version", 1, CLOSED),
     "no reader": (">&${PIPE}", "--version", 1, ""),
     "no stderr": ("2>&-", "--nonsense", 2, ""),
     "no stream at all": ("<&- >&- 2>&-", "--version", 1, ""),

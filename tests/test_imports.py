@@ -56,9 +56,7 @@ TIMES = "params += self.learning_rate * gradient * (1 - factor())"  # after one 
 
 def moved(folder, top):
     """Return how far one step of a plug-in that imports something leads, from 0 with gradient 1."""
-    (folder / "own.py").write_text(
-        plugin(top=top, step="params += self.learning_rate * gradient * (1 - factor())")
-    )
+    (folder / "own.py").write_text(plugin(top=top, step=TIMES))
     optimizer = load_rule("own.py:Own", folder)(learning_rate=1.0)
     params = np.zeros((1, 1))
     optimizer.step(params, np.ones((1, 1)), optimizer.init(params))

@@ -12,8 +12,6 @@ from optimlab.experiment.load import ExperimentError
 from optimlab.experiment.registry import load_rule
 from optimlab.optimizers import RULES
 
-DESCENT = "params -= self.learning_rate * gradient"
-
 
 def rule_of(folder, **statements):
     (folder / "own.py").write_text(plugin(**statements))

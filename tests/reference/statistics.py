@@ -3,7 +3,7 @@
 Beside them, the small tables of runs that their tests share.
 """
 
-from itertools import combinations, combinations_with_replacement
+from itertools import combinations
 from math import exp, inf, log, nan, sqrt
 
 import numpy as np
@@ -76,18 +76,6 @@ def interquartile_mean(values):
     four = sorted(value for value in values for _ in range(4))
     left = four[len(values) : len(four) - len(values)]
     return sum(left) / len(left)
-
-
-def shares_won(differences):
-    """Return the share of positive numbers, ties half: of the numbers, and of their Walsh averages."""
-    averages = [(a + b) / 2 for a, b in combinations_with_replacement(differences, 2)]
-
-    def won(numbers):
-        return sum(1.0 if number > 0 else 0.5 if number == 0 else 0.0 for number in numbers) / len(
-            numbers
-        )
-
-    return won(differences), won(averages)
 
 
 def holm(p_values):
