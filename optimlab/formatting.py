@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import numpy as np
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}  # in seconds
+PLAIN = 1e-5, 1e7  # an axis whose numbers lie between these is written without powers of ten
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -19,7 +20,26 @@ def number(value: float, digits: int | None = None) -> str:
     """Return a number as short plain text: 0.0003, 10, 2×10⁻⁵, or with `digits` digits: 0.100."""
     if not np.isfinite(value):
         return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
-    text = f"{value:g}" if digits is None else f"{value:#.{digits}g}".removesuffix(".")
+    return _typeset(f"{value:g}" if digits is None else f"{value:#.{digits}g}".removesuffix("."))
+
+
+def numbers(values: Iterable[float]) -> list[str]:
+    """Return the numbers of an axis as texts of one notation: 0.00003 and 0.001, or 3×10⁻⁶ and 10⁻³."""
+    texts = [f"{value:g}" for value in values]
+    sizes = [abs(float(text)) for text in texts if float(text)]
+    if all(PLAIN[0] <= size < PLAIN[1] for size in sizes):
+        return [np.format_float_positional(float(text), trim="-").replace("-", "−") for text in texts]
+    return [_typeset(_scientific(float(text))) for text in texts]
+
+
+def _scientific(value: float) -> str:
+    """Return a number as mantissa and exponent, without an exponent of 0: 3e-06, 1."""
+    mantissa, _, exponent = f"{value:.5e}".partition("e")
+    return f"{float(mantissa):g}" + (f"e{exponent}" if int(exponent) else "")
+
+
+def _typeset(text: str) -> str:
+    """Return a number such as 2e-05 as it is printed: 2×10⁻⁵."""
     mantissa, _, exponent = text.replace("-", "−").partition("e")
     if not exponent:
         return mantissa

@@ -420,6 +420,31 @@ def test_losses_have_a_scale(values, is_log):
     assert (scale.to_dict().get("type") == "log") == is_log
 
 
+def test_losses_of_zero_are_drawn_at_the_bottom_of_a_logarithmic_axis(tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
+    write_study(tmp_path / "study", labels=LABELS[:2])
+    path = tmp_path / "study/traces.parquet"
+    traces = pd.read_parquet(path)
+    ends = traces["step"] >= 50  # of 0, 10, …, 70
+    traces.loc[ends & (traces["optimizer"] == "SGD"), "validation_loss"] = 0.0
+    traces.to_parquet(path)
+    charts = charts_of(write_report(tmp_path).read_text(encoding="utf-8"))
+    _, tables = charts["learning-rates"]
+    for _, cell in tables["cell_traces"].query("optimizer == 'SGD'").groupby("learning_rate"):
+        is_zero = cell["split"].eq("validation") & cell["time"].ge(2.5)
+        assert is_zero.sum() == 3
+        lowest = cell.loc[~is_zero, "low"].min()
+        assert cell.loc[is_zero, ["low", "median"]].eq(lowest).all(axis=None)
+    spec, tables = charts["traces"]
+    rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    drawn = vl_convert.vegalite_to_svg(
+        spec | {"datasets": rows, "width": 700, "height": 300}, show_warnings=False
+    )
+    paths = re.findall(r'<path[^>]*stroke="#0072B2"[^>]*>', drawn)
+    (line,) = (each for each in paths if "dasharray" in each and each.count("L") > 1)
+    assert line.count("L") == 7  # to the last record
+
+
 def test_runs_that_blow_up_do_not_squeeze_the_others_and_ticks_stay_few():
     losses = pd.DataFrame({"median": [1e-90, 0.1, 1.0, 2.0, 1e200, np.inf]})
     scale, axis = vega.loss_scale(losses)

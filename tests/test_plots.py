@@ -389,6 +389,20 @@ def test_a_logarithmic_axis_of_a_figure_has_several_ticks(low, high):
 
 
 @pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([3e-5, 1e-4, 0.01, 1], ["0.00003", "0.0001", "0.01", "1"]),
+        ([3e-6, 1e-4, 0.01, 1, 30], ["3×10⁻⁶", "10⁻⁴", "10⁻²", "1", "3×10¹"]),
+        ([0, 0.0129155, 1e6], ["0", "0.0129155", "1000000"]),
+        ([-1e-7, 0, 1e7], ["−1×10⁻⁷", "0", "10⁷"]),
+        ([], []),
+    ],
+)
+def test_the_numbers_of_an_axis_have_one_notation(values, texts):
+    assert wording.numbers(values) == texts
+
+
+@pytest.mark.parametrize(
     ("value", "digits", "text"),
     [
         (0.0003, None, "0.0003"), (10.0, None, "10"), (2e-5, None, "2×10⁻⁵"), (1e-5, None, "10⁻⁵"),

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from optimlab import metrics
-from optimlab.formatting import number
+from optimlab.formatting import PLAIN, number, numbers
 from optimlab.report.style import CHART_CONFIG, GREY, INK, SeriesStyle
-from optimlab.report.ticks import FEWEST_TICKS, ROUNDING, log_ticks
+from optimlab.report.ticks import DENSE, FEWEST_TICKS, ROUNDING, log_ticks
 from optimlab.statistics import Comparison
 
 MOST_RECORDS = 120  # shown of a run; longer traces are thinned evenly
@@ -222,10 +222,13 @@ def _shape(style: SeriesStyle) -> str:
     return "M" + "L".join(f"{x:.3f},{-y:.3f}" for x, y in 2 * style.corners) + "Z"
 
 
-def scaled(value: str, is_log: str) -> str:
-    """Return an expression: a value, or its logarithm if `is_log` is true; null if it has none."""
-    has_none = f"!isValid({value}) || ({is_log} && {value} <= 0)"
-    return f"{has_none} ? null : {is_log} ? log({value}) / LN10 : {value}"
+def scaled(value: str, is_log: str, least: str = "null") -> str:
+    """Return an expression: a value, or its logarithm if `is_log` is true; null if it has none.
+
+    A value that has no logarithm, such as a loss of 0, is drawn at `least`, if that is given.
+    """
+    logarithm = f"{value} > 0 ? log({value}) / LN10 : isValid({least}) ? log({least}) / LN10 : null"
+    return f"!isValid({value}) ? null : {is_log} ? ({logarithm}) : {value}"
 
 
 def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
@@ -234,26 +237,46 @@ def log_axis(is_log: str, scale: str, **options: Any) -> alt.Axis:
     Over many decades the ticks are at powers of ten only, perhaps not at all of them. Vega cannot switch
     a scale from linear to logarithmic, so the values are transformed instead.
     """
-    ticks = [round(power + float(part), 4) for power in range(-12, 13) for part in np.log10([1, 2, 5])]
     low, high = (f"domain('{scale}')[{end}]" for end in (0, 1))
 
-    def tick_index(value: str) -> str:
-        rest = f"({value} - floor({value}))"
-        within = f"{rest} > 0.699 ? 3 : {rest} > 0.3011 ? 2 : {rest} > 0 ? 1 : 0"
-        return f"3 * (floor({value}) + 12) + ({within})"
+    def within(digits: Sequence[float]) -> tuple[str, str]:
+        """Return expressions: the logarithms of digits × powers of ten on the axis; their number."""
+        ticks = [round(power + float(part), 4) for power in range(-12, 13) for part in np.log10(digits)]
+        below = [f"({{0}} - floor({{0}}) > {part:.4f})" for part in np.log10(digits)]
+        index = f"{len(digits)} * (floor({{0}}) + 12) + {' + '.join(below)}"
+        start, stop = index.format(low), index.format(high)
+        return f"slice({ticks}, {start}, {stop})", f"{stop} - ({start})"
 
     stride = f"max(1, ceil(({high} - {low}) / 10))"
     powers = f"sequence(ceil({low} / {stride}) * {stride}, {high} + 1e-9, {stride})"
     are_many = f"{high} - {low} > 5 || {low} < -12 || {high} > 12"
-    few = f"slice({ticks}, {tick_index(low)}, {tick_index(high)})"
-    spread = f"sequence({low}, {high} + 1e-9, max(({high} - {low}) / 4, 1e-9))"  # within a decade
-    are_few = f"{tick_index(high)} - ({tick_index(low)}) < {FEWEST_TICKS}"
-    values = f"{is_log} ? ({are_many} ? {powers} : {are_few} ? {spread} : {few}) : null"
-    power = "pow(10, datum.value)"
-    digits = f"{are_few} ? '.3~r' : '.1~r'"
-    short = f"format({power}, {power} < 1e-3 || {power} >= 1e5 ? '.1~e' : {digits})"
-    label = f"{is_log} ? {short} : datum.label"
+    spread = f"sequence({low}, {high} + 1e-9, max(({high} - {low}) / 4, 1e-9))"  # less than dense
+    few = " : ".join(
+        f"{count} >= {FEWEST_TICKS} ? {ticks}" for ticks, count in map(within, ((1, 2, 5), DENSE))
+    )
+    values = f"{is_log} ? ({are_many} ? {powers} : {few} : {spread}) : null"
+    smallest, largest = np.log10(PLAIN)
+    is_plain = f"{low} > {smallest - 0.01} && {high} < {largest}"
+    plain = "format(pow(10, datum.value), '.3~r')"
+    label = f"{is_log} ? ({is_plain} ? {plain} : {_scientific('datum.value')}) : datum.label"
     return alt.Axis(values=alt.ExprRef(values), labelExpr=label, **options)
+
+
+def _scientific(logarithm: str) -> str:
+    """Return an expression: a positive number of this logarithm as `formatting.numbers` writes it."""
+    power = f"floor({logarithm} + 1e-9)"
+    mantissa = f"format(pow(10, {logarithm} - {power}), '.3~r')"
+    digit = "substring('⁰¹²³⁴⁵⁶⁷⁸⁹', {0}, {0} + 1)"
+    digits = (
+        "".join(
+            f" + (abs({power}) >= {unit} ? {digit.format(f'floor(abs({power}) / {unit}) % 10')} : '')"
+            for unit in (100, 10)
+        )
+        + f" + {digit.format(f'abs({power}) % 10')}"
+    )
+    exponent = f"'10' + ({power} < 0 ? '⁻' : ''){digits}"
+    times = f"({mantissa} === '1' ? '' : {mantissa} + '×')"
+    return f"({power} === 0 ? {mantissa} : {times} + {exponent})"
 
 
 def below(text: str) -> alt.Chart:
@@ -276,7 +299,23 @@ def loss_scale(values: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
         return alt.Scale(zero=False), alt.Axis(format=".4~g")
     low, high = ends[0] / 1.05, ends[1] * 1.05
     scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
-    return scale, alt.Axis(values=log_ticks(low, high), format=".4~g")
+    return scale, alt.Axis(**labelled(log_ticks(low, high)))
+
+
+def labelled(ticks: Sequence[float]) -> dict[str, Any]:
+    """Return the options of an axis that give it these ticks, written in one notation."""
+    values = [float(tick) for tick in ticks]
+    texts = json.dumps(numbers(values), ensure_ascii=False)
+    return {"values": values, "labelExpr": f"{texts}[indexof({values}, datum.value)]"}
+
+
+def written_alike(losses: pd.DataFrame) -> dict[str, Any]:
+    """Return the options of an axis of these losses, whose ticks Vega chooses: one notation for all."""
+    ends = log_ends(losses)
+    if ends is None or (ends[0] >= PLAIN[0] and ends[1] < PLAIN[1]):
+        return {"format": ".2~g"}
+    label = _scientific("(log(datum.value) / LN10)")
+    return {"format": ".2~g", "labelExpr": f"datum.label ? {label} : ''"}  # some have no label
 
 
 def shade(field: str, losses: Any) -> tuple[alt.Color, str, str]:

@@ -176,7 +176,7 @@ def time_figure(
         figure = new_figure(3.7 if narrow else 9, 3.2 if narrow else 4)
         axes = figure.subplots()
         draw_bands(axes, bands, "seconds", styles)
-        axes.xaxis.set_major_locator(MaxNLocator(3 if narrow else 6))
+        axes.xaxis.set_major_locator(MaxNLocator(3 if narrow else 6, steps=[1, 2, 5, 10]))
         clock = CLOCKS["seconds"].replace(", ", ",\n") if narrow else CLOCKS["seconds"]
         axes.set(xlabel=clock, ylabel=f"{split_name(loss)} loss")
         add_legend(figure, styles)

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from optimlab import statistics
-from optimlab.formatting import number, split_name
+from optimlab.formatting import number, numbers, split_name
 from optimlab.report import vega
 from optimlab.report.figures.plots import CLOCKS, clock_of
 from optimlab.report.style import GREY, INK
@@ -33,7 +33,7 @@ def rates_chart(
     if cells.groupby("optimizer").size().max() < 2 or bands.empty:
         return
     rates = sorted(set(cells["learning_rate"]))
-    names = [number(rate) for rate in rates]
+    names = numbers(rates)
     bind: Any = {
         "key": alt.binding_select(
             options=[palette.key(label) for label in palette.labels],
@@ -89,7 +89,7 @@ def _cells(bands: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     chosen = set(zip(summary["optimizer"], summary["learning_rate"], strict=True))
     keys = zip(bands["optimizer"], bands["learning_rate"], strict=True)
     return bands[["optimizer", "learning_rate", "low", "median", "high"]].assign(
-        rate=[number(rate) for rate in bands["learning_rate"]],
+        rate=_written(bands["learning_rate"]),
         bad=[_worst(row) for row in bands.to_dict("records")],
         chosen=[int(key in chosen) for key in keys],
     )
@@ -113,7 +113,19 @@ def _cell_traces(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
     if not pieces:
         return pd.DataFrame(columns=columns)
     table = pd.concat(pieces, ignore_index=True).rename(columns={clock_of(traces): "time"})
-    return table.assign(rate=[number(rate) for rate in table["learning_rate"]])[columns]
+    if vega.log_ends(table["low"]) is not None:  # a 0 is drawn at the bottom of its cell's axis
+        ends = table[["low", "median", "high"]]
+        cell = [table["optimizer"], table["learning_rate"]]
+        least = ends.where(ends > 0).min(axis=1).groupby(cell).transform("min")
+        for name, losses in ends.items():
+            table[name] = losses.where(losses.isna() | (losses > 0), least)
+    return table.assign(rate=_written(table["learning_rate"]))[columns]
+
+
+def _written(rates: pd.Series) -> pd.Series:
+    """Return learning rates as texts of one notation."""
+    distinct = sorted(set(rates))
+    return rates.map(dict(zip(distinct, numbers(distinct), strict=True)))
 
 
 def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -> Any:
@@ -122,7 +134,7 @@ def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -
     rates = sorted(set(cells["learning_rate"]))
     powers = round_ticks(rates[0], rates[-1], digits=(1,))
     x = alt.X("learning_rate:Q").scale(type="log", nice=False).title("learning rate")
-    x = x.axis(format="~g", grid=False, values=powers if len(powers) > 2 else rates)
+    x = x.axis(**vega.labelled(powers if len(powers) > 2 else rates), grid=False)
     y = alt.Y("median:Q").scale(scale).axis(axis).title(None)
     base = alt.Chart(alt.NamedData("cells")).transform_filter("isFinite(datum.median)")
     band = base.transform_filter("isFinite(datum.high)").mark_area(opacity=0.12, aria=False)
@@ -188,7 +200,7 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
     """Return the training and validation loss during training in the selected cell."""
     is_log = vega.log_ends(bands["low"]) is not None
     scale = alt.Scale(type="log" if is_log else "linear", nice=False)
-    axis = alt.Axis(tickCount=5, grid=False, format=".2~g")
+    axis = alt.Axis(tickCount=5, grid=False, **vega.written_alike(bands[["low", "high"]]))
     splits = [split for split in ("training", "validation") if split in set(bands["split"])]
     colours = {"training": GREY, "validation": "#0072B2"}
     legend = alt.Legend(
@@ -200,7 +212,7 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
     y = alt.Y("median:Q").scale(scale).axis(axis).title(None)
     chosen = alt.Chart(alt.NamedData("cell_traces")).transform_filter(cell)
     line = chosen.transform_filter("isFinite(datum.median)")
-    if is_log:  # a logarithmic axis has no 0
+    if is_log:  # where all losses of a cell are 0
         line = line.transform_filter("datum.low > 0")
     label = chosen.transform_aggregate(groupby=["optimizer", "rate"]).transform_calculate(
         text="datum.optimizer + ' at learning rate ' + datum.rate"

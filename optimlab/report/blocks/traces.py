@@ -217,17 +217,23 @@ def _quartiles(field: str) -> Any:
         f"? datum.{field}_{name} : null"
         for name in ends
     }
-    top = f"{field}_top"
-    high = f"datum.{field}_high_finite"
-    highest: Any = {top: f"max({field}_high_finite)"}
+    shown = {name: f"datum.{field}_{name}_finite" for name in ends}
+    shown["high"] = f"(isValid({shown['high']}) ? {shown['high']} : datum.{field}_top)"
+    least = " : ".join(f"datum.{name} > 0 ? datum.{name}" for name in finite)
+    extremes: Any = {
+        f"{field}_top": f"max({field}_high_finite)",
+        f"{field}_bottom": f"min({field}_positive)",
+    }
     return (
         alt.Chart()
         .transform_aggregate(**summaries, groupby=["optimizer", "key", "x", "time"])
         .transform_calculate(**finite)
-        .transform_joinaggregate(**highest)
+        .transform_calculate(**{f"{field}_positive": f"{least} : null"})
+        .transform_joinaggregate(**extremes)
         .transform_calculate(
-            low=vega.scaled(f"datum.{field}_low_finite", IS_LOG),
-            middle=vega.scaled(f"datum.{field}_middle_finite", IS_LOG),
-            high=vega.scaled(f"(isValid({high}) ? {high} : datum.{top})", IS_LOG),
+            **{
+                name: vega.scaled(value, IS_LOG, f"datum.{field}_bottom")
+                for name, value in shown.items()
+            }
         )
     )

@@ -23,7 +23,6 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import (
     FixedLocator,
-    FuncFormatter,
     LogLocator,
     NullFormatter,
     NullLocator,
@@ -32,7 +31,7 @@ from PIL import Image
 
 from optimlab.formatting import number, split_name
 from optimlab.report.style import GREY, INK, SeriesStyle, figure_style
-from optimlab.report.ticks import ROUNDING, LogTicks
+from optimlab.report.ticks import ROUNDING, Alike, LogTicks
 from optimlab.statuses import BAD
 
 Array = np.ndarray
@@ -453,7 +452,7 @@ def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
     between = LogLocator(subs=range(2, 10), numticks=99) if 2.2 < decades < 6 else NullLocator()
     axes.yaxis.set_minor_locator(between)
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axes.yaxis.set_major_formatter(Alike())
     return float(high * 1e3)
 
 
@@ -466,7 +465,7 @@ def _learning_rate_ticks(axes: Axes, rates: list[float]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(major))
     axes.xaxis.set_minor_locator(FixedLocator([rate for rate in rates if rate not in major]))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axes.xaxis.set_major_formatter(Alike())
     axes.set(xlabel="learning rate")
 
 
