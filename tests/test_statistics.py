@@ -366,6 +366,43 @@ def test_an_unfinished_sweep_is_compared_as_far_as_it_goes():
     assert comparison.pairs[["better", "worse", "seeds"]].to_numpy().tolist() == [["A", "B", 1]]
 
 
+def test_what_tells_nothing_about_a_pair_changes_none_of_its_p_values():
+    """Other numbers for the seeds, a candidate that always diverges, and a third optimizer that does."""
+    source = np.random.default_rng(4)
+    losses = source.normal(5, 1, (2, 2, 18)) + np.array([0, 1.6])[:, None, None]
+    runs = table(
+        *(("AB"[k], rate, seed, "ok", losses[k, number, seed % 100 + 6 * (seed >= 100)])
+          for k in range(2) for number, rate in enumerate((0.1, 1.0))
+          for seed in (*range(6), *range(100, 112)))
+    )  # fmt: skip
+    traces = traces_of(runs)
+
+    def beside(optimizer, rate):
+        """Return the tables with runs that diverge in addition."""
+        lost = runs[(runs["optimizer"] == "A") & (runs["learning_rate"] == 0.1)]
+        lost = lost.assign(optimizer=optimizer, candidate=3, learning_rate=rate, status="diverged")
+        lost["run_id"] += " lost"
+        lost[["final_train_loss", "final_validation_loss", "final_test_accuracy"]] = NAN
+        start = traces[traces["run_id"].isin(lost["run_id"].str.removesuffix(" lost"))]
+        start = start[start["step"] == 0].assign(optimizer=optimizer, learning_rate=rate)
+        start["run_id"] += " lost"
+        return pd.concat([runs, lost]), pd.concat([traces, start])
+
+    def pair(runs, traces):
+        found = statistics.compare_optimizers(runs, traces, splits=50, draws=50).pairs
+        return found[found["better"].isin(["A", "B"]) & found["worse"].isin(["A", "B"])].iloc[0]
+
+    known = pair(runs, traces)
+    assert known["different"]
+    renumbered = [rows.assign(seed=3 * rows["seed"] + 1) for rows in (runs, traces)]
+    for tables in (renumbered, beside("A", 9.0)):
+        pd.testing.assert_series_equal(pair(*tables), known)
+    with_third = pair(*beside("C", 0.1))
+    assert with_third["p_value"] == known["p_value"]
+    assert with_third["p_value_adjusted"] >= known["p_value_adjusted"]  # the others come first
+    assert with_third["smallest_difference"] > known["smallest_difference"]
+
+
 @pytest.mark.slow
 def test_big_tables_warn_of_nothing():
     rng = np.random.default_rng(0)
