@@ -359,14 +359,14 @@ class Supervised:
             metrics |= {f"{role}_{name}": values for name, values in found.items()}
         return metrics
 
-    def check_batches(self, key: str = "batch_size") -> dict[str, str]:
+    def check_batches(self) -> dict[str, str]:
         """Return mistakes in the batch size: key → message."""
         if self.batch > self.train_size:
             text = f"must be at most {self.train_size:,}, the size of the training set"
-            return {key: f"{text}, got {self.batch:,}"}
+            return {"batch_size": f"{text}, got {self.batch:,}"}
         if self._has_batch_norm and self._smallest_batch == 1:
             text = "batch norm needs 2 or more, since it turns a single one into zeros"
-            return {key: f"{self._about_smallest_batch}: {text}"}
+            return {"batch_size": f"{self._about_smallest_batch}: {text}"}
         return {}
 
     def cautions(self) -> dict[str, str]:

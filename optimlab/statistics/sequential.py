@@ -16,17 +16,16 @@ from __future__ import annotations
 from optimlab.statistics.resampling import LEVEL
 
 
-def level_of_look(look: int, level: float = LEVEL) -> float:
+def level_of_look(look: int) -> float:
     """Return the level of the k-th look, k = 1, 2, …, or of the only one, k = 0.
 
     Parameters
     ----------
     look : which look it is; 0 where there are no rounds: the only look has the whole level.
-    level : of all looks together.
 
     Examples
     --------
     >>> [round(level_of_look(look), 4) for look in range(4)]
     [0.05, 0.025, 0.0083, 0.0042]
     """
-    return level / (look * (look + 1)) if look else level
+    return LEVEL / (look * (look + 1)) if look else LEVEL

@@ -86,7 +86,6 @@ def paths_figure(
     rates: dict[str, float],
     styles: dict[str, SeriesStyle],
     *,
-    axis_names: tuple[str, str] = ("x", "y"),
     narrow: bool = False,
 ) -> Figure:
     """Draw paths over contours, one panel per optimizer.
@@ -112,9 +111,9 @@ def paths_figure(
             axes.set_visible(index < len(labels))
             axes.tick_params(labelbottom=is_lowest, labelleft=is_leftmost)
             if is_lowest:
-                axes.set_xlabel(axis_names[0], labelpad=1)
+                axes.set_xlabel("x", labelpad=1)
             if is_leftmost:
-                axes.set_ylabel(axis_names[1], labelpad=3)
+                axes.set_ylabel("y", labelpad=3)
         for axes, label in zip(panels.flat, labels, strict=False):
             draw_contours(axes, surface)
             path = paths[paths["optimizer"] == label]
