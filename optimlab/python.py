@@ -30,7 +30,7 @@ from optimlab.data import Dataset
 from optimlab.data.arrays import TARGET, table_of
 from optimlab.errors import UserError, printable
 from optimlab.execution.sweep import sweep
-from optimlab.experiment.load import check, find, load
+from optimlab.experiment.load import UNREADABLE, check, find, load
 from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.own import METHODS
 from optimlab.experiment.spec import Experiment
@@ -46,6 +46,7 @@ from optimlab.report.paper import paper_figures
 from optimlab.report.vega import Chart
 from optimlab.schedules import SCHEDULES
 from optimlab.storage.results import Tables, read_tables
+from optimlab.validation import can_be_kept
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -190,13 +191,18 @@ def build_experiment(
     if problems is not None:
         given = _table("problems", problems)
         document["problems"] = {
-            label: _problem(f"problems.{label}", each, folder) for label, each in given.items()
+            label: _problem(f"problems.{label}", each, folder)
+            for label, each in _labelled("problems", given)
         }
     if seeds is not None:
         document["seeds"] = _seeds(seeds)
     document["optimizers"] = dict(_optimizers(optimizers))
-    tables = _plain(_named(document, folder, {}), "")
-    return check(tables, toml_document(tables), folder / f"{name}.toml", source="")
+    try:
+        tables = _plain(_named(document, folder, {}), "")
+        text = toml_document(tables)
+    except (RecursionError, ValueError):  # a list in itself, an integer of 5,000 digits
+        raise UserError(UNREADABLE) from None
+    return check(tables, text, folder / f"{name}.toml", source="")
 
 
 def _path(name: str, given: Any) -> Path:
@@ -218,19 +224,35 @@ def _table(key: str, given: Any) -> dict[str, Any]:
     return dict(given)
 
 
+def _labelled(key: str, given: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Return the items of a mapping with labels as text, which must differ: 1 is "1"."""
+    labels = list(map(str, given))
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise UserError(f'{key}: there are two labels "{twice}"; as text they must differ')
+    return list(zip(labels, given.values(), strict=True))
+
+
+def _listed(given: Any) -> Any:
+    """Return an array or a column as a list."""
+    return given.tolist() if hasattr(given, "tolist") else given
+
+
 def _seeds(given: Any) -> dict[str, Any]:
     """Return the table of seeds."""
+    given = _listed(given)
     if isinstance(given, Mapping):
         return dict(given)
     if isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 2:
         return {"tuning": given[0], "reporting": given[1]}
-    if not isinstance(given, int | np.integer):
+    if not isinstance(given, int):
         raise UserError(f"seeds: must be a number, or two: (tuning, reporting); got {_shown(given)}")
     return {"reporting": given}
 
 
 def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
     """Return the settings of a problem that is a name, data, settings, or an object."""
+    given = _text_of_path(given)
     if isinstance(given, str):
         return {"name" if given in PROBLEMS or ":" in given else "data": given}
     if isinstance(given, Mapping):
@@ -250,7 +272,7 @@ def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
 
 def _data(key: str, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the keys of a problem's data, which are written to a file if they are a table."""
-    data: Any = _for_pandas(settings.get("data"))
+    data: Any = _text_of_path(_for_pandas(settings.get("data")))
     if hasattr(settings.get("target"), "shape"):
         right = "the name of a column; give arrays as data = (features, target)"
         raise UserError(f"{key}.target: must be {right}")
@@ -266,6 +288,10 @@ def _data(key: str, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]
         right = "a name, a DataFrame, (features, target), a Dataset, or a function that returns one"
         raise UserError(f"{key}.data: must be {right}; got {_shown(data)}")
     return {"data": data}
+
+
+def _text_of_path(given: Any) -> Any:
+    return os.fspath(given) if isinstance(given, os.PathLike) else given
 
 
 def _is_table(data: Any) -> bool:
@@ -290,6 +316,7 @@ def _check_methods(key: str, given: Any, methods: Sequence[str], kind: str) -> N
 
 def _optimizers(optimizers: Any) -> list[tuple[str, dict[str, Any]]]:
     """Return label and settings of each optimizer."""
+    optimizers = _listed(optimizers)
     if isinstance(optimizers, str | type):
         optimizers = [optimizers]
     if not isinstance(optimizers, Mapping):
@@ -304,7 +331,7 @@ def _optimizers(optimizers: Any) -> list[tuple[str, dict[str, Any]]]:
             raise UserError(text)
         optimizers = {label: {"rule": each} for label, each in zip(labels, optimizers, strict=True)}
     found = []
-    for label, given in optimizers.items():
+    for label, given in _labelled("optimizers", optimizers):
         is_table = given is None or isinstance(given, Mapping)
         settings: dict[str, Any] = dict(given or {}) if is_table else {"rule": given}
         rule = settings.get("rule", "")
@@ -314,7 +341,7 @@ def _optimizers(optimizers: Any) -> list[tuple[str, dict[str, Any]]]:
                 'the class, with its hyper-parameters: {"rule": Adam, "beta1": 0.8}'
             )
         _check_methods(f"optimizers.{label}.rule", rule, OPTIMIZER, "an optimizer")
-        found.append((str(label), settings))
+        found.append((label, settings))
     return found
 
 
@@ -336,7 +363,8 @@ def _named(value: Any, folder: Path, names: dict[str, Any], key: str = "") -> An
     key : the value's key.
     """
     if isinstance(value, Mapping):
-        return {name: _named(each, folder, names, str(name)) for name, each in value.items()}
+        keys = {name: "schedule" if key == "schedules" else str(name) for name in value}
+        return {name: _named(each, folder, names, keys[name]) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_named(each, folder, names, key) for each in value]
     is_plain = value is None or isinstance(value, bool | int | float | str | range)
@@ -378,12 +406,13 @@ def _plain(value: Any, key: str) -> Any:
             for name, each in value.items()
             if each is not None
         }
-    if hasattr(value, "tolist"):
-        value = value.tolist()
+    value = _listed(value)
     if isinstance(value, list | tuple | range):
         return [_plain(each, f"{key}[{number}]") for number, each in enumerate(value, start=1)]
     if value is None or not isinstance(value, bool | int | float | str):
         raise UserError(f"{key}: must be a number, text, list or table, got {_shown(value)}")
+    if isinstance(value, str) and not can_be_kept(value):
+        raise UserError(f"{key}: must be UTF-8 text, got {_shown(value)}")
     return value
 
 

@@ -19,6 +19,7 @@ from optimlab.data.arrays import table_of
 from optimlab.errors import UserError
 from optimlab.files import results_at
 from optimlab.notebook import written_data
+from optimlab.schedules import Cosine, Linear
 
 RAVINE = {"name": "landscape", "function": "ravine"}
 SMALL = {"learning_rates": [0.03, 0.1, 0.3], "steps": 20, "record_every": 5, "seeds": (2, 3)}
@@ -221,11 +222,31 @@ def test_a_target_is_a_name_beside_a_frame():
         )
 
 
+ENDLESS = []
+ENDLESS.append(ENDLESS)
 WRONG = [
     ({"optimizers": ["SGDD"]}, 'unknown optimizer "SGDD"; did you mean SGD?'),
     ({"optimizers": ["SGD", "SGD"]}, "SGD is given twice"),
     ({"optimizers": ["SGD"], "epoch": 3}, "epoch: unknown key"),
     ({"optimizers": {"SGD": {"momentum": 2}}}, "optimizers.SGD.momentum: momentum must be in"),
+]
+
+
+WRONG += [
+    ({"optimizers": {1: "SGD", "1": "Adam"}}, 'optimizers: there are two labels "1"; as text they must'),
+    (
+        {"optimizers": ["SGD"], "problem": None, "problems": {1: "wine", "1": "iris"}},
+        'problems: there are two labels "1"',
+    ),
+    ({"optimizers": ["SGD"], "title": "\udc00"}, r"title: must be UTF-8 text, got '\udc00'"),
+    (
+        {"optimizers": ["SGD"], "steps": 10**5000},
+        "is nested too deeply, or holds a number of too many digits",
+    ),
+    (
+        {"optimizers": ["SGD"], "learning_rates": ENDLESS},
+        "is nested too deeply, or holds a number of too many digits",
+    ),
 ]
 
 
@@ -278,6 +299,29 @@ def test_a_path_may_begin_at_the_home_folder(result, tmp_path, monkeypatch):
     for call in (optimlab.Result, result.report, lambda path: optimlab.build_experiment(folder=path)):
         with pytest.raises(UserError, match=r": must be a path, got 3"):
             call(3)
+
+
+def test_lists_may_be_arrays_and_columns_and_names_of_data_paths(tmp_path):
+    pd.DataFrame({"a": [0.0, 1, 2, 3] * 9, "y": list("abba") * 9}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    lists = {"optimizers": ["SGD", "Adam"], "seeds": (1, 2), "learning_rates": [0.1, 1.0]}
+    usual = optimlab.build_experiment(
+        problem={"data": "t.csv", "target": "y"}, folder=tmp_path, steps=3, **lists
+    )
+    for kind in (np.array, pd.Series, pd.Index):
+        arrays = {name: kind(each) for name, each in lists.items()}
+        problem = {"data": Path("t.csv"), "target": "y"}
+        built = optimlab.build_experiment(problem=problem, folder=tmp_path, steps=np.int64(3), **arrays)
+        assert [run.run_id for run in built.runs()] == [run.run_id for run in usual.runs()]
+
+
+def test_each_hyperparameter_may_have_a_schedule_as_an_object():
+    optimizers = {"SGD": {"schedules": {"momentum": Cosine(final=0.5)}, "schedule": Linear}}
+    built = optimlab.build_experiment(optimizers=optimizers, problem="wine", **SMALL)
+    schedules = built.optimizers[0].schedules
+    assert schedules["momentum"]["name"] == "cosine"
+    assert schedules["learning_rate"]["name"] == "linear"
 
 
 def test_tables_are_checked_as_they_are_not_by_way_of_a_file(monkeypatch):
