@@ -140,6 +140,14 @@ def test_the_loss_is_named_after_what_it_was_measured_on():
     assert verdict(runs)[0].startswith("A reaches a median final training loss of 2.00")
 
 
+def test_seeds_that_chose_the_rate_are_not_fresh():
+    rates = contest(range(12), A=lambda s: 1 + s, B=lambda s: 20 + s)
+    other = rates.assign(learning_rate=1.0, candidate=2, run_id=rates["run_id"] + " too")
+    other[["final_train_loss", "final_validation_loss"]] += 50
+    (says,) = verdict(pd.concat([rates, other]))
+    assert says.startswith("A is the best here: on 12 seeds its median")
+
+
 def test_a_single_run_is_one_seed():
     (says,) = verdict(contest(range(1), A=lambda _: 1.0))
     assert "1 fresh seeds" not in says

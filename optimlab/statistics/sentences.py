@@ -64,7 +64,8 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
             f"{name} {'end' if equal else 'ends'} with a {loss} of {value}{lowest} but on one seed, "
             "which cannot separate the optimizer from luck."
         )
-    counted = _counted(int(best["seeds"]), best["reported_on"])
+    seeds = int(best["seeds"])
+    counted = f"{seeds} {'fresh ' * comparison.has_fresh_seeds}seed{'s' * (seeds != 1)}"
     if rest.empty:
         return f"{name} reaches a median {loss} of {value} ({counted}); it has no rival here."
     its, is_or_are, it, ends = SEVERAL if equal else ONE
@@ -81,7 +82,7 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     rest = rest[~rest["optimizer"].isin(equal)]
     groups = {standing: rest[rest["standing"] == standing] for standing in STANDINGS}
     worse = groups["worse"]
-    luck = ", counting the luck of tuning" if (summary["learning_rate_edge"] != "only").any() else ""
+    luck = ", counting the luck of tuning" if comparison.is_tuned else ""
     shown = ""
     if len(worse):
         is_hidden = worse["final_loss_median"].map(_loss).eq(value).any()
@@ -253,10 +254,6 @@ def _loss(value: float) -> str:
 def _percent(share: float) -> str:
     """Return a share in percent; only all of the seeds are 100 %."""
     return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
-
-
-def _counted(seeds: int, role: str) -> str:
-    return f"{seeds} {'fresh ' if role == 'reporting' else ''}seed{'s' * (seeds != 1)}"
 
 
 def _praised(comparison: Comparison, name: str) -> str:

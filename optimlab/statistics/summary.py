@@ -103,6 +103,17 @@ class Comparison:
         return all(space.is_only_rate for space in self.spaces.values())
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether an optimizer has several candidates to choose from."""
+        return bool((self.summary["learning_rate_edge"] != "only").any())
+
+    @property
+    def has_fresh_seeds(self) -> bool:
+        """Whether the reported seeds had no part in a choice."""
+        only_reporting = self.basis.tuning == "reporting"
+        return self.basis.reporting == "reporting" and not (self.is_tuned and only_reporting)
+
+    @property
     def tuned(self) -> str:
         """The name of what is tuned: "learning rates" or "hyper-parameters"."""
         return "learning rates" if self.is_only_rate else "hyper-parameters"

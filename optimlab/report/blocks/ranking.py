@@ -114,10 +114,11 @@ def mark(style: SeriesStyle) -> Mark:
 
 def _table_caption(comparison: Comparison) -> str:
     rests_on = comparison.basis
-    seeds = "fresh" if rests_on.reporting == "reporting" else "the tuning"
+    is_tuned = comparison.is_tuned
+    choosing = "the seeds that chose it" if is_tuned else "the tuning seeds"
+    seeds = "fresh seeds" if comparison.has_fresh_seeds else choosing
     has_others = len(comparison.summary) > 1
     ranked = f" Ranked by median final {split_name(rests_on.loss)} loss." if has_others else ""
-    is_tuned = bool((comparison.summary["learning_rate_edge"] != "only").any())
     what = "learning rate" if comparison.is_only_rate else "candidate"
     again = (
         f" Tuned again: the loss to expect if the {what} is chosen on other seeds, with a "
@@ -128,7 +129,7 @@ def _table_caption(comparison: Comparison) -> str:
     difference = "the difference, tuned again" if is_tuned else "the difference of the IQM"
     tested = f" p-values: of {difference}, adjusted for all claims about these optimizers."
     return (
-        f"{'Each optimizer at its' if has_others else 'At the'} chosen {what}, over {seeds} seeds: "
+        f"{'Each optimizer at its' if has_others else 'At the'} chosen {what}, over {seeds}: "
         f"medians with their 95 % bootstrap intervals{too_few(comparison.summary)}, and IQM, the "
         f"interquartile mean.{ranked}{again if is_tuned else ''}{tested if has_others else ''}"
         f"{_meanings(comparison.summary)}"
