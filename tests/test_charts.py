@@ -445,6 +445,15 @@ def test_losses_of_zero_are_drawn_at_the_bottom_of_a_logarithmic_axis(tmp_path, 
     assert line.count("L") == 7  # to the last record
 
 
+def test_legends_are_narrower_on_a_phone():
+    palette = vega.Palette(series_styles(["x" * 60, "y" * 60]))
+    wide, narrow = palette.rows()
+    assert wide < narrow
+    legend = palette.colour().to_dict()["legend"]
+    entry = 45 + int(re.fullmatch(r"narrow \? (\d+) : \d+", legend["labelLimit"]["expr"])[1])
+    assert entry + 80 <= 400 - 2 * 16 - 38 - 20  # with a label of an axis, in the page's width
+
+
 def test_runs_that_blow_up_do_not_squeeze_the_others_and_ticks_stay_few():
     losses = pd.DataFrame({"median": [1e-90, 0.1, 1.0, 2.0, 1e200, np.inf]})
     scale, axis = vega.loss_scale(losses)

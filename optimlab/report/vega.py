@@ -40,7 +40,7 @@ APART = alt.Resolve(  # scales of a chart's parts
 NARROW = "narrow"  # a signal set by the page: whether the chart is on a phone
 NARROWER = 265  # pixels, about, that a phone leaves beside the axis and the menu
 TITLE_LIMIT = 320  # pixels of a title on a phone, at most
-LABEL_LIMIT = 220  # pixels of a legend entry, at most
+LABEL_LIMITS = 220, 150  # pixels of a legend entry, at most: on a screen, on a phone
 LEGEND_ROW = 20.9  # pixels of a legend row
 AROUND = 96  # pixels of a chart's height taken by title, subtitle and axis
 LETTER = 7  # pixels, about, of a letter in a legend
@@ -186,8 +186,9 @@ class Palette:
 
     def _columns(self) -> tuple[int, int]:
         """Return how many legend entries fit side by side: on a screen, on a phone."""
-        entry = 45 + min(LABEL_LIMIT, LETTER * max(map(len, self.labels), default=0))
-        return min(6, max(1, 900 // entry)), max(1, NARROWER // entry)
+        longest = LETTER * max(map(len, self.labels), default=0)
+        wide, narrow = (45 + min(limit, longest) for limit in LABEL_LIMITS)
+        return min(6, max(1, 900 // wide)), max(1, NARROWER // narrow)
 
     def rows(self) -> tuple[int, int]:
         """Return the height of the legend in pixels: on a screen, on a phone."""
@@ -197,9 +198,10 @@ class Palette:
     def _legend(self) -> alt.Legend:
         wide, narrow = self._columns()
         columns: Any = alt.ExprRef(f"{NARROW} ? {narrow} : {wide}")
+        limit: Any = alt.ExprRef(f"{NARROW} ? {LABEL_LIMITS[1]} : {LABEL_LIMITS[0]}")
         return alt.Legend(
             title=None, orient="top", columns=columns, symbolType="stroke", symbolOpacity=1,
-            symbolStrokeWidth=2.5, symbolSize=500, labelLimit=LABEL_LIMIT,
+            symbolStrokeWidth=2.5, symbolSize=500, labelLimit=limit,
         )  # fmt: skip
 
     def shown(self) -> tuple[list[alt.Parameter], str, str]:

@@ -45,7 +45,7 @@ class Space:
             return "textbook default"
         values = self.candidates[candidate]
         others = [f"{axis.name} {written(values.get(axis.name))}" for axis in self.axes[1:]]
-        return ", ".join([f"{values[RATE]:g}", *others])
+        return ", ".join([number(values[RATE]), *others])
 
 
 def written(value: Any) -> str:

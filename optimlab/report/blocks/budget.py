@@ -41,7 +41,8 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     here = every.transform_filter("datum.trials === trials")
 
     loss = alt.X("expected_loss:Q").scale(scale).axis(axis).title(title)
-    rows = alt.Y("optimizer:N").sort(field="rank", op="min").title(None).axis(labelLimit=120)
+    rows = alt.Y("optimizer:N").sort(field="rank", op="min").title(None)
+    rows = rows.axis(labelLimit=alt.ExprRef(f"{vega.NARROW} ? 80 : 120"))
     own = palette.colour(legend=False)
     ends = {"x": alt.X("interval_low:Q").scale(scale), "x2": alt.X2("interval_high:Q")}
     ranking = alt.layer(

@@ -90,6 +90,7 @@ def _cells(bands: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     keys = zip(bands["optimizer"], bands["learning_rate"], strict=True)
     return bands[["optimizer", "learning_rate", "low", "median", "high"]].assign(
         rate=_written(bands["learning_rate"]),
+        written=[number(float(f"{median:.2g}")) for median in bands["median"]],
         bad=[_worst(row) for row in bands.to_dict("records")],
         chosen=[int(key in chosen) for key in keys],
     )
@@ -165,7 +166,8 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
     """Return a grid of all cells, coloured by their median loss; a click selects one."""
     bare: Any = {"ticks": False, "domain": False}
     x = alt.X("rate:O").scale(domain=names).title("learning rate").axis(labelAngle=0, **bare)
-    y = alt.Y("optimizer:N").scale(domain=palette.labels).title(None).axis(labelLimit=120, **bare)
+    y = alt.Y("optimizer:N").scale(domain=palette.labels).title(None)
+    y = y.axis(labelLimit=alt.ExprRef(f"{vega.NARROW} ? 80 : 120"), **bare)
     is_bad = "datum.bad || !isFinite(datum.median)"
     shade, within, is_dark = vega.shade("median", cells.loc[cells["bad"] == "", "median"])
     fill = alt.when(is_bad).then(alt.value(BAD)).otherwise(shade)
@@ -180,9 +182,7 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
         }
     )
     base = alt.Chart(alt.NamedData("cells")).transform_calculate(shade=within)
-    text = base.transform_calculate(
-        text=f"{vega.NARROW} ? '' : datum.bad ? datum.bad : format(datum.median, '.2~g')"
-    )
+    text = base.transform_calculate(text=f"{vega.NARROW} ? '' : datum.bad ? datum.bad : datum.written")
     return alt.layer(
         base.mark_rect(stroke=MARKED, cursor="pointer").encode(
             x, y, fill, strokeWidth=width, tooltip=tooltip
