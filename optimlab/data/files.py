@@ -188,6 +188,25 @@ def _at(row: int, column: str) -> str:
 # Kinds of files
 
 
+@contextmanager
+def _decoding(failure: str) -> Iterator[None]:
+    """Raise DataError for any error in the block: libraries raise many kinds for a damaged file.
+
+    Parameters
+    ----------
+    failure : what the message says before the error's own words.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        if "allow_pickle" in why:
+            why = "it holds Python objects; save numbers or text"
+        raise DataError("data", f"{failure}: {why}") from error
+
+
 def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
     try:
         text = unicodedata.normalize("NFC", content.decode("utf-8-sig"))
@@ -258,20 +277,20 @@ def _as_column(name: str, cells: list[str], reading: Reading) -> Column:
     return Column(texts)
 
 
+@_decoding("is not a Parquet file")
 def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
     import pandas as pd
     from pyarrow.parquet import read_schema
 
-    with _decoding("is not a Parquet file"):
-        schema = read_schema(io.BytesIO(content))
-        _check_names(list(map(_name, schema.names)))
-        table = pd.read_parquet(io.BytesIO(content))
-        # Of a categorical column of numbers, Parquet itself keeps only the numbers.
-        categorical = {
-            _name(each.get("name"))
-            for each in (schema.pandas_metadata or {}).get("columns", ())
-            if each.get("pandas_type") == "categorical"
-        }
+    schema = read_schema(io.BytesIO(content))
+    _check_names(list(map(_name, schema.names)))
+    table = pd.read_parquet(io.BytesIO(content))
+    # Of a categorical column of numbers, Parquet itself keeps only the numbers.
+    categorical = {
+        _name(each.get("name"))
+        for each in (schema.pandas_metadata or {}).get("columns", ())
+        if each.get("pandas_type") == "categorical"
+    }
     names = list(map(_name, table.columns))
     _check_names(names)
     columns = {}
@@ -297,9 +316,9 @@ def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
     return columns
 
 
+@_decoding("is not an NPZ file")
 def _npz(content: bytes, reading: Reading) -> dict[str, Column]:
-    with _decoding("is not an NPZ file"):
-        arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    arrays = np.load(io.BytesIO(content), allow_pickle=False)
     if not isinstance(arrays, NpzFile):
         raise DataError("data", "is not an NPZ file: it holds a single array, without a name")
     read: dict[str, Array] = {}
@@ -344,25 +363,6 @@ def _array(arrays: NpzFile, name: str) -> Array:
         text = f'array "{name}" is of type {array.dtype}, neither numbers nor text'
         raise DataError("ignore", f"{text}: ignore it, or give numbers")
     return array.astype(str) if array.dtype.kind == "b" else array
-
-
-@contextmanager
-def _decoding(failure: str) -> Iterator[None]:
-    """Raise DataError for any error in the block: libraries raise many kinds for a damaged file.
-
-    Parameters
-    ----------
-    failure : what the message says before the error's own words.
-    """
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        why = str(error) or type(error).__name__
-        if "allow_pickle" in why:
-            why = "it holds Python objects; save numbers or text"
-        raise DataError("data", f"{failure}: {why}") from error
 
 
 def _check_names(names: list[str]) -> None:
