@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +90,10 @@ def _settle_environment() -> None:
         raise UserError(f"the variable LOKY_MAX_CPU_COUNT must be a number of cores, got {cores}")
     os.environ.pop("MPLBACKEND", None)  # no window is opened, and an unknown backend is an error
     os.environ["MATPLOTLIBRC"] = os.devnull  # a user's matplotlibrc may not be text
+    # Without a usable /dev/shm joblib warns that it is serial, which optimlab's own workers are not.
+    serial = "joblib._multiprocessing_helpers"
+    warnings.filterwarnings("ignore", module=serial)
+    sys.warnoptions.append(f"ignore:::{serial}")  # which workers take over
     try:
         Path.home()
     except RuntimeError:  # HOME is not set, and the user is unknown

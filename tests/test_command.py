@@ -127,6 +127,25 @@ def test_warnings_as_errors_change_nothing(tmp_path):
     assert again.stderr.startswith("optimlab: warning: ")
 
 
+NO_SEMAPHORES = """
+import _multiprocessing
+
+def refuse(*arguments, **keywords):
+    raise OSError(30, "Read-only file system")
+
+_multiprocessing.SemLock = refuse
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_without_shared_memory_changes_nothing(tmp_path):
+    """joblib calls this a serial mode; it is not that of optimlab's own workers."""
+    write(tmp_path / "experiments")
+    (tmp_path / "sitecustomize.py").write_text(NO_SEMAPHORES)
+    done = run(["sweep", "tiny", "--dry-run"], tmp_path, PYTHONWARNINGS="error")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_package_offers_the_optimizers_without_importing_them_at_once():
     code = "import sys, optimlab; assert 'numpy' not in sys.modules; print(optimlab.Adam().beta1)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
