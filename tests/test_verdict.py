@@ -341,6 +341,11 @@ def test_nor_where_several_problems_are_summed_up():
         "Lowest median loss: A on steep (5 of 20 runs diverged), flat and even; B on even. "
         "All other optimizers are shown to be worse on steep, flat and even."
     ]
+    runs = problems["flat"][problems["flat"]["optimizer"] == "A"]
+    alone = ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
+    assert section._overview({"flat": alone, "even": alone}) == [
+        "Lowest median loss: A on flat and even."
+    ]
 
 
 @pytest.mark.slow

@@ -143,11 +143,13 @@ def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
     if lowest:
         most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
         winners = [f"{label} on {join_words(where)}" for label, where in most_first]
-        rest = "On no problem are all other optimizers shown to be worse."
+        rest = " On no problem are all other optimizers shown to be worse."
         if clear:
             only = "only " * (len(clear) < len(by_problem))
-            rest = f"All other optimizers are shown to be worse {only}on {join_words(clear)}."
-        sentences.append(f"Lowest median loss: {'; '.join(winners)}. {rest}")
+            rest = f" All other optimizers are shown to be worse {only}on {join_words(clear)}."
+        elif all(len(result.comparison.summary) == 1 for result in by_problem.values()):
+            rest = ""
+        sentences.append(f"Lowest median loss: {'; '.join(winners)}.{rest}")
     if unknown:
         sentences.append(f"On {join_words(unknown)} no optimizer’s typical run learnt anything.")
     return sentences
