@@ -33,6 +33,7 @@ from optimlab.execution.sweep import sweep
 from optimlab.experiment.load import UNREADABLE, check, find, load
 from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.own import METHODS
+from optimlab.experiment.registry import LIBRARIES
 from optimlab.experiment.spec import Experiment
 from optimlab.files import check_writable, expanded, results_at
 from optimlab.formatting import join_words, toml_document
@@ -324,6 +325,7 @@ def _optimizers(optimizers: Any) -> list[tuple[str, dict[str, Any]]]:
             right = "a list of rules, or a dictionary: label → settings"
             got = "" if optimizers is None else f"; got {_shown(optimizers)}"
             raise UserError(f"optimizers: must be given, as {right}{got}")
+        optimizers = [_of_library(each) for each in optimizers]
         labels = [_label_of(each) for each in optimizers]
         repeated = [label for label in labels if labels.count(label) > 1]
         if repeated:
@@ -334,15 +336,23 @@ def _optimizers(optimizers: Any) -> list[tuple[str, dict[str, Any]]]:
     for label, given in _labelled("optimizers", optimizers):
         is_table = given is None or isinstance(given, Mapping)
         settings: dict[str, Any] = dict(given or {}) if is_table else {"rule": given}
-        rule = settings.get("rule", "")
+        rule = _of_library(settings.get("rule", ""))
         if not isinstance(rule, str | type):
             raise UserError(
                 f"optimizers.{label}: {_shown(rule)} is not the class of an optimizer; give "
                 'the class, with its hyper-parameters: {"rule": Adam, "beta1": 0.8}'
             )
         _check_methods(f"optimizers.{label}.rule", rule, OPTIMIZER, "an optimizer")
-        found.append((label, settings))
+        found.append((label, {**settings, "rule": rule} if rule else settings))
     return found
+
+
+def _of_library(rule: Any) -> Any:
+    """Return the name of a rule of PyTorch or optax that is given itself: "torch:NAdam"."""
+    module = str(getattr(rule, "__module__", ""))
+    library = "torch" if module.startswith("torch.optim.") else module.partition(".")[0]
+    is_rule = isinstance(rule, type | FunctionType) and library in LIBRARIES
+    return f"{library}:{rule.__name__}" if is_rule else rule
 
 
 def _label_of(rule: Any) -> str:

@@ -48,6 +48,11 @@ class WithWarmup(Checked):
 
     warmup: Share = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if wrong := self.wrong():
+            raise ValueError(wrong)
+
     def factor(self, step: int, steps: int) -> float:
         """Return the factor of step 1, 2, … of `steps`."""
         warm = round(self.warmup * steps)

@@ -316,6 +316,27 @@ def test_lists_may_be_arrays_and_columns_and_names_of_data_paths(tmp_path):
         assert [run.run_id for run in built.runs()] == [run.run_id for run in usual.runs()]
 
 
+def test_a_rule_of_a_library_may_be_given_itself():
+    """An optimizer of PyTorch was told to lack the method init."""
+
+    class NoSuch:
+        pass
+
+    def nosuch():
+        pass
+
+    for rule, module, name in (
+        (NoSuch, "torch.optim.adam", "torch:NoSuch"),
+        (nosuch, "optax._src", "optax:nosuch"),
+    ):
+        rule.__module__ = module
+        for optimizers in ([rule], {"mine": rule}, {"mine": {"rule": rule}}):
+            with pytest.raises(
+                UserError, match=rf"optimizers\.\w+\.rule: .*{name[:5]}.*{rule.__name__}"
+            ):
+                optimlab.build_experiment(optimizers=optimizers, problem="wine", **SMALL)
+
+
 def test_each_hyperparameter_may_have_a_schedule_as_an_object():
     optimizers = {"SGD": {"schedules": {"momentum": Cosine(final=0.5)}, "schedule": Linear}}
     built = optimlab.build_experiment(optimizers=optimizers, problem="wine", **SMALL)

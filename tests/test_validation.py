@@ -10,7 +10,7 @@ import pytest
 from optimlab.data.dataset import Split
 from optimlab.problems import PROBLEMS, Digits, Landscape, Table
 from optimlab.problems.settings import HiddenLayer, Learning
-from optimlab.schedules import SCHEDULES
+from optimlab.schedules import SCHEDULES, Step, WarmupStableDecay
 from optimlab.validation import Checked, validate
 
 KINDS = [*PROBLEMS.values(), HiddenLayer, Learning, Split, *SCHEDULES.values()]
@@ -23,7 +23,7 @@ VALUES += ["", "x", "\x1b", "float32", None, [], [1], [0.5, 0.2], ["a"], [0.5, "
 def wrong_in_file(kind, given):
     mistakes = []
     validate(kind, given, "", mistakes)
-    return "; ".join(f"{each.key}: {each.message}" for each in mistakes)
+    return "; ".join(f"{each.key}: {each.message}".removeprefix(": ") for each in mistakes)
 
 
 def wrong_in_python(kind, given):
@@ -58,6 +58,8 @@ def test_a_setting_is_refused_in_python_as_in_a_file(kind):
         (lambda: Digits(hidden=[3]), "hidden[1]: must be of the class HiddenLayer, got 3"),
         (lambda: Table(data="wine", split={"test": 0}), "split: must be of the class Split, got"),
         (lambda: Landscape(noise=-1, dtype="half"), "noise: must be at least 0, got -1; dtype: must"),
+        (lambda: Step(at=(0.7, 0.5)), "at must ascend"),
+        (lambda: WarmupStableDecay(warmup=0.9), "warmup and decay must be at most 1 in all"),
         (lambda: Split(validation=1j), "validation: must be a whole number or a number, got"),
     ],
 )

@@ -56,11 +56,7 @@ def _read_schedule(value: Any, key: str, mistakes: list[Mistake]) -> dict[str, A
         mistakes.append(Mistake(f"{key}.name", f"is missing: it is one of {names}"))
         return None
     schedule = resolve(value, "name", SCHEDULES, key, mistakes)
-    if schedule is None:
-        return None
-    wrong = schedule.wrong()
-    mistakes += [Mistake(key, wrong)] if wrong else []
-    return settings_of(schedule)
+    return None if schedule is None else settings_of(schedule)
 
 
 def wrong_schedule(
