@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import cloudpickle
+import numpy as np
 
 from optimlab.errors import UserError, reason
 from optimlab.files import Folder
@@ -381,10 +382,14 @@ def file_of(definition: type | FunctionType, folder: Path) -> Path:
 
 
 def _stored(kind: Any) -> Any:
-    """Return the type for Parquet of a column that is sparse or of another byte order; else None."""
-    if hasattr(kind, "subtype") and hasattr(kind, "fill_value"):
+    """Return the type for Parquet of a column that it cannot hold as it is; else None."""
+    if hasattr(kind, "subtype") and hasattr(kind, "fill_value"):  # sparse
         return kind.subtype
-    return None if getattr(kind, "isnative", True) else kind.newbyteorder("=")
+    values = kind.categories.dtype if hasattr(kind, "categories") else kind
+    if str(values).startswith("interval"):  # of pandas.cut
+        return str
+    is_swapped = isinstance(kind, np.dtype) and not kind.isnative
+    return kind.newbyteorder("=") if is_swapped else None
 
 
 def written_data(table: pd.DataFrame, folder: Path) -> Path:

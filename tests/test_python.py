@@ -207,6 +207,25 @@ def test_columns_of_any_byte_order_and_sparse_ones_are_written(tmp_path):
     assert read[["swapped", "sparse"]].to_numpy().tolist() == [[1, 0], [2, 0], [3, 3]]
 
 
+def test_columns_of_the_types_of_pandas_are_written(tmp_path):
+    """Of a category and a date with a time zone, the byte order was asked for."""
+    kinds = {
+        "category": pd.Categorical(["u", "v", "u"], categories=["w", "v", "u"]),
+        "zone": pd.date_range("2020", periods=3, tz="UTC"),
+        "period": pd.period_range("2020", periods=3, freq="D"),
+        "bins": pd.cut(ROWS["a"], 2),
+        "whole": pd.array([1, None, 3], dtype="Int64"),
+        "arrow": pd.array(["u", None, "v"], dtype="string[pyarrow]"),
+    }
+    for name, values in kinds.items():
+        file = written_data(ROWS.assign(**{name: values}), tmp_path)
+        assert len(pd.read_parquet(file)[name]) == 3
+    kept = {"optimizers": ["SGD"], **SMALL, "folder": tmp_path}
+    data = pd.concat([ROWS.assign(category=kinds["category"])] * 9, ignore_index=True)
+    built = optimlab.build_experiment(problem={"data": data, "target": "category"}, **kept)
+    assert built.problems[0].problem.dataset.class_names == ("u", "v")
+
+
 @pytest.mark.parametrize("values", [np.array([1j, 2, 3]), np.ones(3, np.longdouble), [1, "a", 2]])
 def test_data_that_no_file_can_hold_are_refused(tmp_path, values):
     with pytest.raises(UserError, match=r"the data cannot be written as Parquet: .* column a"):
