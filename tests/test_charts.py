@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import io
 import json
 import re
 
@@ -452,6 +453,14 @@ def test_legends_are_narrower_on_a_phone():
     legend = palette.colour().to_dict()["legend"]
     entry = 45 + int(re.fullmatch(r"narrow \? (\d+) : \d+", legend["labelLimit"]["expr"])[1])
     assert entry + 80 <= 400 - 2 * 16 - 38 - 20  # with a label of an axis, in the page's width
+
+
+@pytest.mark.parametrize(("height", "most"), [(100, 1000), (40_000, vega.LONGEST_SIDE)])
+def test_the_picture_of_a_chart_with_hundreds_of_rows_can_be_shown(height, most):
+    spec = {"mark": "point", "width": 50, "height": height, "data": {"values": [{}]}}
+    files = vega.Chart("pairs", "", "", "", spec, {}, (0, 0)).files()
+    with Image.open(io.BytesIO(files["pairs.png"])) as picture:
+        assert 0.25 * most < picture.height <= most
 
 
 def test_runs_that_blow_up_do_not_squeeze_the_others_and_ticks_stay_few():

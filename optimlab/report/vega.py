@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from optimlab.report.ticks import DENSE, FEWEST_TICKS, ROUNDING, log_ticks
 from optimlab.statistics import Comparison
 
 MOST_RECORDS = 120  # shown of a run; longer traces are thinned evenly
+LONGEST_SIDE = 32_000  # pixels of a picture, which browsers show
+POINTS = 72  # per inch; a unit of an SVG file is one
 MOST_SEEDS = 50  # shown of an optimizer at a learning rate
 WIDTH = 700  # pixels of a part of a chart, until the page fits it to the window
 METRICS = {
@@ -80,11 +83,17 @@ class Chart:
         return {"spec": self.spec | {"description": self.alt}, "tables": tables, "room": self.room}
 
     def files(self, dots_an_inch: int = 200) -> dict[str, bytes]:
-        """Return the chart as it is first shown, as PNG and SVG: name with ending → content."""
+        """Return the chart as it is first shown, as PNG and SVG: name with ending → content.
+
+        The PNG of a chart with hundreds of rows has fewer dots per inch, so that browsers can show it.
+        """
         import vl_convert
 
         svg = vl_convert.vegalite_to_svg(self.whole_spec())
-        png = vl_convert.svg_to_png(svg, ppi=dots_an_inch)
+        sides = [
+            float(side) for side in re.findall(r' (?:width|height)="([\d.]+)"', svg[: svg.index(">")])
+        ]
+        png = vl_convert.svg_to_png(svg, ppi=min(dots_an_inch, POINTS * LONGEST_SIDE / max(sides)))
         return {f"{self.name}.svg": svg.encode(), f"{self.name}.png": png}
 
     def whole_spec(self) -> dict[str, Any]:
