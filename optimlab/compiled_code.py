@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 from functools import cache
 from hashlib import sha256
@@ -12,6 +13,7 @@ from pathlib import Path
 from optimlab.user_cache import user_cache
 
 PACKAGES = [Path(__file__).parent / name for name in ("nn", "optimizers")]  # that hold compiled code
+ROOM = 2_000_000  # bytes; an experiment's loops take less
 SOURCES = sha256(b"".join(path.read_bytes() for each in PACKAGES for path in sorted(each.glob("*.py"))))
 
 
@@ -29,12 +31,29 @@ def cache_folder() -> Path | None:
 
 @cache
 def usable_folder() -> Path | None:
-    """Return `cache_folder`, created if necessary; None if nothing can be written there."""
+    """Return `cache_folder`, created if necessary; None if nothing can be written there.
+
+    Damaged files are deleted first, such as the empty ones that a power failure leaves: numba would
+    fail to load them each time, and never replace them.
+    """
     folder = cache_folder()
     try:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(ROOM))
+            for path in folder.rglob("*.nb[ci]"):
+                if not _is_whole(path):
+                    path.unlink(missing_ok=True)
     except OSError:
         return None
     return folder
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a file begins and ends as a pickle does."""
+    try:
+        content = path.read_bytes()
+    except PermissionError:  # another user's
+        return False
+    return content.startswith(pickle.PROTO) and content.endswith(pickle.STOP)

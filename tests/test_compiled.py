@@ -18,7 +18,7 @@ from optimlab.execution import compilation
 from optimlab.execution.compilation import compile_once
 from optimlab.experiment.own import OwnProblem
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.compiled import OF_LOOPS, Compiled, compiled, exp, expm1
+from optimlab.nn.compiled import OF_LOOPS, Compiled, compiled, dots, exp, expm1
 from optimlab.problems import Digits
 
 IS_COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
@@ -147,6 +147,42 @@ def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same(tmp_path, els
     told = capsys.readouterr()
     if IS_COMPILED:
         assert told.err.count("cannot be written to: every command compiles again") == 1
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
+def test_damaged_files_are_made_again(tmp_path, elsewhere):
+    """As a power failure leaves them: empty, cut, or with zeros."""
+
+    def two():
+        elsewhere(tmp_path)
+        Compiled(dots.function, OF_LOOPS)(np.ones((1, 2)), np.ones((1, 2)), sums := np.zeros(1))
+        return sums
+
+    assert two() == 2
+    for kind, is_cut in (("nbc", True), ("nbi", False)):
+        (file,) = tmp_path.rglob(f"*.{kind}")
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2] + bytes(9) if is_cut else b"")
+        assert two() == 2
+        (again,) = tmp_path.rglob(f"*.{kind}")
+        assert again.stat().st_size > len(content) / 2 + 9
+
+
+TOO_FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from optimlab.compiled_code import usable_folder
+print(usable_folder())
+"""
+
+
+def test_a_disk_that_is_almost_full_keeps_nothing(tmp_path):
+    """A loop that cannot be kept when it has been compiled would fail its run."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", TOO_FULL], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "None\n"
 
 
 def test_a_user_without_a_home_folder_is_told_so(elsewhere, monkeypatch, capsys):
