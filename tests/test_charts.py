@@ -6,6 +6,7 @@ import io
 import json
 import re
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
@@ -461,6 +462,18 @@ def test_the_picture_of_a_chart_with_hundreds_of_rows_can_be_shown(height, most)
     files = vega.Chart("pairs", "", "", "", spec, {}, (0, 0)).files()
     with Image.open(io.BytesIO(files["pairs.png"])) as picture:
         assert 0.25 * most < picture.height <= most
+
+
+def test_the_legend_names_every_one_of_many_optimizers():
+    labels = [f"rule {place}" for place in range(32)]
+    palette = vega.Palette(series_styles(labels))
+    chart = alt.Chart(pd.DataFrame({"optimizer": labels})).mark_line()
+    chart = chart.encode(palette.colour(), palette.dash(), x="optimizer:N").add_params(
+        vega.constant(vega.NARROW, False)
+    )
+    drawn = vl_convert.vegalite_to_svg(chart.properties(width=600, height=50).to_dict())
+    legend = drawn[drawn.index("role-legend") :]
+    assert [label for label in labels if f">{label}<" not in legend] == []
 
 
 def test_runs_that_blow_up_do_not_squeeze_the_others_and_ticks_stay_few():

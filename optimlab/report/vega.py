@@ -210,7 +210,7 @@ class Palette:
         limit: Any = alt.ExprRef(f"{NARROW} ? {LABEL_LIMITS[1]} : {LABEL_LIMITS[0]}")
         return alt.Legend(
             title=None, orient="top", columns=columns, symbolType="stroke", symbolOpacity=1,
-            symbolStrokeWidth=2.5, symbolSize=500, labelLimit=limit,
+            symbolStrokeWidth=2.5, symbolSize=500, symbolLimit=0, labelLimit=limit,
         )  # fmt: skip
 
     def shown(self) -> tuple[list[alt.Parameter], str, str]:
