@@ -14,6 +14,7 @@ import io
 import linecache
 import os
 import pickle
+import symtable
 import sys
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -240,7 +241,7 @@ def module_of(definition: type | FunctionType, folder: Path) -> str:
         node, source, names = _definition(name, value)
         _check_bases(name, value, names)
         definitions[name] = ""  # in progress: its dependencies may refer to it
-        for used in _names(node):
+        for used in _names(node, source):
             if used in names and used not in definitions and not hasattr(builtins, used):
                 add(used, names[used])
         del definitions[name]
@@ -332,10 +333,20 @@ def _methods(cls: type) -> list[FunctionType]:
     return sorted(own, key=lambda each: each.__code__.co_filename.startswith("<string>"))
 
 
-def _names(node: ast.AST) -> Iterator[str]:
-    """Yield the names that some code reads, in order."""
+def _names(node: ast.AST, source: str) -> Iterator[str]:
+    """Yield the names from outside that some code reads, in order: no variables of its functions."""
+    scopes = [symtable.symtable(source, "<cell>", "exec")]
+    outer = {each.get_name() for each in scopes[0].get_symbols() if each.is_referenced()}
+    for scope in scopes:
+        scopes += scope.get_children()
+        is_class = scope.get_type() == "class"  # where `x = x` reads the outer one
+        outer |= {
+            each.get_name()
+            for each in scope.get_symbols()
+            if each.is_referenced() and (each.is_global() or is_class)
+        }
     for each in ast.walk(node):
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load) and each.id in outer:
             yield each.id
 
 

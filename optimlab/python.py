@@ -133,15 +133,19 @@ def run(
     return result
 
 
-def compare(*optimizers: str | type, **document: Any) -> Result:
+def compare(*optimizers: str | type | Optimizers, **document: Any) -> Result:
     """Compare optimizers on a problem: `run` with the optimizers as positional arguments.
 
     Parameters
     ----------
-    optimizers : names of rules, texts ``"file.py:ClassName"``, or classes.
+    optimizers : names of rules, texts ``"file.py:ClassName"``, or classes; or all of them as one list,
+        or as one dictionary: label → settings.
     document : further arguments of `run` and `build_experiment`.
     """
-    return run(optimizers=optimizers, **document)
+    if "optimizers" in document:
+        raise UserError("optimizers: they are the positional arguments of compare")
+    is_one = len(optimizers) == 1 and isinstance(_listed(optimizers[0]), Mapping | list | tuple)
+    return run(optimizers=optimizers[0] if is_one else optimizers, **document)
 
 
 def build_experiment(
@@ -589,6 +593,6 @@ def _check_number(name: str, value: Any, least: float, most: float) -> None:
 
 def _one_of(known: Iterable[str], name: str, kind: str) -> str:
     """Return a name if it is known; otherwise list the known names in an error."""
-    if name not in known:
+    if name not in list(known):
         raise UserError(f"there is no {kind} {name!r}; there are: {join_words(list(known))}")
     return name

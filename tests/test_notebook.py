@@ -1,5 +1,6 @@
 """Notebooks: classes of cells as optimizers, progress, and the notebook of the documentation."""
 
+import ast
 import itertools
 import json
 import linecache
@@ -15,7 +16,7 @@ from rich.console import Console
 import optimlab
 from optimlab.errors import UserError
 from optimlab.experiment.registry import load_object, load_rule, plugin_code
-from optimlab.notebook import module_of, name_of
+from optimlab.notebook import _names, module_of, name_of
 from optimlab.progress import Progress
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -164,6 +165,30 @@ def test_a_function_that_only_has_the_name_of_another_is_not_written_as_that(tmp
     assert "its source, which identifies" not in capsys.readouterr().err.replace(
         "the source of plain", ""
     )
+
+
+SCOPES = """
+class Local(SGD):
+    rate: annotated = default
+
+    @decorator
+    def step(self, params, gradient, state, least=limit):
+        x, total = gradient, 0
+        for row in params:
+            total = total + sum(each for each in row)
+        with open(path) as file:
+            text = [line for line in file]
+        def inner(y):
+            return y + x + offset
+        params -= (lambda z: z)(inner(x)) if total else text
+"""
+
+
+def test_variables_of_functions_are_not_those_of_the_notebook():
+    """A table that had the name of a local variable was written, and identified the runs."""
+    found = set(_names(ast.parse(SCOPES), SCOPES))
+    outer = {"SGD", "annotated", "default", "decorator", "limit", "path", "offset", "open", "sum"}
+    assert found == outer
 
 
 def test_a_class_without_methods_is_found_in_its_cell(tmp_path, monkeypatch):

@@ -377,6 +377,19 @@ def test_tables_are_checked_as_they_are_not_by_way_of_a_file(monkeypatch):
         optimlab.build_experiment(optimizers=["Adm"], problem="wine", final="end", **SMALL)
 
 
+@pytest.mark.parametrize(
+    "given", [("SGD", optimlab.Adam), (["SGD", "Adam"],), ({"SGD": {}, "Adam": None},)]
+)
+def test_optimizers_may_be_compared_as_arguments_or_as_one_list(monkeypatch, given):
+    """A list was taken for one optimizer, which it was told not to be."""
+    found = []
+    monkeypatch.setattr("optimlab.python.sweep", lambda experiment, *_: found.append(experiment))
+    optimlab.compare(*given, problem="wine", **SMALL)
+    assert [each.rule for each in found[0].optimizers] == ["SGD", "Adam"]
+    with pytest.raises(UserError, match="they are the positional arguments of compare"):
+        optimlab.compare(*given, optimizers=["Adam"], problem="wine", **SMALL)
+
+
 def test_an_experiment_or_its_keys_not_both():
     with pytest.raises(UserError, match="either an experiment, or"):
         optimlab.run("smoke", problem=RAVINE)
