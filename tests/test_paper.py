@@ -105,7 +105,7 @@ def test_latex_is_escaped(text):
 def test_letters_that_pdflatex_lacks_are_named():
     table = paper.PaperTable("x", "Title 优.", ["Optimizer", "p"], {"": [["é β", "0.1"]]})
     assert paper.latex(table).splitlines()[1].startswith("% pdfLaTeX lacks 优 and")
-    table = paper.PaperTable("x", "Title.", ["Optimizer", "p"], {"": [["é β", "0.1"]]})
+    table = paper.PaperTable("x", "Title.", ["Optimizer", "p"], {"": [["é β", "2×10⁻⁷"]]})
     assert "lacks" not in paper.latex(table)
 
 

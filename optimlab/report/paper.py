@@ -157,8 +157,8 @@ def latex(table: PaperTable) -> str:
     head, *rows = table.flat
     several = len(table.rows) > 1
     lines = ["% \\usepackage{booktabs}"]
-    letters = {letter for row in [*table.flat, [table.caption]] for text in row for letter in text}
-    strange = "".join(sorted(c for c in latex_text("".join(letters)) if ord(c) > LAST_OF_PDFLATEX))
+    texts = [latex_text(text) for row in [*table.flat, [table.caption]] for text in row]
+    strange = "".join(sorted({c for text in texts for c in text if ord(c) > LAST_OF_PDFLATEX}))
     if strange:
         lines.append(f"% pdfLaTeX lacks {strange} and LuaLaTeX or XeLaTeX need a font that has them")
     lines += [
