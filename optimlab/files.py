@@ -382,7 +382,7 @@ def only_writer(folder: Folder) -> Iterator[None]:
             is_free = lock_descriptor(descriptor, blocking=False)
         except OSError as error:
             if error.errno not in NO_LOCKS:
-                raise
+                raise OSError(error.errno, error.strerror, str(folder.path / LOCK)) from error
             _take_place_of_dead_holder(folder)
         else:
             if not is_free:
@@ -406,8 +406,12 @@ def _sign(folder: Folder) -> None:
         descriptor = folder._open(HOLDER, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     except FileExistsError:
         raise _held_without_lock(folder) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+    except OSError as error:  # a full disk does not say where
+        folder.delete(HOLDER)
+        raise OSError(error.errno, error.strerror, str(folder.path / HOLDER)) from error
 
 
 def _take_place_of_dead_holder(folder: Folder) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -368,8 +369,26 @@ def test_without_locks_the_holders_name_is_the_lock(tmp_path, monkeypatch, numbe
 
 def test_another_error_of_the_lock_is_no_lack_of_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "lock_descriptor", fail_with(errno.EIO))
-    with pytest.raises(OSError, match="Input/output error"), only_writer(Folder(tmp_path)):
+    with pytest.raises(OSError, match=r"Input/output error: .*/\.lock'"), only_writer(Folder(tmp_path)):
         pass
+
+
+@pytest.mark.parametrize("number", [None, "ENOLCK"])
+def test_a_full_disk_names_the_file_and_leaves_no_holder(tmp_path, monkeypatch, number):
+    """Where the name is the lock, an empty one would stay a lock for ever."""
+    if number:
+        monkeypatch.setattr(files, "lock_descriptor", fail_with(getattr(errno, number)))
+    folder = Folder(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*/\.lock-holder'"), only_writer(folder):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with only_writer(folder):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 @pytest.fixture
