@@ -370,10 +370,18 @@ def test_a_pipe_or_a_folder_among_the_experiments_holds_nothing_up(tmp_path, mon
     listed = call("list").output.split()
     assert "tiny" in listed
     assert {"pipe", "folder", "loop", "endless"}.isdisjoint(listed)
-    for name in ("pipe", "folder", "loop", "endless"):
+    (tmp_path / "experiments/gone.toml").symlink_to("elsewhere.toml")
+    wrong = {
+        "pipe": "it is not a regular file",
+        "folder": "it is a folder",
+        "endless": "it is not a regular file",
+        "loop": "it is a broken link",
+        "gone": "it is a broken link",
+    }
+    for name, why in wrong.items():
         done = call("sweep", name)
         assert done.exit_code == 2
-        assert "there is no such experiment" in done.stderr
+        assert f"there is no such experiment; {why}" in done.stderr
         with pytest.raises(ExperimentError, match="cannot be read"):
             load(tmp_path / f"experiments/{name}.toml")
 

@@ -92,6 +92,10 @@ def find(name: str) -> Path:
             return known[normal(name)]
         if path.is_dir():
             hint = f"it {IS_FOLDER}"
+        elif path.exists():
+            hint = "it is not a regular file"
+        elif path.is_symlink():
+            hint = "it is a broken link"
         elif Path(name).is_file():
             path, hint = Path(name), 'the name of an experiment file must end in ".toml"'
         elif Path(f"{name}.toml").is_file():
