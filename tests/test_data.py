@@ -1,6 +1,7 @@
 """Data: splits and scaling, files with all their faults, and what an experiment's file says of them."""
 # ruff: noqa: E501  # a case stands on one line, however long its message
 
+import csv
 import io
 import itertools
 import re
@@ -463,6 +464,13 @@ def test_numbers_beyond_float64_are_refused_without_a_warning(tmp_path):
     large = np.full(4, np.longdouble("1e4000"))
     with pytest.raises(DataError, match='row 1, column "x": a number must be finite'):
         read(tmp_path, npz(x=large, y=np.arange(4.0)), "table.npz")
+
+
+def test_a_column_of_long_texts_may_be_ignored(tmp_path):
+    before = csv.field_size_limit()
+    data = read(tmp_path, f"a,text,y\n1,{'w' * 200_000},3\n2,{'x' * 200_000},4\n", ignored=("text",))
+    assert data.feature_names == ("a",)
+    assert csv.field_size_limit() == before  # of all that this process reads
 
 
 def test_of_very_many_columns_a_message_names_some(tmp_path):

@@ -215,12 +215,15 @@ def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
         where = f"{error.reason} at byte {error.start:,}, in line {line:,}"
         text = f"is not UTF-8 text: {where}; save it as UTF-8"
         raise DataError("data", text) from error
+    before = csv.field_size_limit(LARGEST_FILE)  # a column to be ignored may have long texts
     try:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=reading.separator, strict=True)
         rows = [[cell.strip() for cell in row] for row in lines if row]
     except csv.Error as error:
         text = f'is not a CSV file with separator = "{reading.separator}": {error}'
         raise DataError("data", text) from error
+    finally:
+        csv.field_size_limit(before)
     if len(rows) < 2:
         raise DataError("data", "must have a line of names, and a line for each sample below it")
     names, *cells = rows
