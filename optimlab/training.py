@@ -20,7 +20,9 @@ from optimlab.nn.parameters import Layout
 from optimlab.optimizers import Optimizer, Task, begin, eval_params
 from optimlab.problems.base import Problem
 from optimlab.problems.seeds import generator
+from optimlab.problems.supervised import Supervised
 from optimlab.schedules import Scheduled
+from optimlab.validation import Checked
 
 Array = np.ndarray
 
@@ -202,8 +204,8 @@ def train(
         does not return an array like the parameters; or if nothing moves because its `step` changes a
         copy.
     ValueError
-        If there is no seed, a seed or a step is negative, or the problem's batches end before the
-        training does.
+        If settings of the problem do not go together, there is no seed, a seed or a step is negative, or
+        the problem's batches end before the training does.
     """
     _check_objects(problem, optimizer)
     seeds, record_at = _whole("seeds", seeds), _whole("record_at", record_at)
@@ -263,6 +265,9 @@ def _check_objects(problem: Problem, optimizer: Optimizer | Scheduled) -> None:
             f"{type(problem).__name__} has no init: a problem has init(seeds), which returns params and "
             "model, loss_and_gradient(params, batch, model) and evaluate(params, model)"
         )
+    wrong = problem.check() if isinstance(problem, Checked | Supervised) else {}
+    if wrong:
+        raise ValueError("; ".join(f"{key}: {message}" for key, message in wrong.items()))
 
 
 def _whole(name: str, numbers: Iterable[int]) -> list[int]:
@@ -270,7 +275,7 @@ def _whole(name: str, numbers: Iterable[int]) -> list[int]:
     try:
         found = [index(each) for each in numbers]
     except TypeError:
-        raise TypeError(f"{name} must be whole numbers, got {numbers!r}") from None
+        raise TypeError(f"{name} must be a list of whole numbers, got {numbers!r}") from None
     if any(each < 0 for each in found):
         raise ValueError(f"{name} must not be negative, got {found}")
     return found

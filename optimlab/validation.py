@@ -138,11 +138,32 @@ class Checked:
         mistakes: list[Mistake] = []
         own: Any = type(self)
         for name, kind in _fields(own).items():
-            value = _plain(getattr(self, name))
-            read = partial(_adapter(kind).validate_python, value, strict=True)
-            object.__setattr__(self, name, _read(read, kind, name, mistakes))
-        if mistakes:
-            raise ValueError("; ".join(f"{each.key}: {each.message}" for each in mistakes))
+            object.__setattr__(self, name, _of_python(kind, getattr(self, name), name, mistakes))
+        _refuse(mistakes)
+
+
+def checked(kind: Any, value: Any, name: str) -> Any:
+    """Return an argument as a `kind`, as `Checked` does with a field.
+
+    Raises
+    ------
+    ValueError
+        If it is not of the kind.
+    """
+    mistakes: list[Mistake] = []
+    found = _of_python(kind, value, name, mistakes)
+    _refuse(mistakes)
+    return found
+
+
+def _of_python(kind: Any, value: Any, name: str, mistakes: list[Mistake]) -> Any:
+    read = partial(_adapter(kind).validate_python, _plain(value), strict=True)
+    return _read(read, kind, name, mistakes)
+
+
+def _refuse(mistakes: list[Mistake]) -> None:
+    if mistakes:
+        raise ValueError("; ".join(f"{each.key}: {each.message}" for each in mistakes))
 
 
 @cache

@@ -1,5 +1,7 @@
 """Activations against formulas of their own, at zero, far out, and by central differences."""
 
+import pickle
+
 import numpy as np
 import pytest
 from reference.differences import directional_error
@@ -127,3 +129,9 @@ def test_the_slope_is_the_derivative(name):
 
     gradient = weights * value_and_slope(name, x)[1]
     assert (directional_error(objective, gradient, x, rng) <= 1e-6).all()
+
+
+def test_a_layer_keeps_its_activation_in_another_process():
+    """A network of Python's can then be sent to the workers of a sweep."""
+    layer = pickle.loads(pickle.dumps(ActivationLayer("relu", 3, np.dtype("float32"))))
+    assert layer.activation is ACTIVATIONS["relu"]

@@ -17,6 +17,7 @@ from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
 from optimlab.optimizers import CLASSIC, RULES, SGD, Adam, Nesterov
 from optimlab.problems.digits import Digits
+from optimlab.problems.landscapes import Landscape
 from optimlab.problems.settings import HiddenLayer
 from optimlab.problems.supervised import Supervised
 from optimlab.training import METRICS, PATH_METRICS, PROBLEM_METRICS, cosines, norms, train
@@ -386,10 +387,16 @@ def test_a_problem_of_an_earlier_version_is_an_error_that_says_what_is_wanted():
         ({"optimizer": SGD}, TypeError, "SGD is a class"),
         ({"seeds": []}, ValueError, "seeds must have at least one"),
         ({"seeds": [0, -1]}, ValueError, r"seeds must not be negative, got \[0, -1\]"),
-        ({"seeds": [0.5]}, TypeError, r"seeds must be whole numbers, got \[0.5\]"),
-        ({"seeds": 3}, TypeError, "seeds must be whole numbers, got 3"),
-        ({"record_at": [1.5]}, TypeError, "record_at must be whole numbers"),
+        ({"seeds": [0.5]}, TypeError, r"seeds must be a list of whole numbers, got \[0.5\]"),
+        ({"seeds": 3}, TypeError, "seeds must be a list of whole numbers, got 3"),
+        ({"record_at": [1.5]}, TypeError, "record_at must be a list of whole numbers"),
         ({"record_at": [-1]}, ValueError, "record_at must not be negative"),
+        (
+            {"problem": Landscape(function="himmelblau", condition=5)},
+            ValueError,
+            "^condition: is only for",
+        ),
+        ({"problem": Digits(batch_size=5000)}, ValueError, "^batch_size: must be at most 1,078"),
     ],
 )
 def test_arguments_that_make_no_training_are_named(change, error, says):

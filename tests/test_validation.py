@@ -2,18 +2,21 @@
 
 import math
 import pickle
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import numpy as np
 import pytest
 
 from optimlab.data.dataset import Split
+from optimlab.nn.layers import LAYERS
+from optimlab.nn.losses import LOSSES, Huber
 from optimlab.problems import PROBLEMS, Digits, Landscape, Table
 from optimlab.problems.settings import HiddenLayer, Learning
 from optimlab.schedules import SCHEDULES, Step, WarmupStableDecay
 from optimlab.validation import Checked, validate
 
 KINDS = [*PROBLEMS.values(), HiddenLayer, Learning, Split, *SCHEDULES.values()]
+KINDS += [*LOSSES.values(), *(kind for kind in LAYERS.values() if is_dataclass(kind))]
 NEEDED = {HiddenLayer: {"units": 3, "activation": "relu"}}
 # A file has no bytes, and its subtables are objects of Python.
 VALUES = [-1, 0, 1, 1.5, 2.0, True, 2**70, math.nan, math.inf, -math.inf]
@@ -59,6 +62,7 @@ def test_a_setting_is_refused_in_python_as_in_a_file(kind):
         (lambda: Table(data="wine", split={"test": 0}), "split: must be of the class Split, got"),
         (lambda: Landscape(noise=-1, dtype="half"), "noise: must be at least 0, got -1; dtype: must"),
         (lambda: Step(at=(0.7, 0.5)), "at must ascend"),
+        (lambda: Huber(delta=-1), "delta: must be above 0, got -1"),
         (lambda: WarmupStableDecay(warmup=0.9), "warmup and decay must be at most 1 in all"),
         (lambda: Split(validation=1j), "validation: must be a whole number or a number, got"),
     ],

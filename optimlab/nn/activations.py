@@ -110,10 +110,17 @@ class Activation:
                     for sample in range(x.shape[2]):
                         x[run, feature, sample] = function(x[run, feature, sample] + shift)[0]
 
-        self.with_slope, self.after_bias = with_slope, after_bias
+        self.name, self.with_slope, self.after_bias = function.function.__name__, with_slope, after_bias
+
+    def __reduce__(self) -> tuple[Any, ...]:  # by name: its loops belong to the module
+        return named, (self.name,)
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    each.function.__name__: Activation(each)
-    for each in (sigmoid, tanh, relu, leaky_relu, elu, gelu, softplus)
+    each.name: each for each in map(Activation, (sigmoid, tanh, relu, leaky_relu, elu, gelu, softplus))
 }
+
+
+def named(name: str) -> Activation:
+    """Return an activation by its name."""
+    return ACTIVATIONS[name]

@@ -22,6 +22,7 @@ from annotated_types import Gt, Le, Lt
 from optimlab.nn.activations import ACTIVATIONS, Activation
 from optimlab.nn.compiled import compiled, rounded
 from optimlab.nn.parameters import Workspace
+from optimlab.validation import Checked
 
 Array = np.ndarray
 Views = dict[str, Array]
@@ -462,10 +463,8 @@ class ActivationLayer(Layer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DropoutSettings:
+class DropoutSettings(Checked):
     """The settings of `Dropout` in a file."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     layer: Literal["dropout"] = "dropout"
     rate: Annotated[float, Gt(0), Lt(1)] = 0.5
@@ -476,10 +475,8 @@ class DropoutSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerNormSettings:
+class LayerNormSettings(Checked):
     """The settings of `LayerNorm` in a file."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     layer: Literal["layer_norm"] = "layer_norm"
     eps: Annotated[float, Gt(0), Le(1)] = 1e-5

@@ -15,6 +15,7 @@ import numpy as np
 from annotated_types import Gt, Le
 
 from optimlab.nn.compiled import compiled, exp
+from optimlab.validation import Checked
 
 Array = np.ndarray
 
@@ -54,10 +55,8 @@ class Loss(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossEntropy:
+class CrossEntropy(Checked):
     """−log softmax(z)[label], with z the outputs: `cross_entropy_and_gradient`; and the accuracy."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     task: ClassVar[str] = "classification"
     link: ClassVar[str] = "softmax"
@@ -86,13 +85,11 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SquaredError:
+class SquaredError(Checked):
     """(y − t)², the mean over the targets t, with y the outputs; and R² and RMSE.
 
     It is twice Huber's loss for δ = ∞.
     """
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     task: ClassVar[str] = "regression"
     link: ClassVar[str] = ""
@@ -112,7 +109,7 @@ class SquaredError:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Huber:
+class Huber(Checked):
     """e² / 2 for |e| ≤ δ and else δ (|e| − δ/2), with e = y − t; the mean over the targets.
 
     Parameters
@@ -123,8 +120,6 @@ class Huber:
     ----------
     Huber (1964), Robust estimation of a location parameter.
     """
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     task: ClassVar[str] = "regression"
     link: ClassVar[str] = ""

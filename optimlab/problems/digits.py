@@ -42,10 +42,6 @@ class Digits(NetworkSettings, Supervised):
     learning: ClassVar[Learning] = Learning(scaling="none", target_scaling="none")
     samples_are: ClassVar[str] = "image"
 
-    def check(self) -> dict[str, str]:
-        """Return mistakes in combinations of keys: key → message."""
-        return self.check_batches()
-
     @property
     def train_size(self) -> int:
         """The number of training images, known without reading them."""

@@ -7,9 +7,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from threading import get_ident
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
+from annotated_types import Ge
 
 from optimlab.data.dataset import Dataset, Part, Split, prepare, unmasked
 from optimlab.nn.losses import Blocks, Loss
@@ -17,6 +18,7 @@ from optimlab.nn.network import Model, Network
 from optimlab.nn.parameters import Layout
 from optimlab.problems.seeds import generator
 from optimlab.problems.settings import Learning
+from optimlab.validation import checked
 
 Array = np.ndarray
 
@@ -82,7 +84,8 @@ class Supervised:
         metrics: Mapping[str, OwnMetric] | None = None,
         **learning: Any,
     ) -> None:
-        self._data, self._network, self._loss, self._batch = data, network, loss, batch_size
+        self._data, self._network, self._loss = data, network, loss
+        self._batch = checked(Annotated[int, Ge(1)], batch_size, "batch_size")
         self._learning = Learning(**learning)
         self.metrics = tuple(NamedMetric(*each) for each in (metrics or {}).items())
 
@@ -359,8 +362,8 @@ class Supervised:
             metrics |= {f"{role}_{name}": values for name, values in found.items()}
         return metrics
 
-    def check_batches(self) -> dict[str, str]:
-        """Return mistakes in the batch size: key → message."""
+    def check(self) -> dict[str, str]:
+        """Return mistakes in combinations of settings: key → message."""
         if self.batch > self.train_size:
             text = f"must be at most {self.train_size:,}, the size of the training set"
             return {"batch_size": f"{text}, got {self.batch:,}"}

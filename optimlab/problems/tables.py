@@ -139,7 +139,7 @@ class Table(NetworkSettings, Learning, Source, Supervised):
             return {error.key: str(error)}
         if self.hidden and not isinstance(self.hidden[0], HiddenLayer):
             return {"hidden[1]": "must be a layer of units: the features cannot be changed in place"}
-        return self.check_batches()
+        return super().check()
 
     def cautions(self) -> dict[str, str]:
         """Return warnings about settings that are allowed but rarely intended: key → message."""
