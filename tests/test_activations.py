@@ -9,6 +9,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from optimlab.nn.activations import ACTIVATIONS
+from optimlab.nn.layers import ActivationLayer
 
 # Value and slope, in another form than the code's.
 FORMULAS = {
