@@ -1,5 +1,6 @@
 """Compiled loops: e^x and what is made of it to the last digits, and where compiled code is kept."""
 
+import errno
 import os
 import re
 import subprocess
@@ -183,6 +184,17 @@ def test_a_disk_that_is_almost_full_keeps_nothing(tmp_path):
         [sys.executable, "-c", TOO_FULL], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "None\n"
+
+
+def test_a_disk_that_fills_up_while_loops_compile_costs_no_run(monkeypatch):
+    def full(*about):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    function = Compiled(exp_of_all.function, OF_LOOPS)
+    if IS_COMPILED:
+        assert usable_folder()
+        monkeypatch.setattr(function.dispatcher._cache._cache_file, "save", full)
+    assert made(function)(np.zeros(3)).tolist() == [1] * 3
 
 
 def test_a_user_without_a_home_folder_is_told_so(elsewhere, monkeypatch, capsys):

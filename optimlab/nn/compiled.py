@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache, cached_property
+from contextlib import suppress
+from functools import cache, cached_property, partial
 from importlib.abc import MetaPathFinder
 from threading import get_ident
 from typing import Any
@@ -62,11 +63,17 @@ class Compiled:
             # Two processes that compile for different types at once must not write to one file.
             names = made._cache._cache_file
             names._data_name_pattern = names._data_name_pattern.replace("{", f"{uuid4().hex[:8]}.{{")
+            made._cache.save_overload = partial(_save_if_possible, made._cache.save_overload)
         return made
 
     @property
     def _numba_type_(self) -> Any:  # what numba asks a global for, where another function calls it
         return self.dispatcher._numba_type_
+
+
+def _save_if_possible(save: Callable[..., None], *about: Any) -> None:
+    with suppress(OSError):  # such as a full disk: the loop itself is compiled
+        save(*about)
 
 
 @cache
