@@ -242,7 +242,7 @@ class _Worker:
                     self.pool.events.put(Event(task, "progress", message.amount))
                     continue
                 if timer:
-                    timer.cancel()
+                    _stop(timer)
                 if not isinstance(message, Clock):
                     kind, value = message
                     return Event(task, kind, value)
@@ -254,7 +254,7 @@ class _Worker:
             return Event(task, "overdue" if overdue.is_set() else "died")
         finally:
             if timer:
-                timer.cancel()
+                _stop(timer)
             if overdue.is_set():  # perhaps just as the task was done
                 self.kill()
                 self._end()
@@ -275,3 +275,9 @@ class _Worker:
         process, self.process = self.process, None
         if process:
             process.close()
+
+
+def _stop(timer: threading.Timer) -> None:
+    """Stop a timer; if it is over, wait until it has done its part."""
+    timer.cancel()
+    timer.join()

@@ -51,6 +51,7 @@ class Spawned:
     """A worker process that starts with an empty interpreter."""
 
     def __init__(self) -> None:
+        _open_standard_streams()
         self.process = _start("serve_spawned()", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdin
         assert self.process.stdout
@@ -75,19 +76,22 @@ class Forked:
         self.server, self.pid, self.channel = server, pid, channel
         self.tasks: IO[bytes] = channel.makefile("wb")
         self.answers: IO[bytes] = channel.makefile("rb")
-        self.is_killed = False
+        self.lock, self.is_killed, self.is_closed = threading.Lock(), False, False
 
     def kill(self) -> None:
         """Kill the process and its children."""
-        with self.server.lock:  # its number is its own until the server has waited for it
-            if not self.is_killed:
+        with self.lock:  # its number is its own until the server has waited for it, or is gone
+            if not self.is_closed and self.server.is_alive():
                 self.is_killed = True
                 _kill(self.pid)
-                self.server.wait_for(self.pid)
 
     def close(self) -> None:
         """Close the streams, which makes the process exit when it has nothing to do."""
+        with self.lock:
+            self.is_closed = True
         _close(self.tasks, self.answers, self.channel)
+        if self.is_killed:
+            self.server.wait_for(self.pid)
 
 
 class ForkServer:
@@ -99,11 +103,12 @@ class ForkServer:
     """
 
     def __init__(self, prepare: Callable[[], object]) -> None:
-        self.lock = threading.RLock()
+        _open_standard_streams()
+        self.lock = threading.Lock()
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                code = f"serve_copies({theirs.fileno()})"
+                code = f"serve_copies({theirs.fileno()}, {os.getpid()})"
                 self.process = _start(code, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
             assert self.process.stdin
             with suppress(OSError), self.process.stdin as stream:
@@ -134,18 +139,30 @@ class ForkServer:
 
     def wait_for(self, pid: int) -> None:
         """Wait until a process that has been killed is gone."""
-        with suppress(OSError):
+        with self.lock, suppress(OSError):
             self.control.send(NUMBER.pack(pid))
             self.control.recv(NUMBER.size)
 
+    def is_alive(self) -> bool:
+        """Return whether the process has not ended."""
+        return self.process.poll() is None
+
     def kill(self) -> None:
-        """Kill the process, and with it its copies."""
-        self.process.kill()
+        """Kill the process and its children, and with it its copies."""
+        if self.is_alive():
+            _kill(self.process.pid)
 
     def close(self) -> None:
         """Let the process exit, after its copies, and wait for it."""
         self.control.close()
         self.process.wait()
+
+
+def _open_standard_streams() -> None:
+    """Open those that this process was started without, or other files would take their numbers."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(opened, True)
+    os.close(opened)
 
 
 def _start(call: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -177,22 +194,27 @@ def serve_spawned() -> None:
     serve(tasks, answers)
 
 
-def serve_copies(descriptor: int) -> None:
+def serve_copies(descriptor: int, parent: int) -> None:
     """Prepare, and fork workers on request: the main function of a `ForkServer`.
 
     Parameters
     ----------
     descriptor : of the socket to the parent. A request is 0, with a worker's socket, and its answer the
         worker's number, or −1; or it is the number of a killed worker to wait for.
+    parent : its number.
     """
     with os.fdopen(os.dup(0), "rb") as stdin:
         content = stdin.read()
     _close_standard_streams()
     _exit_with_parent()
+    if os.getppid() != parent:  # it has ended meanwhile
+        return
     with suppress(Exception):  # the tasks will say
         pickle.loads(content)()  # noqa: S301 - from our own parent
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, no process can be waited for
     gc.freeze()  # else collecting garbage would copy the memory that the workers share
     with socket.socket(fileno=descriptor) as control:
+        control.set_inheritable(False)
         while True:
             request, channels, _, _ = socket.recv_fds(control, NUMBER.size, 1)
             if not request:
@@ -202,6 +224,7 @@ def serve_copies(descriptor: int) -> None:
                 os.waitpid(pid, 0)
             else:
                 with socket.socket(fileno=channels[0]) as channel:
+                    channel.set_inheritable(False)  # else a plug-in's own processes keep it open
                     try:
                         pid = _fork()
                     except OSError:  # such as too many processes
@@ -244,10 +267,7 @@ def _exit_with_parent() -> None:
 def _close_standard_streams() -> None:
     """Read nothing from stdin, and keep what a plug-in prints out of the answers: print it to stderr."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    try:
-        os.dup2(2, 1)
-    except OSError:  # stderr is closed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(2, 1)
 
 
 def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:

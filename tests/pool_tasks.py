@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 from optimlab.pool import Clock, Pool, Progress
 
@@ -47,6 +48,12 @@ def prepare(fault=""):
 def prepared_by():
     """Return the process that has called `prepare`; None if none has."""
     return PREPARED[0] if PREPARED else None
+
+
+def die_beside_a_process():
+    """Start a process that would keep the worker's files open, and die."""
+    os.system("sleep 60 &")
+    os._exit(1)
 
 
 def draw():
@@ -102,3 +109,12 @@ def be_a_parent(is_prepared):
     with Pool(work, 1 + len(ENDLESS), prepare if is_prepared else None) as pool:
         for _ in pool.run(lambda: next(tasks, None), follow):
             pass
+
+
+def write_events(file, is_prepared):
+    """Write how tasks ended, and whether their worker was prepared, by a process without streams."""
+    tasks = iter([("print", 0), ("call", prepared_by)])
+    with Pool(work, 1, prepare if is_prepared else None) as pool:
+        events = list(pool.run(lambda: next(tasks, None)))
+    kinds = [event.kind for event in events]
+    Path(file).write_text(f"{kinds} {bool(events[1].value)}", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from pool_tasks import ENDLESS, Odd, draw, prepare, prepared_by, work
+from pool_tasks import ENDLESS, Odd, die_beside_a_process, draw, prepare, prepared_by, work
 
 from optimlab import pool as pool_module
 from optimlab import processes
@@ -111,6 +112,37 @@ def test_copies_share_what_was_prepared_but_draw_their_own_numbers():
     assert len({event.value for event in events}) == 2
 
 
+@LINUX
+@HOW
+def test_the_death_of_a_worker_is_noticed_though_a_process_that_it_started_goes_on(how):
+    start = time.monotonic()
+    [event] = run([("call", die_beside_a_process)], how=how)
+    assert event.kind == "died"
+    assert time.monotonic() - start < 50  # that process takes 60 s
+
+
+@FORK
+def test_a_worker_is_replaced_by_a_copy_where_the_end_of_processes_is_ignored():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as a shell's trap or a service may do
+    try:
+        events = run([("call", prepared_by), ("die", 1), ("call", prepared_by)], how=prepare)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert events[0].value
+    assert events[0].value == events[2].value
+
+
+@LINUX
+@HOW
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "<&- >&- 2>&-"])
+def test_workers_need_no_standard_streams(tmp_path, closed, how):
+    path = [str(Path(__file__).parent), *sys.path]
+    call = f"write_events({str(tmp_path / 'events')!r}, {how is not None})"
+    code = f"import sys; sys.path[:] = {path!r}; from pool_tasks import write_events; {call}"
+    subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], check=False)
+    assert (tmp_path / "events").read_text() == f"['done', 'done'] {how is not None}"
+
+
 @FORK
 @pytest.mark.parametrize("fault", ["raise", "exit"])
 def test_workers_start_all_the_same_if_they_cannot_be_prepared(fault):
@@ -150,7 +182,7 @@ def test_what_a_task_raises_is_raised_here_and_busy_workers_are_killed(case, how
     before = set(children(os.getpid()))
     with pytest.raises(kind, match=text):
         run([("endless", 1), ("raise", error)], jobs=2, how=how)
-    assert not any(map(is_there, set(children(os.getpid())) - before))
+    wait_until_gone(set(children(os.getpid())) - before)
 
 
 def test_an_answer_that_cannot_travel_is_an_error():
