@@ -20,9 +20,7 @@ from optimlab.nn.parameters import Layout
 from optimlab.optimizers import Optimizer, Task, begin, eval_params
 from optimlab.problems.base import Problem
 from optimlab.problems.seeds import generator
-from optimlab.problems.supervised import Supervised
 from optimlab.schedules import Scheduled
-from optimlab.validation import Checked
 
 Array = np.ndarray
 
@@ -204,8 +202,8 @@ def train(
         does not return an array like the parameters; or if nothing moves because its `step` changes a
         copy.
     ValueError
-        If settings of the problem do not go together, there is no seed, a seed or a step is negative, or
-        the problem's batches end before the training does.
+        If there is no seed, a seed or a step is negative, or the problem's batches end before the
+        training does.
     """
     _check_objects(problem, optimizer)
     seeds, record_at = _whole("seeds", seeds), _whole("record_at", record_at)
@@ -265,9 +263,6 @@ def _check_objects(problem: Problem, optimizer: Optimizer | Scheduled) -> None:
             f"{type(problem).__name__} has no init: a problem has init(seeds), which returns params and "
             "model, loss_and_gradient(params, batch, model) and evaluate(params, model)"
         )
-    wrong = problem.check() if isinstance(problem, Checked | Supervised) else {}
-    if wrong:
-        raise ValueError("; ".join(f"{key}: {message}" for key, message in wrong.items()))
 
 
 def _whole(name: str, numbers: Iterable[int]) -> list[int]:

@@ -18,6 +18,7 @@ from test_faults import LINUX, wait_for
 from test_pool import children, wait_until_gone
 from test_store import finished
 
+from optimlab.processes import CAN_FORK
 from optimlab.storage.store import Store
 
 pytestmark = pytest.mark.slow
@@ -104,7 +105,7 @@ def test_the_workers_of_plots_leave_when_it_is_killed_at_its_figures(tmp_path, o
     before = contents(results)
     process = CONTEXT.Process(target=draw_without_end, args=[results])
     process.start()
-    wait_for(lambda: len(children(process.pid)) == 2, "the workers")
+    wait_for(lambda: len(children(process.pid)) == 2 + CAN_FORK, "the workers")
     workers = children(process.pid)
     process.kill()
     process.join()

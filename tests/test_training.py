@@ -17,7 +17,6 @@ from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
 from optimlab.optimizers import CLASSIC, RULES, SGD, Adam, Nesterov
 from optimlab.problems.digits import Digits
-from optimlab.problems.landscapes import Landscape
 from optimlab.problems.settings import HiddenLayer
 from optimlab.problems.supervised import Supervised
 from optimlab.training import METRICS, PATH_METRICS, PROBLEM_METRICS, cosines, norms, train
@@ -391,12 +390,6 @@ def test_a_problem_of_an_earlier_version_is_an_error_that_says_what_is_wanted():
         ({"seeds": 3}, TypeError, "seeds must be a list of whole numbers, got 3"),
         ({"record_at": [1.5]}, TypeError, "record_at must be a list of whole numbers"),
         ({"record_at": [-1]}, ValueError, "record_at must not be negative"),
-        (
-            {"problem": Landscape(function="himmelblau", condition=5)},
-            ValueError,
-            "^condition: is only for",
-        ),
-        ({"problem": Digits(batch_size=5000)}, ValueError, "^batch_size: must be at most "),
     ],
 )
 def test_arguments_that_make_no_training_are_named(change, error, says):
