@@ -56,6 +56,12 @@ def die_beside_a_process():
     os._exit(1)
 
 
+def kill_parent():
+    """Kill the process that this one is a copy of."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
 def draw():
     """Return a random number."""
     return __import__("numpy").random.rand()

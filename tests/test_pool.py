@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from pool_tasks import ENDLESS, Odd, die_beside_a_process, draw, prepare, prepared_by, work
+from pool_tasks import ENDLESS, Odd, die_beside_a_process, draw, kill_parent, prepare, prepared_by, work
 
 from optimlab import pool as pool_module
 from optimlab import processes
@@ -141,6 +141,13 @@ def test_workers_need_no_standard_streams(tmp_path, closed, how):
     code = f"import sys; sys.path[:] = {path!r}; from pool_tasks import write_events; {call}"
     subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], check=False)
     assert (tmp_path / "events").read_text() == f"['done', 'done'] {how is not None}"
+
+
+@FORK
+def test_when_the_process_dies_that_workers_are_copies_of_others_take_their_place():
+    events = run([("call", kill_parent), ("call", prepared_by), ("work", 0)], how=prepare)
+    assert [event.kind for event in events] == ["died", "done", "done"]
+    assert events[1].value is None
 
 
 @FORK
