@@ -422,6 +422,7 @@ def test_losses_have_a_scale(values, is_log):
     assert (scale.to_dict().get("type") == "log") == is_log
 
 
+@pytest.mark.slow
 def test_losses_of_zero_are_drawn_at_the_bottom_of_a_logarithmic_axis(tmp_path, monkeypatch):
     without_pictures(monkeypatch)
     write_study(tmp_path / "study", labels=LABELS[:2])

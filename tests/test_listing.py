@@ -88,6 +88,7 @@ def test_the_settings_of_a_problem_are_listed_as_one_writes_them_in_the_file(her
         assert mistakes == []
 
 
+@pytest.mark.slow
 def test_without_experiments_there_is_still_a_listing(here):
     (here / "experiments").rmdir()
     assert "RMSprop" in listed()

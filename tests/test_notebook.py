@@ -55,6 +55,7 @@ class Notebook:
         return self.names
 
 
+@pytest.mark.slow
 def test_a_class_of_a_cell_is_written_with_what_it_uses(tmp_path):
     cells = Notebook()
     for text in (IMPORTS, HELPERS, "unused = object()", CLASS):

@@ -67,7 +67,7 @@ def test_the_page_works_as_it_is_written(swept, monkeypatch):
     assert "training confidence" in str(report_of(read_tables(swept / "results/tiny")))
 
 
-@pytest.mark.parametrize("file", ["spiral", "focal", "scale", "sure"])
+@pytest.mark.parametrize("file", mostly_slow(["spiral", "focal", "scale", "sure"]))
 def test_a_change_of_any_of_them_means_new_runs(tmp_path, file):
     def identities(**files):
         return {cell.identity for cell in load(written(tmp_path, **files)).cells()}

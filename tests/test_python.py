@@ -127,6 +127,7 @@ def test_an_experiment_of_python_is_that_of_its_file(tmp_path):
     assert [run.run_id for run in built.runs()] == [run.run_id for run in checked.runs()]
 
 
+@pytest.mark.slow
 def test_a_class_of_a_file_is_named_by_it(tmp_path, monkeypatch, capsys):
     write(tmp_path, document(optimizers=OWN), own=plugin())
     monkeypatch.syspath_prepend(tmp_path)
@@ -307,6 +308,7 @@ def test_results_do_not_go_into_those_of_one_experiment(result):
         optimlab.compare("SGD", problem=RAVINE, results=result.folder, **SMALL)
 
 
+@pytest.mark.slow
 def test_a_path_may_begin_at_the_home_folder(result, tmp_path, monkeypatch):
     """It made a folder named ~."""
     monkeypatch.setenv("HOME", str(result.folder.parent))
@@ -335,6 +337,7 @@ def test_lists_may_be_arrays_and_columns_and_names_of_data_paths(tmp_path):
         assert [run.run_id for run in built.runs()] == [run.run_id for run in usual.runs()]
 
 
+@pytest.mark.slow
 def test_a_rule_of_a_library_may_be_given_itself():
     """An optimizer of PyTorch was told to lack the method init."""
 

@@ -354,6 +354,7 @@ def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):
     assert says(digits) == []  # nothing was held out
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_others_where_there_is_one_optimizer(tmp_path, quick):
     write_tables(tmp_path / "alone", labels=("SGD",), rates=(0.1,), seeds=(100, 101, 102))
     traces = pd.read_parquet(tmp_path / "alone/traces.parquet")

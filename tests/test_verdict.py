@@ -326,6 +326,7 @@ def test_no_optimizer_is_praised_without_the_runs_that_it_lost():
     assert alone.startswith("A (2 of 20 runs were stuck and 2 diverged) reaches")
 
 
+@pytest.mark.slow
 def test_nor_where_several_problems_are_summed_up():
     """Those that tie on a problem are all named."""
     problems = {
