@@ -121,8 +121,8 @@ class Pool:
             while self.in_hand < 2 * self.jobs and (task := next_task()) is not None:
                 self.in_hand += 1
                 self.ready.put(task)
-                if self.prepare and not self.server:
-                    self.server = _early() or ForkServer(self.prepare)
+                if self.prepare:
+                    self.server, self.prepare = _early() or _server(self.prepare), None
                 if len(self.workers) < min(self.jobs, self.in_hand):
                     self.workers.append(_Worker(self))
             if not self.in_hand:
@@ -143,14 +143,21 @@ def prepared_early(prepare: Callable[[], object]) -> Iterator[None]:
 
     If no pool takes them, they end with the block.
     """
-    if CAN_FORK:
-        _EARLY.append(ForkServer(prepare))
+    if CAN_FORK and (server := _server(prepare)):
+        _EARLY.append(server)
     try:
         yield
     finally:
-        while server := _early():
-            server.kill()
-            server.close()
+        while unused := _early():
+            unused.kill()
+            unused.close()
+
+
+def _server(prepare: Callable[[], object]) -> ForkServer | None:
+    """Return a new fork server; None where the system lacks what it needs, such as its sockets."""
+    with suppress(OSError):
+        return ForkServer(prepare)
+    return None
 
 
 def _early() -> ForkServer | None:

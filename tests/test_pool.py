@@ -1,5 +1,6 @@
 """The pool: whatever becomes of a worker, each task ends, and no process outlives its parent."""
 
+import errno
 import os
 import pickle
 import signal
@@ -148,6 +149,17 @@ def test_when_the_process_dies_that_workers_are_copies_of_others_take_their_plac
     events = run([("call", kill_parent), ("call", prepared_by), ("work", 0)], how=prepare)
     assert [event.kind for event in events] == ["died", "done", "done"]
     assert events[1].value is None
+
+
+@FORK
+def test_workers_start_all_the_same_where_there_are_no_sockets(monkeypatch):
+    def none(*about):
+        raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+
+    monkeypatch.setattr(processes.socket, "socketpair", none)
+    with prepared_early(prepare):
+        events = run(2 * [("call", prepared_by)], how=prepare)
+    assert [(event.kind, event.value) for event in events] == 2 * [("done", None)]
 
 
 @FORK
