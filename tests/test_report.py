@@ -17,6 +17,7 @@ from sweeping import mostly_slow
 from test_charts import HOSTILE, blank_pictures, charts_of, unpacked, without_pictures, write_study
 
 from optimlab import statistics
+from optimlab.commands import plots as plots_command
 from optimlab.errors import UserError
 from optimlab.files import Folder, only_writer
 from optimlab.report import page as page_module
@@ -513,3 +514,13 @@ def test_schedules_have_a_figure_of_their_own(tmp_path, quick):
     assert "learning_rate by linear (final 0.25)" in page.text
     assert "linear (final 0.25) begins at 1, ends at 0.4" in " ".join(page.values("alt"))
     assert (tmp_path / "one/figures/schedules.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("cores", "size", "will"), [(1, 10**7, False), (2, 10**7, True), (2, 10, False)]
+)
+def test_workers_are_prepared_only_where_there_will_be_some(tmp_path, monkeypatch, cores, size, will):
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/traces.parquet").write_bytes(bytes(size))
+    assert plots_command._will_have_workers(tmp_path, None) is will

@@ -67,9 +67,11 @@ def _draw(console: Console, results: Path, names: list[str] | None) -> Path:
 
 def _will_have_workers(results: Path, names: list[str] | None) -> bool:
     """Return whether workers will be worth their start, judged by the size of the traces."""
+    from joblib import cpu_count
+
     size = 0
     with suppress(OSError):  # reading the tables will say
         folders = map(results.joinpath, names) if names else results.iterdir()
         tables = (folder / "traces.parquet" for folder in folders)
         size = sum(table.stat().st_size for table in tables if table.is_file())
-    return size > BYTES_WORTH_A_WORKER
+    return size >= BYTES_WORTH_A_WORKER and cpu_count() > 1
