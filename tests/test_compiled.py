@@ -16,7 +16,7 @@ from optimlab import compiled_code as module
 from optimlab.compiled_code import PACKAGES, SOURCES, cache_folder, usable_folder
 from optimlab.data.named import File
 from optimlab.execution import compilation
-from optimlab.execution.compilation import compile_once
+from optimlab.execution.compilation import compile_once, load_compiled
 from optimlab.experiment.own import OwnProblem
 from optimlab.nn.activations import ACTIVATIONS
 from optimlab.nn.compiled import OF_LOOPS, Compiled, compiled, dots, exp, expm1
@@ -184,6 +184,19 @@ def test_a_disk_that_is_almost_full_keeps_nothing(tmp_path):
         [sys.executable, "-c", TOO_FULL], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "None\n"
+
+
+def test_nothing_is_loaded_where_loops_run_as_they_are_written(monkeypatch):
+    trained = []
+    compile_once([Digits()], ["SGD"])
+    monkeypatch.setattr(compilation, "train", lambda *about: trained.append(about))
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    load_compiled([Digits()], ["SGD"])
+    assert trained == []
+    if IS_COMPILED:
+        monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+        load_compiled([Digits()], ["SGD"])
+        assert len(trained) == 1
 
 
 def test_a_disk_that_fills_up_while_loops_compile_costs_no_run(monkeypatch):

@@ -40,7 +40,7 @@ def compile_once(
     rules : the names of the rules; plug-ins are skipped.
     say : prints, as `print` does, that compiling takes a while; None to print nothing.
     """
-    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+    if not _is_compiling():
         return
     folder = usable_folder()
     if folder is None:
@@ -63,10 +63,17 @@ def load_compiled(problems: Iterable[Any], rules: Iterable[str]) -> None:
 
     Compile them where compiled loops cannot be kept.
     """
+    if not _is_compiling():
+        return
     folder = usable_folder()
     for done, (problem, rule) in _needed(folder or Path(), problems, rules).items():
         if folder is None or done.exists():
             _take_a_step(problem, rule)
+
+
+def _is_compiling() -> bool:
+    """Return whether loops are compiled at all."""
+    return os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
 
 def _needed(folder: Path, problems: Iterable[Any], rules: Iterable[str]) -> dict[Path, tuple[Any, Any]]:
@@ -116,6 +123,7 @@ def _compile(trainings: list[tuple[Any, Any]], say: Callable[..., None] | None) 
 
 
 def _take_a_step(problem: Any, rule: Any) -> None:
+    """Train one run for one step, which compiles or loads all loops that training calls."""
     with suppress(Exception):  # the run will report it
         rate = np.ones((1, 1), problem.dtype)
         train(copy(problem), rule(learning_rate=rate), [0], [1])  # a copy: so that workers get no data
