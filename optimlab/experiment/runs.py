@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from optimlab.experiment.identity import digest
+from optimlab.statuses import STATUSES
 from optimlab.training import PROBLEM_METRICS, Cost
 
 Role = Literal["tuning", "reporting"]
@@ -28,6 +29,7 @@ RUN_COLUMNS: dict[str, type] = {  # hyper-parameters follow
     "steps": float,
     **{f"final_{name}": float for name in PROBLEM_METRICS},
 }
+LEGAL = {"status": STATUSES, "role": get_args(Role)}  # column → its values
 
 
 @dataclass(frozen=True, slots=True)

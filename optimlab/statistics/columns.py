@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from optimlab.experiment.runs import RUN_COLUMNS, Role
+from optimlab.experiment.runs import LEGAL, RUN_COLUMNS
 from optimlab.metrics import metric_of
-from optimlab.statuses import STATUSES
 
 NEEDED = {
     "runs": ("run_id", "optimizer", "rule", "learning_rate", "seed", "role", "status"),
     "traces": ("run_id", "optimizer", "seed", "step", "epoch"),
 }
-LEGAL = {"role": get_args(Role), "status": STATUSES}
 
 
 def as_written(name: str, table: Any) -> pd.DataFrame:

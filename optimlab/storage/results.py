@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from optimlab import hints
 from optimlab.errors import UserError, printable, reason
-from optimlab.experiment.runs import RUN_COLUMNS, Role
+from optimlab.experiment.runs import LEGAL, RUN_COLUMNS
 from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.messages import warn
 from optimlab.metrics import is_final
 from optimlab.optimizers import RANGES
-from optimlab.statuses import STATUSES
 from optimlab.storage.manifest import MANIFEST, Manifest, OlderVersionError, differing, read_manifest
 from optimlab.storage.store import LARGEST_MANIFEST, DamagedPartError, Store
 from optimlab.storage.surface import surface_of
@@ -216,7 +215,7 @@ def _runs(path: Path, contents: dict[str, bytes], numbers: Collection[str]) -> p
     if runs.empty:
         nothing = f"no run has finished yet: {path} holds no run"
         raise NothingToReport(f"{path.parent.name}: {nothing}: {_again(path.parent)}")
-    for column, legal in (("status", STATUSES), ("role", get_args(Role))):
+    for column, legal in LEGAL.items():
         unknown = sorted(set(runs[column]) - set(legal))
         if unknown:
             raise _garbled(path, f"{column} must be one of {', '.join(legal)}, got {unknown[0]!r}")
