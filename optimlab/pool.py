@@ -60,7 +60,7 @@ class Pool:
     ----------
     work : a module-level function; a worker calls ``work(task, tell)`` with each task.
     jobs : the number of processes.
-    prepare : does once, where processes can be forked, what each worker would do first.
+    prepare : called once, where processes can be forked; does what each worker would do first.
     """
 
     def __init__(

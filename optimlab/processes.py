@@ -95,7 +95,7 @@ class Forked:
 
 
 class ForkServer:
-    """A process that calls a function and then waits, to be copied.
+    """A process that calls a function, and then forks workers on request.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ def test_workers_need_no_standard_streams(tmp_path, closed, how):
 
 
 @FORK
-def test_when_the_process_dies_that_workers_are_copies_of_others_take_their_place():
+def test_workers_start_by_themselves_when_the_process_that_they_are_copies_of_dies():
     events = run([("call", kill_parent), ("call", prepared_by), ("work", 0)], how=prepare)
     assert [event.kind for event in events] == ["died", "done", "done"]
     assert events[1].value is None
