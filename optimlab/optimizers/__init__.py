@@ -36,43 +36,23 @@ from optimlab.optimizers.distance import DoG, Prodigy
 from optimlab.optimizers.matrix import LAMB, LARS, SOAP, Muon, Shampoo
 
 CLASSIC: tuple[type, ...] = (SGD, Nesterov, AdaGrad, RMSprop, Adam)
-ADAPTIVE: tuple[type, ...] = (
-    AdamW,
-    NAdam,
-    RAdam,
-    AMSGrad,
-    Adamax,
-    AdaDelta,
-    AdaBelief,
-    Yogi,
-    Adan,
-    AdEMAMix,
-    ADOPT,
-    Lion,
-    Signum,
+NEWER: tuple[type, ...] = (
+    *(AdamW, NAdam, RAdam, AMSGrad, Adamax, AdaDelta, AdaBelief, Yogi, Adan, AdEMAMix, ADOPT),
+    *(Lion, Signum, Prodigy, DoG, ScheduleFreeSGD, ScheduleFreeAdamW),
+    *(LAMB, LARS, Muon, Shampoo, SOAP),
 )
-DISTANCE: tuple[type, ...] = (Prodigy, DoG)
-AVERAGING: tuple[type, ...] = (ScheduleFreeSGD, ScheduleFreeAdamW)
-MATRIX: tuple[type, ...] = (LAMB, LARS, Muon, Shampoo, SOAP)
-
-RULES: dict[str, type] = {
-    rule.__name__: rule for rule in (*CLASSIC, *ADAPTIVE, *DISTANCE, *AVERAGING, *MATRIX)
-}
+RULES: dict[str, type] = {rule.__name__: rule for rule in (*CLASSIC, *NEWER)}
 WRAPPERS: dict[str, type] = {wrapper.__name__: wrapper for wrapper in (EMA, Lookahead, Cautious)}
 # Key of an optimizer's table → wrapper for rules that do not have this hyper-parameter themselves.
 BY_KEY: dict[str, type] = {"clip_norm": ClipNorm, "clip_value": ClipValue, "weight_decay": WeightDecay}
 
 __all__ = [
-    "ADAPTIVE",
     "ADOPT",
-    "AVERAGING",
     "BY_KEY",
     "CLASSIC",
-    "DISTANCE",
     "EMA",
     "LAMB",
     "LARS",
-    "MATRIX",
     "RANGES",
     "RULES",
     "SGD",

@@ -18,6 +18,7 @@ from optimlab.optimizers.terms import (
     bias,
     decayed_parts,
     fresh_state,
+    over_root,
     scale_weights,
 )
 
@@ -122,10 +123,8 @@ class NAdam(Rule):
 
         np.multiply(first, ahead / (1 - state["product"] * ahead), out=mixed)
         mixed += np.multiply(gradient, (1 - now) / (1 - state["product"]), out=scratch)
-        np.multiply(second, 1 / bias(self.beta2, state["steps"]), out=scratch)
-        np.add(np.sqrt(scratch, out=scratch), self.eps, out=scratch)
-        np.divide(mixed, scratch, out=scratch)
-        params -= np.multiply(scratch, self.learning_rate, out=scratch)
+        update = over_root(mixed, second, bias(self.beta2, state["steps"]), self.eps, scratch)
+        params -= np.multiply(update, self.learning_rate, out=scratch)
 
     def _momentum(self, step: int) -> Hyperparameter:
         return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay))
@@ -235,11 +234,9 @@ class AMSGrad(Rule):
         second = average_square(state["second_moment"], gradient, self.beta2, scratch)
         np.maximum(largest, second, out=largest)
 
-        np.multiply(largest, 1 / bias(self.beta2, state["steps"]), out=scratch)
-        np.add(np.sqrt(scratch, out=scratch), self.eps, out=scratch)
-        np.divide(first, scratch, out=scratch)
-        scratch *= self.learning_rate / bias(self.beta1, state["steps"])
-        params -= scratch
+        update = over_root(first, largest, bias(self.beta2, state["steps"]), self.eps, scratch)
+        update *= self.learning_rate / bias(self.beta1, state["steps"])
+        params -= update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,11 +382,9 @@ class AdaBelief(Rule):
         surprise = average_square(state["surprise"], scratch, self.beta2, scratch)
         surprise += self.eps
 
-        np.multiply(surprise, 1 / bias(self.beta2, state["steps"]), out=scratch)
-        np.add(np.sqrt(scratch, out=scratch), self.eps, out=scratch)
-        np.divide(first, scratch, out=scratch)
-        scratch *= self.learning_rate / bias(self.beta1, state["steps"])
-        params -= scratch
+        update = over_root(first, surprise, bias(self.beta2, state["steps"]), self.eps, scratch)
+        update *= self.learning_rate / bias(self.beta1, state["steps"])
+        params -= update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -439,11 +434,9 @@ class Yogi(Rule):
         square *= 1 - self.beta2
         second -= np.multiply(sign, square, out=scratch)
 
-        np.multiply(second, 1 / bias(self.beta2, state["steps"]), out=scratch)
-        np.add(np.sqrt(scratch, out=scratch), self.eps, out=scratch)
-        np.divide(first, scratch, out=scratch)
-        scratch *= self.learning_rate / bias(self.beta1, state["steps"])
-        params -= scratch
+        update = over_root(first, second, bias(self.beta2, state["steps"]), self.eps, scratch)
+        update *= self.learning_rate / bias(self.beta1, state["steps"])
+        params -= update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -570,10 +563,9 @@ class AdEMAMix(Rule):
 
         np.multiply(first, 1 / bias(self.beta1, state["steps"]), out=mixed)
         mixed += np.multiply(long_memory, self.alpha * progress, out=scratch)
-        np.multiply(second, 1 / bias(self.beta2, state["steps"]), out=scratch)
-        mixed /= np.add(np.sqrt(scratch, out=scratch), self.eps, out=scratch)
+        update = over_root(mixed, second, bias(self.beta2, state["steps"]), self.eps, scratch)
         scale_weights(params, 1 - self.learning_rate * self.weight_decay, state["decayed"])
-        params -= np.multiply(mixed, self.learning_rate, out=mixed)
+        params -= np.multiply(update, self.learning_rate, out=update)
 
     def _long_decay(self, progress: float) -> Hyperparameter:
         """Return β₃(t), whose half-life ln ½ / ln β − 1 grows linearly from that of β₁ to that of β₃."""

@@ -33,6 +33,15 @@ def bias(decay: Hyperparameter, steps: int) -> Hyperparameter:
     return 1 - decay**steps
 
 
+def over_root(
+    mean: Array, square: Array, correction: Hyperparameter, eps: Hyperparameter, scratch: Array
+) -> Array:
+    """Return m / (√(v / c) + ε) in the scratch array, with c the bias of v."""
+    np.multiply(square, 1 / correction, out=scratch)
+    np.add(np.sqrt(scratch, out=scratch), eps, out=scratch)
+    return np.divide(mean, scratch, out=scratch)
+
+
 def adam_direction(
     gradient: Array, state: State, beta1: Hyperparameter, beta2: Hyperparameter, eps: Hyperparameter
 ) -> Array:
@@ -41,10 +50,8 @@ def adam_direction(
     scratch = state["scratch"]
     first = average(state["first_moment"], gradient, beta1, scratch)
     second = average_square(state["second_moment"], gradient, beta2, scratch)
-    np.multiply(second, 1 / bias(beta2, state["steps"]), out=scratch)
-    np.add(np.sqrt(scratch, out=scratch), eps, out=scratch)
-    np.divide(first, scratch, out=scratch)
-    return np.multiply(scratch, 1 / bias(beta1, state["steps"]), out=scratch)
+    direction = over_root(first, second, bias(beta2, state["steps"]), eps, scratch)
+    return np.multiply(direction, 1 / bias(beta1, state["steps"]), out=scratch)
 
 
 def decayed_parts(task: Task | None) -> list[slice]:
