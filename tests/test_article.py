@@ -391,7 +391,7 @@ def test_the_section_counts_its_verdicts():
     good = sum(row[-1] == "reproduced" for row in section.rows)
     assert f"Of the {len(section.rows)} figures that it prints, {good} are" in section.paragraphs[0]
     assert {len(row) for row in section.rows} == {len(section.columns)}
-    assert section.figures[0].files()["article.png"].startswith(b"\x89PNG")
+    assert section.figures[0].files["article.png"].startswith(b"\x89PNG")
     assert "10 of 10 steps" in section.figures[0].alt
 
 

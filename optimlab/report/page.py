@@ -99,12 +99,12 @@ def write_report(
             warn(f"no installed font has {missing}: figures show boxes in their place")
         if page is not None:
             sections = _draw_sections(folder, tables, styles, None, follow)
-            _write(Folder(page.parent), {page.name: render(sections).encode()})
+            Folder(page.parent).write(page.name, render(sections).encode())
             return page
         folder.remove_temporaries(PAGE)
         sections = _draw_sections(folder, tables, styles, drawn, follow)
         content = render(sections).encode()
-        _write(folder, {PAGE: content})
+        folder.write(PAGE, content)
         if not left_out:  # otherwise the warnings must be given again each time
             files = {path: digest for section in sections for path, digest in section.files.items()}
             files[PAGE] = sha256(content).hexdigest()
@@ -195,12 +195,8 @@ def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Rec
     if is_alone:
         section = replace(section, files=[])
     digests = {f"{name}/{path}": sha256(content).hexdigest() for path, content in files.items()}
-    return Record(digests, warnings, name, section.title, _html_of(section), section.has_charts)
-
-
-def _html_of(section: Section) -> str:
-    """Return a section of the page without its heading; text from outside is escaped."""
-    return _environment().get_template("section.html.j2").render(s=section)
+    html = _environment().get_template("section.html.j2").render(s=section)
+    return Record(digests, warnings, name, section.title, html, section.has_charts)
 
 
 def report_of(tables: Tables) -> Report:
@@ -309,13 +305,14 @@ def _draw(
         pictures = {name: content for _ in own for name, content in next(drawn).items()}
         for block in report.blocks:
             for figure in block.figures:
-                pictures = figure.files() | pictures
+                pictures = figure.files | pictures
         folder = results.folder(report.tables.folder.name)
         figures = folder.folder("figures")
         figures.create()
         numbers = {name: write_csv(table) for name, table in report.numbers.items()}
-        _write(folder, numbers)
-        _write(figures, pictures)
+        for where, files in ((folder, numbers), (figures, pictures)):
+            for name, content in files.items():
+                where.write(name, content)
         written.append(numbers | {f"figures/{name}": content for name, content in pictures.items()})
     return written
 
@@ -379,12 +376,6 @@ def _joined(by_problem: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
         table = pd.concat(filled or [first[name].assign(problem="")], ignore_index=True)
         joined[name] = table[["problem", *table.columns.drop("problem")]]
     return joined
-
-
-def _write(folder: Folder, files: dict[str, bytes]) -> None:
-    """Write files."""
-    for name, content in files.items():
-        folder.write(name, content)
 
 
 def _with_finals(tables: Tables) -> Tables:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -180,5 +179,4 @@ def time_figure(
         clock = CLOCKS["seconds"].replace(", ", ",\n") if narrow else CLOCKS["seconds"]
         axes.set(xlabel=clock, ylabel=f"{split_name(loss)} loss")
         add_legend(figure, styles)
-        sns.despine(fig=figure)
         return settled(figure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from optimlab.formatting import join_words
@@ -67,5 +66,4 @@ def schedules_figure(curves: dict[str, list[float]], *, narrow: bool = False) ->
         axes.set(xlabel="share of the run", ylabel="factor", xlim=(0, 1))
         axes.set_ylim(bottom=min(0, *map(min, curves.values())))
         add_legend(figure, drawn)
-        sns.despine(fig=figure)
         return settled(figure)

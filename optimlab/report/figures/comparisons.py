@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -67,8 +66,7 @@ def targets_figure(
             _beside(axes, index, f"{row['reached']:.0f} of {row['seeds']:.0f}{never}")
         _rows(axes, [fitted(row["optimizer"], narrow=narrow) for row in rows])
         axes.set(xlabel=f"{clock} to {target}", xlim=(0, 1.04 * longest))
-        sns.despine(fig=figure, left=True)
-        return settled(figure)
+        return settled(figure, left=True)
 
 
 def profiles_figure(
@@ -100,7 +98,6 @@ def profiles_figure(
         between = "\n" if narrow else " "
         axes.set_ylabel(f"targets of {targets}{between}solved within τ")
         add_legend(figure, styles)
-        sns.despine(fig=figure)
         return settled(figure)
 
 
@@ -136,7 +133,6 @@ def budget_figure(
         textbook = " (0: textbook)" if (bands["trials"] == 0).any() else ""
         axes.set(xlabel=f"{tried} tried{textbook}", ylabel=f"expected final\n{loss}")
         add_legend(figure, shown)
-        sns.despine(fig=figure)
         return settled(figure)
 
 
@@ -180,8 +176,7 @@ def wins_figure(table: pd.DataFrame, order: Sequence[str], *, narrow: bool = Fal
         star = "" if font_size < SMALLEST_FONT else "\n(*: shown to differ)"
         bar.set_label(f"seeds that the row wins{star}")
         bar.outline.set_visible(False)
-        sns.despine(fig=figure, left=True, bottom=True)
-        return settled(figure)
+        return settled(figure, left=True, bottom=True)
 
 
 def pairs_figure(
@@ -225,8 +220,7 @@ def pairs_figure(
         )
         mean = Line2D([], [], markersize=5.5, label="interquartile mean, 95 %", **DIAMOND)
         figure.legend(handles=[dots, mean], ncols=2, loc="outside upper center", borderaxespad=0.2)
-        sns.despine(fig=figure, left=True)
-        return settled(figure)
+        return settled(figure, left=True)
 
 
 def _power_taken_out(axes: Axes) -> str:

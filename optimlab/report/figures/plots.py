@@ -80,7 +80,6 @@ def traces_figure(
             if not narrow or axes is panels[-1]:
                 axes.set_xlabel(CLOCKS[clock])
         _legend(figure, [_handle(label, styles[label]) for label in shown])
-        sns.despine(fig=figure)
         return settled(figure)
 
 
@@ -179,7 +178,6 @@ def sensitivity_figure(
         handles = [_handle(label, styles[label]) for label in shown]
         handles.append(Line2D([], [], linestyle="", marker="o", label="chosen", color="white", **RING))
         _legend(figure, handles)
-        sns.despine(fig=figure)
         return settled(figure)
 
 
@@ -226,8 +224,7 @@ def accuracy_figure(
         )
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.grid(visible=False, axis="y")
-        sns.despine(fig=figure, left=True)
-        return settled(figure)
+        return settled(figure, left=True)
 
 
 def pixels(figure: Figure) -> Image.Image:
@@ -266,8 +263,14 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DOTS_AN_INCH, layout="constrained", facecolor="white")
 
 
-def settled(figure: Figure) -> Figure:
-    """Lay a figure out once, instead of again for every format; return it."""
+def settled(figure: Figure, *, left: bool = False, bottom: bool = False) -> Figure:
+    """Lay a figure out once, instead of again for every format; return it.
+
+    Parameters
+    ----------
+    left, bottom : whether to remove this spine, too, and not only those at the top and the right.
+    """
+    sns.despine(fig=figure, left=left, bottom=bottom)
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)

@@ -42,7 +42,8 @@ class Drawing:
 
     def files(self) -> Files:
         """Return the figure as PNG and SVG."""
-        return figure_files(self.name, self.figure())
+        figure = self.figure()
+        return _files(self.name, plots.pixels(figure), figure)
 
 
 Drawings = dict[str, Drawing]  # by name
@@ -65,20 +66,16 @@ class StaticFigure:
     ----------
     name : the name of its files, without suffix.
     caption, alt : what the figure shows; a description for readers who cannot see it.
-    drawn : its files.
+    files : its files.
     wide, narrow : the pictures for a screen and for a phone.
     """
 
     name: str
     caption: str
     alt: str
-    drawn: Files
+    files: Files
     wide: Picture
     narrow: Picture
-
-    def files(self) -> Files:
-        """Return its files."""
-        return self.drawn
 
 
 def static_figures(
@@ -97,69 +94,26 @@ def static_figures(
     styles : optimizer → how it is drawn.
     unit : of the loss, "" if it has none.
     """
-    traces_and_accuracy = {
-        **_traces_figure(runs, traces, styles, unit),
-        **_accuracy_figure(runs, summary, styles),
-    }
-    if "hyperparameters" in summary:  # more than the learning rate is tuned, which charts show
-        return traces_and_accuracy
-    return {
-        **traces_and_accuracy,
-        **_sensitivity_figure(runs, summary, styles, unit),
-        **_rates_figures(runs, traces, summary, styles, unit),
-    }
-
-
-def _traces_figure(
-    runs: pd.DataFrame, traces: pd.DataFrame, styles: dict[str, SeriesStyle], unit: str
-) -> Drawings:
-    """Return the figure of the loss traces at the chosen rates."""
-    reported = statistics.reported_runs(runs)
-    reported_traces = traces[traces["run_id"].isin(reported["run_id"])]
-    bands = _loss_bands(reported, reported_traces)
-    if not bands:
-        return {}
-    return drawing("traces", plots.traces_figure, bands, reported_traces, styles, unit=unit)
-
-
-def _sensitivity_figure(
-    runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, SeriesStyle], unit: str
-) -> Drawings:
-    """Return the figure of final loss and failures against the rate, if there are several rates."""
-    if not _several_rates(runs):
-        return {}
-    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
-    bands, loss = statistics.final_bands(runs), statistics.basis(runs).loss
-    draw = plots.sensitivity_figure
-    return drawing("learning-rates", draw, bands, chosen, styles, loss=loss, unit=unit)
-
-
-def _accuracy_figure(
-    runs: pd.DataFrame, summary: pd.DataFrame, styles: dict[str, SeriesStyle]
-) -> Drawings:
-    """Return the figure of every seed's final accuracy, if there are accuracies."""
-    if statistics.basis(runs).accuracy is None:
-        return {}
-    return drawing("accuracy", plots.accuracy_figure, statistics.reported_runs(runs), summary, styles)
-
-
-def _rates_figures(
-    runs: pd.DataFrame,
-    traces: pd.DataFrame,
-    summary: pd.DataFrame,
-    styles: dict[str, SeriesStyle],
-    unit: str,
-) -> Drawings:
-    """Return, for each optimizer with several rates, a figure of the losses at all of them."""
-    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
+    reported, rests_on = statistics.reported_runs(runs), statistics.basis(runs)
     drawings: Drawings = {}
-    for number, label in enumerate(styles, start=1):
+    traces_shown = traces[traces["run_id"].isin(reported["run_id"])]
+    if bands := _loss_bands(reported, traces_shown):
+        drawings |= drawing("traces", plots.traces_figure, bands, traces_shown, styles, unit=unit)
+    if rests_on.accuracy is not None:
+        drawings |= drawing("accuracy", plots.accuracy_figure, reported, summary, styles)
+    if "hyperparameters" in summary or not _several_rates(runs):  # charts show more than rates
+        return drawings
+    chosen = dict(zip(summary["optimizer"], summary["learning_rate"], strict=True))
+    tables = statistics.final_bands(runs), chosen, styles
+    options: dict[str, Any] = {"loss": rests_on.loss, "unit": unit}
+    drawings |= drawing("learning-rates", plots.sensitivity_figure, *tables, **options)
+    for number, (label, style) in enumerate(styles.items(), start=1):
         its_runs, its_traces = (table[table["optimizer"] == label] for table in (runs, traces))
         bands = _loss_bands(its_runs, its_traces)
         if bands and _several_rates(its_runs):
             name = f"rates-{number}-{slug(label, 'optimizer')}"
             options = {"chosen": chosen.get(label), "unit": unit}
-            drawings |= drawing(name, plots.rates_figure, bands, its_traces, styles[label], **options)
+            drawings |= drawing(name, plots.rates_figure, bands, its_traces, style, **options)
     return drawings
 
 
@@ -168,9 +122,8 @@ def drawing(name: str, draw: Callable[..., Figure], *tables: Any, **options: Any
     return {name: Drawing(name, draw, tables, options)}
 
 
-def figure_files(name: str, figure: Figure) -> Files:
-    """Return a figure as PNG and SVG."""
-    return {f"{name}.png": plots.png(plots.pixels(figure)), f"{name}.svg": plots.svg(figure)}
+def _files(name: str, pixels: Image.Image, figure: Figure) -> Files:
+    return {f"{name}.png": plots.png(pixels), f"{name}.svg": plots.svg(figure)}
 
 
 def static_figure(
@@ -179,7 +132,7 @@ def static_figure(
     """Return the figure drawn by ``draw(*tables, **options)``, wide and narrow, with its texts."""
     wide = draw(*tables, **options)
     drawn, narrow = plots.pixels(wide), plots.pixels(draw(*tables, **options, narrow=True))
-    files = {f"{name}.png": plots.png(drawn), f"{name}.svg": plots.svg(wide)}
+    files = _files(name, drawn, wide)
     return StaticFigure(name, caption, alt, files, _picture(drawn), _picture(narrow))
 
 
