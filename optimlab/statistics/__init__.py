@@ -1,8 +1,8 @@
-"""Numbers from tables: which candidate, how good, how soon, how sure. No files and no plots.
+"""Statistics: numbers from tables. No files and no plots.
 
-`compare_optimizers` computes them all (`summary`; `problems` calls it with the content of
-experiment.json), and `verdict` puts them in words (`sentences`). They use `ranking` (the score of a run,
-and which runs are reported), `finals` (final values), `resampling` and `retuning` (how sure, including
+`compare_optimizers` (in `summary`; `problems` calls it with the content of experiment.json) computes all
+numbers, and `verdict` (in `sentences`) puts them into words. They use `ranking` (scores, chosen
+candidates, reported runs), `finals` (final values), `resampling` and `retuning` (uncertainty, including
 the luck of tuning), `pairs` (claims), `failures`, `sequential` (repeated looks), `intervals`, `targets`
 (time to a target), `tuning` (robustness and budget), `spaces` and `axes` (what is tuned, and how much it
 matters), `lessons` (what tuning teaches) and `bands` (for figures). `trajectories` and `plane` describe

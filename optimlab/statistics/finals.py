@@ -1,4 +1,4 @@
-"""Final values of a run: the mean of its last records, the last one, or the best by validation loss.
+"""Final values of a run: the mean of its last records, its last record, or its best one.
 
 One record is as noisy as one seed, so by default the last five are averaged.
 """
@@ -25,9 +25,9 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
     Parameters
     ----------
     runs, traces : the tables of an experiment; step 0, the start, is never a final record.
-    final : "last", the last record, which is what the table has; "mean:5", the mean of the last five,
-        but of no more than the last third of the records; or "best_validation", the record with the
-        lowest validation loss (or training loss), which corresponds to early stopping.
+    final : "last", the last record, as in the table; "mean:5", the mean of the last five records, but at
+        most the last third; or "best_validation", the record with the lowest validation loss (or
+        training loss), which corresponds to early stopping.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Every two optimizers: how far apart, how sure, and what it would take to be surer.
+"""Pairwise comparisons: differences, what can be claimed, and how many seeds would decide open pairs.
 
-All claims of a comparison, of the final loss, of the test loss and of the time to the target, at the
-chosen and at the textbook rates, are one family and share one error rate.
+All claims of a comparison share one error rate: those about the final loss, the test loss and the time
+to the target, at the chosen and at the textbook rates.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from optimlab.statistics.targets import ROUNDING
 
 Array = np.ndarray
 
-POWER = 0.8  # with which a test should find what is there
-MAIN_SHARE = 0.8  # of the error rate, for the claims about the tuned loss
-MOSTLY = 0.25  # beyond this share of infinite differences, their interquartile mean is infinite
-CLAIMS = {"loss": "", "test_loss": "test_", "epochs": "epochs_"}  # and the prefix of their columns
-LOSSES = {"loss": "worth", "test_loss": "test_worth"}  # claims about them, and the number of a run
+POWER = 0.8  # the probability that a test should have to detect a difference
+MAIN_SHARE = 0.8  # the share of the error rate for claims about the tuned loss
+MOSTLY = 0.25  # with a larger share of infinite differences, the interquartile mean is infinite
+CLAIMS = {"loss": "", "test_loss": "test_", "epochs": "epochs_"}  # claim → prefix of its columns
+LOSSES = {"loss": "worth", "test_loss": "test_worth"}  # claim about a loss → number of a run
 
 PAIR_COLUMNS = [
     *("setting", "better", "worse", "seeds", "difference_median"),
@@ -51,7 +51,7 @@ PAIR_COLUMNS = [
 
 
 def differences(first: Any, second: Any) -> Array:
-    """Return `second` − `first` for each seed that both have; two useless runs do not differ."""
+    """Return `second` − `first` for each seed that both have; two infinite losses do not differ."""
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     both = ~(np.isnan(first) | np.isnan(second))
     with np.errstate(invalid="ignore"):
@@ -59,10 +59,10 @@ def differences(first: Any, second: Any) -> Array:
 
 
 def fewest_seeds(optimizers: int) -> int:
-    """Return the fewest seeds on which anything can be claimed about this many optimizers.
+    """Return the fewest seeds that allow a claim about this many optimizers.
 
-    If the sign of a difference were the toss of a coin, all of N seeds would agree with a chance of
-    2/2ᴺ: a claim needs that to be below the level, for all pairs together.
+    If signs were coin tosses, all N seeds would agree with probability 2/2ᴺ. Over all pairs, that must
+    stay below the level.
     """
     return _fewest_for(max(optimizers * (optimizers - 1) // 2, 1))
 
@@ -77,12 +77,12 @@ class Pair:
 
     Attributes
     ----------
-    row : their numbers, to which more are added.
-    seeds : the seeds that both have, copies once.
-    rivals : how many pairs the setting has.
-    ahead : each of `CLAIMS` → by how much the first is ahead in it, tuned again and again.
-    median_ahead : the same of the medians of the losses, or what is near them.
-    equal_within : each claim about a loss → up to where a difference does not matter.
+    row : the pair's row of the table, filled step by step.
+    seeds : the seeds that both have; of copies, one.
+    rivals : the number of pairs in the setting.
+    ahead : each of `CLAIMS` → by how much the first is ahead, averaged over retunings.
+    median_ahead : each claim about a loss → the same for approximate medians.
+    equal_within : each claim about a loss → the largest difference that does not matter.
     """
 
     row: dict[str, Any]
@@ -106,12 +106,12 @@ def compare(
 
     Parameters
     ----------
-    retunings : setting → what the optimizers may choose from.
+    retunings : setting → the optimizers to tune again.
     reported : setting → the runs at the chosen candidates, with their ``score`` and ``epochs``.
     orders : setting → the optimizers, the best first.
     equal_within : the share of the better one's loss that a difference must exceed to matter.
-    floor : up to which a difference of losses is rounding noise.
-    level : of all claims together; the adjusted p-values are scaled so that they are held against 5 %.
+    floor : the largest difference of losses that is rounding noise.
+    level : of all claims together; adjusted p-values are scaled so that the threshold is always 5 %.
 
     Returns
     -------
@@ -142,9 +142,9 @@ def compare(
 def retuned_pairs(
     setting: str, retuning: Retuning, order: Sequence[str], equal_within: float, floor: float
 ) -> Iterator[Pair]:
-    """Yield every two optimizers of a setting, and how far the first is ahead, tuned again and again.
+    """Yield the pairs of a setting, with how far the first is ahead when both are tuned again.
 
-    `compare` has the parameters.
+    See `compare` for the parameters.
     """
     rivals = list(combinations(order, 2))
     for better, worse in rivals:
@@ -174,9 +174,9 @@ def _look_ahead(pair: Pair, first: Retuned, second: Retuned, equal_within: float
 
 
 def claim(pairs: list[Pair], level: float = LEVEL, draws: int = DRAWS) -> None:
-    """Add to every pair's row what can be claimed of it, with one error rate for all claims.
+    """Add to every pair's row what can be claimed, with one error rate for all claims.
 
-    `family` has the draws.
+    `draws` is that of `family`.
     """
     every = [(pair, name) for pair in pairs for name in CLAIMS if name in pair.ahead]
     claims = [(pair, name) for pair, name in every if not np.isnan(pair.ahead[name].without).any()]
@@ -210,13 +210,13 @@ def claim_weights(is_main: Sequence[bool]) -> Array:
 def _conclude(pair: Pair, name: str, sure: Family, index: int, level: float) -> None:
     """Add to a pair's row what follows from one estimate.
 
-    Two optimizers differ in a loss if their interquartile means do, and the means of the middle √n of
-    their n runs, too, so that one noisy tail is no difference: an intersection–union test (Berger 1982,
-    Multiparameter hypothesis testing and acceptance sampling).
+    Two optimizers differ in a loss if their interquartile means differ, and also the means of the middle
+    √n of their n runs, so that a noisy tail alone is no difference: an intersection–union test (Berger
+    1982, Multiparameter hypothesis testing and acceptance sampling).
     """
     row, prefix, seeds = pair.row, CLAIMS[name], len(pair.seeds)
     value, error = pair.ahead[name].value, sure.standard_errors[index]
-    least = 2.0 ** (1 - seeds)  # the chance that all seeds agree, if each tosses a coin
+    least = 2.0 ** (1 - seeds)  # the probability that all seeds agree if signs are coin tosses
     adjusted = max(sure.adjusted[index], least * pair.rivals)
     if name in LOSSES:
         adjusted = max(adjusted, pair.median_ahead[name].one_sided(np.sign(value)))
@@ -256,10 +256,10 @@ def _smallest_difference(error: float, reach: float, freedom: float) -> float:
 def _seeds_to_settle(
     difference: tuple[float, float, float], smallest: float, seeds: int, fewest: int
 ) -> dict[str, float]:
-    """Return how many seeds would show a difference as large as the one seen, with its interval.
+    """Return how many seeds would show the observed difference, and the same for its interval's ends.
 
-    The ends are those of the difference's interval: infinite where it holds 0. Errors shrink with the
-    square root of the number of seeds; `fewest` seeds are needed, however large the difference.
+    The number is infinite for an interval that contains 0. Errors shrink with the square root of the
+    number of seeds; however large the difference, `fewest` seeds are needed.
     """
     value, low, high = difference
     near = max(abs(value) - (high - low) / 2, 0.0)
@@ -273,7 +273,7 @@ def _seeds_to_settle(
 
 
 def _favours(prefix: str) -> str:
-    """Return the end of the column's name that says which optimizer a claim favours."""
+    """Return the suffix of the column that names the optimizer that a claim favours."""
     return "favour" if prefix == "epochs_" else "favours"
 
 
@@ -287,9 +287,9 @@ def _spread_over(union: list[int], seeds: tuple[int, ...], estimate: Estimate) -
 def _share(ahead: Estimate, name: str) -> dict[str, float]:
     """Return a share of seeds won, and its 95 % interval.
 
-    It is the exact interval of as many independent seeds as would have its error (Korn & Graubard 1998,
-    Confidence intervals for proportions with small expected number of positive counts), of all seeds
-    at most: where all agree, no error is seen.
+    It is the exact interval for the number of independent seeds that would have the same error (Korn &
+    Graubard 1998, Confidence intervals for proportions with small expected number of positive counts),
+    and at most all seeds, since the estimated error is 0 where all agree.
     """
     share, error, seeds = (1 + ahead.value) / 2, ahead.standard_error / 2, len(ahead.without)
     is_certain = error < 1e-9  # but for rounding

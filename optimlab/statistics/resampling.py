@@ -1,20 +1,18 @@
-"""How sure a comparison is, the luck of tuning included.
+"""The uncertainty of a comparison, including the luck of tuning.
 
-What is compared is how an optimizer is used: a few tuning seeds choose one of its candidates, and that
-candidate trains from fresh seeds. Every candidate has run with every seed, so this can be repeated
-without a new run. The seeds are split at random, many times, into as many tuning seeds as the
-experiment has, and the rest; each split chooses on the former and reports on the latter, and the
-average over the splits is the estimate (cross-fitting). Its standard error comes from leaving out one
-seed after another, which changes the choices as well as the numbers (jackknife). A family of such
-estimates shares its error rate by the distribution of the largest of their t-values.
+Optimizers are compared as they are used: a few tuning seeds choose a candidate, which is then trained
+from fresh seeds. Every candidate has been trained with every seed, so this can be repeated without
+new runs: the seeds are split at random, many times, into as many tuning seeds as the experiment has,
+and the rest. Each split chooses on the former and reports on the latter; the average over the splits is
+the estimate (cross-fitting). Its standard error comes from leaving out one seed at a time, which
+changes the choices as well as the numbers (jackknife). A family of such estimates shares one error rate.
 
 References
 ----------
-Bouthillier et al. (2021), Accounting for variance in machine learning benchmarks: choosing
+Bouthillier et al. (2021), Accounting for variance in machine learning benchmarks: the choice of
 hyper-parameters is a source of variance like the seed. Efron (2014), Estimation and accuracy after
-model selection: smooth over the choice, and take the error from the seeds' influence. Efron & Stein
-(1981), The jackknife estimate of variance: it is not too small, on average. Romano &
-Wolf (2005), Exact and approximate stepdown methods for multiple hypothesis testing.
+model selection. Efron & Stein (1981), The jackknife estimate of variance: it is not too small, on
+average. Romano & Wolf (2005), Exact and approximate stepdown methods for multiple hypothesis testing.
 """
 
 from __future__ import annotations
@@ -33,13 +31,13 @@ SPLITS = 1000  # of the seeds, into tuning and reporting ones
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number over the splits, and what it would have been without each of the seeds.
+    """An average over the splits, and the same with each seed left out.
 
     Attributes
     ----------
-    value : the number.
-    without : the number with one seed left out (seeds,).
-    freedom : the degrees of freedom of its error, as `degrees_of_freedom` has them.
+    value : the average.
+    without : the average without each seed (seeds,).
+    freedom : the degrees of freedom of its error; see `degrees_of_freedom`.
     """
 
     value: float
@@ -52,13 +50,13 @@ class Estimate:
 
     @cached_property
     def standard_error(self) -> float:
-        """The jackknife's (Efron & Tibshirani 1993, An introduction to the bootstrap, section 11.5)."""
+        """By the jackknife (Efron & Tibshirani 1993, An introduction to the bootstrap, section 11.5)."""
         if self.freedom < 1:
             return np.nan
         return float(_jackknife(self.without[None])[0][0])
 
     def one_sided(self, sign: float) -> float:
-        """Return the one-sided p-value of the number having this sign, by Student's t; 1 for none."""
+        """Return the one-sided p-value of this sign, by Student's t; 1 for a value or a sign of 0."""
         from scipy.special import stdtr
 
         if not self.value or not sign:
@@ -68,13 +66,13 @@ class Estimate:
         return float(stdtr(max(self.freedom, 1), -t))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float, float]:
-        """Return the number, and the ends of its interval, by Student's t."""
+        """Return the value and the ends of its interval, by Student's t."""
         reach = upper_quantile(level / 2, max(self.freedom, 1)) * self.standard_error
         return self.value, self.value - reach, self.value + reach
 
 
 def upper_quantile(chance: float, freedom: float) -> float:
-    """Return the value that Student's t with this many degrees of freedom exceeds with this chance."""
+    """Return the value that Student's t exceeds with this probability."""
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
     return -float(stdtrit(freedom, chance))
@@ -88,8 +86,7 @@ def interquartile_weights(size: int) -> Array:
 def median_weights(size: int) -> Array:
     """Return the weights (size,) of sorted numbers in the mean of the middle √size of them.
 
-    It is near the median, and the nearer the more numbers there are, but moves less when one is left
-    out: the jackknife needs a smooth number.
+    It approaches the median as the size grows, but is smoother, as the jackknife requires.
     """
     return _middle(size, size**-0.5)
 
@@ -106,8 +103,8 @@ def split_seeds(seeds: int, tuning: int, splits: int, rng: np.random.Generator) 
 
     Parameters
     ----------
-    seeds, tuning : how many there are, and how many of them choose. 0: nothing is to be chosen, and
-        one split is enough.
+    seeds, tuning : the number of seeds, and of those that tune; with 0 there is nothing to choose, and
+        a single split.
     """
     if not tuning:
         return np.ones((1, seeds), dtype=bool)
@@ -139,14 +136,14 @@ def leave_one_out(
 ) -> list[Estimate]:
     """Return the average over the splits of weighted means of their reporting seeds' sorted numbers.
 
-    Leaving out a seed leaves out the splits that it tunes, and its number from all the others.
+    Leaving out a seed leaves out the splits in which it tunes, and its number from all others.
 
     Parameters
     ----------
     numbers : of each candidate and seed (candidates, seeds), finite.
     chosen : the index of the candidate that each split chooses (splits,).
-    reports : the splits (splits, seeds), all with as many reporting seeds.
-    weighings : how many numbers → their weights, such as `interquartile_weights`; an estimate of each.
+    reports : the splits (splits, seeds), each with the same number of reporting seeds.
+    weighings : functions from a size to weights, such as `interquartile_weights`; one estimate for each.
     """
     size, seeds = int(reports[0].sum()), reports.shape[1]
     if not size:
@@ -171,13 +168,13 @@ def leave_one_out(
 def _means_without(ordered: Array, weights: Array) -> Array:
     """Return the weighted means without each of the numbers in turn (splits, size).
 
-    Without the first, the second has the first weight, and so on. To leave out the next one instead
-    gives the weight that it had to the one before it.
+    Without the first number, the second has the first weight, and so on. If the next one is left out
+    instead, its weight goes to the number before it.
 
     Parameters
     ----------
     ordered : sorted along the last axis (splits, size).
-    weights : of one number fewer (size − 1,); those that are not 0 lie side by side.
+    weights : of one number fewer (size − 1,); the nonzero ones are contiguous.
     """
     counted = np.flatnonzero(weights)
     start, end = counted[0], counted[-1] + 1
@@ -189,7 +186,7 @@ def _means_without(ordered: Array, weights: Array) -> Array:
 
 
 def leave_one_out_of_mean(numbers: Array, chosen: Array, reports: Array) -> Estimate:
-    """Return what `leave_one_out` does for the plain mean, in which no order counts: by sums alone."""
+    """Return the estimate of `leave_one_out` for the plain mean, which needs no sorting."""
     size, seeds = int(reports[0].sum()), reports.shape[1]
     if not size:
         return Estimate(np.nan, np.full(seeds, np.nan), 0)
@@ -205,15 +202,15 @@ def leave_one_out_of_mean(numbers: Array, chosen: Array, reports: Array) -> Esti
 
 
 def degrees_of_freedom(weights: Array, seeds: int) -> float:
-    """Return those of the error of a weighted mean: the values that count in it, less one; 1 at least.
+    """Return the degrees of freedom of a weighted mean's error: one fewer than values count, at least 1.
 
-    For an interquartile mean that is half of the seeds less one: the values cut off at the ends say
+    For an interquartile mean that is half of the seeds less one, since the values that are cut off say
     little about its error.
 
     Parameters
     ----------
-    weights : the weights (size,) of the sorted numbers that report in a split; their sum is 1.
-    seeds : the number of seeds; over all splits, each of them reports.
+    weights : the weights (size,) of the sorted numbers of a split's reporting seeds; their sum is 1.
+    seeds : the number of all seeds, each of which reports in some splits.
 
     References
     ----------
@@ -231,9 +228,9 @@ class Family:
     Attributes
     ----------
     standard_errors : of each estimate (estimates,).
-    p_values : two-sided, of each by itself, by Student's t.
-    adjusted : of each among all; the chance that any true zero falls below a level is that level.
-    reach : how many standard errors each one's interval goes to either side, if all hold together.
+    p_values : two-sided, unadjusted, by Student's t.
+    adjusted : adjusted for all estimates: a level bounds the probability of any false claim.
+    reach : half-widths of the simultaneous intervals, in standard errors.
     """
 
     standard_errors: Array
@@ -249,26 +246,25 @@ def family(
     level: float = LEVEL,
     draws: int = 10_000,
 ) -> Family:
-    """Return how sure each of several estimates is, and all of them together.
+    """Return the p-values and intervals of several estimates, separately and for all together.
 
-    Each estimate is tested by Student's t with its own degrees of freedom. The distribution of the least
-    of several such p-values, if nothing differed, is simulated by a Gaussian copula: normal errors
-    correlated as the estimates are. In order of their p-values, the least first, each is compared with
-    the least of those not yet tested (step-down).
+    Each estimate is tested by Student's t with its own degrees of freedom. The null distribution of the
+    smallest of several p-values is simulated by a Gaussian copula: normal errors with the estimates'
+    correlations. In ascending order, each p-value is compared with the smallest of those not yet tested
+    (step-down).
 
     Parameters
     ----------
     estimates : over the same seeds; NaN in `without` where a seed does not enter.
-    rng, draws : of the least p-value.
-    weights : a p-value counts divided by its weight (estimates,): a larger one takes a larger part of
-        the error rate (Genovese, Roeder & Wasserman 2006, False discovery control with p-value
-        weighting).
+    rng, draws : for the distribution of the smallest p-value.
+    weights : by which p-values are divided (estimates,): a larger weight takes a larger part of the
+        error rate (Genovese, Roeder & Wasserman 2006, False discovery control with p-value weighting).
     level : of `reach`.
 
     Notes
     -----
     The multivariate t distribution would draw one scale for all estimates, as if they shared a standard
-    error. Each has its own, so the largest of them deviates more often.
+    error. Since each has its own, the largest t-value deviates more.
     """
     from scipy.special import ndtr, stdtr, stdtrit
 
@@ -299,10 +295,10 @@ def family(
 
 
 def _jackknife(without: Array) -> tuple[Array, Array]:
-    """Return the standard errors (estimates,), and their shares by seed, squares of sum 1.
+    """Return the standard errors (estimates,) and their directions by seed, unit vectors.
 
-    The usual factor, one less than the seeds over the seeds, is left out: the error rather errs on the
-    safe side. NaN in `without` (estimates, seeds) means that a seed does not enter.
+    The usual factor √((n − 1) / n) is left out, so that errors are too large rather than too small. NaN
+    in `without` (estimates, seeds) means that a seed does not enter.
     """
     counted = ~np.isnan(without)
     seeds = counted.sum(axis=1, keepdims=True)

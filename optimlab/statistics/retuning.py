@@ -1,4 +1,4 @@
-"""An optimizer as it is used: its candidate chosen on a few seeds, and trained from others."""
+"""Retuning: optimizers whose candidates are chosen again on random subsets of the seeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from optimlab.statistics.resampling import (
 
 Array = np.ndarray
 
-NUMBERS = ("worth", "bad", "test_worth", "epochs")  # of a run, that claims are made from
+NUMBERS = ("worth", "bad", "test_worth", "epochs")  # columns of `judged` that claims rest on
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Grid:
 
     Attributes
     ----------
-    candidates : what tells its candidates apart, in order (candidates,).
+    candidates : their numbers, ascending (candidates,).
     seeds : ascending (seeds,).
     numbers : each of `NUMBERS` → (candidates, seeds); NaN where a run is missing or has none.
-    fingerprints : equal where two seeds have the same runs (candidates, seeds); 0: nothing is known of
-        the run but that it failed; NaN: no run.
+    fingerprints : equal where two seeds have the same runs (candidates, seeds); 0 for a failed run
+        without records, NaN where a run is missing.
     """
 
     candidates: Array
@@ -63,9 +63,9 @@ class Retuned:
 
     Parameters
     ----------
-    numbers : each of `NUMBERS` → (candidates, seeds), of which every run is there.
-    tuning : how many of the seeds choose.
-    splits : how many times.
+    numbers : each of `NUMBERS` → (candidates, seeds), with no run missing.
+    tuning : the number of tuning seeds in a split.
+    splits : the number of splits.
 
     Attributes
     ----------
@@ -88,11 +88,11 @@ class Retuned:
         return self._numbers[name][self.chosen]
 
     def typical(self, name: str) -> Estimate:
-        """Return the interquartile mean of a number of its runs."""
+        """Return the interquartile mean of one of `NUMBERS`."""
         return self._estimates(name)[0]
 
     def median(self, name: str) -> Estimate:
-        """Return about the median of a number of its runs: the mean of the middle √n."""
+        """Return the approximate median of one of `NUMBERS`: the mean of the middle √n."""
         return self._estimates(name)[1]
 
     def _estimates(self, name: str) -> list[Estimate]:
@@ -103,14 +103,14 @@ class Retuned:
         return self._known[name]
 
     def won_against(self, other: Retuned, name: str, least: float) -> Estimate:
-        """Return the share of seeds on which a number is lower than another optimizer's.
+        """Return the share of seeds on which a number is lower than another optimizer's, in [−1, 1].
 
-        It counts from a half and twice: 1 is all of them, −1 none.
+        1 means all seeds, 0 half of them, and −1 none.
 
         Parameters
         ----------
-        other : tuned again on the same splits.
-        least : up to where a difference is a tie.
+        other : the other one, tuned again on the same splits.
+        least : the largest difference that is a tie.
         """
         own, others = self._numbers[name], other._numbers[name]
         both, choice = np.unique(self.chosen * len(others) + other.chosen, return_inverse=True)
@@ -122,7 +122,7 @@ class Retuned:
         return leave_one_out_of_mean(signs, choice, self.reports)
 
     def shares(self) -> dict[int, float]:
-        """Return the index of a candidate → the share of splits that choose it, the commonest first."""
+        """Return index of a candidate → share of the splits that choose it, most frequent first."""
         counts = np.bincount(self.chosen)
         order = sorted(np.flatnonzero(counts), key=lambda index: -counts[index])
         return {int(index): counts[index] / len(self.chosen) for index in order}
@@ -138,13 +138,13 @@ def _splits(seeds: int, tuning: int, splits: int) -> Array:
 
 @dataclass(frozen=True)
 class Retuning:
-    """The optimizers of one setting, to be tuned again and again.
+    """The optimizers of one setting, to be tuned again on any subset of the seeds.
 
     Attributes
     ----------
     grids : optimizer → its runs, of all roles, at the candidates that it may choose from.
-    tuning : how many seeds choose; 0 where no optimizer has anything to choose from.
-    splits : how often.
+    tuning : the number of tuning seeds; 0 if no optimizer has a choice.
+    splits : the number of splits.
     """
 
     grids: Mapping[str, Grid]
@@ -153,9 +153,9 @@ class Retuning:
     _known: dict[tuple[str, tuple[int, ...]], Retuned] = field(default_factory=dict)
 
     def seeds(self, *labels: str) -> tuple[int, ...]:
-        """Return the seeds that all candidates of these optimizers have, seeds with equal runs once.
+        """Return the seeds that all candidates of these optimizers have; of seeds with equal runs, one.
 
-        A seed with which all runs failed is one of its own: it may have been any.
+        A seed on which all runs failed is never taken for a copy of another.
         """
         grids = [self.grids[label] for label in labels]
         shared = grids[0].seeds
@@ -169,7 +169,7 @@ class Retuning:
         return tuple(first.values())
 
     def of(self, label: str, seeds: tuple[int, ...]) -> Retuned:
-        """Return an optimizer, tuned again on some of these seeds; half of them report at least."""
+        """Return an optimizer tuned again on some of these seeds; at least half of them report."""
         if (label, seeds) not in self._known:
             own = self.grids[label]
             columns = np.searchsorted(own.seeds, seeds)

@@ -1,14 +1,14 @@
-"""Looking again: the level that each look at growing results has, so that all looks share one.
+"""Sequential analysis: the level of each look at growing results, so that all looks share one level.
 
-Adding seeds until something is found finds too much: each look has a chance of its own to be wrong.
-Here the k-th look has the share 1/(k(k + 1)) of the level: a half, a sixth, a twelfth, … However many
-looks there are, their shares add up to less than one, and the chance of any false claim stays below
-the level, however the looks depend on each other (Bonferroni's inequality).
+Adding seeds until something is found finds too much, since each look may be wrong. Here the k-th look
+has the share 1/(k(k + 1)) of the level: a half, a sixth, a twelfth, … The shares of any number of looks
+add up to less than one, so the probability of any false claim stays below the level, however the looks
+depend on each other (Bonferroni's inequality).
 
 References
 ----------
-Lan & DeMets (1983), Discrete sequential boundaries for clinical trials: a level is spent look by look,
-and their number need not be fixed before.
+Lan & DeMets (1983), Discrete sequential boundaries for clinical trials: the level is spent look by
+look, and the number of looks need not be fixed in advance.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def level_of_look(look: int) -> float:
 
     Parameters
     ----------
-    look : which look it is; 0 where there are no rounds: the only look has the whole level.
+    look : k; 0 without rounds, where the only look has the whole level.
 
     Examples
     --------

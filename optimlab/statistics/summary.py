@@ -68,7 +68,7 @@ class Comparison:
 
     Attributes
     ----------
-    basis : the splits and seeds that they are based on.
+    basis : the splits and seeds that the numbers are based on.
     summary : one row per optimizer, the best first.
     reported : one row per setting ("tuned", "default") and reported run: the table of runs, with their
         ``loss``, ``score``, ``accuracy`` and ``epochs`` to the target.
@@ -211,16 +211,15 @@ def compare_optimizers(
 
 
 def judged(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with the numbers that they are judged by.
+    """Return the runs with the numbers by which they are compared.
 
     Returns
     -------
-    The table with ``loss``, ``score``, ``accuracy``, ``r2`` and ``rmse`` of
-    `optimlab.statistics.ranking`;
-    ``start``, the initial loss of the seed; ``worth``, the score, but at most the initial loss; ``bad``,
-    1 for a run that is not ok; ``test_loss`` and ``test_worth``, the same for the test set, NaN unless a
-    validation loss decides; ``epochs`` to the target accuracy, NaN without one; and
-    ``fingerprint``, a number that two runs share if their records are the same.
+    The table with ``loss``, ``score``, ``accuracy``, ``r2`` and ``rmse`` from
+    `optimlab.statistics.ranking`; ``start``, the initial loss of the seed; ``worth``, the score, but at
+    most the initial loss; ``bad``, 1 for a run that is not ok; ``test_loss`` and ``test_worth``, the same
+    for the test set, NaN unless a validation loss decides; ``epochs`` to the target accuracy, NaN without
+    one; and ``fingerprint``, a number that two runs share if their records are the same.
     """
     rests_on = basis(runs)
     runs = runs.assign(loss=final_losses(runs), score=scores(runs))

@@ -1,7 +1,7 @@
-"""How soon: steps until a loss or an accuracy stays past a target, for one target and for many.
+"""Time to a target: the steps until a loss or an accuracy stays past it, for one target and for many.
 
-A run that never gets there is censored: it is known to take longer than it was given. That holds for
-a run that diverged or failed too, since it would not have got there with more steps either.
+A run that never reaches the target is censored at its end. So is a run that diverged or failed, which
+would not have reached it with more steps either.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from optimlab.statistics.resampling import LEVEL
 
 Array = np.ndarray
 
-TARGET_ACCURACY = 0.95  # the one that the table and the verdict speak of
-HOLD = 0.1  # of a run's steps: for so long it must stay past a target that it reaches
-TARGETS = 25  # how many losses are tried
+TARGET_ACCURACY = 0.95  # the target of the ranked table and of the verdict
+HOLD = 0.1  # the share of a run's steps for which it must stay past a target
+TARGETS = 25  # the number of target losses
 ROUNDING = 1e-6  # float32's 0.95 is below 0.95
 RATIOS = tuple(float(ratio) for ratio in np.round(2 ** np.linspace(0, 4, 33), 3))
 
@@ -34,15 +34,15 @@ def metrics_to_time(rests_on: SelectionCriteria, traces: pd.DataFrame) -> list[s
 def steps_to_target(runs: pd.DataFrame, traces: pd.DataFrame, metric: str, target: float) -> pd.Series:
     """Return the step of each run from which a metric stays past a target; infinite where it never does.
 
-    Between two records the metric is taken to follow a straight line, so that how often it is recorded
-    decides neither the step nor the order of the optimizers. It stays if it is past the target from
-    there on for a tenth of the run's steps, or until the run ends. Of a run that diverges it is known
-    up to the last record with a number.
+    Between two records the metric is interpolated linearly, so that neither the step nor the order of
+    the optimizers depends on how often it is recorded. A metric stays past the target if it does so for
+    a tenth of the run's steps, or until the run ends. A run that diverges counts up to its last record
+    with a number.
 
     Parameters
     ----------
-    runs : the runs asked about.
-    traces : their traces, or more.
+    runs : the runs.
+    traces : the traces of these runs, and perhaps of others.
     metric : a column of `traces`; an "…accuracy" must be at least the target, any other at most.
     target : in the metric's unit.
 
@@ -104,16 +104,16 @@ def _crossing(values: Array, steps: Array, rows: Array, records: Array, target: 
 
 
 def median_time(steps: Array, end: float = np.nan) -> tuple[float, float, float]:
-    """Return the median time by Kaplan and Meier, and a 95 % interval of it; infinite where not reached.
+    """Return the Kaplan–Meier median time and its 95 % interval; infinite where it is not reached.
 
-    All runs were given as many steps, so that only the end censors and the survival after k of N times
-    is 1 − k/N. Where it is a half from one time to the next, the median lies midway, as R's survfit has
-    it.
+    All runs have the same number of steps and are censored only at their end, so the survival after k of
+    N times is 1 − k/N. Where it is a half between two times, the median is midway, as in R's survfit.
 
     Parameters
     ----------
-    steps : of each seed (N,), infinite where the run never got there.
-    end : the steps that a run was given: midway to it lies the median of times of which half are there.
+    steps : of each seed (N,), infinite where the run never reached the target.
+    end : the steps of a run. If exactly half of the runs reach the target, the median is midway between
+        the last of them and this end.
 
     References
     ----------
@@ -154,14 +154,14 @@ def _half(times: Array, survival: Array, end: float) -> float:
 
 
 def expected_running_time(steps: Array, end: float) -> float:
-    """Return the steps that all runs take, over how many of them get there; infinite if none does.
+    """Return the steps of all runs divided by the number that reach the target; infinite if none does.
 
-    It is what one success costs if runs are restarted until one reaches the target.
+    It is the cost of one success if runs are restarted until one reaches the target.
 
     Parameters
     ----------
-    steps : of each seed (N,), infinite where the run never got there.
-    end : the steps that a run was given.
+    steps : of each seed (N,), infinite where the run never reached the target.
+    end : the steps of a run.
 
     References
     ----------
@@ -177,12 +177,12 @@ def loss_targets(start: float, reached: Sequence[float]) -> Array:
 
     Parameters
     ----------
-    start : a loss that all soon have.
+    start : a loss that all optimizers reach early.
     reached : the median final loss of each optimizer.
 
     Returns
     -------
-    Rounded to two digits, falling; evenly spaced as logarithms where all are positive.
+    Losses rounded to two digits, descending, evenly spaced in logarithm where all are positive.
     """
     finite = [loss for loss in reached if np.isfinite(loss)]
     if not finite or not np.isfinite(start) or min(finite) >= start:
@@ -194,7 +194,7 @@ def loss_targets(start: float, reached: Sequence[float]) -> Array:
 
 
 def _short(target: float, start: float, best: float) -> float:
-    """Return a target with two digits, or as many as keep it near itself and within reach."""
+    """Return a target rounded to two digits, or to more where two would change it too much."""
     for digits in range(2, 17):
         short = float(f"{target:.{digits}g}")
         if best <= short < start and abs(short - target) * TARGETS <= abs(start - best):
@@ -203,7 +203,7 @@ def _short(target: float, start: float, best: float) -> float:
 
 
 def accuracy_targets(start: float, reached: float) -> Array:
-    """Return round accuracies above the start's, up to the best that any run reached, rising."""
+    """Return round accuracies above that of the start, up to the best of any run, ascending."""
     grid = np.round(np.concatenate([np.arange(0.2, 0.9, 0.05), np.arange(0.9, 0.9901, 0.01)]), 2)
     return grid[(grid > start) & (grid <= reached + ROUNDING)]
 
@@ -243,18 +243,18 @@ def times_to_targets(
 
 
 def summarize_times(times: pd.DataFrame, steps_per_epoch: float, end: float = np.nan) -> pd.DataFrame:
-    """Return, for each target and optimizer, how many seeds got there, and how soon.
+    """Return, for each target and optimizer, how many seeds reach it, and how soon.
 
     Parameters
     ----------
     times : of `times_to_targets`.
-    steps_per_epoch : to tell epochs.
-    end : the steps that a run was given.
+    steps_per_epoch : to convert steps into epochs.
+    end : the steps of a run.
 
     Returns
     -------
-    One row per target and optimizer, as results/README.md describes. Ranks go by the median time, then
-    by the share of seeds that got there.
+    One row per target and optimizer, as results/README.md describes. Ranks are by the median time, then
+    by the share of seeds that reach the target.
     """
     of_target: dict[tuple[Any, Any], dict[Any, tuple[Any, ...]]] = {}
     keys = ["metric", "target", "optimizer"]
@@ -292,11 +292,11 @@ def profile(times: pd.DataFrame) -> pd.DataFrame:
     """Return the share of (target, seed) pairs that each optimizer solves within τ times the best.
 
     The best is the fastest optimizer on that target and seed. Pairs that are solved at the start, or by
-    no optimizer, tell nothing and are left out.
+    no optimizer, are left out.
 
     Returns
     -------
-    One row a metric, optimizer and τ: metric, optimizer, ratio, share.
+    One row per metric, optimizer and τ: metric, optimizer, ratio, share.
 
     References
     ----------
@@ -307,7 +307,7 @@ def profile(times: pd.DataFrame) -> pd.DataFrame:
         case = group.groupby(["target", "seed"], sort=False).ngroup()
         table = cross_table(group.assign(case=case), "case", "optimizer", "steps")
         table = table[pd.unique(group["optimizer"])]
-        table = table.dropna()  # a seed that one of them has not run yet
+        table = table.dropna()  # seeds that some optimizer has not run yet
         best = table.min(axis=1)
         table, best = (each[np.isfinite(best) & (best > 0)] for each in (table, best))
         if table.empty:

@@ -1,4 +1,4 @@
-"""How an optimizer moves: numbers about paths, from tables. No files and no plots.
+"""Trajectories: measures of the optimizers' paths, from tables.
 
 Two claims are tested: that an optimizer zigzags less than gradient descent, and that it leaves saddle
 points. The numbers of each run give medians over the seeds, and paired differences to plain gradient
