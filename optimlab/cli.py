@@ -15,13 +15,13 @@ from typer.core import TyperGroup
 
 import optimlab
 from optimlab.commands import common
-from optimlab.commands.begin import init
+from optimlab.commands.clean import clean, prune
 from optimlab.commands.export import animate, bundle, export
-from optimlab.commands.look import check, list_all, show
+from optimlab.commands.init import init
 from optimlab.commands.merge import merge
 from optimlab.commands.plots import plots
+from optimlab.commands.show import check, list_all, show
 from optimlab.commands.sweep import sweep
-from optimlab.commands.tidy import clean, prune
 from optimlab.commands.verify import verify
 from optimlab.errors import UserError
 

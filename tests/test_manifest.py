@@ -324,15 +324,15 @@ def test_a_part_that_is_none_is_set_aside_though_its_digest_is_right(simple, tmp
 COLUMNS = {
     "one of the problem's own is missing": (
         lambda table: table.drop_columns("x"),
-        "x was not stored and comes out",
+        "x was not stored, and is computed now",
     ),
     "the parameters are missing": (
         lambda table: table.drop_columns("params"),
-        "params was not stored and comes out",
+        "params was not stored, and is computed now",
     ),
     "one too many": (
         lambda table: table.append_column("luck", table["epoch"]),
-        "luck was stored and does not come out",
+        "luck was stored, and is not computed now",
     ),
     "in another order": (lambda table: table.select(table.column_names[::-1]), None),
 }

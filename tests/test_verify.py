@@ -77,7 +77,7 @@ CHANGES = {
     last_bit_of_a_final: "seed 0: final_test_loss was 1.",
     sign_of_zero: "seed 0: epoch at step 0 was 0.0 and is -0.0",
     status: "seed 0: status was ok and is stuck",
-    fewer_records: "seed 0: 2 records were stored and 1 came out",
+    fewer_records: "seed 0: the number of records was 2 and is 1",
 }
 
 
@@ -127,7 +127,7 @@ def test_the_command(tmp_path, monkeypatch):
         patch.setattr(Experiment, "codes", property(code))
         done = call("verify", "tiny", "--jobs", 1, "--seed", 0)
     assert done.exit_code == 1
-    assert done.output.startswith("12 of 12 runs trained again (--seed 0): 12 came out differently.\n")
+    assert done.output.startswith("12 of 12 runs trained again (--seed 0): 12 differ.\n")
     assert "  SGD, learning rate 0.1, seed 0: gradient_norm at step 2 was " in done.output
     assert "and 2 other numbers" in done.output
     assert "tables" not in done.output

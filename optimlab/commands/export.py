@@ -129,8 +129,8 @@ def animate(
     results: common.ResultsFolder = RESULTS,
 ) -> None:
     """Write the paths of the optimizers as an animated GIF, and as MP4 where ffmpeg is installed."""
+    from optimlab.report.animations import moving_paths
     from optimlab.report.figures.animation import gif, mp4
-    from optimlab.report.moving import moving_paths
     from optimlab.report.page import report_of
     from optimlab.storage.results import read_tables
 

@@ -40,7 +40,7 @@ def verify(
         )
     count = f"{verdict.runs:,} of {verdict.stored:,} runs trained again (--seed {verdict.seed})"
     if verdict.differences:
-        console.print(f"{count}: {len(verdict.differences):,} came out differently.")
+        console.print(f"{count}: {len(verdict.differences):,} differ.")
         for line in verdict.differences:
             console.print(f"  {printable_lines(line)}")
         for name, (then, now) in sorted(verdict.changes.items()):

@@ -35,7 +35,7 @@ CLASSES = {
         ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"),
     ),
 }  # fmt: skip
-OF_DIABETES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
+DIABETES_FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 
 
 def scikit_learn_file(name: str) -> Path:
@@ -69,7 +69,7 @@ def _classes(file: str, features: tuple[str, ...]) -> Dataset:
 def _diabetes() -> Dataset:
     features = np.loadtxt(scikit_learn_file("diabetes_data_raw.csv.gz"))
     targets = np.loadtxt(scikit_learn_file("diabetes_target.csv.gz"))[:, None]
-    return Dataset("regression", features, targets, (), ("progression",), OF_DIABETES)
+    return Dataset("regression", features, targets, (), ("progression",), DIABETES_FEATURES)
 
 
 def _linnerud() -> Dataset:

@@ -26,7 +26,6 @@ SAME_FOR_ONE_FILE = (
     *("name", "problem", "network", "steps", "steps_per_epoch", "stuck_loss"),
     *("problems", "optimizers", "seeds", "record_params", "cells", "runs_expected"),
 )
-COMES_OUT = ("does not come out", "comes out")
 
 Numbers = tuple[FinishedRun, dict[str, np.ndarray]]  # how a run ended, and its traces
 
@@ -40,7 +39,7 @@ class Verdict:
     runs : number of runs that were trained again.
     stored : number of stored runs.
     seed : the seed of the sample.
-    differences : one line per run that came out differently.
+    differences : one line per run whose numbers differ.
     changes : what differs between the libraries and kernels that computed those runs and those here, and
         between the machine and versions of the last sweep and these: name → (then, now).
     tables : one line per table that differs from what the parts give.
@@ -171,9 +170,10 @@ def _differences(stored: Numbers, again: Numbers) -> Iterator[str]:
         if before != after:
             yield f"{name} was {before} and is {after}"
     for name in sorted(traces.keys() ^ new_traces.keys()):
-        yield f"{name} was {'not ' * (name not in traces)}stored and {COMES_OUT[name in new_traces]}"
+        was, now = ("" if name in each else "not " for each in (traces, new_traces))
+        yield f"{name} was {was}stored, and is {now}computed now"
     if len(traces["step"]) != len(new_traces["step"]):
-        yield f"{len(traces['step'])} records were stored and {len(new_traces['step'])} came out"
+        yield f"the number of records was {len(traces['step'])} and is {len(new_traces['step'])}"
         return
     for name, column in traces.items():
         if name not in new_traces:

@@ -34,7 +34,7 @@ class Keys:
     schedules: dict[str, Any] | None = None
 
 
-OF_TABLE = tuple(each.name for each in fields(Keys))
+TABLE_KEYS = tuple(each.name for each in fields(Keys))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class OptimizerTable:
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """Hyper-parameter → its value, or a list of values."""
-        return {name: value for name, value in self.given.items() if name not in OF_TABLE}
+        return {name: value for name, value in self.given.items() if name not in TABLE_KEYS}
 
     @property
     def rule(self) -> str:

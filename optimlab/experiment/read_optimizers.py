@@ -16,7 +16,7 @@ import numpy as np
 from optimlab.experiment.candidates import DEFAULT, RATE, Axis, candidates, combinations
 from optimlab.experiment.document import Document
 from optimlab.experiment.names import NAME_RULE, is_legal_name
-from optimlab.experiment.optimizer_table import OF_TABLE, OptimizerTable, read_optimizer
+from optimlab.experiment.optimizer_table import TABLE_KEYS, OptimizerTable, read_optimizer
 from optimlab.experiment.read_schedules import read_schedules, wrong_schedule
 from optimlab.experiment.refusals import (
     Rule,
@@ -112,7 +112,7 @@ def _check_optimizer(each: OptimizerTable, wrong_keys: list[Mistake]) -> Checked
         return None, split or [*found, Mistake(each.rule_key, str(error))]
     rule = with_keys(bare, {**each.given, **search})
     defaults = hyperparameters(rule)
-    split = split_labels(each.key, each.given, {*defaults, *OF_TABLE})
+    split = split_labels(each.key, each.given, {*defaults, *TABLE_KEYS})
     if split:
         return None, split
     own_rate, given = defaults.pop(RATE), each.hyperparameters

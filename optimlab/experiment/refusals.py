@@ -11,7 +11,7 @@ from typing import Any
 from optimlab.errors import Interrupted
 from optimlab.experiment.candidates import RATE
 from optimlab.experiment.mixing import ADVICE, is_repeatable, mixes_runs, wrong_references
-from optimlab.experiment.optimizer_table import OF_TABLE
+from optimlab.experiment.optimizer_table import TABLE_KEYS
 from optimlab.experiment.registry import Wrapped
 from optimlab.experiment.runs import RUN_COLUMNS
 from optimlab.metrics import is_final
@@ -29,7 +29,7 @@ Rule = Callable[..., Any]
 
 def wrong_default(name: str, default: Any) -> str | None:
     """Return why a plug-in's hyper-parameter cannot be a key of a table; None if it can."""
-    if name in OF_TABLE:
+    if name in TABLE_KEYS:
         return f"its hyper-parameter {name} has the name of a key of the optimizer's table"
     if name in RUN_COLUMNS or is_final(name):
         return f"its hyper-parameter {name} has the name of a column of runs.csv"
@@ -45,7 +45,7 @@ def wrong_value(rule: Rule, legal: Mapping[str, Any], name: str, value: Any) -> 
     if name == "learning_rate":
         return "unknown key; did you mean learning_rates, a list?"
     if name not in legal:
-        return unknown(name, list(dict.fromkeys([*legal, *BY_KEY, *OF_TABLE])))
+        return unknown(name, list(dict.fromkeys([*legal, *BY_KEY, *TABLE_KEYS])))
     if value == []:
         return "must not be empty"
     if not isinstance(value, bool | int | float | str):

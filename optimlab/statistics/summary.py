@@ -217,9 +217,9 @@ def judged(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
     -------
     The table with ``loss``, ``score``, ``accuracy``, ``r2`` and ``rmse`` from
     `optimlab.statistics.ranking`; ``start``, the initial loss of the seed; ``worth``, the score, but at
-    most the initial loss; ``bad``, 1 for a run that is not ok; ``test_loss`` and ``test_worth``, the same
-    for the test set, NaN unless a validation loss decides; ``epochs`` to the target accuracy, NaN without
-    one; and ``fingerprint``, a number that two runs share if their records are the same.
+    most the initial loss; ``bad``, 1 for a run that is not ok; ``test_loss`` and ``test_worth``, the
+    same for the test set, NaN unless a validation loss decides; ``epochs`` to the target accuracy, NaN
+    without one; and ``fingerprint``, a number that two runs share if their records are the same.
     """
     rests_on = basis(runs)
     runs = runs.assign(loss=final_losses(runs), score=scores(runs))

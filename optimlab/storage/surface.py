@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SURFACE = "surface.parquet"
 COLUMNS = ("x", "y", "train_loss")
 KEY = b"tables"
-OF = ("runs.csv", "params.parquet")  # the tables that decide what is drawn
+DECIDING = ("runs.csv", "params.parquet")  # the tables that decide what is drawn
 
 
 def as_surface(table: pd.DataFrame, tables: Mapping[str, bytes]) -> bytes:
@@ -51,4 +51,5 @@ def surface_of(content: bytes | None, tables: Mapping[str, bytes]) -> pd.DataFra
 
 
 def _digest(tables: Mapping[str, bytes]) -> bytes:
-    return sha256(b"".join(sha256(tables.get(name, b"")).digest() for name in OF)).hexdigest().encode()
+    digests = (sha256(tables.get(name, b"")).digest() for name in DECIDING)
+    return sha256(b"".join(digests)).hexdigest().encode()
