@@ -71,7 +71,7 @@ class Stack:
     def kind(self) -> tuple[str, ...]:
         """The problem and the optimizer, as a key that stacks of the same kind share.
 
-        Each candidate of a plug-in is one by itself: its code may depend on the hyper-parameters.
+        Each candidate of a plug-in is a separate kind: its code may depend on the hyper-parameters.
         """
         own = repr(self.hyperparameters) if any(":" in name for name in self.names) else ""
         return *self.labels, own

@@ -305,7 +305,7 @@ class Supervised:
         if batch.ndim == 1 and np.array_equal(batch, np.arange(self.train_size)):
             return self._inputs["train"], train.targets.T  # the whole set, as it is
         if train.targets.ndim == 1:
-            targets = train.targets.take(batch)  # raises an exception for rows that there are not
+            targets = train.targets.take(batch)  # raises an exception for rows that do not exist
         else:
             targets = np.moveaxis(train.targets.take(batch, axis=0), -1, -2)
         if batch.ndim == 1:

@@ -24,7 +24,7 @@ def as_written(name: str, table: Any) -> pd.DataFrame:
     Parameters
     ----------
     name : "runs" or "traces".
-    table : the table, which stays as it is.
+    table : the table, which is not changed.
 
     Raises
     ------

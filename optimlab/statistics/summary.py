@@ -293,7 +293,7 @@ def _check_runs(runs: pd.DataFrame, traces: pd.DataFrame) -> None:
     if runs["run_id"].duplicated().any():
         raise ValueError("the table of runs has a run_id twice")
     if "problem" in runs and len(runs["problem"].unique()) > 1:
-        raise ValueError("the table of runs has several problems: compare those of each by themselves")
+        raise ValueError("the table of runs has several problems: compare each problem separately")
     if loss not in traces:
         raise ValueError(f"the table of traces lacks the column {loss}")
     if len(traces) and not traces["run_id"].isin(runs["run_id"]).any():
