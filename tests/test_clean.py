@@ -192,7 +192,7 @@ def test_fresh_asks_on_a_terminal(here, monkeypatch, words, answer, asks, goes_o
     before = (here / "results/tiny/runs.csv").stat().st_mtime_ns
     done = call("sweep", "tiny", "--jobs", 1, "--fresh", *words, answer=answer)
     assert done.exit_code == (0 if goes_on else 1)
-    assert ("Go on? [y/N] " in done.output) == asks
+    assert ("Continue? [y/N] " in done.output) == asks
     assert ("2 runs to do" if goes_on else "Nothing was deleted.") in done.output
     assert ((here / "results/tiny/runs.csv").stat().st_mtime_ns != before) == goes_on
 

@@ -205,7 +205,7 @@ def _announce_deletion(console: Console, folder: Path, *, ask: bool) -> None:
     if not store.is_marked():
         return
     console.print(f"Deletes {described(store)}", soft_wrap=True)
-    if ask and not common.agreed("Go on?", on_stderr=console.stderr):
+    if ask and not common.agreed("Continue?", on_stderr=console.stderr):
         console.print("Nothing was deleted.")
         raise typer.Exit(1)
 
