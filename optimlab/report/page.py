@@ -195,8 +195,12 @@ def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Rec
     if is_alone:
         section = replace(section, files=[])
     digests = {f"{name}/{path}": sha256(content).hexdigest() for path, content in files.items()}
-    html = _environment().get_template("section.html.j2").render(s=section)
-    return Record(digests, warnings, name, section.title, html, section.has_charts)
+    return Record(digests, warnings, name, section.title, _html_of(section), section.has_charts)
+
+
+def _html_of(section: Section) -> str:
+    """Return a section of the page without its heading; text from outside is escaped."""
+    return _environment().get_template("section.html.j2").render(s=section)
 
 
 def report_of(tables: Tables) -> Report:
