@@ -13,13 +13,13 @@ import pytest
 from sweeping import document, write
 
 from optimlab import compiled_code as module
-from optimlab.compiled_code import PACKAGES, SOURCES, cache_folder, usable_folder
+from optimlab.compiled_code import PACKAGES, SOURCES, Compiled, cache_folder, usable_folder
 from optimlab.data.named import File
 from optimlab.execution import compilation
 from optimlab.execution.compilation import compile_once, load_compiled
 from optimlab.experiment.own import OwnProblem
 from optimlab.nn.activations import ACTIVATIONS
-from optimlab.nn.compiled import OF_LOOPS, Compiled, compiled, dots, exp, expm1
+from optimlab.nn.compiled import OF_LOOPS, compiled, dots, exp, expm1
 from optimlab.problems import Digits
 
 IS_COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"

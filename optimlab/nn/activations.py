@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from optimlab.nn.compiled import Compiled, compiled, exp, expm1
+from optimlab.compiled_code import Compiled
+from optimlab.nn.compiled import compiled, exp, expm1
 
 Array = np.ndarray
 

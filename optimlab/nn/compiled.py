@@ -9,94 +9,18 @@ In a loop a whole number or a Python float makes float64 of a float32, which tak
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache, cached_property, partial
-from importlib.abc import MetaPathFinder
-from threading import get_ident
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
-from optimlab.compiled_code import usable_folder
+from optimlab.compiled_code import Compiled
 
 # Sums may be taken in another order, and a − b c rounded once. That there is no NaN and no infinity
 # must not be assumed: runs diverge.
 OF_LOOPS = frozenset({"reassoc", "contract", "nsz", "arcp"})
 AS_WRITTEN = frozenset({"contract"})
 AS_IN_NUMPY: frozenset[str] = frozenset()
-
-ONLY_CHECKED_FOR = ("scipy.linalg", "coverage")  # by numba, when it is imported
-
-
-class Compiled:
-    """A function that numba compiles when it is first called: importing numba takes long.
-
-    Parameters
-    ----------
-    function : of arrays and numbers; what it calls is compiled, too, or known to numba.
-    fastmath : what the compiler may do to sums and products.
-    """
-
-    def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]) -> None:
-        self.function, self.fastmath = function, fastmath
-        self.__module__, self.__doc__ = function.__module__, function.__doc__
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.dispatcher(*arguments)
-
-    def __reduce__(self) -> str:  # by name: a loop that calls this is found in the cache again
-        return self.function.__name__
-
-    @cached_property
-    def dispatcher(self) -> Any:
-        """The function, as numba has it; with ``NUMBA_DISABLE_JIT=1``, as it is written."""
-        numba = _numba()
-        made: Any = numba.njit(fastmath=set(self.fastmath), error_model="numpy")(self.function)
-        if made is not self.function and (folder := usable_folder()):
-            config: Any = numba.config
-            before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
-            made.enable_caching()
-            config.CACHE_DIR = before
-            # Two processes that compile for different types at once must not write to one file.
-            names = made._cache._cache_file
-            names._data_name_pattern = names._data_name_pattern.replace("{", f"{uuid4().hex[:8]}.{{")
-            made._cache.save_overload = partial(_save_if_possible, made._cache.save_overload)
-        return made
-
-    @property
-    def _numba_type_(self) -> Any:  # what numba asks a global for, where another function calls it
-        return self.dispatcher._numba_type_
-
-
-def _save_if_possible(save: Callable[..., None], *about: Any) -> None:
-    with suppress(OSError):  # such as a full disk: the loop itself is compiled
-        save(*about)
-
-
-@cache
-def _numba() -> Any:
-    """Import numba without what it only checks for, which takes as long as numba itself.
-
-    scipy.linalg is imported when a loop calls np.dot or the like.
-    """
-    thread = get_ident()  # others may need these meanwhile
-
-    class NotForNumba(MetaPathFinder):
-        def find_spec(self, name: str, path: object, target: object = None) -> None:
-            if name in ONLY_CHECKED_FOR and get_ident() == thread:
-                raise ModuleNotFoundError(name)
-
-    finder = NotForNumba()
-    sys.meta_path.insert(0, finder)
-    try:
-        import numba
-        import numba.np.arraymath
-    finally:
-        sys.meta_path.remove(finder)
-    return numba
 
 
 def compiled(function: Callable[..., Any]) -> Compiled:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from optimlab.nn.compiled import Compiled, as_written, rounded
+from optimlab.compiled_code import Compiled
+from optimlab.nn.compiled import as_written, rounded
 from optimlab.optimizers.base import Array, Hyperparameter, State, check_hyperparameters
 
 
