@@ -1,11 +1,16 @@
 """The page of a search over more than learning rates: its charts, its table, its warnings."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 from sweeping import document, run, tiny
 from test_charts import assert_compiles, charts_of, without_pictures
 
+from optimlab.experiment.candidates import Axis
+from optimlab.report.blocks.ranking import unequal_budgets
 from optimlab.report.page import write_report
+from optimlab.statistics.spaces import Space
 
 RATE = "learning_rate = { min = 1e-2, max = 1 }"
 SEARCHES = f"""
@@ -84,6 +89,20 @@ def test_the_ranked_table_has_the_chosen_values(searched):
 def test_unequal_budgets_are_told_loudly(searched):
     _, page = searched
     assert "Not tuned alike: SGD had 10, Adam had 10 and Nesterov had 9 trials." in page
+
+
+@pytest.mark.parametrize("searched", [(), ("learning_rate",)])
+def test_unequal_budgets_are_told_where_only_learning_rates_are_tuned(searched):
+    axis = Axis("learning_rate", (0.1, 0.2, 0.3))
+    few, many = (
+        Space((axis,), {k: {"learning_rate": k / 10} for k in range(1, 1 + size)}, searched)
+        for size in (2, 3)
+    )
+    told = unequal_budgets(
+        {"p": SimpleNamespace(comparison=SimpleNamespace(spaces={"A": few, "B": many}))}
+    )
+    assert told.startswith("Not tuned alike: A had 2 and B had 3 trials.")
+    assert not unequal_budgets({"p": SimpleNamespace(comparison=SimpleNamespace(spaces={"A": few}))})
 
 
 def test_budget_begins_with_the_default_and_ends_with_all_trials(searched):

@@ -128,7 +128,9 @@ WRONG = [
     ("momentum = { choices = [] }", "momentum.choices: must not be empty, got []"),
     ("momentum = { choices = [0.5, 1.5] }", "momentum.choices[2]: momentum must be in [0, 1), got 1.5"),
     ("momentum = { choices = [[0.5]] }", "momentum.choices: must hold numbers, texts, true and false"),
-    ("momentun = { choices = [0.5] }", "momentun.choices[1]: unknown key; did you mean momentum?"),
+    ("momentun = { choices = [0.5] }", "momentun: unknown key; did you mean momentum?"),
+    ("warmup = { min = 0, max = 0.5 }", "warmup: unknown key; it belongs in optimizers.SGD.schedule"),
+    ("x = { min = 0, max = 0.5 }", "x: unknown key; known are learning_rate, momentum, clip_norm, clip_value, weight_decay, trials"),
     ("momentum = { choices = [0.5] }, learning_rate = { min = 0, max = 1 }", "learning_rate.min: must be above 0 on a log scale, got 0.0"),
     ("learning_rate = { choices = [0.1, -1] }", "learning_rate.choices[2]: must be in [1e-30, 1e30], got -1.0"),
     ("learning_rate = { choices = [0.1, 1] }", "trials: must be at most 2, since there are no more candidates, got 8"),
@@ -175,6 +177,32 @@ def test_a_candidate_that_a_rule_refuses_is_named(tmp_path):
     [mistake] = mistakes_of(write(tmp_path, text, own=source))
     assert mistake.startswith("optimizers.Own: with low = 0.")
     assert mistake.endswith("low is above high")
+
+
+@pytest.mark.parametrize(
+    ("scaling", "low", "high"),
+    [("linear", 0.999, 0.9999), ("linear", -3.0, -2.9999), ("linear", 1e5, 1e5 + 1),
+     ("log", 0.01, 0.01001), ("one_minus_log", 0.999, 0.99900001)],
+)  # fmt: skip
+def test_a_narrow_range_has_as_many_values_as_a_wide_one(scaling, low, high):
+    values = draw([Axis("x", (), low, high, scaling)], 100, lambda _: False)
+    shares = np.sort([(each["x"] - low) / (high - low) for each in values])
+    assert np.abs(shares - (np.arange(100) + 0.5) / 100).max() < 0.03
+
+
+def test_a_range_of_all_numbers_has_values():
+    [value] = draw([Axis("x", (), -1e308, 1e308)], 1, lambda _: False)
+    assert -1e308 <= value["x"] <= 1e308
+
+
+def test_a_space_with_fewer_points_than_trials_is_given_up_soon(monkeypatch):
+    drawn = []
+    axis = Axis("x", (1, 2, 3))
+    monkeypatch.setattr(
+        Axis, "at", lambda self, share: drawn.append(share) or self.levels[int(3 * share)]
+    )
+    assert len(draw([axis], 10_000, lambda _: False)) == 3
+    assert len(drawn) < 2000
 
 
 @given(

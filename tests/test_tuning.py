@@ -1,5 +1,8 @@
 """What tuning buys: every draw of rates enumerated, and widths by hand."""
 
+import math
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,6 +77,15 @@ def test_chances_of_the_best(size):
         assert chances @ losses == pytest.approx(
             reference.expected_best(list(range(size)), losses, trials)
         )
+
+
+def test_chances_of_the_best_of_a_thousand_are_exact_and_take_no_time():
+    begin = time.process_time()
+    chances = [tuning.chances_of_best(1000, trials) for trials in range(1, 1001)]
+    assert time.process_time() - begin < 10  # by binomial coefficients, 45 s
+    for trials in (2, 499, 1000):
+        exact = [math.comb(1000 - k, trials - 1) / math.comb(1000, trials) for k in range(1, 1001)]
+        assert np.allclose(chances[trials - 1], exact, rtol=1e-12, atol=1e-300)
 
 
 def sweep(tuned, fresh, optimizer="A"):

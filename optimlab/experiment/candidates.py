@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 RATE = "learning_rate"
 DEFAULT = 0  # the number of the candidate with the rule's own values
-DIGITS = 4  # significant digits of drawn values
+DIGITS = 4  # significant digits of drawn values; more where a span is narrow
 TINY = 1e-300
 
 Scaling = Literal["log", "linear", "one_minus_log"]
@@ -84,10 +84,14 @@ class Axis:
         if self.is_whole:
             return int(min(max(math.floor(value), self.low), self.high))
         if self.scaling == "one_minus_log":  # readable digits
-            value = round(1 - float(f"{1 - value:.{DIGITS}g}"), 15)
+            value = round(1 - float(f"{1 - value:.{self._digits(1 - self.low)}g}"), 15)
         else:
-            value = float(f"{value:.{DIGITS}g}")
+            value = float(f"{value:.{self._digits(max(abs(self.low), abs(self.high)))}g}")
         return min(max(value, self.low), self.high)
+
+    def _digits(self, largest: float) -> int:
+        """Return how many digits of numbers up to `largest` give the span a hundred values or more."""
+        return DIGITS + max(0, math.ceil(math.log10(max(largest / (self.high - self.low), 1))) - 2)
 
     def share(self, value: float) -> float:
         """Return the position of a value along a span, in [0, 1]."""

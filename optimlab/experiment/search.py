@@ -15,10 +15,10 @@ from annotated_types import Ge, Le, Len
 from pydantic import AllowInfNan, BaseModel, ConfigDict
 
 from optimlab.experiment.candidates import RATE, Axis
-from optimlab.optimizers import RANGES
-from optimlab.validation import Mistake, can_be_kept, show, validate
+from optimlab.optimizers import BY_KEY, RANGES
+from optimlab.validation import Mistake, can_be_kept, show, unknown, validate
 
-DRAWS = 100  # per trial, at most, since values may recur
+DRAWS = 100  # per point that is found, at most, since values may recur
 
 Number = Annotated[float, AllowInfNan(False)]
 
@@ -65,6 +65,10 @@ def read_axes(
     axes = []
     for name, given in table.items():
         where, count = f"{key}.{name}", len(mistakes)
+        if name not in (RATE, *defaults):
+            known = [RATE, *dict.fromkeys([*defaults, *BY_KEY]), "trials"]
+            mistakes.append(Mistake(where, unknown(name, known)))
+            continue
         if not isinstance(given, dict):
             text = f"must be a table with min and max, or with choices, got {show(given)}"
             mistakes.append(Mistake(where, text))
@@ -137,9 +141,8 @@ def draw(
     tried : returns whether a point's values are left out because they are tried anyway.
     """
     found: dict[str, dict[str, Any]] = {}
-    most = DRAWS * trials + 1000
     for index, point in enumerate(_halton(axes)):
-        if len(found) == trials or index == most:
+        if len(found) == trials or index >= DRAWS * len(found) + 1000:
             break
         values = {axis.name: axis.at(float(u)) for axis, u in zip(axes, point, strict=True)}
         if not tried(values):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import comb
 
 import numpy as np
 import pandas as pd
@@ -147,12 +146,13 @@ def chances_of_best(size: int, trials: int, first: Array | None = None) -> Array
     trials : the number of draws.
     first : marks the additional item, if any, that is always drawn.
     """
-    drawn = [comb(size - rank, trials - 1) / comb(size, trials) for rank in range(1, size + 1)]
+    left = size - np.arange(size)  # an item and all behind it
+    missed = np.cumprod([1.0, *np.maximum(left - trials, 0) / left])  # the chance to draw none before it
+    drawn = missed[:-1] * trials / left
     if first is None or not first.any():
-        return np.array(drawn)
+        return drawn
     before = int(first.argmax())
-    behind = [0.0] * (size - before)
-    return np.array([*drawn[:before], comb(size - before, trials) / comb(size, trials), *behind])
+    return np.concatenate([drawn[:before], missed[before : before + 1], np.zeros(size - before)])
 
 
 def initial_losses(traces: pd.DataFrame, metric: str) -> pd.Series:

@@ -407,13 +407,10 @@ def _with_end(wide: Axis, axis: Axis, end: str) -> Axis:
 
 
 def unequal_budgets(by_problem: dict[str, ProblemResult]) -> str:
-    """Return a warning where optimizers were not tuned with the same number of trials; "" if all were.
-
-    A grid of learning rates alone is as wide as its file makes it: that is no search.
-    """
+    """Return a warning if optimizers were not tuned with the same number of trials; otherwise ""."""
     spaces = next(iter(by_problem.values())).comparison.spaces
     counts = {label: len(space.tried) for label, space in spaces.items()}
-    if all(space.is_only_rate for space in spaces.values()) or len(set(counts.values())) < 2:
+    if len(set(counts.values())) < 2:
         return ""
     words = join_words([f"{label} had {count}" for label, count in counts.items()])
     return (
