@@ -329,8 +329,8 @@ def _check_bases(name: str, value: Any, names: Mapping[str, Any]) -> None:
 
 def _methods(cls: type) -> list[FunctionType]:
     """Return the methods that a class defines itself; those made by decorators come last."""
-    own = [each for each in vars(cls).values() if isinstance(each, FunctionType)]
-    return sorted(own, key=lambda each: each.__code__.co_filename.startswith("<string>"))
+    methods = [each for each in vars(cls).values() if isinstance(each, FunctionType)]
+    return sorted(methods, key=lambda each: each.__code__.co_filename.startswith("<string>"))
 
 
 def _names(node: ast.AST, source: str) -> Iterator[str]:

@@ -234,12 +234,12 @@ def _resolve(
         )
     if owner:
         return owner
-    own = [
+    packages = [
         Module(top, init if (init := folder / "__init__.py").is_file() else None, (folder,), True)
         for folder in folders
         if folder.name == top
     ]
-    candidates = [*files, *first, *own, *([there] if there else [])]
+    candidates = [*files, *first, *packages, *([there] if there else [])]
     resolved = (_modules(candidate, name, wanted.names) for candidate in candidates)
     return next((modules for modules in resolved if modules), None)
 

@@ -213,7 +213,9 @@ def _wrong_candidates(
     if message:
         return [Mistake(each.key, message)]
     some = spread(by_others(tried))
-    ends = [{**fixed, **others, RATE: rate} for others, own in some for rate in {min(own), max(own)}]
+    ends = [
+        {**fixed, **others, RATE: rate} for others, rates in some for rate in {min(rates), max(rates)}
+    ]
     messages = [
         (each.schedules[name][0], wrong_schedule(rule, ends, ends[0], name, schedule, each))
         for name, schedule in schedules.items()

@@ -127,17 +127,17 @@ def _other_slopes(each: ProblemTable, problem: Any) -> dict[str, str]:
 
     It is computed in float64, where kinks of activations and rounding are not noticed.
     """
-    own = {key: list(_own_names(each.table.get(key))) for key in ("hidden", "loss")}
-    own = {key: names for key, names in own.items() if names}
-    if not own or isinstance(problem, OwnProblem):
+    plugins = {key: list(_own_names(each.table.get(key))) for key in ("hidden", "loss")}
+    plugins = {key: names for key, names in plugins.items() if names}
+    if not plugins or isinstance(problem, OwnProblem):
         return {}
     try:
         other = other_slope(replace(problem, dtype="float64"))
     except Exception:  # code for one dtype alone
         return {}
-    words = join_words([name for names in own.values() for name in names])
+    words = join_words([name for names in plugins.values() for name in names])
     text = f"with {words}, the gradient is not the gradient of the loss: {other}"
-    return {next(iter(own)): text} if other else {}
+    return {next(iter(plugins)): text} if other else {}
 
 
 def _own_names(value: Any) -> Iterator[str]:
@@ -182,9 +182,9 @@ def _read_table(each: ProblemTable) -> tuple[str, Any, list[Mistake]]:
     settings, key, folder = each.settings, each.key, each.folder
     name = settings.pop("name", "table" if "data" in settings else None)
     if is_own(name):
-        own = OwnProblem(File(name, folder.resolve()), settings)
-        wrong = [Mistake(f"{key}.{one}", message) for one, message in own.check().items()]
-        return name, None if wrong else own, wrong
+        problem = OwnProblem(File(name, folder.resolve()), settings)
+        wrong = [Mistake(f"{key}.{one}", message) for one, message in problem.check().items()]
+        return name, None if wrong else problem, wrong
     known_name = isinstance(name, str) and name in PROBLEMS
     kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()
     legal = {"training", *(field.name for kind in kinds for field in fields(kind))}

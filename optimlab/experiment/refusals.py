@@ -111,15 +111,15 @@ def wrong_stacked(
         return None
     rates = [values[RATE] for values in tried]
     ends = time.monotonic() + SECONDS_TO_TRY_OUT
-    for values, own in spread(by_others(tried)):
+    for values, group in spread(by_others(tried)):
         if not rates or time.monotonic() > ends:
             break
-        given, own = {**fixed, **values}, own if len(own) > 1 else rates
-        if mixes_runs(rule, given, own):
-            if not is_repeatable(rule, given, own):
+        given, group = {**fixed, **values}, group if len(group) > 1 else rates
+        if mixes_runs(rule, given, group):
+            if not is_repeatable(rule, given, group):
                 return f"{_named(values)}{NOT_REPEATABLE}"
             return f"{_named(values)}its step mixes the runs of a stack: {ADVICE}"
-        if wrong := wrong_references(rule, given, own):
+        if wrong := wrong_references(rule, given, group):
             return f"{_named(values)}{wrong}"
     return None
 

@@ -46,8 +46,8 @@ class Wrapped:
 
     def __call__(self, **given: Any) -> Any:
         """Return the optimizer."""
-        own = {name: given.pop(name) for name in self.own if name in given}
-        return self.wrapper(self.rule(**given), **own)
+        given_to_wrapper = {name: given.pop(name) for name in self.own if name in given}
+        return self.wrapper(self.rule(**given), **given_to_wrapper)
 
 
 def load_rule(name: str, folder: Path, keys: Iterable[str] = ()) -> Callable[..., Any]:
@@ -112,9 +112,9 @@ def load_schedule(settings: Mapping[str, Any], folder: Path) -> Schedule:
     ValueError
         As `load_object` does.
     """
-    own = {key: value for key, value in settings.items() if key != "name"}
+    arguments = {key: value for key, value in settings.items() if key != "name"}
     kind = SCHEDULES.get(settings["name"])
-    return kind(**own) if kind else OfFunction(load_object(settings["name"], folder), own)
+    return kind(**arguments) if kind else OfFunction(load_object(settings["name"], folder), arguments)
 
 
 def load_object(name: str, folder: Path) -> Callable[..., Any]:
@@ -125,10 +125,10 @@ def load_object(name: str, folder: Path) -> Callable[..., Any]:
     ValueError
         If there is no such file or name, or the file cannot be run.
     """
-    file, _, own = name.partition(":")
-    found = getattr(_load_plugin(file, folder), own, None)
+    file, _, attribute = name.partition(":")
+    found = getattr(_load_plugin(file, folder), attribute, None)
     if not callable(found):
-        raise ValueError(f'there is no class or function "{own}" in {file}')
+        raise ValueError(f'there is no class or function "{attribute}" in {file}')
     return found
 
 
@@ -152,8 +152,8 @@ def _wrapped(wrapper: str, rule: Callable[..., Any], name: str) -> Wrapped:
 
 def names_of(rule: str, schedules: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the names of the rule and of its user-defined schedules."""
-    own = {each["name"] for each in schedules.values()} - SCHEDULES.keys()
-    return (rule, *sorted(own))
+    functions = {each["name"] for each in schedules.values()} - SCHEDULES.keys()
+    return (rule, *sorted(functions))
 
 
 def code_of(names: Iterable[str], folder: Path) -> Code:
@@ -196,11 +196,13 @@ def hyperparameters(rule: Callable[..., Any]) -> dict[str, Any]:
     if not isinstance(rule, type):  # a wrapper, or a library's optimizer
         return dict(rule.hyperparameters)  # type: ignore[attr-defined]
     parameters = inspect.signature(rule).parameters.values()
-    own = {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    named = {
+        p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+    }
     if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-        return own
+        return named
     constructors = [each for each in rule.__mro__ if "__init__" in vars(each)]
-    return {**hyperparameters(constructors[1]), **own} if constructors[1:-1] else own
+    return {**hyperparameters(constructors[1]), **named} if constructors[1:-1] else named
 
 
 def _load_plugin(file: str, folder: Path) -> ModuleType:

@@ -80,9 +80,9 @@ def _tables_of_problem(key: str, given: Any) -> Iterator[tuple[str, set[str]]]:
 
 def _tables_of_optimizer(key: str) -> Iterator[tuple[str, set[str]]]:
     """Yield the table of an optimizer, with the hyper-parameters of all rules, and those in it."""
-    own = {name for rule in RULES.values() for name in hyperparameters(rule)} - {"learning_rate"}
+    names = {name for rule in RULES.values() for name in hyperparameters(rule)} - {"learning_rate"}
     for where, keys in tables_of(Keys, key):
-        yield where, keys | own | BY_KEY.keys()
+        yield where, keys | names | BY_KEY.keys()
     yield from tables_of(Shared, f"{key}.search")
     for kind in SCHEDULES.values():
         yield from tables_of(kind, f"{key}.schedule")

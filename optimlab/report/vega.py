@@ -530,6 +530,6 @@ def _specification(chart: Any, controls: Sequence[alt.Parameter]) -> dict[str, A
     """
     spec: dict[str, Any] = chart.to_dict(validate=False)
     params: list[Any] = [each.param for each in [*controls, constant(NARROW, False)]]
-    own = [param.to_dict(validate=False) for param in params]
+    added = [param.to_dict(validate=False) for param in params]
     config = CHART_CONFIG | {"view": spec["config"]["view"] | CHART_CONFIG["view"]}
-    return spec | {"params": [*spec.get("params", []), *own], "config": config}
+    return spec | {"params": [*spec.get("params", []), *added], "config": config}

@@ -37,10 +37,10 @@ def candidate_losses(runs: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.Data
     loss), seeds (the number of the latter), ok (the share of its runs).
     """
     rests_on, rows = basis(runs), []
-    for key, own in runs.groupby(["optimizer", CANDIDATE], sort=False):
+    for key, group in runs.groupby(["optimizer", CANDIDATE], sort=False):
         label, candidate = cast("tuple[str, int]", key)
         tuning, fresh = (
-            own.loc[own["role"] == role, "worth"] for role in (rests_on.tuning, rests_on.reporting)
+            group.loc[group["role"] == role, "worth"] for role in (rests_on.tuning, rests_on.reporting)
         )
         rows.append(
             {
@@ -50,7 +50,7 @@ def candidate_losses(runs: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.Data
                 "tuning_loss": quantile(tuning, 0.5),
                 "loss": quantile(fresh, 0.5),
                 "seeds": len(fresh),
-                "ok": float(own["status"].eq("ok").mean()),
+                "ok": float(group["status"].eq("ok").mean()),
             }
         )
     columns = ["optimizer", CANDIDATE, "hyperparameters", "tuning_loss", "loss", "seeds", "ok"]
@@ -98,10 +98,10 @@ def importance(losses: pd.DataFrame, spaces: Mapping[str, Space]) -> pd.DataFram
     Hutter, Hoos & Leyton-Brown (2014), An efficient approach for assessing hyperparameter importance.
     """
     rows = []
-    for label, own in losses.groupby("optimizer", sort=False):
+    for label, group in losses.groupby("optimizer", sort=False):
         space = spaces[str(label)]
-        table = np.array([positions(space, number) for number in own[CANDIDATE]])
-        worth = own["loss"].to_numpy(dtype=float)
+        table = np.array([positions(space, number) for number in group[CANDIDATE]])
+        worth = group["loss"].to_numpy(dtype=float)
         known = np.isfinite(table).all(axis=1) & np.isfinite(worth)
         heights = _heights(worth[known])
         if (

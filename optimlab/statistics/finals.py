@@ -54,8 +54,8 @@ def with_finals(runs: pd.DataFrame, traces: pd.DataFrame, final: str = FINAL) ->
     found = of_run.mean().where(of_run.count().eq(of_run.size(), axis=0))  # no metric is missing
     runs = runs.copy()
     for name in metrics:
-        own = runs["run_id"].map(found[name])
-        runs[f"final_{name}"] = own.where(own.notna(), runs[f"final_{name}"])
+        values = runs["run_id"].map(found[name])
+        runs[f"final_{name}"] = values.where(values.notna(), runs[f"final_{name}"])
     return runs
 
 

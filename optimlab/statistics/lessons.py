@@ -66,10 +66,10 @@ def inclusion_alarms(
         losses = rows.loc[wider, "final_loss_median"], rows.loc[narrower, "final_loss_median"]
         if not words or not losses[0] > losses[1]:
             continue
-        own = pairs[
+        pair = pairs[
             (pairs["setting"] == "tuned") & (pairs["better"] == narrower) & (pairs["worse"] == wider)
         ]
-        is_shown = bool((own["different"] & (own["favours"] == narrower)).any())
+        is_shown = bool((pair["different"] & (pair["favours"] == narrower)).any())
         found.append(Alarm(str(wider), str(narrower), words, losses, is_shown))
     return found
 
@@ -92,7 +92,7 @@ def _contains(rule: str, space: Space, other_rule: str, other: Space) -> str:
             continue
         is_there = all(_reaches(space, name, value) for name, value in each.at.items())
         is_so = all(_is_always(other, name, value) for name, value in each.narrower_at.items())
-        is_same = all(_follows(space, own, other, its) for own, its in each.same.items())
+        is_same = all(_follows(space, name, other, other_name) for name, other_name in each.same.items())
         if is_there and is_so and is_same and not space.is_only_rate:
             return each.words
     return ""
@@ -155,8 +155,8 @@ def foretold(
     records = records[records["step"].isin(some)]
     records = records.assign(**{metric: records[metric].fillna(np.inf)})
     tables = {
-        str(label): cross_table(own, "seed", "step", metric)
-        for label, own in records.groupby("optimizer")
+        str(label): cross_table(group, "seed", "step", metric)
+        for label, group in records.groupby("optimizer")
     }
     tuned = pairs[pairs["setting"] == "tuned"]
     rows = []
@@ -179,10 +179,10 @@ def settled_from(table: pd.DataFrame) -> dict[tuple[str, str], float]:
     It is 1 if that never happens.
     """
     found = {}
-    for (better, worse), own in table.groupby(["better", "worse"], sort=False):
-        behind = own["ahead"].to_numpy() <= 0.5
+    for (better, worse), group in table.groupby(["better", "worse"], sort=False):
+        behind = group["ahead"].to_numpy() <= 0.5
         last = np.flatnonzero(behind)
-        shares = own["share"].to_numpy()
+        shares = group["share"].to_numpy()
         after = last[-1] + 1 if len(last) else 0
         found[str(better), str(worse)] = float(shares[after]) if after < len(shares) else 1.0
     return found

@@ -93,8 +93,8 @@ def paths_to_draw(runs: pd.DataFrame, traces: pd.DataFrame, params: pd.DataFrame
     chosen = reported[reported["run_id"].isin(params["run_id"])]
     if chosen.empty:
         return None
-    own = chosen.loc[chosen["seed"] == chosen["seed"].min(), "run_id"]
-    shown = params[params["run_id"].isin(own)]
+    run_ids = chosen.loc[chosen["seed"] == chosen["seed"].min(), "run_id"]
+    shown = params[params["run_id"].isin(run_ids)]
     rows = np.stack(shown["params"].tolist())
     if len(np.unique(rows[np.isfinite(rows).all(axis=1)], axis=0)) < 3:
         return None
@@ -138,8 +138,8 @@ def paths_on_plane(params: pd.DataFrame) -> tuple[Plane, pd.DataFrame]:
 def explained_shares(plane: Plane, params: pd.DataFrame) -> dict[str, float]:
     """Return for each optimizer the share of its squared distances from the start in the plane."""
     shares = {}
-    for label, own in params.groupby("optimizer", sort=False):
-        rows = np.stack(own["params"].tolist()).astype(np.float64)
+    for label, group in params.groupby("optimizer", sort=False):
+        rows = np.stack(group["params"].tolist()).astype(np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         moved = rows - rows[0]
         inside = moved @ plane.directions.T

@@ -22,8 +22,8 @@ def problems_of(
     if "problem" not in runs or "problem" not in traces or runs["problem"].nunique() < 2:
         return {"": (runs, traces)}
     return {
-        str(label): (own, traces[traces["problem"] == label])
-        for label, own in runs.groupby("problem", sort=False)
+        str(label): (group, traces[traces["problem"] == label])
+        for label, group in runs.groupby("problem", sort=False)
     }
 
 

@@ -84,8 +84,8 @@ def with_candidates(runs: pd.DataFrame) -> pd.DataFrame:
     labels = runs["optimizer"].to_numpy()
     numbers = np.zeros(len(runs), dtype=int)
     for label in pd.unique(labels):
-        own = labels == label
-        numbers[own] = 1 + np.unique(ranks[own], axis=0, return_inverse=True)[1].reshape(-1)
+        mask = labels == label
+        numbers[mask] = 1 + np.unique(ranks[mask], axis=0, return_inverse=True)[1].reshape(-1)
     return runs.assign(**{CANDIDATE: numbers})
 
 
@@ -183,9 +183,9 @@ def tuning_order(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     bad = (tuning["status"] != "ok").to_numpy()
     order = {}
     for optimizer in pd.unique(runs["optimizer"]):
-        is_own = (tuning["optimizer"] == optimizer).to_numpy()
-        index, candidates = encoded(tuning.loc[is_own, CANDIDATE])
-        cells = [np.flatnonzero(is_own)[index == each] for each in range(len(candidates))]
+        mask = (tuning["optimizer"] == optimizer).to_numpy()
+        index, candidates = encoded(tuning.loc[mask, CANDIDATE])
+        cells = [np.flatnonzero(mask)[index == each] for each in range(len(candidates))]
         judged = [
             (quantile(score[cell], 0.5), bad[cell].mean(), candidate)
             for cell, candidate in zip(cells, candidates, strict=True)
@@ -248,8 +248,8 @@ def at_default(runs: pd.DataFrame, defaults: Mapping[str, float]) -> Array:
     If an optimizer has no candidate 0, it is the only one with the rule's default learning rate, up to
     rounding.
     """
-    own = runs["optimizer"].map(dict(defaults)).astype(float)
-    is_near = np.isclose(runs[RATE].to_numpy(dtype=float), own.to_numpy(), rtol=1e-9, atol=0)
+    textbook = runs["optimizer"].map(dict(defaults)).astype(float)
+    is_near = np.isclose(runs[RATE].to_numpy(dtype=float), textbook.to_numpy(), rtol=1e-9, atol=0)
     near = runs[is_near]
     is_only = runs["optimizer"].map(near.groupby("optimizer")[CANDIDATE].nunique()).eq(1)
     is_default = runs[CANDIDATE].eq(DEFAULT)

@@ -112,11 +112,11 @@ class Retuned:
         other : the other one, tuned again on the same splits.
         least : the largest difference that is a tie.
         """
-        own, others = self._numbers[name], other._numbers[name]
+        numbers, others = self._numbers[name], other._numbers[name]
         both, choice = np.unique(self.chosen * len(others) + other.chosen, return_inverse=True)
         with np.errstate(invalid="ignore"):
             gaps = np.nan_to_num(
-                others[both % len(others)] - own[both // len(others)], posinf=np.inf, neginf=-np.inf
+                others[both % len(others)] - numbers[both // len(others)], posinf=np.inf, neginf=-np.inf
             )
         signs = np.where(np.abs(gaps) <= least, 0, np.sign(gaps))
         return leave_one_out_of_mean(signs, choice, self.reports)
@@ -171,9 +171,9 @@ class Retuning:
     def of(self, label: str, seeds: tuple[int, ...]) -> Retuned:
         """Return an optimizer tuned again on some of these seeds; at least half of them report."""
         if (label, seeds) not in self._known:
-            own = self.grids[label]
-            columns = np.searchsorted(own.seeds, seeds)
-            numbers = {name: values[:, columns] for name, values in own.numbers.items()}
+            grid = self.grids[label]
+            columns = np.searchsorted(grid.seeds, seeds)
+            numbers = {name: values[:, columns] for name, values in grid.numbers.items()}
             tuning = min(self.tuning, len(seeds) // 2)
             self._known[label, seeds] = Retuned(numbers, tuning, self.splits)
         return self._known[label, seeds]

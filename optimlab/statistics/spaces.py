@@ -63,11 +63,11 @@ def spaces_of(runs: pd.DataFrame, experiment: Mapping[str, Any] | None = None) -
     """
     known = (experiment or {}).get("optimizers") or {}
     spaces = {}
-    for label, own in runs.groupby("optimizer", sort=False):
+    for label, group in runs.groupby("optimizer", sort=False):
         about = known.get(label) or {}
         numbers = {each["number"] for each in about.get("candidates", [])}
-        is_told = bool(numbers) and set(own[CANDIDATE]) <= numbers
-        spaces[str(label)] = _declared(about) if is_told else _read_off(own)
+        is_declared = bool(numbers) and set(group[CANDIDATE]) <= numbers
+        spaces[str(label)] = _declared(about) if is_declared else _read_off(group)
     return spaces
 
 

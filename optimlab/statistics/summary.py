@@ -279,8 +279,8 @@ def _retuning(runs: pd.DataFrame, setting: str, defaults: Mapping[str, float], s
     """Return the optimizers with their possible choices: the default candidate, or all."""
     if setting == "default":
         runs = runs[at_default(runs, defaults)]
-    grids = {str(label): grid(own) for label, own in runs.groupby("optimizer", sort=False)}
-    is_tuned = any(len(own.candidates) > 1 for own in grids.values())
+    grids = {str(label): grid(group) for label, group in runs.groupby("optimizer", sort=False)}
+    is_tuned = any(len(each.candidates) > 1 for each in grids.values())
     tuning = runs.loc[runs["role"] == basis(runs).tuning, "seed"].nunique() if is_tuned else 0
     return Retuning(grids, tuning, splits)
 
@@ -307,7 +307,9 @@ def _of(setting: str, table: pd.DataFrame) -> pd.DataFrame:
 
 def _by_median_score(reported: pd.DataFrame, labels: list[str]) -> list[str]:
     """Return those of the optimizers that have runs, best first; ties stay in their order."""
-    medians = {str(label): quantile(own["score"], 0.5) for label, own in reported.groupby("optimizer")}
+    medians = {
+        str(label): quantile(group["score"], 0.5) for label, group in reported.groupby("optimizer")
+    }
     return sorted((label for label in labels if label in medians), key=medians.__getitem__)
 
 
@@ -463,18 +465,20 @@ def _percent(share: float) -> str:
 def _against_best(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Add the difference of each optimizer from the first."""
     best = summary["optimizer"].iloc[0]
-    own = pairs[(pairs["setting"] == "tuned") & (pairs["better"] == best)]
-    is_worse, is_better = (own["different"] & (own["favours"] == name) for name in (best, own["worse"]))
+    compared = pairs[(pairs["setting"] == "tuned") & (pairs["better"] == best)]
+    is_worse, is_better = (
+        compared["different"] & (compared["favours"] == name) for name in (best, compared["worse"])
+    )
     columns = pd.DataFrame(
         {
-            "optimizer": own["worse"],
-            "difference_to_best": own["difference_median"],
-            "difference_iqm_to_best": own["difference_iqm"],
-            "p_value_to_best": own["p_value_adjusted"],
+            "optimizer": compared["worse"],
+            "difference_to_best": compared["difference_median"],
+            "difference_iqm_to_best": compared["difference_iqm"],
+            "p_value_to_best": compared["p_value_adjusted"],
             "worse_than_best": is_worse,
-            "standing": own["outcome"].mask(is_worse, "worse").mask(is_better, "better"),
-            "test_worse_than_best": own["test_different"] & (own["test_favours"] == best),
-            "test_p_value_to_best": own["test_p_value_adjusted"],
+            "standing": compared["outcome"].mask(is_worse, "worse").mask(is_better, "better"),
+            "test_worse_than_best": compared["test_different"] & (compared["test_favours"] == best),
+            "test_p_value_to_best": compared["test_p_value_adjusted"],
         }
     )
     summary = summary.merge(columns, on="optimizer", how="left")

@@ -59,11 +59,11 @@ def trace_matrix(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Da
     """Return a metric with one row per run and one column per recorded step; NaN after divergence."""
     ids = pd.Index(runs["run_id"])
     row = ids.get_indexer(pd.Index(traces["run_id"]))
-    is_own = row >= 0
-    column, steps = encoded(traces["step"][is_own])
-    found = np.full((len(ids), len(steps)), np.nan)
-    found[row[is_own], column] = traces[metric].to_numpy(dtype=float)[is_own]
-    return pd.DataFrame(found, ids, pd.Index(steps, name="step"))
+    is_known = row >= 0
+    column, steps = encoded(traces["step"][is_known])
+    table = np.full((len(ids), len(steps)), np.nan)
+    table[row[is_known], column] = traces[metric].to_numpy(dtype=float)[is_known]
+    return pd.DataFrame(table, ids, pd.Index(steps, name="step"))
 
 
 def _past(values: Array, metric: str, target: float) -> Array:
@@ -313,9 +313,9 @@ def profile(times: pd.DataFrame) -> pd.DataFrame:
         if table.empty:
             continue
         ratios = np.sort(table.div(best, axis=0).to_numpy(), axis=0)
-        for optimizer, own in zip(table, ratios.T, strict=True):
+        for optimizer, column in zip(table, ratios.T, strict=True):
             limits = np.array(RATIOS) * (1 + ROUNDING)
-            shares = np.searchsorted(own, limits, side="right") / len(own)
+            shares = np.searchsorted(column, limits, side="right") / len(column)
             pieces.append(
                 pd.DataFrame(
                     {"metric": metric, "optimizer": optimizer, "ratio": RATIOS, "share": shares}

@@ -126,10 +126,10 @@ def summarize_paths(measures: pd.DataFrame, reference: str | None = None) -> pd.
     labels = list(pd.unique(measures["optimizer"]))
     rows: list[dict[str, Any]] = []
     for label in labels:
-        own = measures[measures["optimizer"] == label]
-        left = own["steps_to_leave"].dropna()
+        group = measures[measures["optimizer"] == label]
+        left = group["steps_to_leave"].dropna()
         never = int(np.isinf(left).sum()) if len(left) else None
-        rows.append({"optimizer": label, "seeds": len(own), "never_left": never})
+        rows.append({"optimizer": label, "seeds": len(group), "never_left": never})
     others = [label for label in labels if reference in labels and label != reference]
     seeds = np.unique(measures["seed"])
     tables = {

@@ -83,15 +83,16 @@ def describe_paths(
     problems : label → the problem's name and settings, from experiment.json.
     """
     reported = {
-        str(label): statistics.reported_runs(own) for label, own in runs.groupby("problem", sort=False)
+        str(label): statistics.reported_runs(group)
+        for label, group in runs.groupby("problem", sort=False)
     }
     reference = paths.gradient_descent(pd.concat(reported.values())) if reported else None
     parts = []
     for label, settings in problems.items():
-        own = reported.get(label, runs[:0])
-        steps = traces[(traces["problem"] == label) & traces["run_id"].isin(own["run_id"])]
+        group = reported.get(label, runs[:0])
+        steps = traces[(traces["problem"] == label) & traces["run_id"].isin(group["run_id"])]
         if len(steps):  # otherwise all runs have failed or not finished
-            parts.append(_describe(label, own, steps, read_landscape(settings), reference))
+            parts.append(_describe(label, group, steps, read_landscape(settings), reference))
     return parts
 
 

@@ -179,9 +179,9 @@ def _ends(points: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, list[float]]:
     Intervals are included up to the width of these: wider ones, of few seeds, would squeeze the dots.
     """
     ends = {}
-    for setting, own in points.groupby("setting"):
+    for setting, group in points.groupby("setting"):
         of_pairs = pairs.loc[pairs["setting"] == setting, INTERVAL]
-        every = [0.0, *own["difference"], *of_pairs["difference_iqm"]]
+        every = [0.0, *group["difference"], *of_pairs["difference_iqm"]]
         finite = np.array(every)[np.isfinite(every)]
         low, high = finite.min(), finite.max()
         reach = of_pairs.clip(2 * low - high, 2 * high - low)

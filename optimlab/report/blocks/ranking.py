@@ -362,14 +362,18 @@ def edge_warnings(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
     )
     found = []
     ends = choices[choices["learning_rate_edge"].isin(["lowest", "highest"])]
-    for label, own in ends.groupby("optimizer", sort=False):
+    for label, group in ends.groupby("optimizer", sort=False):
         tried = pd.concat([each.runs[["optimizer", "learning_rate"]] for each in by_problem.values()])
         grid = sorted(set(tried.loc[tried["optimizer"] == label, "learning_rate"]))
-        for edge in sorted(set(own["learning_rate_edge"])):
+        for edge in sorted(set(group["learning_rate_edge"])):
             grid = statistics.widened_grid(grid, edge)
-        name = f"{label} (on {join_words(list(own['problem']))})" if len(by_problem) > 1 else str(label)
+        problems = f" (on {join_words(list(group['problem']))})" if len(by_problem) > 1 else ""
         rates = ", ".join(f"{rate:g}" for rate in grid)
-        found.append(GridEnd(name, f"[optimizers.{toml_key(str(label))}]\nlearning_rates = [{rates}]"))
+        found.append(
+            GridEnd(
+                f"{label}{problems}", f"[optimizers.{toml_key(str(label))}]\nlearning_rates = [{rates}]"
+            )
+        )
     return found
 
 
@@ -382,10 +386,10 @@ def _ends_of_axes(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
         for label, ends in result.comparison.summary[["optimizer", "edges"]].to_numpy():
             space = result.comparison.spaces[label]
             searched[label] = space.searched
-            own = wider.setdefault(label, {})
+            by_name = wider.setdefault(label, {})
             for name, end in (each.split() for each in ends.split(", ") if ends):
                 axis = next(each for each in space.axes if each.name == name)
-                own[name] = _with_end(own.get(name, axis), axis, end)
+                by_name[name] = _with_end(by_name.get(name, axis), axis, end)
                 where.setdefault(label, []).append(problem)
     found = []
     for label, problems in where.items():

@@ -132,8 +132,8 @@ def _smoothed(is_shown: str) -> Any:
     raw = f"datum[metric] > {vega.ENDLESS} ? {vega.ENDLESS} : datum[metric]"
     known = f"datum.raw < {vega.ENDLESS} ? 1 : 0"
     total, weights = (
-        f"(datum.near * datum.{name}_before + datum.far * datum.{name}_after - {own})"
-        for name, own in (("sum", "datum.known * datum.raw"), ("weight", "datum.known"))
+        f"(datum.near * datum.{name}_before + datum.far * datum.{name}_after - {current})"
+        for name, current in (("sum", "datum.known * datum.raw"), ("weight", "datum.known"))
     )
     before: Any = {"sum_before": "sum(sum_far)", "weight_before": "sum(weight_far)"}
     after: Any = {"sum_after": "sum(sum_near)", "weight_after": "sum(weight_near)"}
