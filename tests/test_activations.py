@@ -1,4 +1,4 @@
-"""Activations against formulas of their own, at zero, far out, and by central differences."""
+"""Activations: against independent formulas, at zero and at large inputs, and by central differences."""
 
 import pickle
 

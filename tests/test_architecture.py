@@ -1,4 +1,4 @@
-"""The house: rooms import in one direction, and no module imports itself by a detour."""
+"""The architecture: packages import in one direction, and there are no import cycles."""
 
 import ast
 import tomllib

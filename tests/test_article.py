@@ -1,4 +1,4 @@
-"""The article: its training restated, each of its mistakes shown, and what the page says of it."""
+"""The article: a restatement of its training, a test of each of its mistakes, and its page."""
 
 import math
 import sys

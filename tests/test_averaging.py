@@ -1,4 +1,4 @@
-"""Averages and wrappers: what they are an average of, where metrics are taken, and their names."""
+"""Averages and wrappers: what they average, where metrics are evaluated, and their names."""
 
 import numpy as np
 import pytest

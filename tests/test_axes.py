@@ -1,4 +1,4 @@
-"""Axes of a search: what matters, where the ends are, and how they are widened."""
+"""Axes of a search: their importance, candidates at their ends, and wider axes."""
 
 import tomllib
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The page of a search over more than learning rates: its charts, its table, its warnings."""
+"""The page of a search over several hyper-parameters: charts, table and warnings."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Who is timed computes what optimlab does: else the times compare nothing."""
+"""The benchmarks: every contender computes the same as optimlab."""
 
 import numpy as np
 import pandas as pd

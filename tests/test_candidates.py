@@ -1,4 +1,4 @@
-"""Candidates: grids over any hyper-parameter, the default among them, and the bits of their runs."""
+"""Candidates: grids over any hyper-parameter, the default candidate, and the bits of their runs."""
 
 import json
 import math

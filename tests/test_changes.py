@@ -1,4 +1,4 @@
-"""`--set`: a key of the file changed from the command line, in results of its own."""
+"""`--set`: changes a key of the experiment file, with separate results."""
 
 import json
 import tomllib

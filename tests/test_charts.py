@@ -1,4 +1,4 @@
-"""The charts before a browser draws them: specifications that compile, tables that are the tables."""
+"""The charts without a browser: specifications compile, and their data are those of the tables."""
 
 import base64
 import gzip

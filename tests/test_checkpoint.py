@@ -1,4 +1,4 @@
-"""Checkpoints: a long run that is killed goes on where it was, with the bits of an undisturbed one."""
+"""Checkpoints: a long run that is killed resumes, with the bits of an uninterrupted one."""
 
 import pickle
 import signal

@@ -1,4 +1,4 @@
-"""What is deleted is ours: `clean`, `--fresh` and the Makefile, in the hands of a stranger."""
+"""`clean`, `--fresh` and the Makefile delete only files that optimlab wrote."""
 
 import json
 import os

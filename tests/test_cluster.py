@@ -1,4 +1,4 @@
-"""A Dask cluster of several worker processes: the same bits as here, even when workers are killed."""
+"""A Dask cluster of several worker processes: the same bits as local ones, even if some are killed."""
 
 import io
 import json

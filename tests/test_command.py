@@ -1,4 +1,4 @@
-"""The command as a process: signals from its first moment on, and streams that take nothing."""
+"""The command as a process: signals from the start, and output streams that fail."""
 
 import os
 import signal

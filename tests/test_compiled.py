@@ -1,4 +1,4 @@
-"""Compiled loops: e^x and what is made of it to the last digits, and where compiled code is kept."""
+"""Compiled loops: the accuracy of exp and its derivatives, and the cache of compiled code."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The experiment's file: what is shipped loads, and each kind of mistake is told in words."""
+"""Experiment files: those shipped load, and each kind of mistake has a clear message."""
 # ruff: noqa: E501  # a case stands on one line, however long its message
 
 import math

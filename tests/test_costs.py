@@ -1,4 +1,4 @@
-"""What a step costs: measured of a run alone, kept with the results, and shown on the page."""
+"""The cost of a step: measured for a single run, stored with the results, and shown on the page."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Data: splits and scaling, files with all their faults, and what an experiment's file says of them."""
+"""Data: splits, scaling, faulty files, and the data keys of an experiment file."""
 # ruff: noqa: E501  # a case stands on one line, however long its message
 
 import csv

@@ -1,4 +1,4 @@
-"""Weight decay and clipping around any rule: the maths, the keys, and what the docs say."""
+"""Weight decay and clipping around any rule: the maths, the keys, and the documentation."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The digits: who is in which split, what a seed decides, and that a network learns them."""
+"""The digits: splits, what a seed decides, and that a network learns them."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""What has been drawn: a second `plots` draws only what has changed."""
+"""Redrawing: a second `plots` draws only what has changed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The environment: what is needed to repeat a sweep, and that nothing missing stops it."""
+"""The environment: everything needed to repeat a sweep is recorded, and missing parts stop nothing."""
 
 import json
 import subprocess

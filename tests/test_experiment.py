@@ -1,4 +1,4 @@
-"""Experiments: which runs there are, and what a run's identity hangs on."""
+"""Experiments: their runs, and what a run's identity depends on."""
 
 import shutil
 import subprocess

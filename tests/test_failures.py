@@ -1,4 +1,4 @@
-"""How often runs go wrong: against scipy, and by hand."""
+"""Failure rates: against scipy and values computed by hand."""
 
 import numpy as np
 import pytest

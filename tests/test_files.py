@@ -1,4 +1,4 @@
-"""The files of a stranger: links, pipes and devices among the results, and folders without locks."""
+"""Unusual files among the results: links, pipes, devices, and file systems without locks."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What a run ends with: records by hand."""
+"""Final values of runs, from records written by hand."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What code imports is found by reading it: sources by content, installed packages by version."""
+"""Imports found by reading code: sources count by content, installed packages by version."""
 
 import importlib
 import json

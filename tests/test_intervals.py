@@ -1,4 +1,4 @@
-"""The intervals: against scipy, against numbers known by hand, and as often right as they say."""
+"""Intervals: against scipy, known values, and their coverage."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Labels are text, whatever they look like: tables and charts are those of words, but for the labels."""
+"""Labels that look like numbers or missing values are treated as text in tables and charts."""
 
 import contextlib
 import io

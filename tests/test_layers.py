@@ -1,4 +1,4 @@
-"""Each layer alone, by central differences and by properties that its formula does not show."""
+"""Single layers: central differences, and properties that their formulas do not show."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What tuning teaches: alarms, when the ranking is foretold, and rates that are carried over."""
+"""What tuning teaches: inclusion alarms, early rankings, and transfer of learning rates."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Listings: experiments, defaults and legal ranges, and how far an experiment is."""
+"""`list` and `show`: experiments, defaults, legal ranges and progress."""
 
 import io
 import tomllib

@@ -1,4 +1,4 @@
-"""experiment.json and the parts' own words: whatever is in them ends in tables or in a message."""
+"""experiment.json and the headers of parts: any content gives tables or a clear message."""
 
 import contextlib
 import json

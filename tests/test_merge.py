@@ -1,4 +1,4 @@
-"""Shards of a sweep, and their merging: four shards merged are one sweep, byte for byte."""
+"""Shards of a sweep: four merged shards equal one sweep, byte for byte."""
 
 import json
 import shutil

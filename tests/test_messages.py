@@ -1,4 +1,4 @@
-"""Messages: on stderr whatever the filters of warnings are, and never the end of anything."""
+"""Messages: printed to stderr whatever the warning filters, and never fatal."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Rows that see each other are found out: when a file is loaded, and at the latest in the sweep."""
+"""Rules that mix the runs of a stack are detected on loading, or at the latest in the sweep."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The shipped experiment of all rules: none is left out, and none is tuned more than another."""
+"""The shipped experiment of all rules: complete, with the same tuning budget for each."""
 
 import pytest
 from sweeping import EXPERIMENTS

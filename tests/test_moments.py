@@ -1,4 +1,4 @@
-"""Tables belong to one moment, and to one file: what is mixed, forged or another's is found and said."""
+"""Tables of different sweeps, and tampered ones, are detected and reported."""
 
 import csv
 import json

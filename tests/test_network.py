@@ -1,4 +1,4 @@
-"""The whole network: gradients, a per-sample restatement, starting points, evaluation and stacks."""
+"""The network: gradients, a per-sample restatement, initialization, evaluation and stacks."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Notebooks: classes of cells as optimizers, progress, and the notebook of the documentation."""
+"""Notebooks: classes from cells as optimizers, progress, and the notebook in the documentation."""
 
 import ast
 import itertools

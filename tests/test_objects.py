@@ -1,4 +1,4 @@
-"""Classes, functions and objects of Python in place of names, and what identifies their runs."""
+"""Classes, functions and objects of Python instead of names, and the identity of their runs."""
 
 import importlib
 import sys

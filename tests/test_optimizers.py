@@ -1,4 +1,4 @@
-"""The rules against their unrolled sums, closed forms, and the legal hyper-parameters."""
+"""The rules: against unrolled sums and closed forms, and their legal hyper-parameters."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""What a user's own files add: the page that shows how is run as it is written, and faults are told."""
+"""Plug-ins: the examples of docs/extending.md run as written, and faults are reported."""
 # ruff: noqa: E501 - a case stands on one line
 
 import io

@@ -1,4 +1,4 @@
-"""Every two optimizers: what is claimed of them, in small worlds where the truth is known."""
+"""Pairwise comparisons: the claims made in small simulated worlds where the truth is known."""
 
 from pathlib import Path
 from random import Random

@@ -1,4 +1,4 @@
-"""For a paper: the table as LaTeX, Markdown and CSV, figures at a given size, bundles and animations."""
+"""Export: tables as LaTeX, Markdown and CSV, figures of a given size, bundles and animations."""
 
 import csv
 import io

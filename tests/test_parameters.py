@@ -1,4 +1,4 @@
-"""Names and shapes against places in a flat row."""
+"""Names and shapes of parameters, and their positions in a flat row."""
 
 import numpy as np
 from hypothesis import given

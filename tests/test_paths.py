@@ -1,4 +1,4 @@
-"""The measures of paths against paths that were drawn by hand, and the answers against the numbers."""
+"""Measures of paths: against paths drawn by hand; and the sentences about them."""
 
 import numpy as np
 import pandas as pd

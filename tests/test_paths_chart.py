@@ -1,4 +1,4 @@
-"""The chart of paths over contours: what it holds, and that its slider moves all of them."""
+"""The chart of paths over contours: its data and its slider."""
 
 import html
 import json

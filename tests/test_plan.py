@@ -1,4 +1,4 @@
-"""The plan: what a dry run tells is what the sweep then does, and it writes nothing."""
+"""The plan: a dry run predicts what the sweep does, and writes nothing."""
 
 import re
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""The figures: what they draw, that they are legible, and that they are the same every time."""
+"""The figures: what they draw, legibility, and determinism."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""The pool: whatever becomes of a worker, each task ends, and no process outlives its parent."""
+"""The pool: every task ends, whatever happens to a worker, and no process outlives its parent."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a few lines elsewhere."""
+"""Progress: a bar on a terminal, and a few lines elsewhere."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""The front door for Python: an experiment without a file, and what its result shows."""
+"""The Python interface: experiments without a file, and their results."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""What a run is worth and which learning rate is chosen, by hand and by the slow restatement."""
+"""Scores and the choice of a learning rate: by hand, and against a slow restatement."""
 
 import re
 

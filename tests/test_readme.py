@@ -1,4 +1,4 @@
-"""The README in Chinese: its code is that of the README, and its links and experiments are there."""
+"""The Chinese README: its code equals that of the README, and its links and experiments exist."""
 
 import re
 from pathlib import Path

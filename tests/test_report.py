@@ -1,4 +1,4 @@
-"""The page: what it says, that it is safe and self-contained, and what it does with odd tables."""
+"""The page: its contents, security, self-containment, and unusual tables."""
 
 import base64
 import contextlib

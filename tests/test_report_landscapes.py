@@ -1,4 +1,4 @@
-"""From the tables of a sweep to what is said and drawn of paths."""
+"""From the tables of a sweep to the sentences and figures about paths."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tuned again and again: splits, choices and errors against loops, and how often a claim is false."""
+"""Retuning: splits, choices and errors against loops, and the rate of false claims."""
 
 from itertools import combinations
 

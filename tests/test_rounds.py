@@ -1,4 +1,4 @@
-"""A sweep in rounds: seeds are added until every pair is decided, and looking again has its price."""
+"""Sweeps in rounds: seeds are added until every pair is decided, and error rates allow for each look."""
 
 import json
 

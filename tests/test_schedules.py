@@ -1,4 +1,4 @@
-"""Schedules in an experiment: the language, what is refused, identity, and the runs."""
+"""Schedules: their keys, refusals, identity, and runs."""
 
 import json
 from dataclasses import replace

@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""Searches: what is drawn, that budgets extend, and what is refused."""
+"""Searches: candidates, extended budgets, and refusals."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Stacks as they travel: how each run ends, and that a run that raises fails alone."""
+"""Stacks: how each run ends, and that a run that raises fails alone."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The start of a project, and a package that is installed: without a checkout, in an empty folder."""
+"""`optimlab init`, and an installed package: without a checkout, in an empty folder."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The comparison as a whole, and the bands of the figures, on tables that were worked out by hand."""
+"""The whole comparison, and the bands of the figures, on tables computed by hand."""
 
 import random
 import sqlite3

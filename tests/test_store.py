@@ -1,4 +1,4 @@
-"""The store: what is written is read back bit for bit, in order, and a damaged part harms no other."""
+"""The store: parts are read back bit for bit and in order, and a damaged one affects no other."""
 
 import itertools
 import json

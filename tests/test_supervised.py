@@ -1,4 +1,4 @@
-"""Supervised problems: scikit-learn as an oracle, splits drawn by each seed, penalties, and tables."""
+"""Supervised problems: scikit-learn as an oracle, splits by seed, penalties, and tables."""
 
 import json
 import pickle

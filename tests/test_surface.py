@@ -1,4 +1,4 @@
-"""Parameters on the way, the plane through them, and the loss on it, which must be the one recorded."""
+"""Recorded parameters, the plane through them, and the loss on that plane."""
 
 from dataclasses import replace
 

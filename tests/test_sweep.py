@@ -1,4 +1,4 @@
-"""The sweep: the same tables however it is cut up, interrupted, resumed or extended."""
+"""The sweep: the same tables however it is divided, interrupted, resumed or extended."""
 
 import io
 import json

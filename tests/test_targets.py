@@ -1,4 +1,4 @@
-"""How soon: steps to a target, medians of censored times and profiles, by hand and by loops."""
+"""Time to target: steps, censored medians and profiles, by hand and by loops."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The loop and its recorder: stacks against single runs, and records against keeping everything."""
+"""The loop and its recorder: stacks against single runs, and records against a complete history."""
 
 import itertools
 from dataclasses import dataclass

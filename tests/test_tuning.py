@@ -1,4 +1,4 @@
-"""What tuning buys: every draw of rates enumerated, and widths by hand."""
+"""The benefit of tuning: against an enumeration of all draws, and widths computed by hand."""
 
 import math
 import time

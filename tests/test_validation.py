@@ -1,4 +1,4 @@
-"""Settings are refused alike, as a table of an experiment file and as an object made in Python."""
+"""Settings are refused in the same way in a file and in Python."""
 
 import math
 import pickle

@@ -1,4 +1,4 @@
-"""The verdict: each kind of sentence from a small case that calls for it."""
+"""The verdict: each kind of sentence, from a small case."""
 
 import numpy as np
 import pandas as pd

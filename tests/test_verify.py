@@ -1,4 +1,4 @@
-"""Verify: the same bits pass; a single one that differs, in any number, is found and named."""
+"""Verify: equal bits pass; a single different one, in any number, is found and named."""
 
 from dataclasses import replace
 

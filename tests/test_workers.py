@@ -1,4 +1,4 @@
-"""A stack aims at a bounded time: one that would take too long is cut, and its runs keep their bits."""
+"""Stacks take a bounded time: a slow one is divided, and its runs keep their bits."""
 
 import itertools
 from dataclasses import replace
