@@ -198,7 +198,7 @@ def test_wrappers_by_name(tmp_path):
         ("Lookahead()", "unknown optimizer"),
     ],
 )
-def test_a_wrong_name_is_told(tmp_path, name, message):
+def test_a_wrong_name_is_reported(tmp_path, name, message):
     with pytest.raises(ValueError, match=message):
         load_rule(name, tmp_path)
 

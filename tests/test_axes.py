@@ -158,7 +158,7 @@ def test_choices_of_a_search_stay_choices_and_whole_numbers_whole():
     )
 
 
-def test_an_axis_that_is_chosen_at_an_end_on_several_problems_is_widened_once_an_end():
+def test_an_axis_chosen_at_its_end_on_several_problems_is_widened_once():
     space = Space((Axis("learning_rate", (0.01, 0.1)), MOMENTUM), {
         1: {"learning_rate": 0.01, "momentum": 0.5}, 2: {"learning_rate": 0.1, "momentum": 0.5},
     })  # fmt: skip

@@ -86,7 +86,7 @@ def test_the_ranked_table_has_the_chosen_values(searched):
     assert set(tables["importance.csv"]["optimizer"]) == {"SGD", "Adam"}
 
 
-def test_unequal_budgets_are_told_loudly(searched):
+def test_unequal_budgets_are_warned_about(searched):
     _, page = searched
     assert "Not tuned alike: SGD had 10, Adam had 10 and Nesterov had 9 trials." in page
 
@@ -118,7 +118,7 @@ def test_the_ranking_by_budget_begins_where_all_optimizers_are(searched):
     assert [each["value"] for each in chart["params"] if each["name"] == "trials"] == [9]
 
 
-def test_the_page_tells_what_tuning_teaches(searched):
+def test_the_page_has_the_lessons_of_tuning(searched):
     tables, page = searched
     rates = tables["rates.csv"]
     assert len(rates) == 3

@@ -839,7 +839,7 @@ def test_dots_are_the_differences_seed_by_seed(tab, tables, setting):
 
 
 @pytest.mark.parametrize("setting", ["tuned", "default"])
-def test_who_beats_whom(tab, tables, setting):
+def test_the_matrix_of_win_rates(tab, tables, setting):
     pairs = tables["comparisons"].query("setting == @setting")
     texts = tab.chart("wins").choose(setting=setting).items("text")
     shown = texts.set_index(["row", "column"])["text"]
@@ -994,7 +994,7 @@ def subtitle(chart):
     return chart.drawn("text", role="title-subtitle")[0][0]["text"]
 
 
-def test_a_chart_says_which_rates_what_smoothing_and_who_is_hidden(tab):
+def test_a_subtitle_names_the_rates_the_smoothing_and_hidden_optimizers(tab):
     chart = tab.chart("traces").choose(**BASE)
     assert subtitle(chart) == "tuned learning rates"
     chart.choose(setting="default", smoothing=0.3, show_1=False)
@@ -1040,7 +1040,7 @@ def test_the_legend_and_the_boxes_are_one_choice(tab):
     chart.choose(**BASE)
 
 
-def test_the_target_slider_says_the_target(tab):
+def test_the_target_slider_shows_the_target(tab):
     chart = tab.chart("targets").choose(setting="tuned", metric="validation_loss", target=3)
     words = chart.title.rpartition(" ")[2]
     slider = chart.figure.locator("[name='target']")

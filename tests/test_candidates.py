@@ -169,7 +169,7 @@ def bits_of(results, chosen):
     return dict(zip(keys, [row.tobytes() for row in runs[finals].to_numpy(dtype=float)], strict=True))
 
 
-def test_a_slice_of_a_grid_has_the_runs_and_the_bits_of_an_experiment_of_its_own(tmp_path):
+def test_a_slice_of_a_grid_has_the_runs_and_bits_of_a_separate_experiment(tmp_path):
     run(tiny(tmp_path / "grid", document(optimizers=GRID)), tmp_path / "wide")
     alone = document(optimizers="[optimizers.SGD]\nmomentum = 0.9\n")
     run(tiny(tmp_path / "alone", alone), tmp_path / "narrow")

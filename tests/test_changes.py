@@ -17,7 +17,7 @@ def tiny(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_changed_experiment_is_one_of_its_own(tiny):
+def test_a_changed_experiment_has_results_of_its_own(tiny):
     plain, changed = load_changed("tiny", []), load_changed("tiny", ["training.epochs=3"])
     assert changed.problems[0].steps == 3 * plain.problems[0].steps
     assert changed.name == "tiny+training.epochs=3"
@@ -70,7 +70,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("change", WRONG)
-def test_a_wrong_change_is_told_as_in_a_file(tiny, change):
+def test_a_wrong_change_is_reported_as_in_a_file(tiny, change):
     done = call("check", "tiny", "--set", change)
     assert (done.exit_code, done.stdout) == (2, "")
     assert WRONG[change] in " ".join(done.stderr.split())

@@ -504,7 +504,7 @@ def test_steps_are_steps_where_an_epoch_is_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_nobody_is_told_to_run_a_trillion_seeds(study):
+def test_huge_numbers_of_seeds_are_not_recommended(study):
     folder, _ = study
     runs, traces = pd.read_csv(folder / "runs.csv"), pd.read_parquet(folder / "traces.parquet")
     comparison = compare_optimizers(runs, traces, DEFAULTS)

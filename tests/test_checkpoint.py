@@ -59,7 +59,7 @@ NAMES = [*RULES, *(f"{name}(Adam)" for name in WRAPPERS)]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_rule_goes_on_with_the_same_bits(name):
+def test_every_rule_resumes_with_the_same_bits(name):
     from optimlab.experiment.registry import load_rule
 
     rate = np.array([[0.01], [0.1]])
@@ -96,7 +96,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_whatever_a_run_is_made_of_it_goes_on_with_the_same_bits(tmp_path, case):
+def test_any_kind_of_run_resumes_with_the_same_bits(tmp_path, case):
     stack, keeper = one_stack(tmp_path, SETTINGS[case], own=plugin()), At(step=4)
     whole = bits(train_stack(replace(stack, keepers=One(keeper))))
     seen = []
@@ -105,7 +105,7 @@ def test_whatever_a_run_is_made_of_it_goes_on_with_the_same_bits(tmp_path, case)
     assert seen[1] == 5
 
 
-def test_a_run_that_has_diverged_goes_on_with_the_same_bits():
+def test_a_diverged_run_resumes_with_the_same_bits():
     keeper = At(step=5)
     problem, rate = Landscape(function="rosenbrock"), 1e6
     whole = recorded(problem, SGD(learning_rate=rate), keeper)
@@ -137,7 +137,7 @@ LONG = ONE.replace("epochs = 1", "steps = 4000\nrecord_every = 50").replace(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
+def test_a_killed_run_resumes(tmp_path):
     """The kill comes at any moment, in the middle of a file perhaps; and twice."""
     stack = one_stack(tmp_path, LONG)
     whole, begun_at = bits(train_stack(stack)), [0]
@@ -214,7 +214,7 @@ class Evil:
         return print, ("owned",)
 
 
-def test_nothing_of_a_stranger_is_run(capsys):
+def test_a_foreign_checkpoint_is_not_run(capsys):
     for value in (Evil(), subprocess.run, Path("x"), np.array([Evil()], dtype=object)):
         with pytest.raises(ValueError, match=r"which is not restored"):
             loads(pickle.dumps({"step": 1, "state": value}))
@@ -256,9 +256,7 @@ def test_views_of_something_else_one_array_twice_and_generators_come_back():
 CHANGING = plugin(init="self.count = 0", step="self.count += 1", top="")
 
 
-def test_a_rule_that_changes_itself_has_no_checkpoint_and_that_is_said_once(
-    tmp_path, capsys, monkeypatch
-):
+def test_a_rule_that_changes_itself_has_no_checkpoint_and_one_warning(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(checkpoint, "_reported", set())
     stack = one_stack(tmp_path, ONE.replace("[optimizers.SGD]", OWN), own=CHANGING)
     for _ in range(2):

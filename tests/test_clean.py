@@ -173,7 +173,7 @@ def test_fresh_in_a_foreign_folder_deletes_and_writes_nothing(here, foreign):
         assert snapshot(foreign) == before
 
 
-def test_fresh_says_what_it_deletes(here):
+def test_fresh_lists_what_it_deletes(here):
     done = call("sweep", "tiny", "--jobs", 1, "--fresh")
     assert done.exit_code == 0
     assert "\nDeletes results/tiny: 2 finished runs, 6 files, " in f"\n{done.output}"

@@ -42,7 +42,7 @@ def test_help_names_the_commands():
         assert name in done.output
 
 
-def test_the_version_is_told():
+def test_the_version_is_reported():
     done = call("--version")
     assert (done.exit_code, done.output) == (0, f"optimlab {__version__}\n")
 
@@ -61,7 +61,7 @@ def test_plots_without_results_give_2(here):
     assert done.stderr == NOTHING
 
 
-def test_a_sweep_tells_what_it_did_and_what_is_next(here):
+def test_a_sweep_reports_what_it_did_and_what_is_next(here):
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 0
     lines = done.output.splitlines()
@@ -220,7 +220,7 @@ def test_results_that_cannot_be_written_give_2_before_anything_runs(here, result
     assert told in done.stderr
 
 
-def test_a_read_only_folder_is_told_before_anything_runs(here, monkeypatch):
+def test_a_read_only_folder_is_reported_before_anything_runs(here, monkeypatch):
     monkeypatch.setattr("optimlab.files.os.access", lambda *args: False)  # the superuser may write all
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 2
@@ -238,7 +238,7 @@ def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):
     assert (here / "results/tiny/runs.csv").exists()
 
 
-def test_results_that_vanish_are_told(here, monkeypatch):
+def test_results_that_vanish_are_reported(here, monkeypatch):
     """Nothing that a sweep has run may be missing from its tables without a word."""
     monkeypatch.setattr("optimlab.execution.sweep.Store.write_part", lambda store, stack: None)
     done = call("sweep", "tiny", "--jobs", 1)
@@ -286,7 +286,7 @@ def test_prune_deletes_what_the_experiment_no_longer_uses(here):
 
 
 @pytest.mark.parametrize("cores", ["abc", "", "0", "-1", "2.5"])
-def test_a_number_of_cores_that_is_none_is_told(here, monkeypatch, cores):
+def test_a_number_of_cores_that_is_none_is_reported(here, monkeypatch, cores):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", cores)
     done = call("sweep", "tiny")
     assert done.exit_code == 2
@@ -439,7 +439,7 @@ def test_json_of_a_list(here):
     assert {"digits", "landscape"} <= {each["name"] for each in listed["problems"]}
 
 
-def test_check_says_whether_a_file_is_right(here):
+def test_check_reports_whether_a_file_is_right(here):
     assert call("check", "tiny").output == "experiments/tiny.toml: no mistakes; 6 runs\n"
     assert printed("check", "tiny") == {"experiment": "tiny", "ok": True, "runs": 6, "mistakes": []}
     text_of(here, document(training="epochs = 0\nrecord = 3"))
@@ -475,7 +475,7 @@ def test_experiments_are_completed(here):
 
 
 @pytest.mark.slow
-def test_the_deadline_stops_a_sweep_and_the_same_command_goes_on(here):
+def test_the_deadline_stops_a_sweep_and_the_same_command_resumes_it(here):
     stopped = call("sweep", "tiny", "--jobs", 1, "--deadline", "0.000001s")
     assert stopped.exit_code == 130
     assert "The deadline has passed. The finished runs are in results/tiny; " in stopped.output

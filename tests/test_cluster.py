@@ -180,7 +180,7 @@ def test_a_mistake_gives_2(tmp_path, monkeypatch, words, message):
 
 
 @pytest.mark.parametrize("address", ["nonsense://x", "tcp://"])
-def test_what_is_no_address_is_told(tmp_path, monkeypatch, address):
+def test_a_wrong_address_is_reported(tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "experiments")
     done = call("sweep", "tiny", *DASK_AT, address)

@@ -108,7 +108,7 @@ def test_output_that_cannot_be_written_is_no_traceback(tmp_path, case):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", [">/dev/full 2>&1", ">&- 2>&-"])
-def test_a_sweep_goes_on_where_its_progress_cannot_be_written(tmp_path, shell):
+def test_a_sweep_continues_if_its_progress_cannot_be_written(tmp_path, shell):
     """The exit code tells of the output; the results are all there."""
     write(tmp_path / "experiments")
     done = run(["sweep", "tiny", "--jobs", 1], tmp_path, shell)

@@ -210,7 +210,7 @@ def test_a_disk_that_fills_up_while_loops_compile_costs_no_run(monkeypatch):
     assert made(function)(np.zeros(3)).tolist() == [1] * 3
 
 
-def test_a_user_without_a_home_folder_is_told_so(elsewhere, monkeypatch, capsys):
+def test_a_missing_home_folder_is_reported(elsewhere, monkeypatch, capsys):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 

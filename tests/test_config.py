@@ -231,7 +231,7 @@ ONE_MISTAKE = [
 ]  # fmt: skip
 
 
-def test_who_writes_a_value_for_a_table_is_shown_how_one_begins(tmp_path):
+def test_a_value_in_place_of_a_table_is_refused_with_an_example(tmp_path):
     file = tmp_path / "x.toml"
     file.write_text(
         'title = "x"\noptimizers = ["SGD"]\nseeds = 3\nlearning_rates = 0.01\nproblem = "digits"\n'
@@ -321,7 +321,7 @@ def test_the_functions_of_landscapes_are_named_in_the_mistake(tmp_path):
     assert mistake.endswith('got "rosenbrok"')
 
 
-def test_mistakes_of_all_problems_are_told_at_once(tmp_path):
+def test_mistakes_of_all_problems_are_reported_together(tmp_path):
     text = several(
         LANDSCAPE + "noise = -1",
         '[problems.b]\nname = "digit"',
@@ -603,7 +603,7 @@ rule = 5
 """
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(tmp_path, monkeypatch):
+def test_all_mistakes_of_a_file_are_reported_together(tmp_path, monkeypatch):
     file = write(tmp_path, MANY)
     lines = mistakes_of(file)
     share_worker(monkeypatch)

@@ -130,7 +130,7 @@ def test_medians_are_kept_beside_what_was_known():
     )
 
 
-def test_a_stack_that_falls_back_says_so_once(tmp_path, capsys):
+def test_a_stack_that_falls_back_warns_once(tmp_path, capsys):
     raises = "if len(params) > 1 and state['steps'] > 1: raise ValueError('no stacks')"
     text = document(optimizers=OWN, seeds="tuning = 4\nreporting = 4\n")
     experiment = tiny(tmp_path, text, own=plugin(step=raises))

@@ -217,7 +217,7 @@ def read(folder, content, name="table.csv", **reading):
     return read_file(file, Reading(**{"targets": ("y",)} | reading))
 
 
-def test_a_stranger_s_csv(tmp_path):
+def test_an_unusual_csv_file(tmp_path):
     data = read(tmp_path, STRANGER, **AS_WRITTEN)
     assert data.task == "classification"
     assert data.class_names == ("no", "yes")
@@ -389,7 +389,7 @@ def test_missing_values_are_refused_dropped_or_filled(tmp_path):
         ("a,y\n" + "".join(f"name {k},{k}\n" for k in range(101)), {}, "ignore", "101 different texts"),
     ],
 )
-def test_a_fault_of_a_file_is_told_with_its_key(tmp_path, content, reading, key, message):
+def test_a_fault_of_a_file_is_reported_with_its_key(tmp_path, content, reading, key, message):
     with pytest.raises(DataError) as error:
         read(tmp_path, content, **reading)
     assert message in str(error.value)
@@ -447,7 +447,7 @@ def test_an_archive_that_is_damaged_in_any_way_is_a_fault_of_its_file(tmp_path, 
 @pytest.mark.parametrize(
     "metadata", [b"[]", b"{}", b'{"columns": [3], "index_columns": []}', b'{"columns": [{}]}', b"\xff"]
 )
-def test_metadata_of_a_parquet_file_that_are_no_pandas_s_are_a_fault_of_the_file(tmp_path, metadata):
+def test_foreign_metadata_of_a_parquet_file_are_a_fault_of_the_file(tmp_path, metadata):
     table = pa.table({"a": [1.0, 2.0], "y": [1.0, 2.0]}).replace_schema_metadata({"pandas": metadata})
     pq.write_table(table, file := io.BytesIO())
     with pytest.raises(DataError, match=r"^table\.parquet: is not a Parquet file: "):
@@ -560,7 +560,7 @@ def test_a_mistake_in_the_table_of_a_problem(tmp_path, problem, message):
     assert found[0].startswith(message)
 
 
-def test_a_class_of_one_member_and_classes_read_as_numbers_are_told(tmp_path, capsys):
+def test_a_class_of_one_member_and_classes_read_as_numbers_are_reported(tmp_path, capsys):
     rows = [*("a" * 10), *("b" * 10), "c"]
     content = "x,y\n" + "".join(f"{k},{label}\n" for k, label in enumerate(rows))
     (setting,) = loaded(tmp_path, 'data = "table.csv"\ntarget = "y"', table=content).problems
@@ -575,7 +575,7 @@ def test_a_class_of_one_member_and_classes_read_as_numbers_are_told(tmp_path, ca
     assert "problem.target: has 3 different whole numbers, and is treated as a number; loss = " in said
 
 
-def test_classes_and_categories_that_differ_only_in_case_are_told(tmp_path, capsys):
+def test_classes_and_categories_that_differ_only_in_case_are_reported(tmp_path, capsys):
     rows = [
         f"{k},{kind},{label}\n"
         for k, (kind, label) in enumerate(10 * [("a", "No"), ("A", "no"), ("b", "yes")])
@@ -596,7 +596,7 @@ def test_classes_and_categories_that_differ_only_in_case_are_told(tmp_path, caps
     assert 'problem.ignore: "kind=A" and "kind=a" differ only in upper and lower case' in said
 
 
-def test_the_content_of_a_file_is_part_of_a_run_s_identity_and_its_place_is_not(tmp_path):
+def test_a_files_content_but_not_its_path_is_part_of_a_runs_identity(tmp_path):
     text = 'data = "table.csv"\ntarget = "y"'
     content = "x,y\n" + "".join(f"{k},{k * k % 7}.5\n" for k in range(20))
     cells = []
@@ -613,7 +613,7 @@ def test_a_file_that_is_gone_when_runs_are_identified_is_an_error(tmp_path):
         problem_code(problem)
 
 
-def test_a_problem_may_train_for_a_time_of_its_own(tmp_path):
+def test_a_problem_may_have_its_own_training_length(tmp_path):
     text = TEXT.replace("[problem]", "[problems.a]").format('data = "wine"') + (
         '[problems.b]\ndata = "iris"\n[problems.b.training]\nsteps = 7\nrecord_every = 3\n'
         '[problems.c]\ndata = "iris"\nbatch_size = 10\ntraining = { epochs = 2 }\n'
@@ -742,7 +742,7 @@ PLAIN = "is not a number: write digits and a decimal mark only, such as"
         ("a,kind,b", "1,{k}e300,1", "", "data: kind has numbers as large as 5.9e+301, too large for float32"),
     ],
 )  # fmt: skip
-def test_what_a_column_cannot_be_is_said(tmp_path, header, row, settings, message):
+def test_an_unusable_column_is_refused_with_the_reason(tmp_path, header, row, settings, message):
     rows = [
         row.format(
             k=k, d=k % 5 + 1, y=["in", "out"][k % 2], q="none" if k == 6 else k, e=["n/a", k][k % 2]

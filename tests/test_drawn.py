@@ -64,7 +64,7 @@ def counted(monkeypatch):
     return names
 
 
-def test_where_nothing_has_changed_nothing_is_touched_and_warnings_are_repeated(results):
+def test_unchanged_results_are_not_touched_and_warnings_are_repeated(results):
     before = state(results)
     again = call("plots", "--results", results)
     assert again.stdout == f"Open {results}/report.html (nothing has changed)\n"
@@ -122,7 +122,7 @@ def test_other_code_other_libraries_and_other_looks_draw_again(results, monkeypa
 
 
 @pytest.mark.slow
-def test_an_experiment_with_blocks_of_the_user_s_own_is_drawn_every_time(results, tmp_path, monkeypatch):
+def test_an_experiment_with_user_defined_blocks_is_drawn_every_time(results, tmp_path, monkeypatch):
     """They may read any file."""
     source = "from optimlab.report.block import Block\ndef note(*tables): return Block('Noted')"
     (tmp_path / "own.py").write_text(source)

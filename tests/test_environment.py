@@ -27,7 +27,7 @@ def forget():
         once.cache_clear()
 
 
-def test_it_tells_versions_machine_and_date():
+def test_it_records_versions_machine_and_date():
     told = environment()
     assert list(told)[:3] == ["optimlab", "commit", "python"]
     assert told["optimlab"] == optimlab.__version__
@@ -39,7 +39,7 @@ def test_it_tells_versions_machine_and_date():
     assert json.loads(json.dumps(told)) == told
 
 
-def test_the_kernels_of_the_blas_are_told(monkeypatch):
+def test_the_kernels_of_the_blas_are_recorded(monkeypatch):
     """The same BLAS rounds differently on another processor."""
     monkeypatch.setattr(
         module, "threadpool_info", lambda: [{"user_api": "blas", "architecture": "SkylakeX"}]
@@ -50,7 +50,7 @@ def test_the_kernels_of_the_blas_are_told(monkeypatch):
     assert "kernels" not in environment()["blas"]
 
 
-def test_numba_and_the_processor_that_it_compiles_for_are_told(monkeypatch):
+def test_numba_and_its_target_processor_are_recorded(monkeypatch):
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
     monkeypatch.setenv("NUMBA_CPU_NAME", "znver4")
     assert environment()["numba"] == f"{version('numba')}, compiled for znver4"
@@ -140,7 +140,7 @@ def test_the_environment_names_no_other_repository(monkeypatch, foreign):
     assert environment()["commit"] == mine
 
 
-def test_a_repository_of_its_own_is_named(monkeypatch, tmp_path):
+def test_a_separate_repository_is_named(monkeypatch, tmp_path):
     package = tmp_path / "optimlab"
     package.mkdir()
     for file in (package / "__init__.py", tmp_path / "pyproject.toml"):

@@ -39,7 +39,7 @@ def test_run_ids_are_unique_and_hexadecimal():
         assert set("".join(run_ids)) <= set("0123456789abcdef")
 
 
-def test_runs_stand_by_optimizer_learning_rate_and_seed(tmp_path):
+def test_runs_are_sorted_by_optimizer_learning_rate_and_seed(tmp_path):
     optimizers = "[optimizers.SGD]\nlearning_rates = [3, 0.1]\n[optimizers.Adam]\n"
     experiment = tiny(tmp_path, document(seeds="tuning = 2\nreporting = 1", optimizers=optimizers))
     seeds = [(0, "tuning"), (1, "tuning"), (1000, "reporting")]

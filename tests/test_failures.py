@@ -32,7 +32,7 @@ def test_mcnemars_test_is_the_sign_test_of_the_seeds_that_differ():
     assert np.isnan(mcnemar_p_value([NAN], [1]))
 
 
-def test_failures_stand_in_the_tables_and_in_the_sentence_that_praises():
+def test_failures_are_in_the_tables_and_in_the_verdict():
     runs = contest(range(18), A=lambda s: INF if s < 7 else 1.0 + s / 99, B=lambda s: 9.0 + s / 9)
     found = compare_optimizers(runs, traces_of(runs), splits=9, draws=9)
     pair = found.pairs.iloc[0]

@@ -410,7 +410,9 @@ def test_the_name_of_a_dead_process_of_this_machine_is_no_lock(tmp_path, monkeyp
     "holder",
     ["process {dead} on elsewhere", "process 1 on {here}", "", "garbage", "process -1 on {here}"],
 )
-def test_any_other_name_is_left_and_the_message_says_what_to_remove(tmp_path, monkeypatch, dead, holder):
+def test_any_other_name_is_kept_and_the_message_names_what_to_remove(
+    tmp_path, monkeypatch, dead, holder
+):
     monkeypatch.setattr(files, "lock_descriptor", fail_with(errno.ENOLCK))
     text = holder.format(dead=dead, here=socket.gethostname())
     (tmp_path / HOLDER).write_text(text)

@@ -282,7 +282,7 @@ def test_what_is_absurdly_large_is_refused_up_front(tmp_path, monkeypatch, parts
     assert peak_bytes() - peak < 500 * MEGABYTE
 
 
-def test_thousands_of_mistakes_are_not_all_told(tmp_path):
+def test_thousands_of_mistakes_are_not_all_reported(tmp_path):
     with pytest.raises(ExperimentError) as caught:
         tiny(tmp_path, document(problem="".join(f"k{i} = 1\n" for i in range(5000))))
     assert len(caught.value.mistakes) == 5000
@@ -438,7 +438,7 @@ REAL = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
-def test_the_real_command_line_says_what_is_wrong(tmp_path, name):
+def test_the_real_command_line_reports_what_is_wrong(tmp_path, name):
     folder = tmp_path / "experiments"
     folder.mkdir()
     (folder / "tiny.toml").write_bytes(REAL[name])

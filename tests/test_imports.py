@@ -147,7 +147,7 @@ def test_the_standard_library_is_itself_whatever_is_beside(tmp_path):
     assert moved(tmp_path, "import math, random\ndef factor():\n    return math.floor(2.5)") == 2
 
 
-def test_a_file_with_the_name_of_a_package_is_refused_where_that_is_meant_or_not(tmp_path):
+def test_a_file_with_the_name_of_an_imported_package_is_refused(tmp_path):
     files(tmp_path, pandas="")
     with pytest.raises(
         ExperimentError, match=r"pandas\.py has the name of the installed package pandas"

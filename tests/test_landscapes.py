@@ -56,7 +56,7 @@ def test_gradients_agree_with_central_differences(landscape):
 
 
 @every_landscape
-def test_minima_and_saddles_are_where_they_are_said_to_be(landscape):
+def test_minima_and_saddles_are_where_they_are_declared(landscape):
     minima = height(landscape)(landscape.minima)
     assert np.abs(minima).max() < 1e-12
     around = np.concatenate(
@@ -105,7 +105,7 @@ def test_turning_turns_everything():
     assert not np.allclose(starts(turned, [0]), starts(plain, [0]))
 
 
-def test_gradient_descent_does_not_care_which_way_a_ravine_lies_but_adam_does():
+def test_rotating_a_ravine_changes_adam_but_not_gradient_descent():
     finals = {}
     for rule, angle in itertools.product((SGD, Adam), (0, 45)):
         landscape = Landscape(condition=50, angle=angle, spread=0)
@@ -206,7 +206,7 @@ def test_runs_at_a_saddle_start_nearer_to_it_than_to_a_minimum(name):
 
 
 @pytest.mark.parametrize("rule", CLASSIC)
-def test_nobody_leaves_a_saddle_along_whose_ridge_he_comes(rule):
+def test_no_run_on_the_ridge_leaves_the_saddle(rule):
     landscape = Landscape(function="saddle", spread=0)
     points = path(landscape, rule(learning_rate=0.1), [0, 1], 300)
     assert (points[..., 1] == 0).all()
@@ -214,7 +214,7 @@ def test_nobody_leaves_a_saddle_along_whose_ridge_he_comes(rule):
 
 
 @pytest.mark.parametrize("name", ["saddle", "monkey_saddle"])
-def test_who_leaves_a_saddle_does_not_diverge(name):
+def test_a_run_that_leaves_a_saddle_does_not_diverge(name):
     landscape = Landscape(function=name, spread=0.1)
     recording = train(landscape, SGD(learning_rate=0.3), range(6), [1000])
     assert (recording.diverged_at == -1).all()

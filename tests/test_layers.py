@@ -256,7 +256,7 @@ def test_a_run_s_dropout_is_its_seed_s_alone(order):
     assert np.array_equal(together[1], alone[0])
 
 
-def test_dropout_goes_on_where_it_was():
+def test_dropout_resumes():
     layer, x = Dropout("dropout", 5, FLOAT), np.ones((1, 5, 8))
     state = layer.begin([np.random.default_rng(0)])
     first, second = layer.forward({}, x, state).copy(), layer.forward({}, x, state).copy()

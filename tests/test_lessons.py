@@ -114,7 +114,7 @@ def test_inclusions_hold():
     assert steps_of("AdamW", learning_rate=0.1, weight_decay=0.0) == pytest.approx(adam)
 
 
-def test_the_final_order_is_foretold_from_where_it_stays():
+def test_the_final_order_counts_from_where_it_stays():
     """B is ahead of A on all seeds until the third epoch of five, and A from then on."""
     runs = table(*((name, 0.1, 100 + s, "ok", loss + s / 100) for name, loss in (("A", 1.0), ("B", 2.0))
                    for s in range(8)))  # fmt: skip

@@ -72,7 +72,7 @@ def test_four_shards_merged_are_one_sweep_byte_for_byte(swept, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_told_and_the_sweep_does_it(swept, four, tmp_path):
+def test_what_is_missing_is_reported_and_the_sweep_runs_it(swept, four, tmp_path):
     done = merged(four[:3], tmp_path / "all", "--json")
     about = json.loads(done.stdout)["experiments"][0]
     assert done.exit_code == 1

@@ -204,7 +204,7 @@ def test_what_is_mixed_in_another_stack_alone_fails_there(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("row", ["0", "-1"])
-def test_a_rule_that_changes_only_one_end_of_its_stacks_is_noticed(tmp_path, monkeypatch, row):
+def test_a_rule_that_changes_only_one_end_of_its_stacks_is_detected(tmp_path, monkeypatch, row):
     """In the stacks whose first or last run is trained alone."""
     monkeypatch.setattr("optimlab.execution.sweep.LARGEST_STACK", 3)
     step = f"if len(params) > 2 and state['steps'] > 70: params[{row}] *= 0.9"
@@ -305,7 +305,7 @@ def test_a_slow_rule_is_tried_out_in_fewer_steps(tmp_path, monkeypatch, seconds,
         },
     ],
 )
-def test_a_rule_that_differs_from_run_to_run_is_told_apart_from_one_that_mixes_runs(tmp_path, parts):
+def test_a_random_rule_is_distinguished_from_one_that_mixes_runs(tmp_path, parts):
     with pytest.raises(ExperimentError, match="a run of it does not give the same numbers twice"):
         tiny(tmp_path, document(optimizers=OWN), own=plugin(**parts))
 

@@ -36,7 +36,7 @@ def test_no_two_of_thirty_look_alike(experiment):
 
 
 @pytest.mark.parametrize(("label", "matrices", "size"), [("default", 1, 512), ("deep", 2, 8192)])
-def test_muons_share_is_what_its_page_says(experiment, label, matrices, size):
+def test_muons_share_is_as_documented(experiment, label, matrices, size):
     (layout,) = (p.problem.layout for p in experiment.problems if p.label == label)
     hidden = Muon.hidden(layout)
     assert len(hidden) == matrices

@@ -89,7 +89,7 @@ def test_tables_of_two_moments_are_made_again(place, results, monkeypatch, capsy
     assert capsys.readouterr().err == ""
 
 
-def test_a_sweep_that_goes_on_makes_its_tables_of_one_moment_first(place, results, monkeypatch):
+def test_a_resumed_sweep_first_makes_consistent_tables(place, results, monkeypatch):
     before, seen = table_bytes(results), []
     (results / "tiny/runs.csv").write_text("garbled")
     monkeypatch.setattr(
@@ -100,7 +100,7 @@ def test_a_sweep_that_goes_on_makes_its_tables_of_one_moment_first(place, result
     assert seen == [before]
 
 
-def test_while_a_sweep_writes_the_last_whole_tables_are_read_or_none(results, capsys):
+def test_while_a_sweep_writes_only_complete_tables_are_read(results, capsys):
     with Store(results / "tiny").held():
         assert len(read_tables(results / "tiny").runs) == 6
         assert capsys.readouterr().err == ""
@@ -218,7 +218,7 @@ def test_a_forged_table_is_found_by_verify_and_made_again_by_plots(place, result
     assert verify(experiment, results, 1, None, 1).tables == []
 
 
-def test_a_forger_who_knows_of_the_digests_is_found_by_verify(place, results):
+def test_a_forged_table_with_forged_digests_is_found_by_verify(place, results):
     """With digests of the forged tables in experiment.json; only the parts and the file tell."""
     experiment = load(place / "tiny.toml")
     store = Store(results / "tiny")
@@ -351,7 +351,7 @@ def elsewhere(place, results, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("elsewhere")
-def test_runs_of_other_kernels_are_said_on_resume_by_verify_and_on_the_page(
+def test_runs_of_other_kernels_are_reported_by_sweep_verify_and_the_page(
     place, results, monkeypatch, capsys
 ):
     assert capsys.readouterr().err == ""

@@ -214,7 +214,7 @@ def test_evaluation_with_the_batch_is_training_mode_on_the_whole_set(block):
         assert np.array_equal(mine, other)  # evaluation left them alone
 
 
-def test_a_network_that_says_the_same_of_all_classes_is_never_right():
+def test_a_network_that_predicts_all_classes_equally_is_never_right():
     network = perceptron(INPUTS, [], CLASSES, batch_norm=False)
     model = new_model(network, runs=2)
     labels = np.arange(8) % CLASSES

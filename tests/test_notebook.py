@@ -140,7 +140,7 @@ def same(x):
 """
 
 
-def test_functions_that_decorators_have_made_others_are_written_with_their_decorators(tmp_path):
+def test_decorated_functions_are_written_with_their_decorators(tmp_path):
     """A cached one was pickled by its name, which no worker has."""
     cells = Notebook()
     cells.run(IMPORTS + DECORATED)
@@ -215,7 +215,7 @@ def test_a_class_that_derives_from_an_earlier_one_is_not_written_with_the_later(
         module_of(names["Half"], tmp_path)
 
 
-def test_a_class_without_source_is_told(tmp_path):
+def test_a_class_without_source_is_reported(tmp_path):
     names = {"__name__": "__main__"}
     exec("class Mine:\n    def step(self, params, gradient, state): pass", names)
     with pytest.raises(UserError, match="the source of Mine, which identifies its runs, is unknown"):

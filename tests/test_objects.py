@@ -130,7 +130,7 @@ def test_what_has_no_source_is_known_in_its_session_only(built, tmp_path, monkey
     assert name_of(bowl, tmp_path) != first
 
 
-def test_train_takes_a_problem_that_says_nothing_of_itself():
+def test_train_takes_a_problem_without_a_description():
     bowl = cell(BOWL)["Bowl"](3)
     found = optimlab.train(bowl, optimlab.SGD(learning_rate=0.1), [0, 1], [5])
     assert (found.metrics["train_loss"][-1] < found.metrics["train_loss"][0]).all()
@@ -219,7 +219,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_mistakes_are_told(built, message):
+def test_mistakes_are_reported(built, message):
     with pytest.raises(UserError) as told:
         built(**{"problem": Landscape(), **WRONG[message]})
     assert message in str(told.value)

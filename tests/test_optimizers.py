@@ -111,7 +111,7 @@ def test_a_stack_with_columns_follows_the_unrolled_rule(name):
 
 
 @pytest.mark.parametrize(("name", "update", "offset"), WRONG)
-def test_the_nearest_wrong_rule_is_told_apart(name, update, offset):
+def test_the_nearest_wrong_rule_is_distinguished(name, update, offset):
     for hyperparameters in RUNS[name]:
         if hyperparameters.get("momentum") == 0:
             continue  # all rules with momentum are then the same
@@ -270,7 +270,7 @@ def task(steps=10, shapes=None):
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES.values() if without_decay(rule)])
-def test_weight_decay_acts_on_weights_alone_where_the_layout_tells_them_apart(rule):
+def test_weight_decay_acts_on_weights_alone_if_there_is_a_layout(rule):
     optimizer = rule(learning_rate=0.5, weight_decay=0.5)
     for given_task, decays in [(None, [True] * 4), (task(), [True, True, False, False])]:
         params = np.ones(4)

@@ -115,7 +115,7 @@ reporting = 2
 GOOD = PROBLEM.format(loss="(params**2).sum(axis=1)")
 
 
-def test_a_problem_of_one_s_own_needs_four_methods(tmp_path):
+def test_a_user_defined_problem_needs_four_methods(tmp_path):
     experiment = load(write(tmp_path, OWN.format("width = 5"), bowl=GOOD))
     (setting,) = experiment.problems
     assert (setting.label, setting.problem.size) == ("Bowl", 5)
@@ -142,7 +142,7 @@ def test_a_problem_of_one_s_own_needs_four_methods(tmp_path):
         ("widht = 3", GOOD, "TypeError: Bowl.__init__() got an unexpected keyword argument 'widht'"),
     ],
 )
-def test_a_fault_of_a_problem_of_one_s_own_is_a_mistake(tmp_path, settings, source, message):
+def test_a_fault_of_a_user_defined_problem_is_a_mistake(tmp_path, settings, source, message):
     (found,) = mistakes_of(write(tmp_path, OWN.format(settings), bowl=source))
     assert found.startswith("problem.name: ")
     assert message in found
@@ -213,7 +213,7 @@ def test_a_lost_block_leaves_the_others(swept, capsys, block_workers):
     assert "without lost.py:lost: it ends or crashes its process" in capsys.readouterr().err
 
 
-def test_words_and_numbers_of_a_class_of_one_s_own_are_shown(swept, block_workers):
+def test_text_and_numbers_of_user_defined_classes_are_shown(swept, block_workers):
     words = """from optimlab.report.block import Block
 class Text(str): ...
 def extremes(*tables): return Block(Text("head"), [Text("word")], "", ("a",), ((1.5,),))
@@ -459,7 +459,7 @@ def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):
         ("start = 1.5", "begin = 1.5", "problem: TypeError: Scale.__init__() got an unexpected keyword"),
     ],
 )
-def test_a_fault_of_a_part_is_told_with_its_key(tmp_path, old, new, message):
+def test_a_fault_of_a_part_is_reported_with_its_key(tmp_path, old, new, message):
     (found,) = mistakes_of(written(tmp_path, blocks("toml")[0].replace(old, new)))
     assert found.startswith(message)
 
@@ -473,7 +473,7 @@ def test_the_seen_entries_of_the_shipped_factorization_determine_the_others():
 
 
 @pytest.mark.slow
-def test_the_command_itself_runs_no_code_of_one_s_own(tmp_path):
+def test_the_command_itself_runs_no_user_code(tmp_path):
     """Which may end its process the second time that it is loaded, although it was tried out."""
     sources = {re.match(r"# (\w+)\.py", block)[1]: HERE + block for block in blocks("python")}
     text = blocks("toml")[0].replace("epochs = 3", "epochs = 1\nrecord_params = 1")

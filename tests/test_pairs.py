@@ -177,7 +177,7 @@ def test_each_problem_is_rounded_as_its_own_arithmetic_does():
     assert outcomes == 2 * ["practically equal"] + 2 * ["better"]
 
 
-def test_a_test_loss_that_does_not_matter_or_a_time_that_is_noise_is_no_difference_either():
+def test_negligible_test_losses_and_noisy_times_are_no_differences():
     runs = contest(range(20), A=lambda s: 1.0 + s, B=lambda s: 1.0 + s)
     own = runs["optimizer"].map({"A": 100.0, "B": 101.0})
 

@@ -112,7 +112,7 @@ def test_letters_that_pdflatex_lacks_are_named():
 @pytest.mark.parametrize(
     ("name", "label"), [("digits", "digits"), ("a_b (2)%", "a-b-2-"), ("घाटी é", "घाटी-é")]
 )
-def test_a_table_s_label_tells_it_from_those_of_other_experiments(name, label):
+def test_a_tables_label_is_unique_to_its_experiment(name, label):
     table = paper.PaperTable(name, "Title.", ["Optimizer", "p"], {"": [["SGD", "0.1"]]})
     assert rf"\label{{tab:{label}}}" in paper.latex(table)
 
@@ -339,7 +339,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_wrong_formats_and_widths_are_told(results, words):
+def test_wrong_formats_and_widths_are_reported(results, words):
     done = call("export", "one", "--results", results, *words)
     assert (done.exit_code, WRONG[words] in done.stderr) == (2, True), done.stderr
     assert "has no results of 'two'" in call("export", "two", "--results", results).stderr

@@ -192,7 +192,7 @@ def test_without_gradient_descent_there_is_no_comparison():
         ([INF] * 4, "No optimizer leaves the saddle in 100 steps."),
     ],
 )
-def test_who_leaves_the_saddle(steps, said):
+def test_which_optimizers_leave_the_saddle(steps, said):
     measures = contest(4, GD=FOUR["GD"]).assign(steps_to_leave=steps)
     summary = paths.summarize_paths(measures, "GD")
     assert paths.saddle_overview("saddle", summary, 100) == said

@@ -36,7 +36,7 @@ def test_it_counts_what_is_missing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", mostly_slow([document(seeds="tuning = 0\nreporting = 50"), TEXT]))
-def test_the_disk_that_it_tells_is_enough_and_not_far_too_much(tmp_path, text):
+def test_the_disk_space_it_predicts_is_enough_and_not_far_too_much(tmp_path, text):
     experiment = tiny(tmp_path, text)
     told = plan(experiment, tmp_path / "results", 1).bytes
     run(experiment, tmp_path / "results")

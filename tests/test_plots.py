@@ -259,7 +259,7 @@ def test_letters_that_the_usual_font_lacks_come_from_another(fonts):
     plots.svg(figure)
 
 
-def test_letters_that_no_font_has_are_told(fonts):
+def test_characters_missing_from_all_fonts_are_reported(fonts):
     assert report_style.missing_letters([LETTERS, "a", LETTERS]) == LETTERS[2]
     assert report_style.fonts([LETTERS]) == ["DejaVu Sans", "Two Letters"]
     with report_style.figure_style([LETTERS]):  # no warning, which would be an error here

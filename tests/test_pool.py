@@ -115,7 +115,7 @@ def test_copies_share_what_was_prepared_but_draw_their_own_numbers():
 
 @LINUX
 @HOW
-def test_the_death_of_a_worker_is_noticed_though_a_process_that_it_started_goes_on(how):
+def test_a_workers_death_is_noticed_even_if_its_child_lives_on(how):
     start = time.monotonic()
     [event] = run([("call", die_beside_a_process)], how=how)
     assert event.kind == "died"

@@ -48,7 +48,7 @@ def test_lines_come_every_few_seconds_and_at_the_end(clock):
     ]
 
 
-def test_what_was_kept_is_said_and_not_counted_as_fast(clock):
+def test_kept_runs_are_mentioned_and_do_not_count_in_the_speed(clock):
     text = shown([(5, 100), (5, 100), (5, 1800)], clock, missing=2000, kept=1234)
     assert text.splitlines() == [
         "2,000 runs to do, 1,234 finished before",
@@ -58,7 +58,7 @@ def test_what_was_kept_is_said_and_not_counted_as_fast(clock):
     ]
 
 
-def test_parts_of_runs_are_told_only_where_runs_are_few(clock):
+def test_parts_of_runs_are_shown_only_if_runs_are_few(clock):
     for missing, shown_as in ((10, "0.7 of 10 runs"), (2400, "0 of 2,400 runs")):
         file = io.StringIO()
         progress = Progress(Console(file=file, width=100, highlight=False))

@@ -271,7 +271,7 @@ WRONG += [
 
 
 @pytest.mark.parametrize(("given", "message"), WRONG)
-def test_mistakes_are_told_in_words(given, message):
+def test_mistakes_have_clear_messages(given, message):
     """They name the argument, and no file: there is none."""
     with pytest.raises(UserError, match=re.escape(message)) as error:
         optimlab.build_experiment(**{"problem": RAVINE, **SMALL, **given})

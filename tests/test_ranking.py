@@ -54,7 +54,7 @@ def test_bad_runs_rank_behind_good_ones():
     assert list(ranking.final_losses(runs)) == [3, 2.3, 9, INF, INF]
 
 
-def test_a_bad_run_names_no_image_rightly_but_a_stuck_one_some():
+def test_a_bad_run_has_accuracy_0_but_a_stuck_one_keeps_its_own():
     runs = table(("A", 0.1, 0, "ok", 3.0), ("A", 0.1, 1, "stuck", 2.3), ("A", 0.1, 2, "diverged", 0.5))
     assert list(ranking.measured(runs, ACCURACY)) == [0.9, 0.9, 0]
     assert ranking.measured(runs.drop(columns="final_test_accuracy"), ACCURACY).isna().all()
@@ -143,7 +143,7 @@ def test_tuning_order_goes_from_best_to_worst_for_each_optimizer():
         ([0.1], "only", [0.1]),
     ],
 )
-def test_a_widened_grid_goes_on_as_it_was(grid, edge, wider):
+def test_a_widened_grid_keeps_its_spacing(grid, edge, wider):
     assert statistics.widened_grid(grid, edge) == pytest.approx(wider)
 
 

@@ -178,7 +178,7 @@ def test_the_page_needs_no_network(nasty):
     assert "@import" not in style[1]
 
 
-def test_several_experiments_stand_on_one_page_digits_first(nasty):
+def test_several_experiments_share_one_page_digits_first(nasty):
     _, page = nasty
     targets = [value for value in page.values("href") if value[0] == "#" and value != "#main"]
     assert targets == ["#digits", "#another", "#method"]
@@ -187,7 +187,7 @@ def test_several_experiments_stand_on_one_page_digits_first(nasty):
     assert page.tags.count("h1") == 1
 
 
-def test_an_unfinished_sweep_says_so(nasty):
+def test_an_unfinished_sweep_is_marked(nasty):
     _, page = nasty
     assert "Unfinished: 12 of 99 runs." in page.text
     assert "Waiting has no run yet." in page.text
@@ -243,7 +243,7 @@ def test_the_numbers_are_those_of_the_summary(nasty):
     assert len(flagged) == 3  # SGD twice and Adam; the failed one has no choice
 
 
-def test_a_choice_at_the_edge_of_the_grid_says_how_to_widen_it(nasty):
+def test_a_choice_at_the_edge_of_the_grid_comes_with_a_wider_grid(nasty):
     _, page = nasty
     assert page.text.count("At an end of the learning-rate grid: the best rate of") == 2
     files = [tomllib.loads(text) for text in page.texts if text.startswith("[optimizers.")]
@@ -356,7 +356,7 @@ def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_is_said_of_others_where_there_is_one_optimizer(tmp_path, quick):
+def test_a_single_optimizer_is_not_compared(tmp_path, quick):
     write_tables(tmp_path / "alone", labels=("SGD",), rates=(0.1,), seeds=(100, 101, 102))
     traces = pd.read_parquet(tmp_path / "alone/traces.parquet")
     traces.assign(validation_accuracy=0.5).to_parquet(tmp_path / "alone/traces.parquet")  # never at 95 %
@@ -376,7 +376,7 @@ def test_nothing_is_said_of_others_where_there_is_one_optimizer(tmp_path, quick)
 
 
 @pytest.mark.slow
-def test_nothing_is_said_of_tuning_where_there_was_none(tmp_path, monkeypatch):
+def test_tuning_is_not_mentioned_if_there_was_none(tmp_path, monkeypatch):
     blank_pictures(monkeypatch)
     write_tables(tmp_path / "fixed", rates=(0.1,), seeds=(100, 101))
     page = report(tmp_path)
@@ -464,7 +464,7 @@ def test_what_cannot_be_read_is_named(tmp_path, content, says):
         write_report(tmp_path)
 
 
-def test_traces_that_are_twice_there_or_missing_are_told(tmp_path):
+def test_duplicate_or_missing_traces_are_reported(tmp_path):
     """No number of runs is made from traces that are not all there, or are there twice."""
     write_tables(tmp_path / "one", labels=("SGD",), rates=(0.1,))
     file = tmp_path / "one/traces.parquet"
@@ -506,7 +506,7 @@ def test_a_broken_description_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_schedules_have_a_figure_of_their_own(tmp_path, quick):
+def test_schedules_have_their_own_figure(tmp_path, quick):
     schedule = {"schedules": {"learning_rate": {"name": "linear", "warmup": 0.0, "final": 0.25}}}
     about = {"SGD": {"rule": "SGD", **schedule, "curves": {"learning_rate": [1, 0.7, 0.4]}}, "Adam": {}}
     write_tables(tmp_path / "one", rates=(0.1,), optimizers=about)

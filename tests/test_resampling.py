@@ -170,7 +170,7 @@ def test_a_claim_of_more_weight_costs_less():
 
 
 @pytest.mark.parametrize("weights", [(1, 1), (1.4, 0.6), (0.6, 1.4)])
-def test_two_correlated_claims_are_adjusted_as_the_bivariate_normal_distribution_has_it(weights):
+def test_two_correlated_claims_are_adjusted_by_the_bivariate_normal_distribution(weights):
     shared, other = stats.zscore(rng(5).normal(size=(2, 40)), axis=1)
     columns = 0.3 + shared, 0.25 + 0.6 * shared + 0.8 * other
     found = family(estimates(*columns), rng(), np.array(weights))

@@ -76,7 +76,7 @@ def test_seeds_are_added_until_all_is_decided(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_limit_ends_what_cannot_be_decided_and_a_higher_one_goes_on(tmp_path):
+def test_a_limit_ends_an_undecided_sweep_and_a_higher_one_resumes_it(tmp_path):
     experiment, results = tiny(tmp_path, of(CLOSE)), tmp_path / "results"
     first = in_rounds(experiment, results, most=5)
     assert [each.seeds for each in first] == [3, 5]
@@ -139,7 +139,7 @@ def test_a_later_look_needs_more_to_claim_the_same():
 
 
 @pytest.mark.slow
-def test_all_looks_together_claim_too_much_in_five_percent_of_experiments_at_most():
+def test_all_looks_together_make_false_claims_in_at_most_five_percent():
     """Copies that differ in nothing are looked at with 8, 16, 32 and 64 seeds."""
     rng = np.random.default_rng(1)
     experiments, found = 500, {"spent": 0, "5 % each": 0}

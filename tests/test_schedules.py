@@ -137,7 +137,7 @@ def test_what_cannot_have_a_schedule(tmp_path, rule, line, message):
     assert message in found
 
 
-def test_a_shared_mistake_is_told_once(tmp_path):
+def test_a_shared_mistake_is_reported_once(tmp_path):
     text = document(
         top='learning_rates = [0.1]\nschedule = "cosin"\nschedules = { rho = "cosine" }\n',
         optimizers="[optimizers.SGD]\n[optimizers.Adam]\n",
@@ -215,7 +215,7 @@ def test_bits_do_not_depend_on_the_stack(swept):
                 assert bits(together.traces[name][rows]) == bits(column), name
 
 
-def test_a_sweep_goes_on_where_it_was_and_knows_a_changed_schedule(swept):
+def test_a_sweep_resumes_and_notices_a_changed_schedule(swept):
     folder, experiment = swept
     again = run(experiment, folder / "results")
     assert (again.ran, again.kept) == (0, 12)
@@ -235,7 +235,7 @@ def test_what_results_say_of_schedules(swept):
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name not in ("Prodigy", "DoG")])
-def test_a_rule_that_is_built_anew_goes_on_with_its_state(name):
+def test_a_rule_that_is_rebuilt_keeps_its_state(name):
     """A factor of one, by way of a new optimizer at each step, changes no bit."""
     problem = Digits(hidden=(), batch_size=600)
     rate = np.array([[0.01], [0.001]], np.float32)

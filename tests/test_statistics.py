@@ -366,7 +366,7 @@ def test_an_unfinished_sweep_is_compared_as_far_as_it_goes():
     assert comparison.pairs[["better", "worse", "seeds"]].to_numpy().tolist() == [["A", "B", 1]]
 
 
-def test_what_tells_nothing_about_a_pair_changes_none_of_its_p_values():
+def test_irrelevant_tables_change_no_p_value_of_a_pair():
     """Other numbers for the seeds, a candidate that always diverges, and a third optimizer that does."""
     source = np.random.default_rng(4)
     losses = source.normal(5, 1, (2, 2, 18)) + np.array([0, 1.6])[:, None, None]
@@ -438,7 +438,7 @@ def test_trace_bands_are_quantiles_of_each_optimizer_by_itself():
     assert bands[["low", "median", "high"]].to_numpy() == pytest.approx(np.array(expected))
 
 
-def test_trace_bands_of_runs_that_left_no_trace_are_infinite_whoever_comes_next():
+def test_trace_bands_of_runs_without_a_trace_are_infinite():
     runs = table(
         *(
             ("A", 0.1, 100 + k, "ok" if k < 3 else "failed", float(k) if k < 3 else NAN)

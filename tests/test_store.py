@@ -116,7 +116,7 @@ def test_files_are_in_encodings_that_every_reader_of_parquet_knows(tmp_path):
             assert set(column.encodings) <= {"PLAIN", "RLE", "RLE_DICTIONARY", "PLAIN_DICTIONARY"}
 
 
-def test_runs_are_read_as_they_were_stored_and_those_that_were_not_are_left_out(store, experiment):
+def test_stored_runs_are_read_and_missing_ones_left_out(store, experiment):
     runs = list(experiment.runs())
     stack = finished(runs[3:6])
     store.write_part(stack)
@@ -145,7 +145,7 @@ def test_a_part_that_spoils_while_it_is_read_is_named_with_what_will_be_done(sto
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_stand_in_the_experiments_order(store, experiment, seed):
+def test_rows_are_in_the_experiments_order(store, experiment, seed):
     runs = list(experiment.runs())
     rng = np.random.default_rng(seed)
     shuffled = [runs[place] for place in rng.permutation(len(runs))]

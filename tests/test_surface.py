@@ -260,7 +260,7 @@ def test_the_sweep_computes_the_loss_around_the_paths(
 
 
 @pytest.mark.slow
-def test_a_problem_of_one_s_own_has_a_surface_if_its_parameters_decide_the_loss(tmp_path):
+def test_a_user_defined_problem_has_a_surface_if_its_parameters_decide_the_loss(tmp_path):
     source = """
 import numpy as np
 

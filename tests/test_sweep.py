@@ -224,7 +224,7 @@ def test_a_disk_that_is_full_stops_the_sweep_and_what_was_written_stays(tmp_path
     assert tables(tmp_path / "results") == whole
 
 
-def test_the_manifest_tells_what_was_run(tmp_path):
+def test_the_manifest_records_what_was_run(tmp_path):
     experiment = tiny(tmp_path, TEXT)
     run(experiment, tmp_path / "results")
     told = json.loads((tmp_path / "results/tiny/experiment.json").read_text())
@@ -259,7 +259,7 @@ SLOW_TEXT = document(seeds="tuning = 0\nreporting = 12", optimizers=OWN)
 @pytest.mark.slow
 @pytest.mark.parametrize(("jobs", "number"), [(2, signal.SIGINT), (1, signal.SIGTERM)], ids=str)
 @pytest.mark.usefixtures("heard")
-def test_ctrl_c_ends_with_130_and_a_hint_and_the_same_command_goes_on(tmp_path, jobs, number):
+def test_ctrl_c_ends_with_130_and_a_hint_and_the_same_command_resumes(tmp_path, jobs, number):
     file = write(tmp_path, SLOW_TEXT, own=SLOW)
     results = tmp_path / "results"
     words = command("sweep", file, "--jobs", jobs, "--results", results)

@@ -110,7 +110,7 @@ def test_median_time_by_hand(steps, median):
     assert targets.median_time(steps)[0] == median
 
 
-def test_a_median_time_that_half_of_the_runs_have_lies_midway_to_the_end_if_no_other_follows():
+def test_a_median_time_reached_by_exactly_half_of_the_runs_is_midway_to_the_end():
     assert targets.median_time([10, 20, INF, INF], end=100)[0] == 60
     assert targets.median_time([10, 20, 30, INF], end=100)[0] == 25
 

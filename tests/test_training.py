@@ -185,7 +185,7 @@ def bundled(**settings):
     return Supervised(data, network, CrossEntropy(), **settings)
 
 
-def test_a_problem_may_have_metrics_of_its_own():
+def test_a_problem_may_have_its_own_metrics():
     problem = bundled(metrics={"largest": largest})
     optimizer = SGD(learning_rate=column([0.1, 1e300], "float64"))
     recording = train(problem, optimizer, [1, 2], [1, 5])
@@ -202,7 +202,7 @@ def test_a_problem_may_have_metrics_of_its_own():
         np.testing.assert_array_equal(recording.metrics[name], usual[name])
 
 
-def test_a_metric_of_one_s_own_is_a_number_per_run():
+def test_a_user_defined_metric_is_a_number_per_run():
     problem = bundled(metrics={"all": lambda outputs, targets: outputs.max()})
     with pytest.raises(ValueError, match=r"the metric all must give shape \(2,\), got \(\)"):
         problem.evaluate(*problem.init([0, 1]))
@@ -313,7 +313,7 @@ def test_a_run_diverges_at_its_first_step_that_is_not_finite(where, record_at, s
 
 @pytest.mark.parametrize("record_at", [range(0, 15, 2), (7, 14), (14,)], ids=str)
 @pytest.mark.parametrize("step", [1, 7, 8, 13])
-def test_bad_params_between_records_are_noticed_no_later_than_by_the_next_loss(step, record_at):
+def test_bad_params_between_records_are_noticed_by_the_next_loss(step, record_at):
     healthy, recording = with_one_bad_run("params", step, np.nan, record_at)
     assert recording.diverged_at[1] in (step, step + 1)
     assert step not in record_at or recording.diverged_at[1] == step
@@ -340,7 +340,7 @@ def test_a_start_with_a_loss_that_is_not_finite_has_diverged_at_step_0(which, ba
     assert all(np.isnan(values[:, 0]).all() for values in recording.metrics.values())
 
 
-def test_a_diverging_network_tells_when():
+def test_a_diverging_network_reports_the_step():
     problem = Digits(hidden=SMALL, batch_norm=False)
     optimizer = SGD(learning_rate=column([0.1, 1e30], "float32"))
     recording = train(problem, optimizer, [0, 0], range(1, 8))
@@ -370,7 +370,7 @@ def test_norms_and_cosines_are_in_float64(dtype):
     assert found == pytest.approx([24 / 25, np.nan], nan_ok=True)
 
 
-def test_a_problem_of_an_earlier_version_is_an_error_that_says_what_is_wanted():
+def test_a_problem_of_an_earlier_version_is_refused_with_what_is_needed():
     class Old:
         def initial_params(self, seeds):
             return np.zeros((len(seeds), 2))

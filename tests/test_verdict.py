@@ -163,7 +163,7 @@ def test_a_difference_that_does_not_matter_is_practical_equality():
 
 
 @pytest.mark.slow
-def test_equality_of_unequal_medians_is_told_by_what_is_equal():
+def test_equality_of_unequal_medians_is_explained_by_what_is_equal():
     """The tuning seeds happen to choose a rate for B that is hardly ever chosen."""
     runs = table(
         *(
@@ -226,14 +226,14 @@ def test_the_claim_is_made_for_the_seeds_of_the_pair():
     assert "1 seed is too few to tell 2 optimizers apart; 6 are needed." in says
 
 
-def test_copies_of_a_seed_are_said_to_be_none():
+def test_copies_of_a_seed_do_not_count_as_seeds():
     runs = contest(range(18), A=lambda s: 1.0 + s % 3, B=lambda s: 2.0 + s % 3, C=lambda _: 4.0)
     (says,) = verdict(runs)
     assert "3 distinct seeds are too few to tell 3 optimizers apart; 7 are needed." in says
 
 
 @pytest.mark.slow
-def test_a_difference_too_small_to_be_shown_is_told_of():
+def test_a_difference_below_the_digits_shown_is_mentioned():
     runs = contest(
         range(12),
         A=lambda s: 1.0 + s,
@@ -268,7 +268,7 @@ def test_a_difference_too_small_to_be_shown_is_told_of():
         ([0.0496], "p = 0.0496"),  # with two digits it would be the level
     ],
 )
-def test_p_values_in_words(p_values, told):
+def test_p_values_as_text(p_values, told):
     assert sentences._at_most(p_values) == told
     assert sentences._at_most(pd.Series(p_values)) == told
 
@@ -280,7 +280,7 @@ def on_test_set(runs, **losses):
 
 
 @pytest.mark.slow
-def test_where_the_test_set_turns_an_order_the_verdict_says_so():
+def test_the_verdict_mentions_an_order_reversed_on_the_test_set():
     runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s, C=lambda s: 30 + s)
     first, second = verdict(
         on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 5 + s / 2, C=lambda s: 40 + s)
@@ -292,7 +292,7 @@ def test_where_the_test_set_turns_an_order_the_verdict_says_so():
     assert "C ends lower than B (adjusted p ≤" in both or "C ends lower than B (adjusted p <" in both
 
 
-def test_another_first_on_the_test_set_that_is_not_shown_is_said_not_to_be():
+def test_another_first_on_the_test_set_is_mentioned_as_not_shown():
     runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s)
     almost = on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 8.9 + 7 * s % 20)
     assert verdict(almost)[1:] == [
@@ -302,7 +302,7 @@ def test_another_first_on_the_test_set_that_is_not_shown_is_said_not_to_be():
 
 
 @pytest.mark.slow
-def test_of_a_test_set_that_agrees_nothing_is_said():
+def test_a_test_set_that_agrees_is_not_mentioned():
     runs = contest(range(20), A=lambda s: 1 + s, B=lambda s: 3 + 1.1 * s)
     assert len(verdict(on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 12 + s))) == 1
     assert len(verdict(on_test_set(runs, A=lambda s: 9 + s, B=lambda s: 9 + s))) == 1  # a tie
@@ -417,7 +417,7 @@ def test_no_share_is_rounded_to_all_of_the_seeds():
 
 
 @pytest.mark.parametrize("seeds", [1, 5])
-def test_nothing_is_said_of_speed_or_defaults_with_too_few_seeds(seeds):
+def test_speed_and_defaults_are_not_mentioned_with_too_few_seeds(seeds):
     runs = contest(range(seeds), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)
     says = verdict(runs, {"A": 0.1, "B": 0.1}, A=lambda _: climbs(4), B=lambda _: climbs(6))
     assert len(says) == 1
@@ -485,7 +485,7 @@ def test_of_the_defaults(losses, defaults, says):
         assert found[0].startswith(says)
 
 
-def test_a_default_that_fails_does_not_stand_for_one_that_is_not_shown_to_be_worse():
+def test_a_default_that_fails_is_not_taken_for_one_not_shown_to_be_worse():
     runs = untuned(A=lambda s: 9 + s, B=lambda s: 9.2 + 5 * s % 12, C=lambda _: INF)
     (says,) = verdict(runs, DEFAULTS)[1:]
     assert says.startswith("Untuned, at textbook learning rates, A ends lowest (14.5)")

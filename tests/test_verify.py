@@ -106,7 +106,7 @@ def test_pruned_results_pass(tmp_path):
     assert (verdict.differences, verdict.tables) == ([], [])
 
 
-def test_nothing_stored_is_told(stored, tmp_path):
+def test_an_empty_store_is_reported(stored, tmp_path):
     with pytest.raises(UserError, match=r"holds no run of .*; sweep first"):
         verify(stored[0], tmp_path, runs=1, seed=0, jobs=1)
 

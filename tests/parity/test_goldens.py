@@ -101,7 +101,7 @@ def test_a_near_variant_does_not(case, wrong, name):
 
 @pytest.mark.parametrize("name", ["noise", "bowl", "network"])
 @pytest.mark.parametrize("case", [case for case in CASES if case.rule == "Adam"], ids=str)
-def test_the_two_scales_of_adams_eps_are_told_apart(case, name):
+def test_the_two_scales_of_adams_eps_are_distinguished(case, name):
     other = Adam if isinstance(case.ours(case.run(0)), AdamWithScaledEps) else AdamWithScaledEps
     assert difference(case, name, other(**case.columns())) > CLEARLY_WRONG
 

@@ -100,7 +100,7 @@ def test_its_nearest_neighbours_are_not(wrong):
 
 
 @pytest.mark.slow
-def test_a_function_of_ones_own_does_the_same():
+def test_a_user_defined_function_does_the_same():
     own = OfFunction(lambda progress: oracle.warm_cosine(round(progress * STEPS)))
     assert difference("AdamW", Scheduled(AdamW, DECAYED, {"learning_rate": own})) <= LOSS_TOLERANCE
 

@@ -57,7 +57,7 @@ def test_its_keywords_are_those_of_the_signature(tmp_path):
         ("Muon", "torch:Muon cannot be used: it takes only matrices"),
     ],
 )
-def test_what_cannot_be_used_is_told(tmp_path, name, message):
+def test_an_unusable_optimizer_is_reported(tmp_path, name, message):
     with pytest.raises(ValueError, match=message):
         load_rule(f"torch:{name}", tmp_path)
 
