@@ -196,6 +196,9 @@ def test_wrappers_by_name(tmp_path):
         ("Lookahead(Adm)", 'unknown optimizer "Adm"; did you mean Adam'),
         ("Lookahead(EMA(Lookahead(Adam)))", "have a hyper-parameter of the same name, slow_step_size"),
         ("Lookahead()", "unknown optimizer"),
+        ("Lookahead(EMA(Adam))", r'parameters that EMA averages: write "EMA\(Lookahead\(…\)\)"'),
+        ("Cautious(EMA(Adam))", "Cautious would change the parameters that EMA averages"),
+        ("Cautious(Lookahead(Adam))", "Cautious would change the parameters that Lookahead averages"),
     ],
 )
 def test_a_wrong_name_is_reported(tmp_path, name, message):

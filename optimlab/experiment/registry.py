@@ -147,7 +147,22 @@ def _wrapped(wrapper: str, rule: Callable[..., Any], name: str) -> Wrapped:
     both = wrapped.own.keys() & hyperparameters(rule).keys()
     if both:
         raise ValueError(f"{wrapper} and {name} have a hyper-parameter of the same name, {min(both)}")
+    average = _average_in(rule)
+    if average and wrapper != "EMA":  # which alone leaves the parameters as they are
+        raise ValueError(
+            f"{wrapper} would change the parameters that {average} averages: "
+            f'write "{average}({wrapper}(…))"'
+        )
     return wrapped
+
+
+def _average_in(rule: Callable[..., Any]) -> str | None:
+    """Return the name of the wrapper in a rule whose result is an average of its parameters, if any."""
+    while isinstance(rule, Wrapped):
+        if "eval_params" in vars(rule.wrapper):
+            return rule.wrapper.__name__
+        rule = rule.rule
+    return None
 
 
 def names_of(rule: str, schedules: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

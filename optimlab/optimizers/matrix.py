@@ -81,7 +81,7 @@ class LARS(Rule):
 
     ::
 
-        τ = γ ‖w‖ / (‖g‖ + λ ‖w‖)     layer by layer; 1 where a norm is 0
+        τ = γ ‖w‖ / (‖g‖ + λ ‖w‖)     layer by layer; 1 where ‖w‖ or the denominator is 0
         v ← μ v + η τ (g + λ w)
         w ← w − v
 

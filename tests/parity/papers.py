@@ -45,7 +45,8 @@ def lars(h: dict[str, float], w: Array, decays: bool) -> Callable[[Array], Array
     def step(g: Array) -> Array:
         nonlocal w, v
         size, slope = sqrt(sum(x * x for x in w.flat)), sqrt(sum(x * x for x in g.flat))
-        trust = h["trust_coefficient"] * size / (slope + decay * size) if size and slope else 1.0
+        whole = slope + decay * size
+        trust = h["trust_coefficient"] * size / whole if size and whole else 1.0
         v = h["momentum"] * v + h["learning_rate"] * trust * (g + decay * w)
         w = w - v
         return w
