@@ -39,6 +39,11 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def located(error: OSError) -> str:
+    """Return what could not be read or written, and why, as text."""
+    return f"{error.filename or 'a file'}: {reason(error)}"
+
+
 class UserError(Exception):
     """A mistake that the user can correct; the message says what and where."""
 

@@ -353,9 +353,9 @@ def read_regular(path: Path, most: int) -> bytes:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             kind = errno.EISDIR if stat.S_ISDIR(about.st_mode) else errno.EINVAL
-            raise OSError(kind, "it is not a regular file")
+            raise OSError(kind, "it is not a regular file", str(path))
         if about.st_size > most:
-            raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes")
+            raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", str(path))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
     finally:

@@ -14,6 +14,7 @@ from sweeping import call, document, load, run, tiny, write
 from test_files import snapshot
 
 from optimlab.commands import common
+from optimlab.files import Folder
 from optimlab.storage.store import Store
 
 PROJECT = Path(__file__).parents[1]
@@ -171,6 +172,25 @@ def test_fresh_in_a_foreign_folder_deletes_and_writes_nothing(here, foreign):
         done = call("sweep", name, "--jobs", 1, "--fresh", "--results", foreign)
         assert (done.exit_code, "files that are not optimlab results" in done.stderr) == (2, True)
         assert snapshot(foreign) == before
+
+
+def test_what_a_deletion_leaves_when_it_is_killed_is_ours(here, monkeypatch):
+    delete, left = Folder.delete, 0
+
+    def delete_some(folder, name, **options):
+        nonlocal left
+        if not left:
+            raise InterruptedError
+        left -= 1
+        delete(folder, name, **options)
+
+    monkeypatch.setattr(Folder, "delete", delete_some)
+    for deletions in range(len(list(Path("results/tiny").glob("[!.]*")))):
+        shutil.copytree("results/tiny", f"{deletions}/tiny")
+        store, left = Store(Path(f"{deletions}/tiny")), deletions
+        with pytest.raises(InterruptedError):
+            store.clear()
+        assert store.is_marked()
 
 
 def test_fresh_lists_what_it_deletes(here):

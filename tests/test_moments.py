@@ -89,6 +89,28 @@ def test_tables_of_two_moments_are_made_again(place, results, monkeypatch, capsy
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("name", ["runs.csv", "traces.parquet", "experiment.json"])
+def test_a_first_sweep_that_is_killed_before_it_trains_can_be_repeated(tmp_path, monkeypatch, name):
+    experiment, made = tiny(tmp_path), []
+    with monkeypatch.context() as patch:
+        replace = os.replace
+
+        def replace_or_end(source, target, **folders):
+            if target == name and (made or name != "experiment.json"):
+                raise OSError(28, "No space left on device")
+            replace(source, target, **folders)
+            made.append(target)
+
+        patch.setattr(os, "replace", replace_or_end)
+        with pytest.raises(OSError, match="No space left"):
+            run(experiment, tmp_path / "results")
+    assert made[0] == "experiment.json"
+    with pytest.raises(NothingToReport, match="no run has finished yet"):
+        read_tables(tmp_path / "results/tiny")
+    run(experiment, tmp_path / "results")
+    assert len(read_tables(tmp_path / "results/tiny").runs) == 6
+
+
 def test_a_resumed_sweep_first_makes_consistent_tables(place, results, monkeypatch):
     before, seen = table_bytes(results), []
     (results / "tiny/runs.csv").write_text("garbled")

@@ -16,8 +16,9 @@ from PIL import Image
 from sweeping import OWN, call, document, mostly_slow, plugin, run, tiny
 from test_charts import blank_pictures
 
+from optimlab.errors import UserError
 from optimlab.report import paper
-from optimlab.report.bundle import requirements
+from optimlab.report.bundle import bundle, code_and_data, requirements
 from optimlab.report.figures import animation, comparisons
 from optimlab.report.figures.static import Drawing
 from optimlab.report.page import report_of
@@ -386,6 +387,50 @@ def test_a_bundle_without_its_code_is_refused(results, tmp_path, monkeypatch):
     told = "its experiment file, with own.py:Own beside it, no longer exists"
     assert (done.exit_code, told in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "one.zip").exists()
+
+
+TABLE = "a,y\n" + "0.5,1\n0.25,0\n" * 10
+LISTED = """title = "own.py:Own on table.csv"
+description = "See notes.csv"
+learning_rates = [0.1]
+[problem]
+data = "DATA"
+target = "y"
+hidden = []
+batch_size = 5
+[training]
+steps = 2
+[seeds]
+tuning = 0
+reporting = 2
+[optimizers.SGD]
+"""
+
+
+def swept_on(folder, data):
+    """Sweep an experiment on a table, and return its results."""
+    file = folder / "experiments" / data
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(TABLE)
+    name = "on a table"
+    run(tiny(folder / "experiments", LISTED.replace("DATA", data), name), folder / "results")
+    return read_tables(folder / "results" / name)
+
+
+def test_what_a_title_and_a_description_say_is_no_file(tmp_path):
+    tables = swept_on(tmp_path, "data/table.csv")
+    named = code_and_data(tables)
+    assert named == {"data/table.csv": TABLE.encode()}
+    with zipfile.ZipFile(io.BytesIO(bundle(tables, named, b""))) as archive:
+        readme = archive.read("on a table/README.txt").decode()
+    assert "optimlab sweep 'experiments/on a table.toml'\n" in readme
+
+
+def test_a_bundle_that_would_lack_data_is_refused(tmp_path):
+    with pytest.raises(
+        UserError, match=r"on a table.toml needs \.\./table\.csv, which a bundle cannot contain"
+    ):
+        code_and_data(swept_on(tmp_path, "../table.csv"))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from optimlab.errors import STOP_SIGNALS, Interrupted, UserError, printable_lines, reason
+from optimlab.errors import STOP_SIGNALS, Interrupted, UserError, located, printable_lines
 from optimlab.hints import RESULTS
 
 if TYPE_CHECKING:
@@ -197,8 +197,7 @@ def user_errors(*, as_json: bool = False) -> Iterator[None]:
         _print_error(str(error), as_json=as_json)
         raise typer.Exit(2) from error
     except OSError as error:
-        text = f"{error.filename or 'a file'}: {reason(error)}"
-        _print_error(text, as_json=as_json)
+        _print_error(located(error), as_json=as_json)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         _print_error("interrupted", as_json=as_json)

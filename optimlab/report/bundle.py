@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from optimlab import hints
 from optimlab.data.files import is_data_file
 from optimlab.errors import UserError
 from optimlab.experiment.registry import plugin_code
@@ -19,6 +20,7 @@ from optimlab.storage.drawn import INPUTS
 from optimlab.storage.environment import NOT_PACKAGES
 from optimlab.storage.results import Tables
 
+PROSE = ("title", "description")
 LARGEST_FILE = 100_000_000  # bytes, of data beside the experiment
 WHEN = (1980, 1, 1, 0, 0, 0)  # of the files in the zip, so that its bytes are reproducible
 README = """{title}
@@ -31,7 +33,7 @@ README = """{title}
 To run it again, where optimlab {version} is installed:
 
     pip install -r requirements.txt
-    optimlab sweep experiments/{name}.toml
+    {sweep}
     optimlab plots
 """
 
@@ -58,7 +60,8 @@ def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes) -> bytes:
     where = about.get("environment") or {}
     files["requirements.txt"] = requirements(where).encode()
     title, version = str(about.get("title") or name), where.get("optimlab") or ""
-    files["README.txt"] = README.format(title=title, name=name, version=version).encode()
+    sweep = hints.optimlab("sweep", f"experiments/{name}.toml")
+    files["README.txt"] = README.format(title=title, name=name, version=version, sweep=sweep).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in sorted(files.items()):
@@ -82,10 +85,11 @@ def code_and_data(tables: Tables) -> dict[str, bytes]:
     Raises
     ------
     UserError
-        If they no longer exist.
+        If they no longer exist, or are outside the folder of the experiment file.
     """
     about = tables.experiment
-    texts = set(_texts(tomllib.loads(str(about.get("toml") or ""))))
+    tables_of_file = tomllib.loads(str(about.get("toml") or ""))
+    texts = set(_texts([value for key, value in tables_of_file.items() if key not in PROSE]))
     named = sorted(text for text in texts if ".py:" in text or is_data_file(text))
     if not named:
         return {}
@@ -96,24 +100,32 @@ def code_and_data(tables: Tables) -> dict[str, bytes]:
         raise UserError(
             f"{tables.folder}: its experiment file, with {named[0]} beside it, no longer exists"
         )
-    files: dict[Path, bytes] = {}
+    files: dict[str, bytes] = {}
     for text in named:
         try:
-            files |= _files_of(text, file.parent)
+            found = _files_of(text, file.parent)
         except (ImportError, SyntaxError) as error:
             raise UserError(f"{file.parent / text} cannot be followed: {error}") from error
-    folder = file.parent
-    beside = {path: content for path, content in files.items() if path.is_relative_to(folder)}
-    return {path.relative_to(folder).as_posix(): content for path, content in beside.items()}
+        for path in found:
+            if path.startswith("../"):
+                raise UserError(
+                    f"{file} needs {path}, which a bundle cannot contain: move it into the file's folder"
+                )
+        files |= found
+    return files
 
 
-def _files_of(text: str, folder: Path) -> dict[Path, bytes]:
-    """Return the files of data, or of code and its imports: path → content."""
+def _files_of(text: str, folder: Path) -> dict[str, bytes]:
+    """Return the files of data, or of code and its imports: path relative to a folder → content."""
     if ".py:" not in text:
-        return {(folder / text).resolve(): read_regular(folder / text, LARGEST_FILE)}
+        return {_relative(folder / text, folder): read_regular(folder / text, LARGEST_FILE)}
     code = plugin_code(text, folder)
     files = {name: module.file for name, module in code.modules.items()}
-    return {file: code.sources[name] for name, file in files.items() if file}
+    return {_relative(file, folder): code.sources[name] for name, file in files.items() if file}
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return Path(os.path.relpath(file, folder)).as_posix()
 
 
 def _texts(value: Any) -> Iterator[str]:

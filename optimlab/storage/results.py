@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab import hints
-from optimlab.errors import UserError, printable, reason
+from optimlab.errors import UserError, located, printable, reason
 from optimlab.experiment.runs import LEGAL, RUN_COLUMNS
 from optimlab.files import Folder, HeldError, experiment_folder
 from optimlab.messages import warn
@@ -126,9 +126,10 @@ def _consistent(store: Store) -> tuple[Manifest, dict[str, bytes]]:
                 manifest, contents = _made_again(store, manifest, contents)
     except (HeldError, DamagedPartError, OSError) as error:
         plots = hints.command("plots", results=store.folder.parent)
+        why = located(error) if isinstance(error, OSError) else str(error)
         if differing(manifest, contents):
-            raise NothingToReport(f"{error}; then run `{plots}` again") from error
-        warn(f"{store.folder.name}: the tables are those of the last sweep: {error}")
+            raise NothingToReport(f"{why}; then run `{plots}` again") from error
+        warn(f"{store.folder.name}: the tables are those of the last sweep: {why}")
     return manifest, contents
 
 

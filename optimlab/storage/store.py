@@ -112,7 +112,8 @@ class Store:
         if not self.is_marked():
             return
         self._own.refuse_links()
-        for name in self._own.names():
+        mark_last = sorted(self._own.names(), key=lambda name: name == MANIFEST)
+        for name in mark_last:  # so that what a kill leaves is recognizably ours
             if name not in (LOCK, HOLDER):
                 self._own.delete(name)
 
@@ -310,9 +311,12 @@ class Store:
         """Make the tables and experiment.json from the parts, and return the latter.
 
         Rows are in the experiment's order, whatever order the runs finished in. experiment.json is
-        written last, with a digest of each table, so that a mix of old and new tables is detected.
+        written last, with a digest of each table, so that a mix of old and new tables is detected. Where
+        there is none, it is written first, too: tables alone do not show that the folder is ours.
         """
         self._own.create()
+        if not self._own.exists(MANIFEST):
+            self._own.write(MANIFEST, manifest.content())
         index, digest_of_parts = self._index(), self.digest_of_parts()
         names = tables_of(manifest)
         if "params.parquet" not in names:
