@@ -44,7 +44,7 @@ def _typeset(text: str) -> str:
     if not exponent:
         return mantissa
     power = "10" + str(int(exponent.replace("−", "-"))).translate(SUPERSCRIPTS)
-    return power if mantissa == "1" else f"{mantissa}×{power}"
+    return mantissa[:-1] + power if mantissa in ("1", "−1") else f"{mantissa}×{power}"
 
 
 def short(value: float) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import html
 import io
 import json
 import re
@@ -25,6 +26,7 @@ from optimlab.report.style import series_styles
 from optimlab.report.ticks import MOST_TICKS, log_ticks, round_ticks
 from optimlab.report.vega import encode
 from optimlab.statistics import compare_optimizers
+from optimlab.storage.results import read_tables
 
 HOSTILE = 'it\'s "mine".rule[0] \\ </script><b>&'
 LABELS = ("SGD", "Adam", HOSTILE)
@@ -173,6 +175,19 @@ def test_every_chart_compiles_without_a_warning(study, capfd):
     _, charts = study
     assert list(charts) == CHARTS
     assert_compiles(charts, capfd)
+
+
+def test_a_saved_chart_names_its_problem_where_there_are_several(study, capfd):
+    """Charts of two problems, saved from one page, could not be told apart."""
+    folder, _ = study
+    tables = read_tables(folder)
+    styles = series_styles(list(pd.unique(tables.runs["optimizer"])))
+    problem = 'the "a" <b> problem'
+    _, charts = page._compare(problem, tables.runs, tables.traces, {}, styles)
+    assert [chart.name for chart in charts] == CHARTS
+    assert_compiles({chart.name: (chart.spec, chart.tables) for chart in charts}, capfd)
+    for chart in charts:
+        assert problem in html.unescape(vl_convert.vegalite_to_svg(chart.whole_spec())), chart.name
 
 
 def tooltips(part):

@@ -281,6 +281,14 @@ def test_lines_of_the_table_break_between_numbers_not_within_one():
     assert page_module.unbroken("<p>after <b>5 s</b> or 3 kB</p>").count(nbsp) == 2
 
 
+def test_a_number_stays_to_the_right_of_a_label_written_from_right_to_left():
+    """A browser draws "(0.1)" to the left of it, beside the label before."""
+    mark = "\N{LEFT-TO-RIGHT MARK}"
+    assert page_module.unbroken("<p>آدم (0.1) and آدم</p>") == f"<p>آدم{mark} (0.1) and آدم</p>"
+    for kept in ('<a title="آدم 1">', "<script>آدم 1</script>"):
+        assert page_module.unbroken(kept) == kept
+
+
 @pytest.mark.parametrize(
     ("epochs", "texts"),
     [

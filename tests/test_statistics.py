@@ -157,6 +157,14 @@ def test_numbers_fall_back_on_what_there_is():
     assert set(comparison.targets["metric"]) == {"train_loss"}
 
 
+def test_a_validation_set_decides_even_if_all_runs_diverge():
+    """The summary, and the head of the page's table, said "training loss"."""
+    lost = table(*(("A", 0.1, seed, "diverged", NAN) for seed in range(3)))
+    comparison = compared(lost, traces=traces_of(table(("A", 0.1, 0, "ok", 1.0)))[:1])
+    assert (comparison.basis.loss, comparison.summary["loss"].iloc[0]) == ("validation", "validation")
+    assert comparison.summary["final_loss_median"].iloc[0] == INF
+
+
 def test_counts_and_epochs():
     statuses = ["ok", "ok", "stuck", "diverged", "failed"]
     runs = table(

@@ -1,5 +1,7 @@
 """The verdict: each kind of sentence, from a small case."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,6 +100,30 @@ def shifted(seeds, names):
 )  # fmt: skip
 def test_of_the_final_loss(runs, says):
     assert verdict(runs) == [says]
+
+
+def test_one_reporting_seed_is_compared_on_the_tuning_seeds_too():
+    """The verdict spoke of one seed beside claims that rested on all of them."""
+    cells = [(name, rate) for name in "AB" for rate in (0.1, 1)]
+    runs = table(
+        *((name, rate, seed, "ok", (name == "B") + rate + 0.001 * seed)
+          for name, rate in cells for seed in (*range(11), 100))
+    )  # fmt: skip
+    (says,) = verdict(runs)
+    assert says.startswith("A is the best here: on 1 fresh seed and 11 tuning ones its median final")
+    comparison = statistics.compare_optimizers(runs, traces_of(runs), splits=20, draws=20)
+    words = caveats._evidence_caveats(runs, comparison)
+    assert "One reporting seed shows no spread" in words[0]
+
+
+def test_the_fewest_seeds_are_those_of_the_look():
+    """With seeds added in rounds, the seeds said to be needed were those of a single look."""
+    runs = contest(range(6), A=lambda s: 1 + s, B=lambda s: 9 + s)
+    comparison = statistics.compare_optimizers(
+        runs, traces_of(runs), level=statistics.level_of_look(2), splits=20, draws=20
+    )
+    assert "6 seeds are too few to tell 2 optimizers apart; 8 are" in statistics.verdict(comparison)[0]
+    assert "at least 8 are needed" in "".join(caveats._evidence_caveats(runs, comparison))
 
 
 def test_a_tie_of_everything_is_a_tie():
@@ -501,14 +527,17 @@ def test_words_are_joined(words, joined):
 
 def test_highest_accuracies_that_tie_are_named_together():
     runs = contest(range(12), A=lambda s: 9 + s, B=lambda s: 9.2 + s, C=lambda s: 9.4 + s)
-    summary = statistics.compare_optimizers(runs, traces_of(runs), splits=20, draws=20).summary
+    comparison = statistics.compare_optimizers(runs, traces_of(runs), splits=20, draws=20)
+
+    def texts(runs, accuracies=0.9):
+        summary = comparison.summary.assign(final_accuracy_median=accuracies)
+        rests_on = statistics.basis(runs)
+        changed = dataclasses.replace(comparison, summary=summary, basis=rests_on)
+        return "".join(caveats._evidence_caveats(runs, changed))
+
     for accuracies, says in (((0.8, 0.9, 0.9), "B and C have"), ((0.8, 0.7, 0.9), "C has")):
-        rows = caveats._evidence_caveats(runs, summary.assign(final_accuracy_median=accuracies))
-        assert f"accuracy the order differs: {says} the highest median." in "".join(rows)
-    assert "differs" not in str(
-        caveats._evidence_caveats(runs, summary.assign(final_accuracy_median=0.9))
-    )
+        assert f"accuracy the order differs: {says} the highest median." in texts(runs, accuracies)
+    assert "differs" not in texts(runs)
     lost = runs.assign(status="diverged", final_train_loss=NAN, final_validation_loss=NAN)
-    assert "validation loss" not in str(caveats._evidence_caveats(lost, summary))
-    alone = runs.assign(final_validation_loss=NAN)
-    assert "There is no validation loss" in str(caveats._evidence_caveats(alone, summary))
+    assert "validation loss" not in texts(lost)
+    assert "There is no validation loss" in texts(runs.assign(final_validation_loss=NAN))

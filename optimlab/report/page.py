@@ -45,6 +45,7 @@ from optimlab.storage.drawn import Drawn, Record, keep
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
 
+RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"  # letters of Hebrew, Arabic and others
 ROWS_WORTH_A_WORKER = 20_000  # of traces: counting fewer takes less time than starting a process
 
 
@@ -261,9 +262,9 @@ def _count(
         for each, labels in zip(tables, own, strict=True)
     ]
     calls += [
-        delayed(_compare)(*parts, each.experiment, labels)
+        delayed(_compare)(problem, *parts, each.experiment, labels)
         for each, labels, found in zip(tables, own, problems, strict=True)
-        for parts in found.values()
+        for problem, parts in found.items()
     ]
     done = iter(list(follow(in_order(calls, pool), total=len(calls), description="counting")))
     paths = [next(done) for _ in tables]
@@ -280,6 +281,7 @@ def _count(
 
 
 def _compare(
+    problem: str,
     runs: pd.DataFrame,
     traces: pd.DataFrame,
     experiment: dict[str, Any],
@@ -289,7 +291,10 @@ def _compare(
     comparison = comparison_of(runs, traces, experiment)
     unit, learns = unit_of(experiment, runs), teaches(experiment, comparison)
     seconds = step_seconds(experiment, problem_of(runs))
-    return comparison, draw_charts(comparison, runs, traces, styles, unit, seconds, teaches=learns)
+    charts = draw_charts(
+        comparison, runs, traces, styles, unit, seconds, problem=problem, teaches=learns
+    )
+    return comparison, charts
 
 
 def _draw(
@@ -429,12 +434,17 @@ def _environment() -> Environment:
 
 
 def unbroken(page: str) -> str:
-    """Keep each number in a page's text on one line with its unit, relation sign and bracket."""
+    """Keep each number in a page's text on one line with its unit, relation sign and bracket.
+
+    A number after a label that is written from right to left stays to the right of it.
+    """
     skipped = r"<(pre|script|style)\b.*?</\1>|<[^>]*>"
     before_unit = r"(?<=\d) (?=(?:%|[µm]?s|min|h|[kMG]?B|nats)(?!\w))|(?<=[\d%]) (?=\()"
     at_sign = r"(?<=[=≤≥]) (?=[\d−∞])|(?<=[gl]t;) (?=\d)| (?=(?:[=≤≥]|&[gl]t;) )"
-    pattern = re.compile(rf"{skipped}|({before_unit}|{at_sign})", re.DOTALL)
-    return pattern.sub(lambda found: "\N{NO-BREAK SPACE}" if found[2] else found[0], page)
+    turned = rf"(?<=[{RIGHT_TO_LEFT}])(?=\W*[\d∞])"
+    pattern = re.compile(rf"{skipped}|({before_unit}|{at_sign})|({turned})", re.DOTALL)
+    marks = {2: "\N{NO-BREAK SPACE}", 3: "\N{LEFT-TO-RIGHT MARK}"}
+    return pattern.sub(lambda found: marks.get(found.lastindex or 0, found[0]), page)
 
 
 def _sortable(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
@@ -42,7 +42,8 @@ APART = alt.Resolve(  # scales of a chart's parts
 )
 NARROW = "narrow"  # a signal set by the page: whether the chart is on a phone
 NARROWER = 265  # pixels, about, that a phone leaves beside the axis and the menu
-TITLE_LIMIT = 320  # pixels of a title on a phone, at most
+LIMIT = {"expr": f"{NARROW} ? 320 : {WIDTH}"}  # pixels of a title, at most: on a phone, on a screen
+SUBTITLE = 18  # pixels of the height of a subtitle
 LABEL_LIMITS = 220, 150  # pixels of a legend entry, at most: on a screen, on a phone
 LEGEND_ROW = 20.9  # pixels of a legend row
 AROUND = 96  # pixels of a chart's height taken by title, subtitle and axis
@@ -70,6 +71,19 @@ class Chart:
     spec: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     room: tuple[int, int]
+
+    def on(self, problem: str) -> Chart:
+        """Return the chart with the name of its problem, which a saved or printed chart needs, too."""
+        if "vconcat" in self.spec:
+            first, *others = self.spec["vconcat"]
+            first = first | {"title": first["title"] | {"subtitle": problem, "limit": LIMIT}}
+            wide, narrow = self.room
+            room = (wide + SUBTITLE, narrow + SUBTITLE)
+            return replace(self, spec=self.spec | {"vconcat": [first, *others]}, room=room)
+        title = self.spec["title"]
+        state = title["subtitle"]["expr"]
+        named = f"{json.dumps(problem)} + ({state} ? ' · ' + {state} : '')"
+        return replace(self, spec=self.spec | {"title": title | {"subtitle": {"expr": named}}})
 
     @property
     def controls(self) -> list[dict[str, Any]]:
@@ -507,7 +521,7 @@ def finish(
             "subtitle": {"expr": f"slice({joined}, 3)"},
             "anchor": "start",
             "frame": "bounds",
-            "limit": {"expr": f"{NARROW} ? {TITLE_LIMIT} : {WIDTH}"},
+            "limit": LIMIT,
         },
         "autosize": {"type": "fit", "contains": "padding"},
     }

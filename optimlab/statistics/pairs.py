@@ -58,16 +58,16 @@ def differences(first: Any, second: Any) -> Array:
         return np.nan_to_num(second[both] - first[both], nan=0, posinf=np.inf, neginf=-np.inf)
 
 
-def fewest_seeds(optimizers: int) -> int:
+def fewest_seeds(optimizers: int, level: float = LEVEL) -> int:
     """Return the fewest seeds that allow a claim about this many optimizers.
 
     If signs were coin tosses, all N seeds would agree with probability 2/2ᴺ. Over all pairs, that must
     stay below the level.
     """
-    return _fewest_for(max(optimizers * (optimizers - 1) // 2, 1))
+    return _fewest_for(max(optimizers * (optimizers - 1) // 2, 1), level)
 
 
-def _fewest_for(pairs: int, level: float = LEVEL) -> int:
+def _fewest_for(pairs: int, level: float) -> int:
     return int(np.floor(np.log2(2 * pairs / level))) + 1
 
 
@@ -223,7 +223,7 @@ def _conclude(pair: Pair, name: str, sure: Family, index: int, level: float) -> 
     adjusted = min(adjusted * LEVEL / level, 1)
     reach = sure.reach[index] * error
     is_equal = name in LOSSES and abs(value) + reach <= pair.equal_within[name]
-    is_equal = is_equal and (seeds >= fewest_seeds(2) or not value)
+    is_equal = is_equal and (seeds >= fewest_seeds(2, level) or not value)
     is_equal = is_equal and not np.isinf(row.get("seeds_to_settle", np.nan))  # failures decide
     row[f"{prefix}p_value"] = max(sure.p_values[index], least)
     row[f"{prefix}p_value_adjusted"] = adjusted

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from optimlab.formatting import join_words, number, rounded_up, split_name
-from optimlab.statistics.pairs import fewest_seeds
 from optimlab.statistics.resampling import LEVEL
 from optimlab.statistics.summary import STANDINGS, Comparison
 from optimlab.statistics.targets import TARGET_ACCURACY
@@ -40,8 +39,7 @@ def verdict(comparison: Comparison) -> list[str]:
 
 def _can_claim(comparison: Comparison) -> bool:
     """Return whether there are enough seeds for any claim."""
-    seeds = comparison.pairs["seeds"].max()
-    return bool(seeds >= fewest_seeds(len(comparison.summary)))
+    return bool(comparison.pairs["seeds"].max() >= comparison.fewest_seeds)
 
 
 def typical_run_learnt(summary: pd.DataFrame) -> pd.Series:
@@ -58,23 +56,23 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     loss, value = f"final {split_name(best['loss'])} loss", _loss(best["final_loss_median"])
     equal = _equals(comparison, best["optimizer"])
     name = join_words([_praised(comparison, each) for each in (best["optimizer"], *equal)])
-    if best["seeds"] == 1:
+    seeds, paired = int(best["seeds"]), int(min(own["seeds"], default=0))
+    if seeds == 1 and paired < 2:
         lowest = ", the lowest," if len(rest) and not equal else ","
         return (
             f"{name} {'end' if equal else 'ends'} with a {loss} of {value}{lowest} but on one seed, "
             "which cannot separate the optimizer from luck."
         )
-    seeds = int(best["seeds"])
-    counted = f"{seeds} {'fresh ' * comparison.has_fresh_seeds}seed{'s' * (seeds != 1)}"
+    counted = _counted(comparison, seeds, paired)
     if rest.empty:
         return f"{name} reaches a median {loss} of {value} ({counted}); it has no rival here."
     its, is_or_are, it, ends = SEVERAL if equal else ONE
     lowest = f"{name} {ends} the lowest median {loss}, {value}"
-    seeds, needed = int(min(own["seeds"], default=0)), fewest_seeds(len(rest) + 1)
-    if seeds < needed:
-        kind = "distinct " if seeds < summary["seeds"].min() else ""  # others are copies
-        few = f"{seeds} {kind}seed{'s' * (seeds != 1)} {'is' if seeds == 1 else 'are'} too few"
-        return f"{lowest}, but {few} to tell {len(rest) + 1} optimizers apart; {needed} are needed."
+    if paired < comparison.fewest_seeds:
+        kind = "distinct " if paired < summary["seeds"].min() else ""  # others are copies
+        few = f"{paired} {kind}seed{'s' * (paired != 1)} {'is' if paired == 1 else 'are'} too few"
+        needed = f"{comparison.fewest_seeds} are needed"
+        return f"{lowest}, but {few} to tell {len(rest) + 1} optimizers apart; {needed}."
     gaps = comparison.differences
     if gaps.loc[gaps["setting"] == "tuned", "difference"].eq(0).all():
         all_of_them = "Both optimizers" if len(rest) == 1 else f"All {len(rest) + 1} optimizers"
@@ -116,6 +114,12 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
             f"many times (adjusted {p_value}): {best['optimizer']} was lucky here."
         )
     return text
+
+
+def _counted(comparison: Comparison, seeds: int, paired: int) -> str:
+    """Return the number of reported seeds as text; where it is one, with those compared beside it."""
+    text = f"{seeds} {'fresh ' * comparison.has_fresh_seeds}seed{'s' * (seeds != 1)}"
+    return f"{text} and {paired - 1} tuning ones" if seeds == 1 else text
 
 
 def _on_test_loss(comparison: Comparison) -> str:

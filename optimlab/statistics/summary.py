@@ -23,7 +23,7 @@ from optimlab.statistics.intervals import (
     percentile_intervals,
 )
 from optimlab.statistics.lessons import Alarm, carried_rates, foretold, inclusion_alarms
-from optimlab.statistics.pairs import compare, seed_differences
+from optimlab.statistics.pairs import compare, fewest_seeds, seed_differences
 from optimlab.statistics.ranking import (
     CANDIDATE,
     GRID_KEYS,
@@ -80,6 +80,7 @@ class Comparison:
     spaces : optimizer → its tuned space.
     candidates, importance : from `optimlab.statistics.axes`; empty if only the learning rate is tuned.
     alarms, foretold, carried_rates : from `optimlab.statistics.lessons`.
+    level : the error rate of all claims together.
     """
 
     basis: SelectionCriteria
@@ -96,6 +97,7 @@ class Comparison:
     alarms: list[Alarm]
     foretold: pd.DataFrame
     carried_rates: pd.DataFrame
+    level: float
 
     @property
     def is_only_rate(self) -> bool:
@@ -112,6 +114,11 @@ class Comparison:
         """Whether the reported seeds had no part in a choice."""
         only_reporting = self.basis.tuning == "reporting"
         return self.basis.reporting == "reporting" and not (self.is_tuned and only_reporting)
+
+    @property
+    def fewest_seeds(self) -> int:
+        """The fewest seeds on which anything can be claimed about the optimizers."""
+        return fewest_seeds(int(self.summary["rank"].notna().sum()), self.level)
 
     @property
     def tuned(self) -> str:
@@ -154,7 +161,8 @@ def compare_optimizers(
     """
     runs, traces = as_written("runs", runs), as_written("traces", traces)
     _check_runs(runs, traces)
-    runs = judged(with_finals(with_candidates(runs), traces, final), traces)
+    runs = _with_lost_losses(with_finals(with_candidates(runs), traces, final), traces)
+    runs = judged(runs, traces)
     spaces = spaces_of(runs) if spaces is None else spaces
     defaults = defaults or {}
     reported = {setting: reported_runs(runs, setting, defaults) for setting in SETTINGS}
@@ -207,7 +215,15 @@ def compare_optimizers(
         alarms=inclusion_alarms(summary, pairs, spaces),
         foretold=foretold(reported["tuned"], traces, f"{basis(runs).loss}_loss", pairs),
         carried_rates=carried_rates(retunings["tuned"], spaces),
+        level=level,
     )
+
+
+def _with_lost_losses(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with infinite validation losses if they begin with one and end with no loss."""
+    is_lost = runs.filter(regex="^final_(train|validation)_loss$").isna().all(axis=None)
+    has_any = "validation_loss" in traces and traces["validation_loss"].notna().any()
+    return runs.assign(final_validation_loss=np.inf) if is_lost and has_any else runs
 
 
 def judged(runs: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:

@@ -32,6 +32,7 @@ def draw_charts(
     unit: str,
     step_seconds: Mapping[str, float],
     *,
+    problem: str = "",
     teaches: bool = False,
 ) -> list[Chart]:
     """Return the charts that an experiment has the numbers for.
@@ -43,10 +44,11 @@ def draw_charts(
     styles : optimizer → how it is drawn.
     unit : of the loss, "" if it has none.
     step_seconds : optimizer → processor time of a step of one run trained alone, where it is known.
+    problem : its name, for charts to show; "" if it is the only one.
     teaches : whether tuning has lessons; see `optimlab.report.blocks.lessons`.
     """
     palette = Palette(styles)
-    return [
+    charts = [
         *traces_chart(comparison, traces, palette, unit, step_seconds),
         *targets_chart(comparison, palette),
         *profiles_chart(comparison, palette),
@@ -57,3 +59,4 @@ def draw_charts(
         *wins_chart(comparison),
         *differences_chart(comparison, unit),
     ]
+    return [chart.on(problem) for chart in charts] if problem else charts

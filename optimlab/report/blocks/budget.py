@@ -60,9 +60,8 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
         ),
     )
 
-    x = alt.X("trials:Q").title(
-        f"{what} tried (0: {'textbook' if only else 'textbook candidate alone'})"
-    )
+    zero = "" if least else f" (0: {'textbook' if only else 'textbook candidate alone'})"
+    x = alt.X("trials:Q").title(f"{what} tried{zero}")
     whole = list(range(least, most + 1, 1 + (most - least) // MOST_TICKS))
     x = x.axis(format="d", values=whole, grid=False)
     y = alt.Y("expected_loss:Q").scale(scale).axis(axis).title(None)

@@ -9,6 +9,7 @@ import pandas as pd
 from optimlab import statistics
 from optimlab.formatting import join_words, split_name
 from optimlab.report.problem_result import ProblemResult
+from optimlab.statistics import Comparison
 from optimlab.storage.environment import describe_computing
 
 
@@ -49,11 +50,10 @@ def _of_problems(by_problem: dict[str, ProblemResult]) -> list[str]:
 
 
 def _caveats_of(result: ProblemResult) -> list[str]:
-    runs, summary = result.runs, result.comparison.summary
     return [
-        *_tuning_caveats(runs, summary),
-        *_evidence_caveats(runs, summary),
-        "The seeds support claims about this problem only: another network, data set, budget or "
+        *_tuning_caveats(result.runs, result.comparison.summary),
+        *_evidence_caveats(result.runs, result.comparison),
+        "The seeds support claims about the problem as it was run: another network, data set, budget or "
         "schedule may reverse them. Bands in the charts are pointwise: a single run may leave them.",
     ]
 
@@ -84,15 +84,20 @@ def _tuning_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     return caveats
 
 
-def _evidence_caveats(runs: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
+def _evidence_caveats(runs: pd.DataFrame, comparison: Comparison) -> list[str]:
     """Return the limitations of the evidence."""
-    rests_on = statistics.basis(runs)
-    seeds, needed = len(runs["seed"].unique()), statistics.fewest_seeds(len(summary))
+    rests_on, summary = comparison.basis, comparison.summary
+    seeds, needed = len(runs["seed"].unique()), comparison.fewest_seeds
     accuracy = summary["final_accuracy_median"]
     caveats = []
-    if summary["seeds"].max() < 2:
+    if seeds < 2:
         caveats.append("One seed shows no spread, so there are no intervals and no tests.")
-    elif seeds < needed and len(summary) > 1:
+    elif summary["seeds"].max() < 2:
+        caveats.append(
+            "One reporting seed shows no spread, so the medians have no intervals. Comparisons are over "
+            "all seeds, since tuning again reports on each of them."
+        )
+    if 1 < seeds < needed and len(summary) > 1:
         caveats.append(
             f"With {seeds} seeds, no claim about {len(summary)} optimizers is possible, "
             f"however large the differences; at least {needed} are needed."

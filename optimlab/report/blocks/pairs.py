@@ -17,6 +17,7 @@ from optimlab.statistics import Comparison
 
 DECADE = 10  # a number of seeds is not shown if its interval is wider than this factor
 LETTER, LABEL_LIMIT = 6.5, 120  # pixels of a letter on an axis, about, and of a label, at most
+PAIR_LIMIT = 170  # pixels of a pair, at most; a longer one takes two lines
 NARROWER = 180  # pixels, about, that a phone leaves beside the labels
 INTERVAL = ["difference_iqm", "difference_low", "difference_high"]
 
@@ -115,7 +116,9 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     x = alt.X("difference:Q").scale(scale).title(f"second − first{f' ({unit})' if unit else ''}")
     x = x.axis(labelBound=True, format=".3~g", tickCount=alt.ExprRef("ceil(width / 70)"))
     y = alt.Y("pair:N").sort(field="order", op="min").title(None)
-    y = y.axis(labelLimit=170, ticks=False, labelExpr=_in_lines("datum.label", " – "))
+    is_long = f"length(datum.label) > {PAIR_LIMIT / LETTER:.0f}"
+    pair = _in_lines("datum.label", " – ", f"{vega.NARROW} || {is_long}")
+    y = y.axis(labelLimit=PAIR_LIMIT, ticks=False, labelExpr=pair)
     offset = alt.YOffset("offset:Q").scale(domain=[-0.6, 1.6])
     tooltip = vega.tooltip(
         {
@@ -192,9 +195,9 @@ def _ends(points: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, list[float]]:
     return ends
 
 
-def _in_lines(text: str, between: str) -> str:
-    """Return an expression: a text, split into two lines on a phone."""
-    return f"{vega.NARROW} ? split({text}, '{between}') : {text}"
+def _in_lines(text: str, between: str, where: str = vega.NARROW) -> str:
+    """Return an expression: a text, split into two lines `where` this holds: on a phone."""
+    return f"({where}) ? split({text}, '{between}') : {text}"
 
 
 def _result(row: dict[Any, Any]) -> str:

@@ -138,7 +138,7 @@ def _table_caption(comparison: Comparison) -> str:
 
 def too_few(summary: pd.DataFrame) -> str:
     """Return a note on the intervals of medians, where some are over too few seeds."""
-    few = summary["seeds"].between(1, FEW_SEEDS - 1).any()
+    few = summary["seeds"].between(2, FEW_SEEDS - 1).any()
     return f" (too narrow: of fewer than {FEW_SEEDS} seeds)" if few else ""
 
 
