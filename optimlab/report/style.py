@@ -111,7 +111,7 @@ CHART_CONFIG: Any = {
         "labelSeparation": 4,
         "titlePadding": 10,
     },
-    "legend": {"labelFontSize": 12, "labelColor": INK},
+    "legend": {"labelFontSize": 12, "labelColor": INK, "titleColor": INK},
     "title": {
         "fontSize": 13,
         "fontWeight": 600,

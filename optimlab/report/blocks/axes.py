@@ -212,7 +212,7 @@ def _heat_map(comparison: Comparison, points: pd.DataFrame, title: str) -> Itera
             x=alt.X("x0:Q").scale(domain).axis(None), x2=alt.X2("x1:Q"),
             y=alt.Y("y0:Q").scale(domain).axis(None), y2=alt.Y2("y1:Q"), color=shade,
         ),
-        dot.mark_point(filled=True, size=55, color=INK, opacity=1).encode(
+        dot.mark_point(filled=True, size=55, color="black", opacity=1).encode(
             x, y, strokeWidth=width, stroke=edge, tooltip=tooltip
         ),
         cell.transform_calculate(text=f"{vega.NARROW} ? '' : format(datum.loss, '.2~g')")

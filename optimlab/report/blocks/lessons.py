@@ -13,7 +13,6 @@ from optimlab.formatting import number
 from optimlab.report import vega
 from optimlab.report.block import Block
 from optimlab.report.problem_result import ProblemResult
-from optimlab.report.style import INK
 from optimlab.report.vega import Chart
 from optimlab.statistics import Comparison
 from optimlab.statistics.lessons import alarm_words, foretold_words, settled_from
@@ -135,7 +134,7 @@ def foretold_chart(comparison: Comparison) -> Iterator[Chart]:
             x2=alt.X2("end:Q"), y=y, color=alt.Color("percent:Q", scale=scale, legend=legend),
             tooltip=tooltip,
         ),
-        last.mark_tick(thickness=3, color=INK, aria=False).encode(
+        last.mark_tick(thickness=3, color="black", aria=False).encode(
             x=alt.X("since:Q").scale(domain=[0, 100], nice=False), y=y
         ),
     )  # fmt: skip
