@@ -37,10 +37,10 @@ from optimlab.optimizers.matrix import LAMB, LARS, SOAP, Muon, Shampoo
 
 CLASSIC: tuple[type, ...] = (SGD, Nesterov, AdaGrad, RMSprop, Adam)
 NEWER: tuple[type, ...] = (
-    *(AdamW, NAdam, RAdam, AMSGrad, Adamax, AdaDelta, AdaBelief, Yogi, Adan, AdEMAMix, ADOPT),
-    *(Lion, Signum, Prodigy, DoG, ScheduleFreeSGD, ScheduleFreeAdamW),
-    *(LAMB, LARS, Muon, Shampoo, SOAP),
-)
+    AdamW, NAdam, RAdam, AMSGrad, Adamax, AdaDelta, AdaBelief, Yogi, Adan, AdEMAMix, ADOPT,
+    Lion, Signum, Prodigy, DoG, ScheduleFreeSGD, ScheduleFreeAdamW,
+    LAMB, LARS, Muon, Shampoo, SOAP,
+)  # fmt: skip
 RULES: dict[str, type] = {rule.__name__: rule for rule in (*CLASSIC, *NEWER)}
 WRAPPERS: dict[str, type] = {wrapper.__name__: wrapper for wrapper in (EMA, Lookahead, Cautious)}
 # Key of an optimizer's table → wrapper for rules that do not have this hyper-parameter themselves.
