@@ -276,6 +276,8 @@ def test_a_printed_page_fits_its_paper(browser, results):
     tab.page.emulate_media(media="print")
     tab.page.set_viewport_size({"width": A4, "height": 960})
     assert tab.page.evaluate("document.documentElement.scrollWidth") == A4
+    lines = "[...document.querySelectorAll('.sortable .whole')].map((line) => line.offsetHeight)"
+    assert max(tab.page.evaluate(lines)) < 16  # none is broken in two
     printed = tab.page.evaluate(PRINTED)
     assert len(printed) == len(CHARTS)
     assert all(printed)

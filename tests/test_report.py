@@ -326,6 +326,12 @@ def test_odd_experiments_have_a_page(tmp_path, quick, tables, says):
     assert says in report(tmp_path).text
 
 
+def test_the_command_of_an_experiment_with_rounds_adds_the_same_seeds(tmp_path):
+    """It trained the seeds of the file alone."""
+    write_tables(tmp_path / "rounds", looks=[1, 2], command="optimlab sweep rounds")
+    assert "optimlab sweep rounds # with --until decided --most-seeds 2" in report(tmp_path).text
+
+
 @pytest.mark.parametrize("seeds", [5, 6])
 def test_intervals_of_fewer_than_six_seeds_are_marked(seeds):
     runs = contest(range(seeds), A=lambda s: 1.0 + s, B=lambda s: 2.0 + s)

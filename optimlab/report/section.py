@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from optimlab import hints, statistics
 from optimlab.formatting import join_words
@@ -106,10 +107,16 @@ def write_section(
         hyperparameters=hyperparameters_of(experiment),
         reasons=reasons_of(runs),
         network=str(experiment.get("network") or ""),
-        command=str(experiment.get("command") or hints.command("sweep", name)),
+        command=str(experiment.get("command") or hints.command("sweep", name)) + _rounds(experiment),
         command_of_page=hints.command("plots", results=tables.folder.parent),
         toml=str(experiment.get("toml") or ""),
     )
+
+
+def _rounds(experiment: dict[str, Any]) -> str:
+    """Return the options that add the same seeds in rounds, as a comment; "" without rounds."""
+    looks = experiment.get("looks") or []
+    return f"  # with --until decided --most-seeds {looks[-1]}" if looks else ""
 
 
 def _pictures(chart: str, figures: dict[str, Picture]) -> list[Picture]:
