@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
-import pickle
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache, cached_property, partial
 from hashlib import sha256
 from importlib.abc import MetaPathFinder
 from importlib.metadata import version
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from optimlab.user_cache import user_cache
@@ -58,6 +58,7 @@ class Compiled:
             # Two processes that compile for different types at once must not write to one file.
             names = made._cache._cache_file
             names._data_name_pattern = names._data_name_pattern.replace("{", f"{uuid4().hex[:8]}.{{")
+            names._open_for_write = partial(_writing_with_digest, names._open_for_write)
             made._cache.save_overload = partial(_save_if_possible, made._cache.save_overload)
         return made
 
@@ -69,6 +70,16 @@ class Compiled:
 def _save_if_possible(save: Callable[..., None], *about: Any) -> None:
     with suppress(OSError):  # such as a full disk: the loop itself is compiled
         save(*about)
+
+
+@contextmanager
+def _writing_with_digest(
+    writing: Callable[[str], AbstractContextManager[IO[bytes]]], path: str
+) -> Iterator[IO[bytes]]:
+    """Open a file for writing; it gets a digest of its content at its end, which numba does not read."""
+    with writing(path) as file:
+        yield (content := io.BytesIO())
+        file.write(content.getvalue() + sha256(content.getvalue()).digest())
 
 
 @cache
@@ -110,8 +121,8 @@ def cache_folder() -> Path | None:
 def usable_folder() -> Path | None:
     """Return `cache_folder`, created if necessary; None if nothing can be written there.
 
-    Damaged files are deleted first, such as the empty ones that a power failure leaves: numba would
-    fail to load them each time, and never replace them.
+    Damaged files are deleted first: numba would fail to load those that a power failure has cut each
+    time, never replace them, and believe a byte that has changed.
     """
     folder = cache_folder()
     try:
@@ -128,9 +139,10 @@ def usable_folder() -> Path | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Return whether a file begins and ends as a pickle does."""
+    """Return whether a file ends with the digest of its content."""
     try:
         content = path.read_bytes()
     except PermissionError:  # another user's
         return False
-    return content.startswith(pickle.PROTO) and content.endswith(pickle.STOP)
+    size = len(content) - sha256().digest_size
+    return size > 0 and content[size:] == sha256(content[:size]).digest()

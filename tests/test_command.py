@@ -75,6 +75,14 @@ def test_a_current_folder_that_is_gone_is_a_message(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
 
 
+def test_python_can_import_the_report_in_a_folder_that_is_gone(tmp_path):
+    (tmp_path / "gone").mkdir()
+    code = "import os; os.rmdir('../gone'); import optimlab.report"
+    python = [sys.executable, "-c", code]
+    package = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run(python, cwd=tmp_path / "gone", env=package, check=True)
+
+
 NO_ROOM = "optimlab: the output could not be written: No space left on device\n"
 CLOSED = "optimlab: the output could not be written: Bad file descriptor\n"
 STREAMS = {

@@ -126,6 +126,13 @@ def test_a_folder_without_results_is_named(tmp_path):
     assert (done.exit_code, done.stderr) == (2, f"optimlab: {tmp_path} holds no results\n")
 
 
+def test_nothing_but_the_folder_to_merge_into_is_refused(swept):
+    folder = swept[1] / "whole"
+    done = merged([folder], folder)
+    told = f"optimlab: {folder} is the folder to merge into: there is nothing to merge\n"
+    assert (done.exit_code, done.stderr) == (2, told)
+
+
 @pytest.mark.parametrize("wrong", ["0/4", "5/4", "1/0", "4", "1/4/2", "a/b", "-1/4", ""])
 def test_a_shard_that_is_none_is_refused(four, wrong):
     done = call("sweep", "smoke", f"--shard={wrong}")

@@ -52,8 +52,8 @@ def merge(sources: list[Path], into: Path) -> list[Merged]:
     Raises
     ------
     UserError
-        If a folder holds no results, or results of one experiment have different runs because its file
-        or the code differed; nothing is merged then.
+        If a folder holds no results, all are those to merge into, or results of one experiment have
+        different runs because its file or the code differed; nothing is merged then.
     """
     stores_of: dict[str, list[Store]] = defaultdict(list)
     for source in sources:
@@ -63,6 +63,8 @@ def merge(sources: list[Path], into: Path) -> list[Merged]:
         for folder in folders:
             if not _is_same(folder, into / folder.name):
                 stores_of[folder.name].append(Store(folder))
+    if not stores_of:
+        raise UserError(f"{sources[0]} is the folder to merge into: there is nothing to merge")
     manifests = {name: _agreed(stores, Store(into / name)) for name, stores in stores_of.items()}
     return [_merge(stores, Store(into / name), manifests[name]) for name, stores in stores_of.items()]
 
