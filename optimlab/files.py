@@ -386,8 +386,7 @@ def only_writer(folder: Folder) -> Iterator[None]:
             _take_place_of_dead_holder(folder)
         else:
             if not is_free:
-                holder = _holder(folder) or "another process"
-                raise HeldError(f"{folder.path}: {holder} is writing here; wait for it, or stop it")
+                raise _held(folder)
             if folder.exists(HOLDER):  # left by a process that was killed
                 folder.delete(HOLDER)
         _sign(folder)
@@ -398,6 +397,17 @@ def only_writer(folder: Folder) -> Iterator[None]:
                 folder.delete(HOLDER)
     finally:
         os.close(descriptor)
+
+
+def refuse_held(folder: Folder) -> None:
+    """Raise HeldError if another process is seen to write to a folder; nothing is written."""
+    with suppress(OSError):  # nobody has written there, or may be seen to
+        descriptor = folder._open(LOCK, os.O_RDWR)
+        try:
+            if not lock_descriptor(descriptor, blocking=False):
+                raise _held(folder)
+        finally:
+            os.close(descriptor)
 
 
 def _sign(folder: Folder) -> None:
@@ -428,12 +438,14 @@ def _take_place_of_dead_holder(folder: Folder) -> None:
                 folder.move(aside, folder, HOLDER)
 
 
-def _held_without_lock(folder: Folder) -> HeldError:
+def _held(folder: Folder, more: str = "") -> HeldError:
     holder = _holder(folder) or "another process"
-    return HeldError(
-        f"{folder.path}: {holder} is writing here; wait for it, or stop it. "
-        f"This file system has no locks: if that process is dead, remove {folder.path / HOLDER}"
-    )
+    return HeldError(f"{folder.path}: {holder} is writing here; wait for it, or stop it{more}")
+
+
+def _held_without_lock(folder: Folder) -> HeldError:
+    remove = f"if that process is dead, remove {folder.path / HOLDER}"
+    return _held(folder, f". This file system has no locks: {remove}")
 
 
 def _holder(folder: Folder) -> str:

@@ -11,6 +11,7 @@ import optimlab.execution.verify as module
 from optimlab.errors import UserError
 from optimlab.execution.verify import verify
 from optimlab.experiment.spec import Experiment
+from optimlab.files import HeldError
 from optimlab.storage.environment import environment
 from optimlab.storage.store import Store
 
@@ -93,6 +94,15 @@ def test_one_bit_that_differs_is_found(stored, monkeypatch, change):
     [difference] = verify(*stored, runs=100, seed=0, jobs=1).differences
     assert difference.startswith("SGD, learning rate 0.1, ")
     assert CHANGES[change] in difference
+
+
+def test_while_a_sweep_writes_verify_refuses_and_writes_nothing(stored, tmp_path):
+    experiment, results = stored
+    with Store(results / experiment.name).held(), pytest.raises(HeldError, match="is writing here"):
+        verify(experiment, results, 1, 0, 1)
+    with pytest.raises(UserError, match="sweep first"):
+        verify(experiment, tmp_path / "none", 1, 0, 1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_pruned_results_pass(tmp_path):

@@ -71,9 +71,11 @@ def verify(
     Raises
     ------
     UserError
-        When no run of the experiment as it is now is stored, or the results belong to another file.
+        When no run of the experiment as it is now is stored, the results belong to another file, or a
+        sweep is writing there.
     """
     store = Store(results / experiment.name)
+    store.refuse_held()
     store.refuse_other(experiment)
     experiment = store.with_rounds(experiment)
     finished = store.finished()

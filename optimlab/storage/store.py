@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from optimlab.errors import UserError, printable
 from optimlab.experiment.runs import FinishedRun, FinishedStack, Run
 from optimlab.experiment.spec import Experiment
-from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer
+from optimlab.files import HOLDER, LOCK, EntryError, experiment_folder, only_writer, refuse_held
 from optimlab.messages import warn
 from optimlab.storage.environment import computing, describe_computing
 from optimlab.storage.manifest import MANIFEST, Computed, Manifest, read_manifest
@@ -86,6 +86,10 @@ class Store:
             for name in (*TABLES, SURFACE, MANIFEST):
                 self._own.remove_temporaries(name)
             yield
+
+    def refuse_held(self) -> None:
+        """Raise UserError if another process is writing here."""
+        refuse_held(self._own)
 
     def is_marked(self) -> bool:
         """Return whether the folder is recognizably ours: a whole experiment.json, or a sound part."""
