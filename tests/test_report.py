@@ -326,6 +326,18 @@ def test_odd_experiments_have_a_page(tmp_path, quick, tables, says):
     assert says in report(tmp_path).text
 
 
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        (("0.1", "0.2"), "0.1–0.2"), (("−5.00", "−4.99"), "−5.00 to −4.99"),
+        (("10⁻⁵", "∞"), "10⁻⁵–∞"), (("∞", "∞"), ""), (("–", "1"), ""),
+    ],
+)  # fmt: skip
+def test_an_interval_with_a_minus_sign_has_no_dash(ends, text):
+    """The table had "−5.00–−4.99"."""
+    assert ranking._between(*ends) == text
+
+
 def test_the_command_of_an_experiment_with_rounds_adds_the_same_seeds(tmp_path):
     """It trained the seeds of the file alone."""
     write_tables(tmp_path / "rounds", looks=[1, 2], command="optimlab sweep rounds")

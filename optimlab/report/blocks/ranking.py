@@ -322,7 +322,9 @@ def _fixed(value: float, unit: str = "") -> str:
 
 
 def _between(low: str, high: str) -> str:
-    return "" if "–" in (low, high) or low == high == "∞" else f"{low}–{high}"
+    """Return an interval as text; beside a minus sign, a dash would look like another one."""
+    dash = " to " if "−" in low + high else "–"
+    return "" if "–" in (low, high) or low == high == "∞" else f"{low}{dash}{high}"
 
 
 def _count(counts: dict[str, int], of: int) -> str:
