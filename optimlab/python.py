@@ -42,8 +42,9 @@ from optimlab.optimizers import RULES
 from optimlab.problems import PROBLEMS, Table
 from optimlab.progress import Progress
 from optimlab.report.figures.static import FONT_SIZE
-from optimlab.report.page import Report, report_of, write_report
+from optimlab.report.page import write_report
 from optimlab.report.paper import paper_figures
+from optimlab.report.report import Report, report_of
 from optimlab.report.vega import Chart
 from optimlab.schedules import SCHEDULES
 from optimlab.storage.results import Tables, read_tables

@@ -37,8 +37,8 @@ class Report:
 
 def report(results):
     """Write the files of `plots`."""
-    page._count = lambda tables, *_: [Report(each, {"all": Drawing()}) for each in tables]
-    page._section = lambda *_: SimpleNamespace(title="", has_charts=False)
+    page.make_reports = lambda tables, *_: [Report(each, {"all": Drawing()}) for each in tables]
+    page.write_section = lambda *_: SimpleNamespace(title="", has_charts=False, warnings=[])
     page._html_of = lambda section: ""
     page.render = lambda sections: "the page" * 10_000
     page.write_report(results)
@@ -48,7 +48,7 @@ def draw_without_end(results):
     """Be at the figures of `plots`, on two workers that never finish one."""
     page.ROWS_WORTH_A_WORKER, page.cpu_count = 1, lambda: 2
     endless = {name: Drawing(ends=False) for name in PICTURES}
-    page._count = lambda tables, *_: [Report(each, endless) for each in tables]
+    page.make_reports = lambda tables, *_: [Report(each, endless) for each in tables]
     page.write_report(results)
 
 

@@ -12,7 +12,7 @@ from sweeping import OWN, document, mistakes_of, plugin, run, tiny, write
 
 from optimlab import statistics
 from optimlab.execution.sweep import stacks
-from optimlab.report.page import report_of
+from optimlab.report.report import report_of
 from optimlab.statistics import ranking, tuning
 from optimlab.storage.results import NothingToReport, read_tables
 from optimlab.storage.tables import read_runs

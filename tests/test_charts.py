@@ -17,7 +17,7 @@ from pictures import png
 from PIL import Image
 from sweeping import mostly_slow
 
-from optimlab.report import page, vega
+from optimlab.report import page, report, vega
 from optimlab.report.blocks.pairs import differences_chart
 from optimlab.report.blocks.targets import targets_chart
 from optimlab.report.figures import plots, static
@@ -116,7 +116,7 @@ def without_pictures(patch):
     Vega-Lite itself takes or refuses what comes out.
     """
     patch.setattr(page, "ROWS_WORTH_A_WORKER", 10**9)  # other processes would not be patched
-    patch.setattr(page, "static_figures", lambda *_: {})
+    patch.setattr(report, "static_figures", lambda *_: {})
     blank_pictures(patch)
     patch.setattr(vega.Chart, "files", lambda _: {})
     patch.setattr(schemapi, "DEBUG_MODE", False)
@@ -183,7 +183,7 @@ def test_a_saved_chart_names_its_problem_where_there_are_several(study, capfd):
     tables = read_tables(folder)
     styles = series_styles(list(pd.unique(tables.runs["optimizer"])))
     problem = 'the "a" <b> problem'
-    _, charts = page._compare(problem, tables.runs, tables.traces, {}, styles)
+    _, charts = report._compare(problem, tables.runs, tables.traces, {}, styles)
     assert [chart.name for chart in charts] == CHARTS
     assert_compiles({chart.name: (chart.spec, chart.tables) for chart in charts}, capfd)
     for chart in charts:

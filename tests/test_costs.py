@@ -11,7 +11,7 @@ from optimlab.experiment.runs import FinishedRun, FinishedStack
 from optimlab.optimizers import Adam, Muon
 from optimlab.problems import Digits
 from optimlab.report.blocks.costs import costs_block, costs_on, step_seconds
-from optimlab.report.page import report_of
+from optimlab.report.report import report_of
 from optimlab.storage.manifest import Manifest
 from optimlab.storage.results import read_tables
 from optimlab.training import Cost, Stopwatch, state_bytes, train

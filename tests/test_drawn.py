@@ -12,7 +12,7 @@ import vl_convert
 from sweeping import call, document, mostly_slow, run, tiny
 from test_charts import without_pictures
 
-from optimlab.report import page
+from optimlab.report import page, report
 from optimlab.report.figures.static import static_figures
 from optimlab.report.library import library
 from optimlab.storage import drawn
@@ -45,7 +45,7 @@ def use(folder, patch):
     patch.chdir(folder)
     patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     without_pictures(patch)
-    patch.setattr(page, "static_figures", static_figures)  # which are blank
+    patch.setattr(report, "static_figures", static_figures)  # which are blank
 
 
 def state(results):
@@ -54,13 +54,13 @@ def state(results):
 
 def counted(monkeypatch):
     """Return the list of the experiments that are counted from now on."""
-    names, count = [], page._count
+    names, count = [], page.make_reports
 
     def counting(tables, *others):
         names.extend(each.folder.name for each in tables)
         return count(tables, *others)
 
-    monkeypatch.setattr(page, "_count", counting)
+    monkeypatch.setattr(page, "make_reports", counting)
     return names
 
 
@@ -116,7 +116,8 @@ def test_other_code_other_libraries_and_other_looks_draw_again(results, monkeypa
     page.write_report(results)
     assert names == ["first", "second"]
     shutil.rmtree(results / "first")
-    monkeypatch.setattr(page, "_labels", lambda tables: ["SGD", "Gone"])
+    for module in (page, report):
+        monkeypatch.setattr(module, "labels_of", lambda tables: ["SGD", "Gone"])
     page.write_report(results)
     assert names == ["first", "second", "second"]
 

@@ -15,7 +15,7 @@ from test_store import finished
 
 from optimlab.execution.verify import verify
 from optimlab.experiment.document import Settings
-from optimlab.report import page
+from optimlab.report import report, section
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.statistics import problems
 from optimlab.storage.manifest import SETTINGS, Manifest, describe, read_manifest
@@ -90,10 +90,10 @@ def edited(tree, path, value):
 @pytest.mark.slow
 def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swept, monkeypatch, capsys):
     """Each value of experiment.json is left out, null, huge, negative, NaN, or of another type."""
-    monkeypatch.setattr(page, "draw_charts", lambda *_, **__: [])
-    monkeypatch.setattr(page, "report_paths", lambda *_: PathsReport())
+    monkeypatch.setattr(report, "draw_charts", lambda *_, **__: [])
+    monkeypatch.setattr(report, "report_paths", lambda *_: PathsReport())
     tables = read_tables(swept / "results/tiny")
-    [report] = page._count([tables], STYLES, None, page._silently)
+    [whole] = report.make_reports([tables], STYLES, None, report.silently)
     for name in (
         "section.rank",
         "section._overview",
@@ -101,7 +101,7 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
         "blocks.caveats._of_problems",
     ):
         monkeypatch.setattr(f"optimlab.report.{name}", lambda *_: [])  # they know no manifest
-    monkeypatch.setattr(page, "_joined", lambda _: {})
+    monkeypatch.setattr(report, "_joined", lambda _: {})
     monkeypatch.setattr("optimlab.report.blocks.costs._figure", lambda *_: None)
     about = json.loads((swept / "results/tiny/experiment.json").read_text())
     shown = refused = 0
@@ -114,10 +114,10 @@ def test_every_edit_of_every_key_ends_in_a_section_or_a_message_with_the_key(swe
                 message = str(error)
             else:
                 shown += 1
-                again = replace(report, tables=replace(tables, experiment=manifest.known()))
-                page._labels(again.tables)
+                again = replace(whole, tables=replace(tables, experiment=manifest.known()))
+                report.labels_of(again.tables)
                 problems._defaults(again.tables.experiment)
-                message = f"{path[0]} {page._section(again, {}).title.strip()}"
+                message = f"{path[0]} {section.write_section(again, {}).title.strip()}"
             assert path[0] in message or value == "\ud800" or message.startswith("cells: ")
             assert "\n" not in message
     assert shown > 100
@@ -150,7 +150,7 @@ def test_every_edit_of_what_tables_are_made_from_ends_in_tables_or_a_message(swe
     capsys.readouterr()
 
 
-STYLES = page.series_styles(["Own", "Adam"])
+STYLES = report.series_styles(["Own", "Adam"])
 
 
 def test_what_is_written_is_read_back(swept):

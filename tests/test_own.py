@@ -20,7 +20,8 @@ from optimlab.listing import print_state, state_of
 from optimlab.optimizers import Adam
 from optimlab.report.block import Block
 from optimlab.report.blocks.own import block_pool, own_blocks
-from optimlab.report.page import report_of, write_report
+from optimlab.report.page import write_report
+from optimlab.report.report import report_of
 from optimlab.storage.results import read_tables
 from optimlab.training import train
 

@@ -21,7 +21,7 @@ from optimlab.report import paper
 from optimlab.report.bundle import bundle, code_and_data, requirements
 from optimlab.report.figures import animation, comparisons
 from optimlab.report.figures.static import Drawing
-from optimlab.report.page import report_of
+from optimlab.report.report import report_of
 from optimlab.report.style import series_styles
 from optimlab.storage.environment import computing, environment
 from optimlab.storage.results import read_tables

@@ -24,7 +24,7 @@ from optimlab.optimizers import SGD, Adam
 from optimlab.problems import Digits, Table
 from optimlab.problems.settings import HiddenLayer
 from optimlab.problems.supervised import Supervised
-from optimlab.report import page
+from optimlab.report import report
 from optimlab.report.blocks import ranking
 from optimlab.report.style import series_styles
 from optimlab.statistics.problems import comparison_of
@@ -293,7 +293,7 @@ def test_the_page_names_the_metrics_of_each_problem(both, problem, heads, unit):
     assert [head for head in named if head.startswith("Final")] == heads
     first = comparison.summary.to_dict("records")[0]
     assert all(column.cell(first).text for column in columns)
-    assert page.unit_of(tables.experiment, runs) == unit
+    assert report.unit_of(tables.experiment, runs) == unit
 
 
 def wiped(outputs, targets):

@@ -60,7 +60,7 @@ def export(
 ) -> None:
     """Write the ranked table and the figures for a paper: as LaTeX and PDF by default."""
     from optimlab.report import paper
-    from optimlab.report.page import report_of
+    from optimlab.report.report import report_of
     from optimlab.storage.results import read_tables
 
     console = common.console(quiet=quiet)
@@ -131,7 +131,7 @@ def animate(
     """Write the paths of the optimizers as an animated GIF, and as MP4 where ffmpeg is installed."""
     from optimlab.report.animations import moving_paths
     from optimlab.report.figures.animation import gif, mp4
-    from optimlab.report.page import report_of
+    from optimlab.report.report import report_of
     from optimlab.storage.results import read_tables
 
     console = common.console(quiet=quiet)

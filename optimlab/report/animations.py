@@ -11,7 +11,7 @@ from optimlab.report.blocks.landscapes import PathsPart
 from optimlab.report.figures.animation import draw_frames
 from optimlab.report.figures.landscapes import landscape_surface
 from optimlab.report.figures.static import slug
-from optimlab.report.page import Report
+from optimlab.report.report import Report
 
 
 def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.Image]]:

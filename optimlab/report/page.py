@@ -1,4 +1,4 @@
-"""From finished tables to results/report.html: read, count, draw, write."""
+"""The page: from finished tables to results/report.html and the figures beside them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from dataclasses import replace
+from functools import cache, partial
 from hashlib import sha256
 from importlib import import_module, resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -22,25 +21,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from joblib import cpu_count, delayed
 from markupsafe import Markup
 
-from optimlab import statistics
 from optimlab.files import Folder, only_writer
 from optimlab.formatting import join_words
 from optimlab.hints import PAGE
 from optimlab.messages import collected, warn
 from optimlab.pool import Pool, in_order, numbered_call
-from optimlab.report.block import Block
-from optimlab.report.blocks import Chart, draw_charts
-from optimlab.report.blocks.costs import costs_block, step_seconds
-from optimlab.report.blocks.lessons import teaches
-from optimlab.report.blocks.own import own_blocks
-from optimlab.report.blocks.paths import PathsReport, report_paths
-from optimlab.report.blocks.schedules import schedules_block
-from optimlab.report.figures.static import Drawing, Picture, data_url, picture_file, static_figures
+from optimlab.report.figures.static import data_url, picture_file
 from optimlab.report.library import library
-from optimlab.report.problem_result import ProblemResult
+from optimlab.report.report import Follow, Report, labels_of, make_reports, silently, with_finals
 from optimlab.report.section import Section, write_section
 from optimlab.report.style import SeriesStyle, missing_letters, series_styles
-from optimlab.statistics.problems import comparison_of, problem_of, problems_of, with_finals_of
 from optimlab.storage.drawn import Drawn, Record, keep
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
@@ -49,20 +39,10 @@ RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"  # letters of Hebrew, 
 ROWS_WORTH_A_WORKER = 20_000  # of traces: counting fewer takes less time than starting a process
 
 
-class Follow(Protocol):
-    """Passes on the items of a sequence and shows the progress, like a progress bar's ``track``."""
-
-    def __call__(self, sequence: Iterable[Any], *, total: int, description: str) -> Iterable[Any]: ...
-
-
-def _silently(sequence: Iterable[Any], *, total: int, description: str) -> Iterable[Any]:
-    return sequence
-
-
 def write_report(
     results: Path,
     experiments: list[str] | None = None,
-    follow: Follow = _silently,
+    follow: Follow = silently,
     page: Path | None = None,
 ) -> Path:
     """Write results/report.html, and beside each experiment's tables its summary.csv and figures.
@@ -87,13 +67,13 @@ def write_report(
     """
     drawn = Drawn(results, experiments)
     with collected() as left_out:
-        tables = [_with_finals(each) for each in read_experiments(results, experiments)]
+        tables = [with_finals(each) for each in read_experiments(results, experiments)]
     folder = Folder(results)
     with only_writer(folder), collected() as warnings:
         folder.refuse_link(PAGE)
         for each in tables:
             folder.folder(each.folder.name).folder("figures").refuse_links()
-        labels = [label for each in tables for label in _labels(each)]
+        labels = [label for each in tables for label in labels_of(each)]
         styles = series_styles(list(dict.fromkeys(labels)))
         missing = missing_letters(styles)
         if missing:
@@ -132,7 +112,7 @@ def _draw_sections(
     follow : see `write_report`.
     """
     names = [each.folder.name for each in tables]
-    style_texts = [repr([(label, styles[label]) for label in _labels(each)]) for each in tables]
+    style_texts = [repr([(label, styles[label]) for label in labels_of(each)]) for each in tables]
     before = {
         name: drawn.found(drawn.section(name, text)) if drawn else None
         for name, text in zip(names, style_texts, strict=True)
@@ -143,7 +123,7 @@ def _draw_sections(
     prepare = partial(import_module, __name__)
     with nullcontext() if jobs == 1 else Pool(numbered_call, jobs, prepare) as pool:
         with collected() as amiss:
-            reports = _count(todo, styles, pool, follow)
+            reports = make_reports(todo, styles, pool, follow)
         written = _draw(results, reports, pool, follow)
     after = {}
     for report, files in zip(reports, written, strict=True):
@@ -192,7 +172,12 @@ def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Rec
         if path.endswith(".png")
     }
     with collected() as warnings:
-        section = _section(report, pictures)
+        section = write_section(report, pictures)
+        if section.warnings:
+            at_edge = join_words([end.optimizer for end in section.warnings])
+            what = "learning rate is at the end of the grid"
+            what = what if section.is_only_rate else "candidate is at the end of a range"
+            warn(f"{name}: the best {what} for {at_edge}; the page has the lines that widen it")
     if is_alone:
         section = replace(section, files=[])
     digests = {f"{name}/{path}": sha256(content).hexdigest() for path, content in files.items()}
@@ -202,99 +187,6 @@ def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Rec
 def _html_of(section: Section) -> str:
     """Return a section of the page without its heading; text from outside is escaped."""
     return _environment().get_template("section.html.j2").render(s=section)
-
-
-def report_of(tables: Tables) -> Report:
-    """Return the report on one experiment."""
-    tables = _with_finals(tables)
-    (report,) = _count([tables], series_styles(_labels(tables)), None, _silently)
-    return report
-
-
-@dataclass(frozen=True)
-class Report:
-    """The report on an experiment."""
-
-    tables: Tables
-    styles: dict[str, SeriesStyle]
-    by_problem: dict[str, ProblemResult]
-    paths: PathsReport
-    own_blocks: list[Block]
-
-    @cached_property
-    def circumstances(self) -> list[Block]:
-        """The blocks on schedules and costs."""
-        experiment = self.tables.experiment
-        blocks = (schedules_block(experiment), costs_block(self.tables, self.by_problem, self.styles))
-        return [block for block in blocks if block]
-
-    @property
-    def blocks(self) -> list[Block]:
-        """All blocks of text and figures."""
-        return [*self.own_blocks, *self.circumstances]
-
-    @cached_property
-    def numbers(self) -> dict[str, pd.DataFrame]:
-        """The tables to write as CSV: file name → rows."""
-        return _joined(self.by_problem) | self.paths.tables
-
-    @cached_property
-    def drawings(self) -> dict[str, Drawing | Chart]:
-        """The static figures by name, drawn or of a chart; with several problems only the paths."""
-        if len(self.by_problem) > 1:
-            return dict(self.paths.figures)
-        (result,) = self.by_problem.values()
-        tables, summary = self.tables, result.comparison.summary
-        unit = unit_of(tables.experiment, tables.runs)
-        drawn = static_figures(tables.runs, tables.traces, summary, self.styles, unit)
-        charts = {chart.name: chart for chart in result.charts if chart.name not in drawn}
-        return {**drawn, **charts, **self.paths.figures}
-
-
-def _count(
-    tables: list[Tables], styles: dict[str, SeriesStyle], pool: Pool | None, follow: Follow
-) -> list[Report]:
-    """Compare the optimizers on every problem of every experiment, and describe their paths."""
-    own = [{label: styles[label] for label in _labels(each)} for each in tables]
-    problems = [problems_of(each.runs, each.traces) for each in tables]
-    calls = [
-        delayed(report_paths)(each.runs, each.traces, each.params, each.surface, each.experiment, labels)
-        for each, labels in zip(tables, own, strict=True)
-    ]
-    calls += [
-        delayed(_compare)(problem, *parts, each.experiment, labels)
-        for each, labels, found in zip(tables, own, problems, strict=True)
-        for problem, parts in found.items()
-    ]
-    done = iter(list(follow(in_order(calls, pool), total=len(calls), description="counting")))
-    paths = [next(done) for _ in tables]
-    return [
-        Report(
-            each,
-            labels,
-            {problem: ProblemResult(runs, *next(done)) for problem, (runs, _) in found.items()},
-            moved,
-            own_blocks(each),
-        )
-        for each, labels, found, moved in zip(tables, own, problems, paths, strict=True)
-    ]
-
-
-def _compare(
-    problem: str,
-    runs: pd.DataFrame,
-    traces: pd.DataFrame,
-    experiment: dict[str, Any],
-    styles: dict[str, SeriesStyle],
-) -> tuple[statistics.Comparison, list[Chart]]:
-    """Return the comparison of the optimizers on one problem, and its charts."""
-    comparison = comparison_of(runs, traces, experiment)
-    unit, learns = unit_of(experiment, runs), teaches(experiment, comparison)
-    seconds = step_seconds(experiment, problem_of(runs))
-    charts = draw_charts(
-        comparison, runs, traces, styles, unit, seconds, problem=problem, teaches=learns
-    )
-    return comparison, charts
 
 
 def _draw(
@@ -307,11 +199,11 @@ def _draw(
     For each experiment, path in its folder → content of each file.
     """
     drawings = [report.drawings for report in reports]
-    every = [delayed(each.files)() for own in drawings for each in own.values()]
+    every = [delayed(each.files)() for drawing in drawings for each in drawing.values()]
     drawn = iter(follow(in_order(every, pool), total=len(every), description="drawing"))
     written = []
-    for report, own in zip(reports, drawings, strict=True):
-        pictures = {name: content for _ in own for name, content in next(drawn).items()}
+    for report, drawing in zip(reports, drawings, strict=True):
+        pictures = {name: content for _ in drawing for name, content in next(drawn).items()}
         for block in report.blocks:
             for figure in block.figures:
                 pictures = figure.files | pictures
@@ -326,86 +218,9 @@ def _draw(
     return written
 
 
-def _section(report: Report, pictures: dict[str, Picture]) -> Section:
-    """Return the section of the page of one experiment; warn of learning rates at an end of the grid."""
-    tables = report.tables
-    section = write_section(
-        tables,
-        report.by_problem,
-        ["runs.csv", "traces.parquet", *report.numbers, "figures"],
-        report.own_blocks,
-        report.circumstances,
-        report.paths,
-        report.styles,
-        pictures,
-    )
-    if section.warnings:
-        at_edge = [end.optimizer for end in section.warnings]
-        end = "learning rate is at the end of the grid"
-        end = end if section.is_only_rate else "candidate is at the end of a range"
-        warn(
-            f"{tables.folder.name}: the best {end} for {join_words(at_edge)}; the page has the lines "
-            "that widen it"
-        )
-    return section
-
-
-def _labels(tables: Tables) -> list[str]:
-    """Return the optimizers that ran, in the order of the experiment file."""
-    ran = list(pd.unique(tables.runs["optimizer"]))
-    listed = [label for label in tables.experiment.get("optimizers") or {} if label in set(ran)]
-    return list(dict.fromkeys(listed + ran))
-
-
-def _joined(by_problem: dict[str, ProblemResult]) -> dict[str, pd.DataFrame]:
-    """Return the tables of the comparisons; those of several problems are joined."""
-    parts = {}
-    for problem, result in by_problem.items():
-        comparison = result.comparison
-        parts[problem] = {
-            "summary.csv": comparison.summary,
-            "comparisons.csv": comparison.pairs,
-            "targets.csv": comparison.targets,
-            "profiles.csv": comparison.profiles,
-            "budget.csv": comparison.budget,
-            "foretold.csv": comparison.foretold,
-            "rates.csv": comparison.carried_rates,
-        }
-        if not comparison.is_only_rate:
-            parts[problem] |= {
-                "candidates.csv": comparison.candidates,
-                "importance.csv": comparison.importance,
-            }
-    first = next(iter(parts.values()))
-    if len(parts) == 1:
-        return first
-    joined = {}
-    for name in first:
-        filled = [part[name].assign(problem=label) for label, part in parts.items() if len(part[name])]
-        table = pd.concat(filled or [first[name].assign(problem="")], ignore_index=True)
-        joined[name] = table[["problem", *table.columns.drop("problem")]]
-    return joined
-
-
-def _with_finals(tables: Tables) -> Tables:
-    """Return the tables with each run's final metrics computed as the experiment file says."""
-    runs = with_finals_of(tables.runs, tables.traces, tables.experiment)
-    return replace(tables, runs=runs)
-
-
-def unit_of(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
-    """Return the unit of the loss of the runs' problem; "" if it has none."""
-    problems = experiment.get("problems") or {}
-    labels = set(runs["problem"]) if "problem" in runs else set(problems)
-    about = problems.get(labels.pop(), {}) if len(labels) == 1 else {}
-    if "loss_unit" in about:
-        return str(about["loss_unit"])
-    return "nats" if (experiment.get("problem") or {}).get("name") == "digits" else ""  # older results
-
-
 def render(sections: list[Record]) -> str:
     """Return the page as HTML, made of the sections' HTML."""
-    own = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
+    script = resources.files("optimlab.report").joinpath("page.js").read_text(encoding="utf-8")
     titles = [section.title for section in sections]
     sections = [
         replace(section, title=f"{section.title} ({section.name})")
@@ -413,7 +228,7 @@ def render(sections: list[Record]) -> str:
         else section
         for section in sections
     ]
-    scripts = [library(), own] if any(section.has_charts for section in sections) else [own]
+    scripts = [library(), script] if any(section.has_charts for section in sections) else [script]
     template = _environment().get_template("template.html.j2")
     return unbroken(template.render(sections=sections, scripts=scripts))
 

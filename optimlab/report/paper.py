@@ -19,8 +19,8 @@ from optimlab.report.blocks.ranking import too_few
 from optimlab.report.figures import plots
 from optimlab.report.figures.comparisons import comparison_figures
 from optimlab.report.figures.static import Drawing, slug, static_figures
-from optimlab.report.page import Report, unit_of
 from optimlab.report.problem_result import ProblemResult
+from optimlab.report.report import Report, unit_of
 from optimlab.statistics.problems import problem_of, problems_of
 from optimlab.statuses import BAD
 

@@ -22,8 +22,7 @@ from optimlab.report.blocks.ranking import (
 )
 from optimlab.report.figures.static import Picture
 from optimlab.report.problem_result import ProblemResult
-from optimlab.report.style import SeriesStyle
-from optimlab.storage.results import Tables
+from optimlab.report.report import Report
 
 
 @dataclass(frozen=True)
@@ -60,32 +59,18 @@ class Section:
         return bool(self.paths.charts) or any(ranking.charts for ranking in self.rankings)
 
 
-def write_section(
-    tables: Tables,
-    by_problem: dict[str, ProblemResult],
-    files: list[str],
-    own_blocks: list[Block],
-    circumstances: list[Block],
-    paths: PathsReport,
-    styles: dict[str, SeriesStyle],
-    figures: dict[str, Picture],
-) -> Section:
+def write_section(report: Report, figures: dict[str, Picture]) -> Section:
     """Return the section of one experiment.
 
     Parameters
     ----------
-    tables : its tables, and its experiment.json, of which any key may be missing.
-    by_problem : problem → the results on it; one problem or several.
-    files : names of the files to link to.
-    own_blocks : the blocks that the experiment file names.
-    circumstances : blocks on schedules and costs.
-    paths : the report on the optimizers' trajectories.
-    styles : optimizer → how it is drawn.
+    report : the report on it.
     figures : its static figures, by name.
     """
+    tables, by_problem, paths = report.tables, report.by_problem, report.paths
     name, experiment, runs = tables.folder.name, tables.experiment, tables.runs
     charts = [*paths.charts, *(chart for each in by_problem.values() for chart in each.charts)]
-    rankings = [rank(problem, result, styles) for problem, result in by_problem.items()]
+    rankings = [rank(problem, result, report.styles) for problem, result in by_problem.items()]
     return Section(
         name=name,
         title=str(experiment.get("title") or name),
@@ -97,9 +82,9 @@ def write_section(
         warnings=edge_warnings(by_problem),
         is_only_rate=all(each.comparison.is_only_rate for each in by_problem.values()),
         rankings=rankings,
-        files=files,
-        own_blocks=own_blocks,
-        circumstances=circumstances,
+        files=["runs.csv", "traces.parquet", *report.numbers, "figures"],
+        own_blocks=report.own_blocks,
+        circumstances=report.circumstances,
         paths=paths,
         pictures={chart.name: _pictures(chart.name, figures) for chart in charts},
         caveats=caveats(experiment, by_problem),
