@@ -105,7 +105,7 @@ def test_the_summaries_become_one_table(parts):
 
 
 def test_each_landscape_has_a_figure(parts):
-    figure = report.path_figure(parts[0], series_styles(LABELS))
+    figure = parts[0].figure(series_styles(LABELS))
     assert [axes.get_title(loc="left").partition(",")[0] for axes in figure.axes] == LABELS
 
 
@@ -132,7 +132,7 @@ def test_the_plane_through_the_networks_surface(folder, tables, monkeypatch):
     assert len(chosen) == 2
     finals = part.paths[part.paths["step"] == 20].set_index("run_id")["train_loss"]
     assert finals.to_dict() == pytest.approx(chosen.set_index("run_id")["final_train_loss"].to_dict())
-    figure = report.figure_of_plane(part, series_styles(LABELS))
+    figure = part.figure(series_styles(LABELS))
     share = f"{100 * part.plane.explained[0]:.0f} %"
     assert figure.axes[0].get_xlabel() == f"first principal component, {share} of the variance"
     warning = report.plane_warning(part)

@@ -7,9 +7,8 @@ from PIL import Image
 from optimlab.errors import UserError
 from optimlab.experiment.names import normal
 from optimlab.formatting import number
-from optimlab.report.blocks.landscapes import PathsPart
+from optimlab.report.blocks.landscapes import PathsPart, PlanePart
 from optimlab.report.figures.animation import draw_frames
-from optimlab.report.figures.landscapes import landscape_surface
 from optimlab.report.figures.static import slug
 from optimlab.report.report import Report
 
@@ -27,11 +26,9 @@ def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.I
     UserError
         If there are no such paths.
     """
-    only = next(iter(report.by_problem))
-    parts = {}
-    for drawing in report.paths.figures.values():
-        part, styles = drawing.tables
-        parts[part.problem if isinstance(part, PathsPart) else only] = part, styles
+    parts: dict[str, PathsPart | PlanePart] = {part.problem: part for part in report.paths.landscapes}
+    if report.paths.plane:
+        parts[next(iter(report.by_problem))] = report.paths.plane
     if not parts:
         raise UserError(
             f"{report.tables.folder} holds no paths: only landscapes, and networks with record_params, "
@@ -40,15 +37,13 @@ def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.I
     problem = next(iter(parts)) if problem is None else normal(problem)
     if problem not in parts:
         raise UserError(f"there are no paths on {problem!r}; there are: {', '.join(parts)}")
-    part, styles = parts[problem]
+    part, styles = parts[problem], report.styles
     title = f"{problem}, tuned learning rates, seed {part.seed}"
     name = _file_name(problem, list(parts))
     labels = [label for label in styles if label in set(part.paths["optimizer"])]
     if isinstance(part, PathsPart):
-        assert part.landscape is not None
-        surface = landscape_surface(part.landscape, part.paths)
         names = {label: f"{label}, {number(part.rates[label])}" for label in labels}
-        return name, draw_frames(surface, part.paths, names, styles, title)
+        return name, draw_frames(part.surface, part.paths, names, styles, title)
     axes = ("first principal component", "second principal component")
     names = {label: label for label in labels}
     return name, draw_frames(part.surface, part.paths, names, styles, title, axes)

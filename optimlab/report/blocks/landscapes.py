@@ -52,6 +52,16 @@ class PathsPart:
     rates: dict[str, float]
     landscape: Landscape | None
 
+    @property
+    def surface(self) -> Surface:
+        """The heights of the landscape around the paths."""
+        assert self.landscape is not None
+        return landscape_surface(self.landscape, self.paths)
+
+    def figure(self, styles: dict[str, SeriesStyle], *, narrow: bool = False) -> Figure:
+        """Return the figure of the paths on the landscape."""
+        return paths_figure(self.surface, self.paths, self.rates, styles, narrow=narrow)
+
 
 @dataclass(frozen=True)
 class PlanePart:
@@ -70,6 +80,10 @@ class PlanePart:
     shares: dict[str, float]
     surface: Surface
     seed: int
+
+    def figure(self, styles: dict[str, SeriesStyle], *, narrow: bool = False) -> Figure:
+        """Return the figure of the paths on the plane."""
+        return plane_figure(self.surface, self.paths, self.plane.explained, styles, narrow=narrow)
 
 
 def describe_paths(
@@ -157,18 +171,6 @@ def summary_table(parts: list[PathsPart]) -> pd.DataFrame:
     tables = [part.summary.assign(problem=part.problem) for part in parts]
     table = pd.concat(tables, ignore_index=True)
     return table[["problem", *table.columns.drop("problem")]]
-
-
-def path_figure(part: PathsPart, styles: dict[str, SeriesStyle], *, narrow: bool = False) -> Figure:
-    """Return the figure of the paths on a landscape."""
-    assert part.landscape is not None
-    surface = landscape_surface(part.landscape, part.paths)
-    return paths_figure(surface, part.paths, part.rates, styles, narrow=narrow)
-
-
-def figure_of_plane(part: PlanePart, styles: dict[str, SeriesStyle], *, narrow: bool = False) -> Figure:
-    """Return the figure of the paths on the plane."""
-    return plane_figure(part.surface, part.paths, part.plane.explained, styles, narrow=narrow)
 
 
 def plane_warning(part: PlanePart) -> str:

@@ -9,10 +9,10 @@ import pandas as pd
 
 from optimlab.report.block import Block
 from optimlab.report.blocks.landscapes import (
+    PathsPart,
+    PlanePart,
     describe_paths,
     describe_plane,
-    figure_of_plane,
-    path_figure,
     paths_section,
     summary_table,
 )
@@ -32,12 +32,16 @@ class PathsReport:
     charts : charts for the page.
     tables : file name → the table to write as CSV.
     figures : name → static figure.
+    landscapes : the paths on each landscape.
+    plane : the paths on the plane through a network's loss surface.
     """
 
     section: Block | None = None
     charts: list[Chart] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: Drawings = field(default_factory=dict)
+    landscapes: list[PathsPart] = field(default_factory=list)
+    plane: PlanePart | None = None
 
 
 def report_paths(
@@ -68,10 +72,11 @@ def report_paths(
     section, palette = paths_section(parts), Palette(styles)
     charts = [*landscapes_chart(parts, palette), *(plane_chart(plane, palette) if plane else [])]
     figures: Drawings = {}
-    for number, part in enumerate((part for part in parts if part.landscape), 1):
+    landscapes = [part for part in parts if part.landscape]
+    for number, part in enumerate(landscapes, 1):
         name = f"paths-{number}-{slug(part.problem, 'problem')}"
-        figures |= drawing(name, path_figure, part, styles)
+        figures |= drawing(name, PathsPart.figure, part, styles)
     if plane:
-        figures |= drawing("plane", figure_of_plane, plane, styles)
+        figures |= drawing("plane", PlanePart.figure, plane, styles)
     tables = {"paths.csv": summary_table(parts)} if parts else {}
-    return PathsReport(section, charts, tables, figures)
+    return PathsReport(section, charts, tables, figures, landscapes, plane)
