@@ -269,11 +269,11 @@ def paper_figures(
         comparison = result.comparison
         summary = comparison.summary
         unit = unit_of(tables.experiment, result.runs)
-        own = problem or problem_of(result.runs)
+        name = problem or problem_of(result.runs)
         drawings = {
             **static_figures(result.runs, parts[problem][1], summary, report.styles, unit),
             **comparison_figures(result.charts, comparison, report.styles, unit),
-            **time_drawing(own, result, tables, report.styles),
+            **time_drawing(name, result, tables, report.styles),
         }
         is_tuned = bool((summary["learning_rate_edge"] != "only").any())
         setting = f"tuned {comparison.tuned}" if is_tuned else f"given {comparison.tuned}"

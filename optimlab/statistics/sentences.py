@@ -51,12 +51,11 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
     """Say which optimizer ends lowest, and which are shown to end higher."""
     summary = comparison.summary
     rest = summary[summary["rank"].notna() & (summary["optimizer"] != best["optimizer"])]
-    pairs = comparison.pairs[comparison.pairs["setting"] == "tuned"]
-    own = pairs[(pairs["better"] == best["optimizer"]) | (pairs["worse"] == best["optimizer"])]
+    pairs = _with(comparison.pairs, best["optimizer"], "tuned")
     loss, value = f"final {split_name(best['loss'])} loss", _loss(best["final_loss_median"])
     equal = _equals(comparison, best["optimizer"])
     name = join_words([_praised(comparison, each) for each in (best["optimizer"], *equal)])
-    seeds, paired = int(best["seeds"]), int(min(own["seeds"], default=0))
+    seeds, paired = int(best["seeds"]), int(min(pairs["seeds"], default=0))
     if seeds == 1 and paired < 2:
         lowest = ", the lowest," if len(rest) and not equal else ","
         return (
@@ -103,7 +102,7 @@ def _on_final_loss(comparison: Comparison, best: dict[Any, Any]) -> str:
         ("worse", f"worse{luck} {shown}"),
     ):
         rows = groups[standing].to_dict("records")
-        names = [_named_beside(best, row, own, tuned_again=bool(luck)) for row in rows]
+        names = [_named_beside(best, row, pairs, tuned_again=bool(luck)) for row in rows]
         text += f" {join_words(names)} {_are(names)} {says}." if names else ""
     names = [_named(row) for row in groups["better"].to_dict("records")]
     if names:
@@ -192,9 +191,8 @@ def _on_defaults(comparison: Comparison) -> str:
     lowest = tried.loc[learnt, "default_loss_median"].min()
     firsts = tried[learnt & (tried["default_loss_median"] == lowest)].to_dict("records")
     best = firsts[0]
-    pairs = comparison.pairs[comparison.pairs["setting"] == "default"]
-    own = pairs[(pairs["better"] == best["optimizer"]) | (pairs["worse"] == best["optimizer"])]
-    beaten = own[own["different"] & (own["favours"] == best["optimizer"])]
+    pairs = _with(comparison.pairs, best["optimizer"], "default")
+    beaten = pairs[pairs["different"] & (pairs["favours"] == best["optimizer"])]
     of = "" if len(tried) == len(summary) else f" of the {len(tried)} whose rate is on the grid"
     names = [_untuned(row) for row in firsts]
     at = "at textbook learning rates" if comparison.is_only_rate else "with textbook hyper-parameters"
@@ -218,12 +216,16 @@ def _untuned(row: dict[Any, Any]) -> str:
     return f"{row['optimizer']} ({bad})" if bad else str(row["optimizer"])
 
 
+def _with(table: pd.DataFrame, name: str, setting: str) -> pd.DataFrame:
+    """Return the rows of a table of pairs that compare an optimizer with another in a setting."""
+    return table[(table["setting"] == setting) & (table[["better", "worse"]] == name).any(axis=1)]
+
+
 def _equals(comparison: Comparison, name: str) -> list[str]:
     """Return the optimizers that end exactly like another one on every seed, tuned."""
-    gaps = comparison.differences
-    own = gaps[(gaps["setting"] == "tuned") & (gaps[["better", "worse"]] == name).any(axis=1)]
-    others = own["better"].where(own["better"] != name, own["worse"])
-    is_equal = own["difference"].eq(0).groupby(others, sort=False).all()
+    gaps = _with(comparison.differences, name, "tuned")
+    others = gaps["better"].where(gaps["better"] != name, gaps["worse"])
+    is_equal = gaps["difference"].eq(0).groupby(others, sort=False).all()
     return list(is_equal.index[is_equal])
 
 

@@ -43,12 +43,12 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     loss = alt.X("expected_loss:Q").scale(scale).axis(axis).title(title)
     rows = alt.Y("optimizer:N").sort(field="rank", op="min").title(None)
     rows = rows.axis(labelLimit=alt.ExprRef(f"{vega.NARROW} ? 80 : 120"))
-    own = palette.colour(legend=False)
+    colour = palette.colour(legend=False)
     ends = {"x": alt.X("interval_low:Q").scale(scale), "x2": alt.X2("interval_high:Q")}
     ranking = alt.layer(
-        here.mark_rule(strokeWidth=3, opacity=0.45, aria=False).encode(y=rows, color=own, **ends),
+        here.mark_rule(strokeWidth=3, opacity=0.45, aria=False).encode(y=rows, color=colour, **ends),
         here.mark_point(filled=True, size=110, opacity=1).encode(
-            loss, rows, own, palette.shape(), tooltip=tooltip
+            loss, rows, colour, palette.shape(), tooltip=tooltip
         ),
         width=vega.WIDTH,
         height=30 * len(palette.labels),
