@@ -4,10 +4,12 @@ The content of the files identifies the runs: another version of a cell is anoth
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import base64
 import builtins
+import copyreg
 import functools
 import inspect
 import io
@@ -19,14 +21,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from textwrap import dedent
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import cloudpickle
 import numpy as np
 
 from optimlab.errors import UserError, reason
+from optimlab.experiment.registry import load_object
 from optimlab.files import Folder
 from optimlab.messages import warn
 
@@ -103,7 +107,8 @@ def name_of(value: Any, folder: Path, *, is_called: bool = False) -> str:
         If it cannot be pickled, or the folder cannot be written to.
     """
     is_code = _is_code(value)
-    name = value.__name__ if is_code else getattr(value, "__name__", type(value).__name__)
+    named = value.func if isinstance(value, functools.partial) else value
+    name = getattr(named, "__name__", type(named).__name__)
     name = name if name.isidentifier() else "function"
     if is_called or is_code or isinstance(value, functools.partial | MethodType):
         result = f"{name} = restore()"
@@ -164,6 +169,10 @@ def _write(path: Path, content: bytes) -> None:
 
 class _Pickler(pickle.Pickler):
     """Pickles an object without the classes and functions that it refers to: those are named."""
+
+    dispatch_table = copyreg.dispatch_table | {  # Python names the module, which no worker has
+        TypeVar: lambda each: (TypeVar, (each.__name__, *each.__constraints__))
+    }
 
     def __init__(self, buffer: io.BytesIO) -> None:
         super().__init__(buffer, protocol=5)
@@ -233,6 +242,7 @@ def module_of(definition: type | FunctionType, folder: Path) -> str:
         If its source is unknown, or if it uses something that cannot be pickled.
     """
     title = definition.__name__
+    futures: set[str] = set()
     imports: dict[str, str] = {}
     constants: dict[str, str] = {}
     definitions: dict[str, str] = {}
@@ -240,10 +250,14 @@ def module_of(definition: type | FunctionType, folder: Path) -> str:
     def visit(name: str, value: Any) -> None:
         node, source, names = _definition(name, value)
         _check_bases(name, value, names)
+        flag = __future__.annotations.compiler_flag
+        if any(each.__code__.co_flags & flag for each in _functions(value)):
+            futures.add("from __future__ import annotations")
         definitions[name] = ""  # in progress: its dependencies may refer to it
         for used in _names(node, source):
-            if used in names and used not in definitions and not hasattr(builtins, used):
-                add(used, names[used])
+            is_new = used in names and used not in definitions
+            if is_new and _undecorated(names[used]) is not getattr(builtins, used, names):
+                add(used, names[used])  # in a notebook of IPython, `open` is Python's own in a wrapper
         del definitions[name]
         definitions[name] = source  # after its dependencies
 
@@ -261,7 +275,7 @@ def module_of(definition: type | FunctionType, folder: Path) -> str:
 
     visit(title, definition)
     head = f'"""{title}, as a cell of a notebook has it. Written by optimlab."""'
-    parts = [head, "\n".join(sorted(imports.values())), "\n".join(constants.values())]
+    parts = [head, *futures, "\n".join(sorted(imports.values())), "\n".join(constants.values())]
     return "\n\n".join(part for part in [*parts, *definitions.values()] if part) + "\n"
 
 
@@ -279,7 +293,7 @@ def _module_with(name: str, value: Any, folder: Path, user: str) -> str:
 
 def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]:
     """Return the syntax tree of a class or function, its source, and the names in its scope."""
-    functions = _methods(value) if isinstance(value, type) else [_undecorated(value)]
+    functions = _functions(value)
     module = sys.modules.get(value.__module__)
     origins = [(each.__code__.co_filename, each.__globals__) for each in functions]
     if file := getattr(module, "__file__", None):  # all that is known for a class without methods
@@ -325,6 +339,11 @@ def _check_bases(name: str, value: Any, names: Mapping[str, Any]) -> None:
         if names.get(base.__name__, base) is not base and base.__module__ == value.__module__:
             again = f"run the cell of {name} again"
             raise NoSourceError(f"{name} derives from an earlier {base.__name__}: {again}")
+
+
+def _functions(value: Any) -> list[FunctionType]:
+    """Return a function without its decorators, or the methods of a class."""
+    return _methods(value) if isinstance(value, type) else [_undecorated(value)]
 
 
 def _methods(cls: type) -> list[FunctionType]:
@@ -383,13 +402,42 @@ def file_of(definition: type | FunctionType, folder: Path) -> Path:
             f"{name} is defined in {where or 'an expression'}, and its source is unknown"
         )
     if not _is_importable(definition):
-        return _written(folder, name, module_of(definition, folder))
+        written = _written(folder, name, module_of(definition, folder))
+        _check_same(definition, load_object(f"{_relative(written, folder)}:{name}", folder))
+        return written
     module = definition.__module__
     file = Path(getattr(sys.modules[module], "__file__", None) or "")
     is_below = file.resolve().is_relative_to(folder.resolve())
     if is_below and file.suffix == ".py" and "." not in module:
         return file
     return _written(folder, name, f"from {module} import {name}\n")
+
+
+def _check_same(definition: Any, written: Any) -> None:
+    """Raise NoSourceError if a class or function of a notebook is not what its source says.
+
+    Attributes of a class, its methods included, may have been set since its definition.
+    """
+    pairs = {definition.__name__: (definition, written)}
+    if isinstance(definition, type):
+        for one, other in zip(definition.__mro__, written.__mro__, strict=True):
+            for name in vars(one) if one is not other else ():
+                pairs[f"{one.__name__}.{name}"] = vars(one)[name], vars(other).get(name)
+    for name, (one, other) in pairs.items():
+        is_own = callable(one) or not name.endswith("__")  # not __module__ and the like
+        if is_own and _essence(one) != _essence(other):
+            raise NoSourceError(f"{name} has been set since {definition.__name__} was defined")
+
+
+def _essence(value: Any) -> str | None:
+    """Return the code of a function as text, or a constant; None for other values."""
+    code = getattr(_undecorated(value), "__code__", None)
+    if not isinstance(code, CodeType):
+        return repr(value) if _is_constant(value) else None
+    try:
+        return ast.dump(ast.parse(dedent(inspect.getsource(code))))
+    except (OSError, SyntaxError):  # a decorator has made it, or it is in the middle of a line
+        return None
 
 
 def _stored(kind: Any) -> Any:

@@ -168,6 +168,54 @@ def test_a_function_that_only_has_the_name_of_another_is_not_written_as_that(tmp
     )
 
 
+def test_a_name_of_a_notebook_that_hides_one_of_python_is_written(tmp_path):
+    """As after `from numpy import *`; Python's own was taken."""
+    cells = Notebook()
+    cells.run(IMPORTS + HELPERS + "from numpy import *\ndef abs(x):\n    return 7 + 0 * x\n")
+    names = cells.run(CLASS.replace("clip(gradient)", "sum(abs(gradient), axis=-1, keepdims=True)"))
+    params = np.zeros((1, 2))
+    load_rule(name_of(names["Mine"], tmp_path), tmp_path)(learning_rate=1.0).step(
+        params, np.ones((1, 2)), {}
+    )
+    assert params.tolist() == [[-14, -14]]
+
+
+SET = {
+    "Mine.factor has been set since Mine was defined": "Mine.factor = 5.0",
+    "Mine.step has been set since Mine was defined": (
+        "def other(self, params, gradient, state):\n    params -= 5 * gradient\nMine.step = other"
+    ),
+    "": "Mine.factor = 1.0",
+}
+
+
+@pytest.mark.parametrize("message", SET)
+def test_what_has_been_set_in_a_class_since_its_definition_counts(tmp_path, capsys, message):
+    """The class was trained as its source has it."""
+    cells = Notebook()
+    text = "class Mine(SGD):\n    factor = 1.0\n    def init(self, params):\n        return {}\n"
+    text += "    def step(self, params, gradient, state):\n        params -= self.factor * gradient\n"
+    text += "        # done"
+    cells.run(IMPORTS + text)
+    names = cells.run(SET[message])
+    params = np.zeros((1, 1))
+    load_rule(name_of(names["Mine"], tmp_path), tmp_path)().step(params, np.ones((1, 1)), {})
+    assert params == (-5 if message else -1)
+    assert (message in capsys.readouterr().err) if message else not capsys.readouterr().err
+
+
+def test_generic_classes_and_annotations_of_later_names_are_written(tmp_path, capsys):
+    cells = Notebook()
+    cells.run("from typing import Generic, TypeVar\nT = TypeVar('T', int, float)\n" + IMPORTS)
+    text = "from __future__ import annotations\nclass Base(Generic[T]):\n    kept: Later = 1.0\n"
+    cells.run(text + "    def same(self, x: T) -> T:\n        return x\n")
+    names = cells.run(CLASS.replace("Mine(SGD)", "Mine(SGD, Base[float])").replace("clip", "self.same"))
+    rule = load_rule(name_of(names["Mine"], tmp_path), tmp_path)
+    assert rule.kept == 1
+    assert rule.__orig_bases__[1].__parameters__ == ()
+    assert capsys.readouterr().err == ""
+
+
 SCOPES = """
 class Local(SGD):
     rate: annotated = default

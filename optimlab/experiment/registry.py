@@ -282,7 +282,8 @@ def _execute(module: ModuleType, source: bytes, plugin: str, beside: frozenset[s
         return found if fromlist else getattr(found, name.partition(".")[0])
 
     module.__dict__["__builtins__"] = {**vars(builtins), "__import__": import_}
-    exec(compile(source, str(module.__file__), "exec"), module.__dict__)  # noqa: S102
+    code = compile(source, str(module.__file__), "exec", dont_inherit=True)
+    exec(code, module.__dict__)  # noqa: S102
 
 
 class Beside(MetaPathFinder, Loader):
