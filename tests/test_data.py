@@ -479,6 +479,24 @@ def test_of_very_many_columns_a_message_names_some(tmp_path):
         read(tmp_path, f"{header}\n{header}\n")
 
 
+def test_columns_without_a_name_may_be_ignored(tmp_path):
+    """Such as the index that pandas writes; Excel leaves columns without a name at the end, too."""
+    content = ",a,y,\n0,5,1,\n1,7,2,\n2,6,4,\n"
+    with pytest.raises(DataError, match=r'column 1 has no name .*: name it, or ignore = \[""\] if'):
+        read(tmp_path, content)
+    data = read(tmp_path, content, ignored=("",))
+    assert data.feature_names == ("a",)
+    assert data.targets.tolist() == [[1], [2], [4]]
+
+
+def test_all_columns_to_ignore_are_named_at_once(tmp_path):
+    rows = "".join(f"{k},name{k},1.5,A/{k},2024-01-0{k % 9 + 1},{k}\n" for k in range(60))
+    with pytest.raises(DataError) as told:
+        read(tmp_path, "id,name,fare,ticket,day,y\n" + rows)
+    assert str(told.value).endswith('too many for categories, so ignore it; and "ticket", "day", too')
+    assert 'column "name" has 60 different texts' in str(told.value)
+
+
 def test_arrays_of_other_lengths(tmp_path):
     with pytest.raises(DataError, match='the same number of rows; they have: "x" 3, "y" 4'):
         read(tmp_path, npz(x=np.ones(3), y=np.ones(4)), "table.npz")
@@ -594,6 +612,14 @@ def test_classes_and_categories_that_differ_only_in_case_are_reported(tmp_path, 
     )
     said = " ".join(capsys.readouterr().err.split())
     assert 'problem.ignore: "kind=A" and "kind=a" differ only in upper and lower case' in said
+    rows = 10 * "1,New York\n2,New\u00a0 York\n3,Bonn\n"
+    loaded(tmp_path, 'data = "table.csv"\ntarget = "y"', table="x,y\n" + rows)
+    said = " ".join(capsys.readouterr().err.split(" "))
+    assert "differ only in spaces or invisible characters, so they are different classes" in said
+    assert "York" in said
+    rows = 10 * "1,ye\u200bs\n2,yes\n3,no\n"
+    loaded(tmp_path, 'data = "table.csv"\ntarget = "y"', table="x,y\n" + rows)
+    assert "differ only in spaces or invisible characters" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_files_content_but_not_its_path_is_part_of_a_runs_identity(tmp_path):
@@ -729,7 +755,7 @@ PLAIN = "is not a number: write digits and a decimal mark only, such as"
         ("a,b,kind", ",1,{y}", 'missing = "mean"', 'ignore: column "a" has no value in any row: ignore it'),
         ("a,b,kind", ",1,{y}", 'missing = "drop"', 'ignore: column "a" has no value in any row: ignore it'),
         ("a,b,kind", "1,2,", "", 'target: column "kind" has no value in any row'),
-        (",b,kind", "{k},1,{y}", "", "data: column 1 has no name in the first line: name it, and put it in ignore if"),
+        (",b,kind", "{k},1,{y}", "", "data: column 1 has no name in the first line: name it, or ignore = [\"\"] if it is"),
         ("a,b,kind", "{k},{k},{y},", "", "data: row 1 has 4 cells, but the first line has 3 names"),
         ("a,b,kind", "{k},{q},{y}", "", 'data: row 7, column "b": "none" is not a number, but most of the column is; '
                                         "leave the cell of a missing value empty"),
@@ -762,6 +788,7 @@ def test_an_unusable_column_is_refused_with_the_reason(tmp_path, header, row, se
     [
         ("t.csv", "a,y\nü,1\n".encode("latin-1"), "data", "is not UTF-8 text: invalid start byte at byte 4, in line 2; "
                                                           "save it as UTF-8"),
+        ("t.csv", "a,y\n1,2\n".encode("utf-16-le"), "data", "is not UTF-8 text: a zero byte in line 1; save it as UTF-8"),
         ("t.csv", "# by me\na,y\n1,2\n", "data", "row 1 has 2 cells, but the first line has 1 name"),
         ("t.csv", "a,y\n1,\n,2\n", "missing", 'every row lacks a value; column "y" lacks 1 of 2'),
         ("t.parquet", parquet(pd.DataFrame({"a": [1.0], "y": [1.0]})[:0]), "data", "has no rows"),

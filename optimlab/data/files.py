@@ -215,6 +215,9 @@ def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
         where = f"{error.reason} at byte {error.start:,}, in line {line:,}"
         text = f"is not UTF-8 text: {where}; save it as UTF-8"
         raise DataError("data", text) from error
+    if "\0" in text:  # as in UTF-16
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError("data", f"is not UTF-8 text: a zero byte in line {line:,}; save it as UTF-8")
     before = csv.field_size_limit(LARGEST_FILE)  # a column to be ignored may have long texts
     try:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=reading.separator, strict=True)
@@ -234,7 +237,7 @@ def _csv(content: bytes, reading: Reading) -> dict[str, Column]:
             raise DataError(
                 "separator", f'the first line has only one name; is it separator = "{shown}"?'
             )
-    _check_names(names)
+    _check_names(names, reading)
     for row, cell in enumerate(cells):
         if len(cell) != len(names):
             raise DataError(
@@ -286,7 +289,7 @@ def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
     from pyarrow.parquet import read_schema
 
     schema = read_schema(io.BytesIO(content))
-    _check_names(list(map(_name, schema.names)))
+    _check_names(list(map(_name, schema.names)), reading)
     table = pd.read_parquet(io.BytesIO(content))
     # Of a categorical column of numbers, Parquet itself keeps only the numbers.
     categorical = {
@@ -295,7 +298,7 @@ def _parquet(content: bytes, reading: Reading) -> dict[str, Column]:
         if each.get("pandas_type") == "categorical"
     }
     names = list(map(_name, table.columns))
-    _check_names(names)
+    _check_names(names, reading)
     columns = {}
     for name, (_, series) in zip(names, table.items(), strict=True):
         values = series.dropna()
@@ -325,7 +328,7 @@ def _npz(content: bytes, reading: Reading) -> dict[str, Column]:
     if not isinstance(arrays, NpzFile):
         raise DataError("data", "is not an NPZ file: it holds a single array, without a name")
     read: dict[str, Array] = {}
-    _check_names(list(map(_name, arrays.files)))
+    _check_names(list(map(_name, arrays.files)), reading)
     keys = {_name(key): key for key in arrays.files}
     with arrays:
         for name, key in keys.items():
@@ -368,12 +371,14 @@ def _array(arrays: NpzFile, name: str) -> Array:
     return array.astype(str) if array.dtype.kind == "b" else array
 
 
-def _check_names(names: list[str]) -> None:
+def _check_names(names: list[str], reading: Reading) -> None:
     known: set[str] = set()
     for index, name in enumerate(names):
+        if not name and name in reading.ignored:
+            continue
         if not name:
             text = f"column {index + 1} has no name in the first line"
-            raise DataError("data", f"{text}: name it, and put it in ignore if it is an index")
+            raise DataError("data", f'{text}: name it, or ignore = [""] if it is an index')
         if name in known:
             raise DataError("data", f'two columns have the name "{name}"')
         known.add(name)
@@ -392,7 +397,7 @@ def _dataset(columns: Mapping[str, Column], reading: Reading) -> Dataset:
         raise DataError("data", "has no column beside the target to learn from")
     _check_empty(columns, used, reading)
     columns = _without_gaps(columns, used, reading)
-    names, values = zip(*(each for name in used for each in _features(name, columns[name])), strict=True)
+    names, values = zip(*_all_features({name: columns[name] for name in used}), strict=True)
     features = np.stack(values, axis=1)
     group = {reading.group: columns[reading.group].cells} if reading.group else {}
     targets = {name: columns[name] for name in reading.targets}
@@ -470,6 +475,23 @@ def _without_gaps(
             fill = ', and "mean" fills it' if name in used else ""
             raise DataError("missing", f'{text}{more}; missing = "drop" drops such rows{fill}')
     return columns
+
+
+def _all_features(columns: Mapping[str, Column]) -> list[tuple[str, Array]]:
+    """Return name and values of each feature; an error names all columns that are to be ignored."""
+    found: list[tuple[str, Array]] = []
+    wrong: dict[str, DataError] = {}
+    for name, column in columns.items():
+        try:
+            found += _features(name, column)
+        except DataError as error:
+            wrong[name] = error
+    if not wrong:
+        return found
+    first, *_ = wrong.values()
+    others = [f'"{name}"' for name, error in wrong.items() if error.key == "ignore"][1:LISTED]
+    more = f"; and {', '.join(others)}, too" if first.key == "ignore" and others else ""
+    raise DataError(first.key, f"{first}{more}")
 
 
 def _features(name: str, column: Column) -> Iterator[tuple[str, Array]]:
