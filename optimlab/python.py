@@ -27,7 +27,7 @@ from rich.console import Console
 
 from optimlab import statistics
 from optimlab.data import Dataset
-from optimlab.data.arrays import TARGET, table_of
+from optimlab.data.arrays import table_of
 from optimlab.errors import UserError, printable
 from optimlab.execution.sweep import sweep
 from optimlab.experiment.load import UNREADABLE, check, find, load
@@ -286,14 +286,21 @@ def _data(key: str, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]
         return {}
     own: dict[str, Any] = {}
     if isinstance(data, tuple) and len(data) == 2:
-        data = table_of(*map(_for_pandas, data))
-        own = {"target": settings.get("target") or TARGET}
+        data, targets = table_of(*map(_for_pandas, data))
+        own = {"target": targets if len(targets) > 1 else targets[0]}
     if isinstance(data, pd.DataFrame):
+        own |= {key: _names(settings[key]) for key in ("target", "ignore") if settings.get(key)}
         return {**own, "data": written_data(data, folder).relative_to(folder).as_posix()}
     if not isinstance(data, str | Dataset) and not callable(data):
         right = "a name, a DataFrame, (features, target), a Dataset, or a function that returns one"
         raise UserError(f"{key}.data: must be {right}; got {_shown(data)}")
     return {"data": data}
+
+
+def _names(given: Any) -> Any:
+    """Return names of columns as text, as they are in a file: 2 is "2"."""
+    is_list = isinstance(_listed(given), list | tuple)
+    return list(map(str, given)) if is_list else str(given) if isinstance(given, int) else given
 
 
 def _text_of_path(given: Any) -> Any:

@@ -168,15 +168,41 @@ def test_features_and_target_become_one_table_row_by_row():
         masked,
     ):
         for target in ([7, 8, 9], pd.Series([7, 8, 9]), np.array([7, 8, 9])):
-            table = table_of(features, target)
+            table, names = table_of(features, target)
+            assert names == ["target"]
             assert table["target"].tolist() == [7, 8, 9]
             assert table.iloc[:, 0].tolist() == [1, 2, 3]
             last = table.iloc[2, 1]
             assert np.isnan(last) if features is masked else last == 6
-    classes = table_of(ROWS, pd.Series([3, 7, 3], dtype="category"))["target"]
+    classes = table_of(ROWS, pd.Series([3, 7, 3], dtype="category"))[0]["target"]
     assert classes.dtype == "category"
     again = ROWS.loc[[2, 0, 1]]
-    assert table_of(again, pd.Series([7, 8, 9]).loc[again.index])["target"].tolist() == [9, 7, 8]
+    assert table_of(again, pd.Series([7, 8, 9]).loc[again.index])[0]["target"].tolist() == [9, 7, 8]
+
+
+def test_several_targets_may_be_an_array_or_a_frame():
+    """One column of either is one target, as scikit-learn has it."""
+    numbers = np.arange(80.0).reshape(40, 2)
+    features = np.random.default_rng(0).normal(size=(40, 3))
+    frame = pd.DataFrame(numbers, columns=["u", "v"])
+    for target, names in (
+        (numbers, ("target[0]", "target[1]")), (numbers[:, :1], ("target",)),
+        (frame, ("u", "v")), (frame[["v"]], ("v",)),
+    ):  # fmt: skip
+        built = optimlab.build_experiment(
+            optimizers=["SGD"], problem=(features, target), **SMALL | {"seeds": 2}
+        )
+        data = built.problems[0].problem.dataset
+        assert (data.target_names, data.features.shape) == (names, (40, 3))
+        assert np.array_equal(data.targets, np.asarray(target))
+
+
+def test_columns_of_a_frame_may_be_named_by_numbers():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 4)))
+    table = {"data": frame, "target": 2, "ignore": [0]}
+    built = optimlab.build_experiment(optimizers=["SGD"], problem=table, **SMALL)
+    assert built.problems[0].problem.dataset.feature_names == ("1", "3")
+    assert built.problems[0].problem.dataset.target_names == ("2",)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +215,9 @@ def test_features_and_target_become_one_table_row_by_row():
             "give target.loc[features.index], or both as",
         ),
         (ROWS.rename(columns={"a": "target"}), [7, 8, 9], 'a feature has the name "target": rename it'),
-        (ROWS, [[7], [8], [9]], "3 rows, so the target must have the shape (3,), got (3, 1)"),
-        (ROWS, [7, 8], "must have the shape (3,), got (2,)"),
+        (ROWS, ROWS[["a"]], 'a feature has the name "a": rename it'),
+        (ROWS, [[[7]], [[8]], [[9]]], "so the target must have the shape (3,) or (3, K), got (3, 1, 1)"),
+        (ROWS, [7, 8], "must have the shape (3,) or (3, K), got (2,)"),
         (np.ones((3, 8, 8)), [7, 8, 9], "features must have the shape (N, M), got (3, 8, 8)"),
         (iter([[1], [2], [3]]), [7, 8, 9], "features must have the shape (N, M), got ()"),
     ],

@@ -12,15 +12,16 @@ from optimlab.errors import UserError
 TARGET = "target"  # the column of the target
 
 
-def table_of(features: Any, target: Any) -> pd.DataFrame:
-    """Return features (N, M) and a target (N,) as one table, with the column `TARGET`.
+def table_of(features: Any, target: Any) -> tuple[pd.DataFrame, list[str]]:
+    """Return features (N, M) and targets (N,) or (N, K) as one table, and the names of the targets.
 
+    Targets are named `TARGET`, and several ``TARGET[0]``, …; those of a DataFrame keep their names.
     Masked values are missing ones; a sparse matrix becomes a dense one.
 
     Raises
     ------
     UserError
-        If their shapes or their pandas indexes do not fit, or a feature has the target's name.
+        If their shapes or their pandas indexes do not fit, or a feature has a target's name.
     """
     are_indexed = all(isinstance(each, pd.DataFrame | pd.Series) for each in (features, target))
     if are_indexed and len(features) == len(target) and not features.index.equals(target.index):
@@ -33,10 +34,18 @@ def table_of(features: Any, target: Any) -> pd.DataFrame:
             raise UserError(f"features must have the shape (N, M), got {array.shape}")
         table = pd.DataFrame(array)
     table = table.rename(columns=str)
-    target = target.array if isinstance(target, pd.Series) else unmasked(target)
-    if target.shape != (len(table),):
-        text = f"features have {len(table):,} rows, so the target must have the shape ({len(table)},)"
+    target = target if isinstance(target, pd.DataFrame | pd.Series) else unmasked(target)
+    if target.ndim not in (1, 2) or len(target) != len(table):
+        right = f"({len(table)},) or ({len(table)}, K)"
+        text = f"features have {len(table):,} rows, so the target must have the shape {right}"
         raise UserError(f"{text}, got {target.shape}")
-    if TARGET in table:
-        raise UserError(f'a feature has the name "{TARGET}": rename it')
-    return table.assign(**{TARGET: target})
+    if isinstance(target, pd.DataFrame):
+        targets = target.rename(columns=str)
+    elif target.ndim == 1 or target.shape[1] == 1:
+        targets = pd.DataFrame({TARGET: target if target.ndim == 1 else target[:, 0]})
+    else:
+        targets = pd.DataFrame(target).rename(columns=f"{TARGET}[{{}}]".format)
+    if both := set(table) & set(targets):
+        raise UserError(f'a feature has the name "{min(both)}": rename it')
+    names = list(map(str, targets))
+    return table.assign(**{name: targets[name].array for name in names}), names
