@@ -202,8 +202,8 @@ def train(
         does not return an array like the parameters; or if nothing moves because its `step` changes a
         copy.
     ValueError
-        If there is no seed, a seed or a step is negative, or the problem's batches end before the
-        training does.
+        If the problem's settings do not go together, there is no seed, a seed or a step is negative, or
+        the problem's batches end before the training does.
     """
     _check_objects(problem, optimizer)
     seeds, record_at = _whole("seeds", seeds), _whole("record_at", record_at)
@@ -258,11 +258,17 @@ def _check_objects(problem: Problem, optimizer: Optimizer | Scheduled) -> None:
         if isinstance(each, type):
             name = each.__name__
             raise TypeError(f"{name} is a class: give an object of it, such as {name}(…)")
+        if isinstance(each, str):
+            raise TypeError(f'"{each}" is a name: give an object here, or the name to optimlab.run')
     if not hasattr(problem, "init"):
         raise TypeError(
             f"{type(problem).__name__} has no init: a problem has init(seeds), which returns params and "
             "model, loss_and_gradient(params, batch, model) and evaluate(params, model)"
         )
+    wrong: dict[str, str] = getattr(problem, "check", dict)()
+    if wrong:
+        mistakes = "; ".join(f"{key} {message}" for key, message in wrong.items())
+        raise ValueError(f"{type(problem).__name__}: {mistakes}")
 
 
 def _whole(name: str, numbers: Iterable[int]) -> list[int]:

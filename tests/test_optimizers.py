@@ -364,6 +364,17 @@ def test_a_column_with_one_bad_entry_is_refused(rule, name):
             rule(**{name: column})
 
 
+@pytest.mark.parametrize("shape", [(2,), (1, 2), (2, 2), (2, 1, 1)])
+def test_numbers_that_are_no_column_are_refused(shape):
+    """With as many runs as parameters, a row of rates was one per parameter."""
+    message = (
+        f"learning_rate must be a number, or a column .*, got an array of shape {re.escape(str(shape))}$"
+    )
+    with pytest.raises(ValueError, match=message):
+        SGD(learning_rate=np.full(shape, 0.1))
+    assert SGD(learning_rate=np.full((1,), 0.1)).learning_rate == 0.1
+
+
 @pytest.mark.parametrize(
     "hyperparameters",
     [

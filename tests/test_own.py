@@ -432,6 +432,47 @@ def test_a_loss_may_be_negative(tmp_path, monkeypatch):
     assert "−8." in page or "−9" in page
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("loss.astype(float), gradient.astype(float)", ""),
+        ("loss, gradient.tolist()", ""),
+        ("loss.mean(), gradient", "problem: value_and_gradient must return a loss (3,) and its gradient (3, 2, 32), got ()"),
+        ("loss, gradient[:, 0]", "problem: value_and_gradient must return a loss (3,) and its gradient (3, 2, 32), got (3,) and (3, 32)"),
+        ("None", "problem: value_and_gradient must return a loss (3,) and its gradient (3, 2, 32), got a NoneType"),
+    ],
+)  # fmt: skip
+def test_a_loss_may_calculate_in_float64_and_its_shapes_are_told(tmp_path, returned, message):
+    block = next(block for block in blocks("python") if block.startswith("# focal.py"))
+    old = "return loss, gradient * np.abs(gradient).max(axis=1, keepdims=True) * outputs.shape[-1]"
+    assert old in block
+    file = written(tmp_path, focal=block.replace(old, f"return {returned}"))
+    if message:
+        (found,) = mistakes_of(file)
+        assert found.startswith(message)
+    else:
+        assert load(file).problems[0].problem.dtype == "float32"
+
+
+def test_a_loss_from_scratch_lacks_what_it_does_not_define(tmp_path):
+    source = "class Focused:\n    task = 'classification'\n    def value_and_gradient(self, outputs, targets): ..."
+    (found,) = mistakes_of(written(tmp_path, focal=source))
+    assert found == "problem.loss: Focused lacks link, unit, metrics and blind"
+
+
+def test_a_problem_may_derive_from_the_protocol(tmp_path):
+    """Its attributes without a value are those that a problem leaves out."""
+    source = "from optimlab.problems.base import Problem\n" + GOOD.replace(
+        "class Bowl", "class Bowl(Problem)"
+    )
+    (setting,) = load(write(tmp_path, OWN.format("width = 5"), bowl=source)).problems
+    assert (setting.about.dtype, setting.about.steps_per_epoch, setting.about.loss_unit) == (
+        "float64",
+        1,
+        "",
+    )
+
+
 def test_a_loss_that_mixes_rows_is_a_mistake(tmp_path):
     block = next(block for block in blocks("python") if block.startswith("# focal.py"))
     mixing = block.replace("return loss, gradient *", "return loss, gradient / len(loss) *")

@@ -16,6 +16,7 @@ from optimlab.data.bundled import load_bundled
 from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
 from optimlab.optimizers import CLASSIC, RULES, SGD, Adam, Nesterov
+from optimlab.problems import Landscape, Table
 from optimlab.problems.digits import Digits
 from optimlab.problems.settings import HiddenLayer
 from optimlab.problems.supervised import Supervised
@@ -384,6 +385,18 @@ def test_a_problem_of_an_earlier_version_is_refused_with_what_is_needed():
     [
         ({"problem": Digits}, TypeError, r"Digits is a class: give an object of it, such as Digits\("),
         ({"optimizer": SGD}, TypeError, "SGD is a class"),
+        ({"optimizer": "SGD"}, TypeError, '"SGD" is a name: give an object here'),
+        ({"problem": "wine"}, TypeError, '"wine" is a name: give an object here'),
+        (
+            {"problem": Landscape(function="rosenbrock", condition=5)},
+            ValueError,
+            "^Landscape: condition is only for ravine and saddle, got 5 for rosenbrock",
+        ),
+        (
+            {"problem": Table(data="wine", batch_size=107)},
+            ValueError,
+            "Table: batch_size must be at most 106, the size of the training set, got 107",
+        ),
         ({"seeds": []}, ValueError, "seeds must have at least one"),
         ({"seeds": [0, -1]}, ValueError, r"seeds must not be negative, got \[0, -1\]"),
         ({"seeds": [0.5]}, TypeError, r"seeds must be a list of whole numbers, got \[0.5\]"),

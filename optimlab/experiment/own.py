@@ -19,6 +19,7 @@ from optimlab.data.named import File
 from optimlab.errors import Interrupted
 from optimlab.experiment.registry import load_object
 from optimlab.nn.parameters import Layout
+from optimlab.problems.base import Problem
 from optimlab.training import METRICS, PROBLEM_METRICS, has_finite_losses
 
 METHODS = ("init", "batches", "loss_and_gradient", "evaluate")
@@ -123,13 +124,17 @@ class OwnProblem(Own):
         return {"name": text, **found} if other else found
 
     def check(self) -> dict[str, str]:
-        """Return mistakes: key → message; the key "name" is for the problem itself."""
+        """Return mistakes that the user's own `check` finds: key → message."""
+        return self._messages("check")
+
+    def mistakes(self) -> dict[str, str]:
+        """Return all mistakes, found by training some steps; "name" is the key of the problem itself."""
         try:
             problem = self.problem
             missing = [name for name in METHODS if not callable(getattr(problem, name, None))]
             if missing:
                 return {"name": f"{self.name} lacks the method {missing[0]}"}
-            found, _ = self._messages("check"), self._messages("cautions")
+            found, _ = self.check(), self._messages("cautions")
             return found or ({"name": wrong} if (wrong := wrong_problem(self)) else {})
         except Interrupted:
             raise
@@ -151,8 +156,14 @@ class OwnProblem(Own):
 
 
 def _given(problem: Any, name: str, otherwise: Any) -> Any:
-    """Return an attribute of a user's object, or `otherwise`; a property's AttributeError is raised."""
-    if inspect.getattr_static(problem, name, USUAL) is USUAL:
+    """Return an attribute of a user's object, or `otherwise`; a property's AttributeError is raised.
+
+    The attributes of the protocol, from which a problem may derive, have no values.
+    """
+    found = inspect.getattr_static(problem, name, USUAL)
+    if found is vars(Problem).get(name, problem):
+        return otherwise
+    if found is USUAL:
         return getattr(problem, name, otherwise)
     return getattr(problem, name)
 

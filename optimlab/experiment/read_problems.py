@@ -183,7 +183,7 @@ def _read_table(each: ProblemTable) -> tuple[str, Any, list[Mistake]]:
     name = settings.pop("name", "table" if "data" in settings else None)
     if is_own(name):
         problem = OwnProblem(File(name, folder.resolve()), settings)
-        wrong = [Mistake(f"{key}.{one}", message) for one, message in problem.check().items()]
+        wrong = [Mistake(f"{key}.{one}", message) for one, message in problem.mistakes().items()]
         return name, None if wrong else problem, wrong
     known_name = isinstance(name, str) and name in PROBLEMS
     kinds = [PROBLEMS[name]] if known_name else PROBLEMS.values()

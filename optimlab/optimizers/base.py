@@ -154,7 +154,7 @@ RANGES = {
 
 
 def check_hyperparameters(optimizer: Any) -> None:
-    """Raise ValueError for the first hyper-parameter outside its range in `RANGES`.
+    """Raise ValueError for the first hyper-parameter that is of another shape, or outside its range.
 
     Raises
     ------
@@ -169,6 +169,9 @@ def check_hyperparameters(optimizer: Any) -> None:
             raise ValueError(f"{name} must be a number in {legal}, got {value!r}")
         if value not in legal:
             raise ValueError(f"{name} must be in {legal}, got {value}")
+        if np.size(value) > 1 and np.shape(value)[1:] != (1,):
+            got = f"an array of shape {np.shape(value)}"
+            raise ValueError(f"{name} must be a number, or a column (R, 1) of one per run, got {got}")
 
 
 def _is_number(value: Any) -> bool:

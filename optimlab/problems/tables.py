@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
+import numpy as np
 from annotated_types import Ge, Len
 
 from optimlab.data import DATASETS
 from optimlab.data.dataset import DataError, Dataset, Task
 from optimlab.data.files import SUFFIXES, Reading, is_data_file, read_file
 from optimlab.data.named import File
+from optimlab.formatting import join_words
 from optimlab.nn.layers import LAYERS
 from optimlab.nn.losses import LOSSES, Loss
 from optimlab.nn.network import Network
@@ -21,6 +24,7 @@ from optimlab.problems.settings import HiddenLayer, Learning, NetworkSettings
 from optimlab.problems.supervised import Supervised
 from optimlab.validation import Checked
 
+LOSS = ("task", "link", "unit", "value_and_gradient", "metrics", "blind")  # of a `Loss`
 BATCH = 32
 FEW_NUMBERS = 10  # a target with no more distinct whole numbers may be classes
 
@@ -128,6 +132,9 @@ class Table(NetworkSettings, Learning, Source, Supervised):
 
     def check(self) -> dict[str, str]:
         """Return mistakes in combinations of keys: key → message."""
+        own = self._given_loss
+        if own and (missing := [name for name in LOSS if not hasattr(own, name)]):
+            return {"loss": f"{type(own.loss).__name__} lacks {join_words(missing)}"}
         try:
             self.check_source()
             dataset, loss = self.dataset, self.objective
@@ -183,8 +190,8 @@ class Table(NetworkSettings, Learning, Source, Supervised):
         return self._given_loss or LOSSES[default]()
 
     @cached_property
-    def _given_loss(self) -> Loss | None:
-        return self.loss.made() if hasattr(self.loss, "made") else self.loss
+    def _given_loss(self) -> Any:
+        return OwnLoss(self.loss.made()) if hasattr(self.loss, "made") else self.loss
 
     @cached_property
     def batch(self) -> int:
@@ -195,11 +202,40 @@ class Table(NetworkSettings, Learning, Source, Supervised):
         return self.build(self.dataset.features.shape[1], self.dataset.outputs)
 
 
+class OwnLoss:
+    """A user's loss, whose values and gradients are checked; a gradient gets the outputs' dtype.
+
+    Parameters
+    ----------
+    loss : the user's object.
+    """
+
+    def __init__(self, loss: Any) -> None:
+        self.loss = loss
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loss, name)
+
+    def value_and_gradient(self, outputs: Any, targets: Any) -> tuple[Any, Any]:
+        """Return the loss and its gradient, as a `Loss` does."""
+        shape, dtype = outputs.shape, outputs.dtype
+        found = self.loss.value_and_gradient(outputs, targets)
+        shapes = [np.shape(each) for each in found] if isinstance(found, tuple) else []
+        if shapes != [shape[:1], shape]:
+            got = join_words([str(each) for each in shapes]) or f"a {type(found).__name__}"
+            right = f"a loss {shape[:1]} and its gradient {shape}"
+            raise ValueError(f"value_and_gradient must return {right}, got {got}")
+        return found[0], np.asarray(found[1], dtype)
+
+
 def _alike(names: Sequence[str]) -> str:
-    """Return two names that differ only in case, as text; "" if there are none."""
+    """Return two names that look alike, as text; "" if there are none."""
     first: dict[str, str] = {}
     for name in names:
-        other = first.setdefault(name.casefold(), name)
+        seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+        other = first.setdefault(" ".join(seen.casefold().split()), name)
         if other != name:
-            return f'"{other}" and "{name}" differ only in upper and lower case'
+            is_case = other.casefold() == name.casefold()
+            how = "upper and lower case" if is_case else "spaces or invisible characters"
+            return f'"{other}" and "{name}" differ only in {how}'
     return ""
