@@ -286,6 +286,16 @@ def test_a_printed_page_fits_its_paper(browser, results):
     tab.context.close()
 
 
+def test_letters_twice_as_large_make_nothing_wider_than_a_phone(browser, results):
+    """The list of columns to sort by did."""
+    large = [*FLAGS, "--blink-settings=defaultFontSize=32"]
+    other = browser.browser_type.launch(executable_path=CHROMIUM, args=large)
+    tab = Tab(other, results, 400).draw()
+    assert tab.page.evaluate("getComputedStyle(document.body).fontSize") == "32px"
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == 400
+    other.close()
+
+
 @pytest.mark.parametrize("width", [360, 700, 850, 1000, 1150])
 def test_nothing_is_wider_than_the_window(browser, results, width):
     tab = Tab(browser, results, width)

@@ -180,7 +180,7 @@ def test_features_and_target_become_one_table_row_by_row():
     assert table_of(again, pd.Series([7, 8, 9]).loc[again.index])[0]["target"].tolist() == [9, 7, 8]
 
 
-def test_several_targets_may_be_an_array_or_a_frame():
+def test_several_targets_may_be_an_array_or_a_frame(tmp_path):
     """One column of either is one target, as scikit-learn has it."""
     numbers = np.arange(80.0).reshape(40, 2)
     features = np.random.default_rng(0).normal(size=(40, 3))
@@ -190,17 +190,17 @@ def test_several_targets_may_be_an_array_or_a_frame():
         (frame, ("u", "v")), (frame[["v"]], ("v",)),
     ):  # fmt: skip
         built = optimlab.build_experiment(
-            optimizers=["SGD"], problem=(features, target), **SMALL | {"seeds": 2}
+            optimizers=["SGD"], problem=(features, target), **SMALL | {"seeds": 2, "folder": tmp_path}
         )
         data = built.problems[0].problem.dataset
         assert (data.target_names, data.features.shape) == (names, (40, 3))
         assert np.array_equal(data.targets, np.asarray(target))
 
 
-def test_columns_of_a_frame_may_be_named_by_numbers():
+def test_columns_of_a_frame_may_be_named_by_numbers(tmp_path):
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 4)))
     table = {"data": frame, "target": 2, "ignore": [0]}
-    built = optimlab.build_experiment(optimizers=["SGD"], problem=table, **SMALL)
+    built = optimlab.build_experiment(optimizers=["SGD"], problem=table, folder=tmp_path, **SMALL)
     assert built.problems[0].problem.dataset.feature_names == ("1", "3")
     assert built.problems[0].problem.dataset.target_names == ("2",)
 
