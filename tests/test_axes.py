@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from reference.statistics import table, traces_of
 from sklearn.ensemble import RandomForestRegressor
 from sweeping import mostly_slow
 
 from optimlab.experiment.candidates import Axis
-from optimlab.report.blocks.ranking import edge_warnings
-from optimlab.statistics import axes
+from optimlab.report.blocks.ranking import columns_of, edge_warnings
+from optimlab.statistics import axes, compare_optimizers
 from optimlab.statistics.spaces import Space
 
 RATE = Axis("learning_rate", (), 1e-4, 1.0, "log")
@@ -156,6 +157,38 @@ def test_choices_of_a_search_stay_choices_and_whole_numbers_whole():
     assert axes.in_file(axes.widened(period, "lowest"), is_searched=True) == (
         'search.sync_period = { min = 1, max = 9, scaling = "linear" }'
     )
+
+
+def test_a_drawn_learning_rate_is_at_an_end_where_its_range_ends():
+    """Both choose the highest rate that was drawn; only that of A is at the end of the range."""
+    rates = {"A": (0.02, 0.1, 0.99), "B": (0.02, 0.1, 0.6)}
+    runs = table(
+        *(
+            (name, rate, seed, "ok", 1 - rate)
+            for name in rates
+            for rate in rates[name]
+            for seed in (0, 100)
+        )
+    )
+    axis = Axis("learning_rate", (), 0.01, 1.0, "log")
+    spaces = {
+        name: Space(
+            (axis,),
+            {number: {"learning_rate": rate} for number, rate in enumerate(own, start=1)},
+            searched=("learning_rate",),
+        )
+        for name, own in rates.items()
+    }
+    comparison = compare_optimizers(runs, traces_of(runs), spaces=spaces)
+    ends = comparison.summary.set_index("optimizer")["learning_rate_edge"]
+    assert ends.to_dict() == {"A": "highest", "B": ""}
+    [end] = edge_warnings({"p": SimpleNamespace(comparison=comparison)})
+    assert end.toml == (
+        '[optimizers.A]\nsearch.learning_rate = { min = 0.01, max = 10, scaling = "log" }'
+    )
+    texts = str([column.cell(row) for row in comparison.summary.to_dict("records")
+                 for column in columns_of(comparison, {})[2:3]])  # fmt: skip
+    assert "highest of the range" in texts
 
 
 def test_an_axis_chosen_at_its_end_on_several_problems_is_widened_once():

@@ -218,6 +218,19 @@ def test_a_value_and_its_share_of_the_way_belong_together(scaling, low, high, sh
     assert math.isclose(axis.share(high), 1)
 
 
+def test_a_schedule_is_checked_for_the_largest_value_of_many_trials(tmp_path):
+    """Of 100 trials, 25 are tried out; the largest momentum is none of them, and alone reaches 1."""
+    axes = f"{RATE}, momentum = {{ min = 0.5, max = 0.95 }}"
+    [sgd] = tiny(tmp_path, searched(axes, 100, rule="SGD")).optimizers
+    largest, second = sorted((each["momentum"] for each in drawn(sgd)), reverse=True)[:2]
+    more = 'schedules = {{ momentum = "{}.py:constant" }}\n'
+    for name, factor in (("legal", 0.9999 / largest), ("wrong", 2 / (largest + second))):
+        (tmp_path / f"{name}.py").write_text(f"def constant(progress):\n    return {factor!r}\n")
+    tiny(tmp_path, searched(axes, 100, rule="SGD", more=more.format("legal")))
+    [mistake] = mistakes_of(write(tmp_path, searched(axes, 100, rule="SGD", more=more.format("wrong"))))
+    assert "momentum must be in [0, 1), got 1.0" in mistake
+
+
 def test_grids_and_searches_are_built_from_python_too(tmp_path):
     experiment = build_experiment(
         optimizers={

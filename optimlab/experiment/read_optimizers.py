@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +218,21 @@ def _wrong_candidates(
         {**fixed, **others, RATE: rate} for others, rates in some for rate in {min(rates), max(rates)}
     ]
     messages = [
-        (each.schedules[name][0], wrong_schedule(rule, ends, ends[0], name, schedule, each))
+        (
+            each.schedules[name][0],
+            wrong_schedule(rule, [*ends, *_extremes(fixed, tried, name)], ends[0], name, schedule, each),
+        )
         for name, schedule in schedules.items()
     ]
     return [Mistake(where, message) for where, message in messages if message]
+
+
+def _extremes(
+    fixed: Mapping[str, Any], tried: Sequence[Mapping[str, Any]], name: str
+) -> list[dict[str, Any]]:
+    """Return the candidates with the least and the largest number for a tuned hyper-parameter."""
+    numbers = [values for values in tried if isinstance(values.get(name), int | float)]
+    return [{**fixed, **find(numbers, key=itemgetter(name))} for find in (min, max) if numbers]
 
 
 def _textbook(rule: Rule, rate: float | None, fixed: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -176,7 +176,7 @@ def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Rec
         if section.warnings:
             at_edge = join_words([end.optimizer for end in section.warnings])
             what = "learning rate is at the end of the grid"
-            what = what if section.is_only_rate else "candidate is at the end of a range"
+            what = what if section.is_rate_grid else "candidate is at the end of a range"
             warn(f"{name}: the best {what} for {at_edge}; the page has the lines that widen it")
     if is_alone:
         section = replace(section, files=[])

@@ -37,7 +37,7 @@ class Section:
     notes: list[str]
     lessons: Block | None
     warnings: list[GridEnd]
-    is_only_rate: bool
+    is_rate_grid: bool
     rankings: list[Ranking]
     files: list[str]
     own_blocks: list[Block]
@@ -80,7 +80,10 @@ def write_section(report: Report, figures: dict[str, Picture]) -> Section:
         notes=[text for text in [unequal_budgets(by_problem), *alarms(by_problem)] if text],
         lessons=lessons_block(experiment, by_problem),
         warnings=edge_warnings(by_problem),
-        is_only_rate=all(each.comparison.is_only_rate for each in by_problem.values()),
+        is_rate_grid=all(
+            each.comparison.is_only_rate and not each.comparison.is_searched
+            for each in by_problem.values()
+        ),
         rankings=rankings,
         files=["runs.csv", "traces.parquet", *report.numbers, "figures"],
         own_blocks=report.own_blocks,

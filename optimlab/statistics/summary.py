@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimlab.experiment.candidates import RATE
 from optimlab.experiment.document import EQUAL_WITHIN, FINAL
 from optimlab.metrics import REPORTED
 from optimlab.statistics.axes import candidate_losses, edges, importance
@@ -103,6 +104,11 @@ class Comparison:
     def is_only_rate(self) -> bool:
         """Whether only learning rates are tuned."""
         return all(space.is_only_rate for space in self.spaces.values())
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether an optimizer's candidates are drawn."""
+        return any(space.searched for space in self.spaces.values())
 
     @property
     def is_tuned(self) -> bool:
@@ -463,11 +469,18 @@ def _with_retuned(
 
 def _with_values(summary: pd.DataFrame, spaces: Mapping[str, Space], runs: pd.DataFrame) -> pd.DataFrame:
     """Add the chosen values and the ends that they are at, unless only learning rates are tuned."""
-    if all(space.is_only_rate for space in spaces.values()):
-        return summary
-    chosen = [(spaces[label], int(number)) for label, number in summary[GRID_KEYS].to_numpy()]
     order = tuning_order(runs)
     ends = [edges(spaces[label], first_of(order[label])) for label in summary["optimizer"]]
+    if all(space.is_only_rate for space in spaces.values()):
+        # A drawn rate is at an end if the range ends there, whatever the others are.
+        rows = zip(summary["optimizer"], ends, summary["learning_rate_edge"], strict=True)
+        return summary.assign(
+            learning_rate_edge=[
+                end.get(RATE, "") if spaces[label].searched and edge != "only" else edge
+                for label, end, edge in rows
+            ]
+        )
+    chosen = [(spaces[label], int(number)) for label, number in summary[GRID_KEYS].to_numpy()]
     return summary.assign(
         hyperparameters=[space.name(number, is_default_named=False) for space, number in chosen],
         edges=[", ".join(f"{axis} {end}" for axis, end in found.items()) for found in ends],

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab import statistics
-from optimlab.experiment.candidates import Axis
+from optimlab.experiment.candidates import RATE, Axis
 from optimlab.formatting import fixed, join_words, number, p_value_text, short, split_name, toml_key
 from optimlab.metrics import R2, REPORTED, Metric
 from optimlab.report.problem_result import ProblemResult
@@ -153,10 +153,11 @@ def _meanings(summary: pd.DataFrame) -> str:
 def columns_of(comparison: Comparison, styles: dict[str, SeriesStyle]) -> list[Column]:
     """Return the columns that a comparison has the numbers for."""
     loss, summary = comparison.basis.loss, comparison.summary
+    rates = "range" if comparison.is_searched else "grid"
     columns = [
         Column("Rank", _rank_cell),
         Column("Optimizer", lambda record: _name_cell(record["optimizer"], styles)),
-        Column("Learning rate" if comparison.is_only_rate else "Chosen", _rate_cell),
+        Column("Learning rate" if comparison.is_only_rate else "Chosen", partial(_rate_cell, rates)),
         Column(f"Final {split_name(loss)} loss", _loss_cell),
     ]
     if len(summary) > 1:
@@ -186,7 +187,7 @@ def _name_cell(label: str, styles: dict[str, SeriesStyle]) -> Cell:
     return Cell(label, value=label, mark=mark(styles[label]))
 
 
-def _rate_cell(record: Record) -> Cell:
+def _rate_cell(tried: str, record: Record) -> Cell:
     """Return the choice, how often tuning again makes it, and how wide the range of good rates is."""
     if "hyperparameters" in record:
         rate, *others = record["hyperparameters"].split(", ")
@@ -197,7 +198,7 @@ def _rate_cell(record: Record) -> Cell:
     is_only: bool = pd.isna(decades) or record["learning_rate_edge"] == "only"
     least = "at least " if record["decades_end_at_grid"] else ""
     wide: tuple[str, ...] = () if is_only else (f"good: {least}{decades:.1f} decades",)
-    edge = {"lowest": "lowest of the grid", "highest": "highest of the grid", "only": "the only one"}
+    edge = {"only": "the only one", **{end: f"{end} of the {tried}" for end in ("lowest", "highest")}}
     return Cell(
         number(record["learning_rate"]),
         (*_chosen(record), *wide),
@@ -353,39 +354,13 @@ def _p_value(record: Record) -> str:
 
 def edge_warnings(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
     """Return the lines that widen the range of each choice that is at an end of its range."""
-    if not all(each.comparison.is_only_rate for each in by_problem.values()):
-        return _ends_of_axes(by_problem)
-    columns = ["optimizer", "learning_rate_edge"]
-    choices = pd.concat(
-        [
-            each.comparison.summary[columns].assign(problem=problem)
-            for problem, each in by_problem.items()
-        ]
-    )
-    found = []
-    ends = choices[choices["learning_rate_edge"].isin(["lowest", "highest"])]
-    for label, group in ends.groupby("optimizer", sort=False):
-        tried = pd.concat([each.runs[["optimizer", "learning_rate"]] for each in by_problem.values()])
-        grid = sorted(set(tried.loc[tried["optimizer"] == label, "learning_rate"]))
-        for edge in sorted(set(group["learning_rate_edge"])):
-            grid = statistics.widened_grid(grid, edge)
-        problems = f" (on {join_words(list(group['problem']))})" if len(by_problem) > 1 else ""
-        rates = ", ".join(f"{rate:g}" for rate in grid)
-        found.append(
-            GridEnd(
-                f"{label}{problems}", f"[optimizers.{toml_key(str(label))}]\nlearning_rates = [{rates}]"
-            )
-        )
-    return found
-
-
-def _ends_of_axes(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
-    """Return what to write where more than the learning rate is tuned."""
     wider: dict[str, dict[str, Axis]] = {}
     where: dict[str, list[str]] = {}
     searched: dict[str, Sequence[str]] = {}
     for problem, result in by_problem.items():
-        for label, ends in result.comparison.summary[["optimizer", "edges"]].to_numpy():
+        for record in result.comparison.summary.to_dict("records"):
+            label = record["optimizer"]
+            ends = record["edges"] if "edges" in record else _edge_of_rate(record)
             space = result.comparison.spaces[label]
             searched[label] = space.searched
             by_name = wider.setdefault(label, {})
@@ -401,6 +376,11 @@ def _ends_of_axes(by_problem: dict[str, ProblemResult]) -> list[GridEnd]:
         lines = [in_file(axis, is_searched=axis.name in searched[label]) for axis in axes]
         found.append(GridEnd(name, "\n".join([f"[optimizers.{toml_key(label)}]", *lines])))
     return found
+
+
+def _edge_of_rate(record: Record) -> str:
+    edge = record["learning_rate_edge"]
+    return f"{RATE} {edge}" if edge in ("lowest", "highest") else ""
 
 
 def _with_end(wide: Axis, axis: Axis, end: str) -> Axis:
