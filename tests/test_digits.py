@@ -178,6 +178,13 @@ NARROW_AND_WIDE = {
 }
 
 
+class Unchecked(Digits):
+    """Digits with batches of one, which are refused because batch norm makes zeros of them."""
+
+    def check(self):
+        return {}
+
+
 @pytest.mark.parametrize("dtype", mostly_slow(["float32", "float64"]))
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 64, 109, 300, 1200])  # 109 leaves one image
 @pytest.mark.parametrize("units", NARROW_AND_WIDE)
@@ -186,7 +193,7 @@ def test_a_run_s_bits_do_not_depend_on_its_stack(units, batch_size, dtype):
     steps = 12 if batch_size == 109 else 2
 
     def of_seed_5(seeds):
-        problem = Digits(hidden=hidden, batch_size=batch_size, dtype=dtype)
+        problem = Unchecked(hidden=hidden, batch_size=batch_size, dtype=dtype)
         rate = np.full((len(seeds), 1), 0.05, dtype)
         recording = train(problem, Adam(learning_rate=rate), seeds, [steps])
         place = seeds.index(5)

@@ -67,8 +67,9 @@ def results(swept, tmp_path):
 @pytest.fixture
 def unseen(monkeypatch):
     """Count and draw nothing: a report is its files."""
-    monkeypatch.setattr(page, "_count", lambda tables, *_: [Numbers(each) for each in tables])
-    monkeypatch.setattr(page, "_section", lambda *_: SimpleNamespace(title="", has_charts=False))
+    section = SimpleNamespace(title="", has_charts=False, warnings=[])
+    monkeypatch.setattr(page, "make_reports", lambda tables, *_: [Numbers(each) for each in tables])
+    monkeypatch.setattr(page, "write_section", lambda *_: section)
     monkeypatch.setattr(page, "_html_of", lambda section: "")
     monkeypatch.setattr(page, "render", lambda sections: "the page")
 
