@@ -275,6 +275,26 @@ def test_pairs_and_wins_show_the_written_comparisons(study):
         assert share[row.setting, row.worse, row.better] == pytest.approx(1 - row.share_won, abs=6e-4)
 
 
+@pytest.mark.parametrize("optimizers", [10, 11])
+def test_of_more_than_ten_optimizers_the_pairs_of_one_are_shown(tmp_path, optimizers):
+    labels = [f"rule {place}" for place in range(optimizers)]
+    write_study(tmp_path / "many", labels, rates=(0.1,), seeds=range(100, 104))
+    runs = pd.read_csv(tmp_path / "many/runs.csv")
+    traces = pd.read_parquet(tmp_path / "many/traces.parquet")
+    (chart,) = differences_chart(compare_optimizers(runs, traces), "")
+    drawn = set(re.findall(r">(rule \d+ – rule \d+)<", vl_convert.vegalite_to_svg(chart.whole_spec())))
+    lists = [each for each in chart.controls if each["input"] == "select"]
+    every = {f"{a} – {b}" for a, b in chart.tables["pairs"][["better", "worse"]].to_numpy()}
+    if optimizers == 10:
+        assert (drawn, lists) == (every, [])
+        assert "pairs of" not in chart.caption.lower()
+    else:
+        (one,) = lists
+        assert sorted(one["options"]) == sorted(labels)
+        assert drawn == {pair for pair in every if one["options"][0] in pair.split(" – ")}
+        assert "Of 55 pairs, those of one optimizer are shown" in chart.caption
+
+
 def test_the_traces_are_those_of_the_reported_runs(study):
     folder, charts = study
     shown = charts["traces"][1]["traces"]

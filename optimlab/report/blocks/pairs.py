@@ -18,6 +18,7 @@ from optimlab.statistics import Comparison
 DECADE = 10  # a number of seeds is not shown if its interval is wider than this factor
 LETTER, LABEL_LIMIT = 6.5, 120  # pixels of a letter on an axis, about, and of a label, at most
 PAIR_LIMIT = 170  # pixels of a pair, at most; a longer one takes two lines
+MOST_PAIRS = 45  # to show at once: of ten optimizers
 NARROWER = 180  # pixels, about, that a phone leaves beside the labels
 INTERVAL = ["difference_iqm", "difference_low", "difference_high"]
 
@@ -129,8 +130,21 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
             "seeds required": vega.written("seeds_to_settle", ",d"),
         }
     )
-    chosen = alt.Chart(alt.NamedData("pairs")).transform_filter("datum.setting === setting")
-    seeds = alt.Chart(alt.NamedData("differences")).transform_filter("datum.setting === setting")
+    controls = [vega.constant("ends", _ends(points, pairs)), vega.setting_choice(comparison, pairs)]
+    words, shown_pairs, rows = [vega.rates_words(comparison)], "", _most_rows(pairs)
+    is_shown = "datum.setting === setting"
+    if rows > MOST_PAIRS:
+        labels = list(comparison.summary["optimizer"])
+        controls.append(
+            vega.select("one", labels[0], dict(zip(labels, labels, strict=True)), "Pairs of")
+        )
+        words.append("'pairs of ' + one")
+        is_shown += " && (datum.better === one || datum.worse === one)"
+        shown_pairs = f" Of {rows} pairs, those of one optimizer are shown; comparisons.csv has all."
+        rows = len(labels) - 1
+    chosen, seeds = (
+        alt.Chart(alt.NamedData(name)).transform_filter(is_shown) for name in ("pairs", "differences")
+    )
     mean = chosen.transform_filter("isFinite(datum.difference_iqm)")
     interval = mean.transform_filter("isValid(datum.difference_low)").transform_calculate(
         low=f"max({least}, datum.difference_low)", high=f"min({most}, datum.difference_high)"
@@ -159,21 +173,26 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
         f"{comparison.tuned}. Diamonds: the difference between their interquartile means when both are "
         "tuned again, averaged over many tunings, with its 95 % interval, for each pair separately. At "
         "the right: the share of the seeds on which the first wins, and the p-value, adjusted for all "
-        "claims about these optimizers."
+        f"claims about these optimizers.{shown_pairs}"
         f"{_what_it_takes(still_open, comparison.tuned, has_both=len(set(pairs['setting'])) > 1)}",
         alt="Strip chart of differences, one row per pair.",
         **vega.finish(
             chart,
-            [vega.constant("ends", _ends(points, pairs)), vega.setting_choice(comparison, pairs)],
+            controls,
             f"'differences in final {loss}'",
-            [vega.rates_words(comparison)],
-            34 * int(pairs.groupby("setting")["pair"].nunique().max()),
+            words,
+            34 * rows,
         ),
         tables={
-            "pairs": pairs[["setting", "pair", "order", "text", *shown, "seeds_to_settle"]],
-            "differences": points[["setting", "pair", "order", "seed", "difference", "offset"]],
+            "pairs": pairs[[*named, "text", *shown, "seeds_to_settle"]],
+            "differences": points[[*named, "seed", "difference", "offset"]],
         },
     )
+
+
+def _most_rows(pairs: pd.DataFrame) -> int:
+    """Return the number of pairs of the setting that has most."""
+    return int(pairs.groupby("setting")["pair"].nunique().max())
 
 
 def _ends(points: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, list[float]]:
