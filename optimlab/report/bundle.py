@@ -120,8 +120,11 @@ def _files_of(text: str, folder: Path) -> dict[str, bytes]:
     if ".py:" not in text:
         return {_relative(folder / text, folder): read_regular(folder / text, LARGEST_FILE)}
     code = plugin_code(text, folder)
-    files = {name: module.file for name, module in code.modules.items()}
-    return {_relative(file, folder): code.sources[name] for name, file in files.items() if file}
+    return {
+        _relative(module.file, folder): code.sources[name]
+        for name, module in code.modules.items()
+        if module.file and (module.is_beside or not name)  # others are installed
+    }
 
 
 def _relative(file: Path, folder: Path) -> str:
