@@ -82,7 +82,7 @@ class Chart:
             return replace(self, spec=self.spec | {"vconcat": [first, *others]}, room=room)
         title = self.spec["title"]
         state = title["subtitle"]["expr"]
-        named = f"{json.dumps(problem)} + ({state} ? ' · ' + {state} : '')"
+        named = f"{json.dumps(problem, ensure_ascii=False)} + ({state} ? ' · ' + {state} : '')"
         return replace(self, spec=self.spec | {"title": title | {"subtitle": {"expr": named}}})
 
     @property
