@@ -1,6 +1,7 @@
 """Plug-ins: the examples of docs/extending.md run as written, and faults are reported."""
 # ruff: noqa: E501 - a case stands on one line
 
+import copy
 import io
 import os
 import re
@@ -18,6 +19,7 @@ from optimlab.execution.plan import plan
 from optimlab.execution.sweep import stacks, sweep
 from optimlab.listing import print_state, state_of
 from optimlab.optimizers import Adam
+from optimlab.problems.tables import OwnLoss
 from optimlab.report.block import Block
 from optimlab.report.blocks.own import block_pool, own_blocks
 from optimlab.report.page import write_report
@@ -528,3 +530,16 @@ def test_the_command_itself_runs_no_user_code(tmp_path):
         print_state(Console(file=io.StringIO()), state_of(experiment, tmp_path / "results"))
         plan(experiment, tmp_path / "results", 1, fresh=True)
         assert set(read_tables(tmp_path / "results" / experiment.name).runs["status"]) <= {"ok", "stuck"}
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda each: cloudpickle.loads(cloudpickle.dumps(each))]
+)
+def test_a_loss_of_your_own_can_be_copied_and_sent(copied):
+    class Mine:
+        task = "regression"
+
+    again = copied(OwnLoss(Mine()))
+    assert isinstance(again, OwnLoss)
+    assert again.task == "regression"
+    assert not hasattr(again, "link")

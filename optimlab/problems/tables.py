@@ -214,6 +214,8 @@ class OwnLoss:
         self.loss = loss
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # such as those of copying, which ask before there is a loss
+            raise AttributeError(name)
         return getattr(self.loss, name)
 
     def value_and_gradient(self, outputs: Any, targets: Any) -> tuple[Any, Any]:

@@ -42,7 +42,9 @@ APART = alt.Resolve(  # scales of a chart's parts
 )
 NARROW = "narrow"  # a signal set by the page: whether the chart is on a phone
 NARROWER = 265  # pixels, about, that a phone leaves beside the axis and the menu
-LIMIT = {"expr": f"{NARROW} ? 320 : {WIDTH}"}  # pixels of a title, at most: on a phone, on a screen
+TITLE_LIMIT = {
+    "expr": f"{NARROW} ? 320 : {WIDTH}"
+}  # pixels of a title, at most: on a phone, on a screen
 SUBTITLE = 18  # pixels of the height of a subtitle
 LABEL_LIMITS = 220, 150  # pixels of a legend entry, at most: on a screen, on a phone
 LEGEND_ROW = 20.9  # pixels of a legend row
@@ -76,7 +78,7 @@ class Chart:
         """Return the chart with the name of its problem, which a saved or printed chart needs, too."""
         if "vconcat" in self.spec:
             first, *others = self.spec["vconcat"]
-            first = first | {"title": first["title"] | {"subtitle": problem, "limit": LIMIT}}
+            first = first | {"title": first["title"] | {"subtitle": problem, "limit": TITLE_LIMIT}}
             wide, narrow = self.room
             room = (wide + SUBTITLE, narrow + SUBTITLE)
             return replace(self, spec=self.spec | {"vconcat": [first, *others]}, room=room)
@@ -521,7 +523,7 @@ def finish(
             "subtitle": {"expr": f"slice({joined}, 3)"},
             "anchor": "start",
             "frame": "bounds",
-            "limit": LIMIT,
+            "limit": TITLE_LIMIT,
         },
         "autosize": {"type": "fit", "contains": "padding"},
     }
