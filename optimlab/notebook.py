@@ -21,7 +21,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from textwrap import dedent
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -429,15 +428,19 @@ def _check_same(definition: Any, written: Any) -> None:
             raise NoSourceError(f"{name} has been set since {definition.__name__} was defined")
 
 
-def _essence(value: Any) -> str | None:
-    """Return the code of a function as text, or a constant; None for other values."""
+def _essence(value: Any) -> Any:
+    """Return a function's instructions, or a constant as text; None for other values."""
     code = getattr(_undecorated(value), "__code__", None)
-    if not isinstance(code, CodeType):
-        return repr(value) if _is_constant(value) else None
-    try:
-        return ast.dump(ast.parse(dedent(inspect.getsource(code))))
-    except (OSError, SyntaxError):  # a decorator has made it, or it is in the middle of a line
-        return None
+    if isinstance(code, CodeType):
+        return _instructions(code)
+    return repr(value) if _is_constant(value) else None
+
+
+def _instructions(code: CodeType) -> tuple[Any, ...]:
+    constants = [
+        _instructions(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts
+    ]
+    return code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars
 
 
 def _stored(kind: Any) -> Any:

@@ -204,6 +204,18 @@ def test_what_has_been_set_in_a_class_since_its_definition_counts(tmp_path, caps
     assert (message in capsys.readouterr().err) if message else not capsys.readouterr().err
 
 
+def test_a_class_is_known_in_a_second_folder_after_another_took_its_file_in_the_first(tmp_path, capsys):
+    """The loaded module was compared by the lines of a file that had been written anew."""
+    for factor, folder in ((1.0, "a"), (2.0, "a"), (1.0, "b"), (1, "b")):
+        changed = CLASS.replace("clip(gradient)", f"{factor!r} * clip(gradient)")
+        names = Notebook().run(IMPORTS + HELPERS + changed)
+        rule = load_rule(name_of(names["Mine"], tmp_path / folder), tmp_path / folder)
+        params = np.zeros((1, 1))
+        rule(learning_rate=1.0).step(params, np.ones((1, 1)), {})
+        assert params == -0.5 * factor
+    assert capsys.readouterr().err == ""
+
+
 def test_generic_classes_and_annotations_of_later_names_are_written(tmp_path, capsys):
     cells = Notebook()
     cells.run("from typing import Generic, TypeVar\nT = TypeVar('T', int, float)\n" + IMPORTS)
