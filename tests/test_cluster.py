@@ -30,11 +30,13 @@ from test_faults import LINUX, MARK, finished_parts, processes, tables
 
 from optimlab.errors import UserError
 from optimlab.execution.sweep import sweep
+from optimlab.pool import Event
 from optimlab.progress import Progress
 from optimlab.storage.store import Store
 
 pytest.importorskip("distributed")
-dask = pytest.importorskip("optimlab.execution.dask").dask
+cluster_of = pytest.importorskip("optimlab.execution.dask")
+dask = cluster_of.dask
 
 PACKAGE = str(Path(__file__).parents[1])
 SETTINGS_OF_DASK = {"DASK_PARENT": "1", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
@@ -99,8 +101,9 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(tmp_path):
             wait_for(lambda n=seen: process.poll() or len(finished_parts(results)) >= n, "a part")
             os.kill(busy(tmp_path)[0], signal.SIGKILL)
             time.sleep(0.3)
-        assert process.poll() is None, "the sweep was over before it was disturbed"
+        is_over = process.poll() is not None
         out, err = process.communicate(timeout=300)
+        assert not is_over, f"the sweep was over before it was disturbed: {out}{err}"
         assert process.returncode == 0, out + err
         assert f"in total {RUNS} ok." in out
         assert tables(results) == tables(tmp_path / "whole")
@@ -154,6 +157,46 @@ def kill(folder, *kinds):
             if kind in line:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+class Lossy:
+    """A client and its one result, which is lost with its worker when fetched, then made again."""
+
+    def __init__(self):
+        self.statuses, self.fetched = iter(["pending", "finished", "lost", "pending"]), 0
+
+    @property
+    def status(self):
+        return next(self.statuses, "finished")
+
+    def scheduler_info(self):
+        return {"workers": {"one": {}}}
+
+    def submit(self, *_, pure):
+        return self
+
+    def add_done_callback(self, call):
+        call(self)
+
+    def result(self, timeout):
+        self.fetched += 1
+        if self.fetched == 1:
+            raise TimeoutError
+        return "trained"
+
+    def cancel(self, submitted):
+        assert submitted == []
+
+
+def test_a_result_that_is_lost_with_its_worker_is_waited_for_again(monkeypatch):
+    """Its status, which is none of an end, was taken for a lost connection."""
+    monkeypatch.setattr("optimlab.execution.dask.SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(cluster_of.Dask, "_has_workers", lambda self: True)
+    client, stacks = Lossy(), iter(["stack"])
+    workers = cluster_of.Dask(client, "tcp://one:1")
+    events = list(workers.run(lambda: next(stacks, None), 1, lambda *_: None))
+    assert events == [Event("stack", "done", "trained")]
+    assert client.fetched == 2
 
 
 DASK_AT = ("--backend", "dask", "--scheduler")

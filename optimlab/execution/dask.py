@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator
+from concurrent import futures
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -21,6 +22,9 @@ from optimlab.execution.workers import NextStack
 from optimlab.pool import Event
 
 SECONDS_BETWEEN_LOOKS = 1.0
+CANCELLED = (asyncio.CancelledError, futures.CancelledError)  # of the client, of what it has submitted
+# A result is lost with the worker that holds it; the scheduler then has its stack trained again.
+UNFINISHED = ("pending", "lost")
 RESUMES = "what had finished is kept, and the same command resumes"
 
 
@@ -48,7 +52,7 @@ def dask(scheduler: str) -> Iterator[Dask]:
     except ModuleNotFoundError as error:
         raise UserError(f"a worker of {scheduler} cannot run optimlab: {error}") from None
     finally:
-        with suppress(OSError, TimeoutError, CancelledError):
+        with suppress(OSError, TimeoutError, *CANCELLED):
             client.close(timeout=5)
         logging.disable(logging.NOTSET)
 
@@ -89,19 +93,22 @@ class Dask:
                     future.add_done_callback(ended.put)
                 if not submitted:
                     return
+                future = next((each for each in submitted if each.status not in UNFINISHED), None)
+                if future is not None and (event := self._end(future, submitted[future])) is not None:
+                    del submitted[future]
+                    last_seen = time.monotonic()
+                    yield event
+                    continue
                 try:
-                    future = ended.get(timeout=SECONDS_BETWEEN_LOOKS)
+                    ended.get(timeout=SECONDS_BETWEEN_LOOKS)
                 except queue.Empty:
                     if self._has_workers():
                         last_seen = time.monotonic()
                     elif time.monotonic() - last_seen > self.patience:
                         text = f"the scheduler at {self.address} has no workers; {RESUMES}"
                         raise UserError(text) from None
-                    continue
-                last_seen = time.monotonic()
-                yield self._end(future, submitted.pop(future))
         finally:
-            with suppress(OSError, TimeoutError, CancelledError):
+            with suppress(OSError, TimeoutError, *CANCELLED):
                 self.client.cancel(list(submitted))
 
     def _has_workers(self) -> bool:
@@ -110,16 +117,19 @@ class Dask:
         except (OSError, TimeoutError):
             raise self._lost() from None
 
-    def _end(self, future: Any, stack: Stack) -> Event:
-        """Return how a stack ended; raise what its training raised."""
-        if future.status == "finished":
-            return Event(stack, "done", future.result())
-        if future.status != "error":  # lost with the connection
-            raise self._lost()
-        error = future.exception()
-        if isinstance(error, KilledWorker):
-            return Event(stack, "died")
-        raise error
+    def _end(self, future: Any, stack: Stack) -> Event | None:
+        """Return how a stack ended, or None if its result is lost; raise what its training raised."""
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                return Event(stack, "died")
+            raise error
+        try:
+            return Event(stack, "done", future.result(timeout=self.patience))
+        except TimeoutError:
+            return None
+        except CANCELLED:  # with the connection to the scheduler
+            raise self._lost() from None
 
     def _lost(self) -> UserError:
         return UserError(f"the scheduler at {self.address} no longer answers; {RESUMES}")
