@@ -146,7 +146,7 @@ def test_a_killed_run_resumes(tmp_path):
     for _ in range(2):
         before = set(files.glob("*.checkpoint"))
         process = subprocess.Popen([sys.executable, "-c", code])
-        wait_for(lambda seen=before: not set(files.glob("*.checkpoint")) <= seen, "a checkpoint", 60)
+        wait_for(lambda seen=before: not set(files.glob("*.checkpoint")) <= seen, "a checkpoint")
         assert process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -257,7 +257,7 @@ def make(project, *words, shell=None, answer=""):
         input=answer,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

@@ -33,7 +33,7 @@ def run(words, folder, shell="", first="trap - INT TERM HUP; ", **environment):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), PACKAGE]), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

@@ -287,10 +287,10 @@ def test_two_processes_compile_once_and_a_third_need_not_even_import_numba(tmp_p
             [sys.executable, "-c", ONCE], env=variables, stdout=subprocess.PIPE, text=True
         )
 
-    said = sorted(process.communicate(timeout=120)[0] for process in [begin(), begin()])
+    said = sorted(process.communicate(timeout=300)[0] for process in [begin(), begin()])
     assert re.fullmatch(r"compiling, once: \d+ s\nTrue\n", said[1])
     assert said[0] in ("False\n", "True\n")
-    assert begin().communicate(timeout=120)[0] == "False\n"
+    assert begin().communicate(timeout=300)[0] == "False\n"
 
 
 AT_ONCE = """

@@ -109,9 +109,9 @@ def test_killed_sweeps_lose_nothing_and_leave_no_process(tmp_path, undisturbed):
         if process.poll() is None:
             process.kill()
             kills += 1
-        process.communicate(timeout=60)  # until no process holds its output
+        process.communicate(timeout=300)  # until no process holds its output
         assert missing(file, results), "the sweep was over before it was disturbed"
-    wait_for(lambda: not processes(results), "the workers to leave", 10)
+    wait_for(lambda: not processes(results), "the workers to leave")
     assert run(load(file), results).kept > 0
     assert tables(results) == undisturbed
     assert not list(results.rglob("*.tmp"))
@@ -146,7 +146,7 @@ def test_a_sweep_survives_its_workers(tmp_path, undisturbed):
         if workers:
             os.kill(rng.choice(workers), signal.SIGKILL)
             kills += 1
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=300)
     assert kills >= min(KILLS, 2), "the sweep was over before it was disturbed"
     assert process.returncode == 0, out
     assert "a worker process died" in out
@@ -182,10 +182,10 @@ MISBEHAVIOURS = {
     "wrong dtype": ("params -= np.ones_like(params, complex)", "failed", "Cannot cast ufunc"),
     "NaN": ("params[...] = np.nan", "diverged", "was not finite after step 1"),
     "infinity": ("params[...] = np.inf", "diverged", "was not finite after step 1"),
-    "sleeps": ("import time; time.sleep(3600)", "failed", "TimeoutError: took longer than 0.5 s"),
-    "never ends": ("all(iter(lambda: True, False))", "failed", "TimeoutError: took longer than 0.5 s"),
+    "sleeps": ("import time; time.sleep(3600)", "failed", "TimeoutError: took longer than 2 s"),
+    "never ends": ("all(iter(lambda: True, False))", "failed", "TimeoutError: took longer than 2 s"),
     "loops in C": ("import re; re.match('(a+)+b', 'a' * 40)", "failed", "TimeoutError: took longer"),
-    "swallows": ("deaf()", "failed", "TimeoutError: took longer than 0.5 s"),
+    "swallows": ("deaf()", "failed", "TimeoutError: took longer than 2 s"),
     "crashes": ("import os; os._exit(9)", "failed", "its worker process died whenever it ran"),
     "closes what is not its own": ("import os; os.closerange(3, 99)", "failed", "process died"),
     "prints": ("print('no answer')", "ok", ""),
@@ -219,7 +219,7 @@ def misbehaved(tmp_path_factory, request):
         top="learning_rates = [0.1]",
         seeds="tuning = 0\nreporting = 2",
     )
-    limit = ["--time-limit", 0.5] if request.param == 2 else []
+    limit = ["--time-limit", 2] if request.param == 2 else []
     file = write(folder, text, **plugins)
     done = call("sweep", file, "--jobs", request.param, "--results", folder / "results", *limit)
     assert done.exit_code == 1, done.output
@@ -378,7 +378,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path):
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

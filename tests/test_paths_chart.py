@@ -116,7 +116,7 @@ def test_the_slider_moves_all_paths_in_a_browser(chart, tmp_path):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr"]
     flags += ["--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     done = subprocess.run(
-        [CHROMIUM, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [CHROMIUM, *flags, page.as_uri()], capture_output=True, text=True, timeout=300, check=True
     )
     assert not [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     seen = json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.S)[1]))

@@ -325,7 +325,7 @@ def test_a_matplotlibrc_in_the_current_folder_is_not_read(tmp_path):
         )
         for number in range(len(RC_FILES))
     ]:
-        assert (done.communicate(timeout=60)[1], done.returncode) == ("", 0)
+        assert (done.communicate(timeout=300)[1], done.returncode) == ("", 0)
 
 
 @pytest.mark.slow

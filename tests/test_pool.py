@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from pool_tasks import ENDLESS, Odd, die_beside_a_process, draw, kill_parent, prepare, prepared_by, work
+from sweeping import wait_for
 
 from optimlab import pool as pool_module
 from optimlab import processes
@@ -36,11 +37,7 @@ def run(tasks, jobs=1, follow=lambda task, amount: None, how=None):
 
 def wait_until_gone(pids):
     """Wait until no process has one of these numbers; zombies count as gone."""
-    for _ in range(1000):
-        if not any(is_there(pid) for pid in pids):
-            return
-        time.sleep(0.01)
-    pytest.fail("processes are left")
+    wait_for(lambda: not any(is_there(pid) for pid in pids), "the processes to leave")
 
 
 def is_there(pid):

@@ -275,7 +275,7 @@ def test_ctrl_c_ends_with_130_and_a_hint_and_the_same_command_resumes(tmp_path, 
         parts = results / "tiny/parts"
         wait_for(lambda: process.poll() is not None or any(parts.glob("*.parquet")), "a part")
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
         process.wait()
