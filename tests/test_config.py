@@ -3,8 +3,11 @@
 
 import math
 import os
+import threading
 from dataclasses import fields
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 
 import pytest
 from sweeping import (
@@ -24,6 +27,8 @@ from sweeping import (
 )
 
 from optimlab.experiment.load import ExperimentError, find
+from optimlab.experiment.trials import limited
+from optimlab.pool import Clock
 from optimlab.problems import Digits
 from optimlab.training import Recorder
 
@@ -509,14 +514,35 @@ def test_plugins_that_are_lost_with_their_process_are_mistakes_like_others(tmp_p
     ]
 
 
-@pytest.mark.parametrize("place", mostly_slow(["step", "top"]))
-def test_a_plugin_that_never_ends_is_a_mistake(tmp_path, place):
-    file = write(
-        tmp_path, document(optimizers=OWN), own=plugin(**{place: "__import__('time').sleep(600)"})
-    )
-    assert mistakes_of(file, seconds=0.2) == [
-        "optimizers.Own.rule: own.py:Own takes longer than 0.2 s to be loaded and tried out; perhaps it never ends"
+@pytest.mark.parametrize(
+    ("place", "code", "limits"),
+    mostly_slow(
+        [
+            ("step", "while True: pass", {"seconds": 0.2}),
+            ("top", "__import__('time').sleep(6000)", {"waiting": 0.2}),
+        ]
+    ),
+)
+def test_a_plugin_that_never_ends_is_a_mistake(tmp_path, place, code, limits):
+    file = write(tmp_path, document(optimizers=OWN), own=plugin(**{place: code}))
+    seconds, waiting = ({"seconds": 60, "waiting": 600} | limits).values()
+    assert mistakes_of(file, **limits) == [
+        f"optimizers.Own.rule: own.py:Own takes more than {seconds} s of processor time, or {waiting} s "
+        "in all, to be loaded and tried out; perhaps it never ends"
     ]
+
+
+def test_a_busy_machine_makes_no_trial_too_long(monkeypatch):
+    now, asked, told = [0.0], threading.Semaphore(0), SimpleQueue()
+    clock = SimpleNamespace(process_time=lambda: asked.release() or now[0])
+    monkeypatch.setattr("optimlab.experiment.trials.time", clock)
+    with limited(1e-3, 600, told.put):
+        assert told.get() == Clock(600)
+        for _ in range(10):  # each at least a millisecond later
+            assert asked.acquire(timeout=600)
+        assert told.empty()
+        now[0] = 1.0
+        assert told.get(timeout=600) == Clock(0)
 
 
 def test_no_code_of_a_plugin_runs_in_the_process_that_loads_its_experiment(tmp_path):
