@@ -366,12 +366,16 @@ def test_nor_where_several_problems_are_summed_up():
     }
     assert section._overview(by_problem) == [
         "Lowest median loss: A on steep (5 of 20 runs diverged), flat and even; B on even. "
-        "All other optimizers are shown to be worse on steep, flat and even."
+        "All other optimizers are shown to be worse on every problem."
+    ]
+    assert section._overview({"steep": by_problem["steep"], "flat": by_problem["flat"]}) == [
+        "Lowest median loss: A on steep (5 of 20 runs diverged) and flat. "
+        "B is shown to be worse on every problem."
     ]
     runs = problems["flat"][problems["flat"]["optimizer"] == "A"]
     alone = ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
     assert section._overview({"flat": alone, "even": alone}) == [
-        "Lowest median loss: A on flat and even."
+        "Lowest median loss: A on every problem."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +120,7 @@ def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
     If runs of the best optimizer on a problem went wrong, their number is given.
     """
     lowest: dict[str, list[str]] = {}
-    clear, unknown = [], []
+    clear, unknown, beaten = [], [], set()
     for problem, result in by_problem.items():
         summary = result.comparison.summary
         learnt = summary[statistics.typical_run_learnt(summary)]
@@ -134,17 +135,26 @@ def _overview(by_problem: dict[str, ProblemResult]) -> list[str]:
         others = summary[~summary["optimizer"].isin([first["optimizer"] for first in firsts])]
         if len(others) and others["worse_than_best"].fillna(value=False).astype(bool).all():
             clear.append(problem)
+            beaten |= {*others["optimizer"]}
     sentences = []
     if lowest:
         most_first = sorted(lowest.items(), key=lambda item: -len(item[1]))
-        winners = [f"{label} on {join_words(where)}" for label, where in most_first]
+        winners = [f"{label} {_on(where, by_problem)}" for label, where in most_first]
         rest = " On no problem are all other optimizers shown to be worse."
         if clear:
+            others_are = "All other optimizers are" if len(beaten) > 1 else f"{min(beaten)} is"
             only = "only " * (len(clear) < len(by_problem))
-            rest = f" All other optimizers are shown to be worse {only}on {join_words(clear)}."
+            rest = f" {others_are} shown to be worse {only}{_on(clear, by_problem)}."
         elif all(len(result.comparison.summary) == 1 for result in by_problem.values()):
             rest = ""
         sentences.append(f"Lowest median loss: {'; '.join(winners)}.{rest}")
     if unknown:
         sentences.append(f"On {join_words(unknown)} no optimizer’s typical run learnt anything.")
     return sentences
+
+
+def _on(where: list[str], problems: Iterable[str]) -> str:
+    """Return "on a and b", or that it is every problem."""
+    return (
+        "on every problem" if where == list(problems) and len(where) > 1 else f"on {join_words(where)}"
+    )

@@ -11,6 +11,8 @@ from optimlab.experiment.candidates import DEFAULT
 from optimlab.formatting import duration, join_words, number, toml_value
 from optimlab.storage.environment import NOT_PACKAGES
 
+IN_ROWS_OF_THEIR_OWN = ("optimlab", "numba")  # of the packages
+
 
 def unfinished(experiment: dict[str, Any], runs: pd.DataFrame) -> str:
     """Return how many runs are finished, and which optimizers have none; "" if no run is missing."""
@@ -46,9 +48,13 @@ def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
     last = experiment.get("last_sweep") or {}
     if last.get("seconds"):
         facts["Time"] = f"{duration(last['seconds'])} for the last {last.get('runs', 0):,} runs"
-    for key, value in (experiment.get("environment") or {}).items():
-        if value not in (None, ""):
+    known = {key: value for key, value in (experiment.get("environment") or {}).items() if value}
+    packages = [key for key in known if key not in NOT_PACKAGES and key not in IN_ROWS_OF_THEIR_OWN]
+    for key, value in known.items():
+        if key not in packages:
             facts[NOT_PACKAGES.get(key, key)] = str(value)
+    if packages:
+        facts["Libraries"] = ", ".join(f"{key} {known[key]}" for key in packages)
     return facts
 
 
