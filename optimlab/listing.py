@@ -188,7 +188,8 @@ def print_state(console: Console, state: State) -> None:
     console.print(table)
     for each in experiment.problems:
         if each.network:
-            console.print(each.network, markup=False)
+            of = f" of {each.label}" if len(experiment.problems) > 1 else ""
+            console.print(f"network{of}:\n{each.network}", markup=False)
 
 
 def _print_stale(console: Console, state: State) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from optimlab import __version__, cli, processes
 from optimlab.__main__ import STOP_SIGNALS
 from optimlab.commands import common
+from optimlab.report.blocks.facts import networks_of
 from optimlab.storage.store import Store
 
 PROJECT = Path(__file__).parents[1]
@@ -379,6 +380,20 @@ def test_nothing_is_cut_or_wrapped_where_there_is_no_terminal(here, command):
     assert "…" not in "".join(lines)
     if command == "show":
         assert any(value in line for line in lines)
+
+
+def test_the_network_of_each_problem_is_shown(here):
+    text = document(problem="hidden = [{ units = 7, activation = 'relu' }]")
+    problem = text[text.index("[problem]") : text.index("[training]")]
+    left, right = (problem.replace("[problem]", f"[problems.{label}]") for label in ("left", "right"))
+    text_of(here, text.replace(problem, left + right.replace("7", "5")))
+    shown = call("show", "tiny").output
+    for label in ("left", "right"):
+        assert f"network of {label}:\nlayer " in shown
+    about = {"left": {"network": "a"}, "flat": {"network": None}, "right": {"network": "b"}}
+    assert networks_of({"problems": about}) == {"left": "a", "right": "b"}
+    assert networks_of({"network": "a", "problems": {"digits": {"network": "a"}}}) == {"": "a"}
+    assert networks_of({"network": None}) == {}
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=str)

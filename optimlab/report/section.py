@@ -11,7 +11,13 @@ from optimlab import hints, statistics
 from optimlab.formatting import join_words
 from optimlab.report.block import Block
 from optimlab.report.blocks.caveats import caveats
-from optimlab.report.blocks.facts import facts_of, hyperparameters_of, reasons_of, unfinished
+from optimlab.report.blocks.facts import (
+    facts_of,
+    hyperparameters_of,
+    networks_of,
+    reasons_of,
+    unfinished,
+)
 from optimlab.report.blocks.lessons import alarms, lessons_block
 from optimlab.report.blocks.paths import PathsReport
 from optimlab.report.blocks.ranking import (
@@ -49,7 +55,7 @@ class Section:
     facts: dict[str, str]
     hyperparameters: dict[str, str]
     reasons: list[str]
-    network: str
+    networks: dict[str, str]
     command: str
     command_of_page: str
     toml: str
@@ -95,7 +101,7 @@ def write_section(report: Report, figures: dict[str, Picture]) -> Section:
         facts=facts_of(experiment, runs),
         hyperparameters=hyperparameters_of(experiment),
         reasons=reasons_of(runs),
-        network=str(experiment.get("network") or ""),
+        networks=networks_of(experiment),
         command=str(experiment.get("command") or hints.command("sweep", name)) + _rounds(experiment),
         command_of_page=hints.command("plots", results=tables.folder.parent),
         toml=str(experiment.get("toml") or ""),

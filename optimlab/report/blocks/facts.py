@@ -83,6 +83,14 @@ def hyperparameters_of(experiment: dict[str, Any]) -> dict[str, str]:
     return described
 
 
+def networks_of(experiment: dict[str, Any]) -> dict[str, str]:
+    """Return problem → a table of the layers of its network; "" for the only problem."""
+    about = experiment.get("problems") or {}
+    if len(about) < 2:
+        about = {"": experiment}
+    return {label: each["network"] for label, each in about.items() if each.get("network")}
+
+
 def words_of(schedule: dict[str, Any]) -> str:
     """Return a schedule as text: its name, and those of its settings that are not 0."""
     shown = {key: value for key, value in schedule.items() if key != "name" and value != 0}
