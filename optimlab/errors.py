@@ -1,9 +1,12 @@
 """User-facing errors, which the command line prints without a traceback."""
 
 import signal
+import traceback
 import unicodedata
+from pathlib import Path
 
 LONGEST = 500
+PLUGIN = "optimlab_plugin_"  # begins the names of modules with a user's code
 JOINERS = "\u200c\u200d"  # the non-joiner and the joiner, between letters of scripts that they shape
 LAST_LATIN = "\u024f"
 IS_FOLDER = "is a folder, where a file belongs"
@@ -42,6 +45,16 @@ def reason(error: OSError) -> str:
 def located(error: OSError) -> str:
     """Return what could not be read or written, and why, as text."""
     return f"{error.filename or 'a file'}: {reason(error)}"
+
+
+def raised(error: BaseException) -> str:
+    """Return an exception as a line of text; first where in a user's file it was raised, if it was."""
+    text = traceback.format_exception_only(error)[-1].strip()
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if str(frame.f_globals.get("__name__")).startswith(PLUGIN):
+            code = frame.f_code
+            return f"{Path(code.co_filename).name}, line {line}, {code.co_qualname}: {text}"
+    return str(error) if type(error) is ValueError else text
 
 
 class UserError(Exception):

@@ -19,11 +19,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, SupportsFloat
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 
-from optimlab.validation import Checked
+from optimlab.validation import Checked, kind_of
 
 Share = Annotated[float, Ge(0), Lt(1)]
 Final = Annotated[float, Ge(0), Le(1e6)]
@@ -201,7 +201,11 @@ class OfFunction:
 
     def factor(self, step: int, steps: int) -> float:
         """Return the factor of step 1, 2, … of `steps`."""
-        return float(self.function((step - 1) / steps, **self.settings))
+        found = self.function((step - 1) / steps, **self.settings)
+        if isinstance(found, SupportsFloat) and not getattr(found, "shape", ()):
+            return float(found)
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        raise ValueError(f"{name} must return a number, got {kind_of(found)}")
 
 
 def settings_of(schedule: WithWarmup) -> dict[str, Any]:

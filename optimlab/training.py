@@ -17,10 +17,11 @@ import numpy as np
 
 from optimlab.nn.compiled import dots
 from optimlab.nn.parameters import Layout
-from optimlab.optimizers import Optimizer, Task, begin, eval_params
+from optimlab.optimizers import RANGES, Optimizer, Task, begin, eval_params
 from optimlab.problems.base import Problem
 from optimlab.problems.seeds import generator
 from optimlab.schedules import Scheduled
+from optimlab.validation import kind_of
 
 Array = np.ndarray
 
@@ -215,6 +216,7 @@ def train(
         task = task_of(problem, params, seeds, steps=max(record_at, default=0))
         scheduled = optimizer if isinstance(optimizer, Scheduled) else None
         rule: Any = scheduled.at(1, task.steps) if scheduled else optimizer
+        _check_columns(rule, len(params))
         state = begin(rule, params, task)
         recorder = Recorder(record_at, params, getattr(problem, "extra_metrics", ()), params_of)
         recorder.record(0, params, problem.evaluate(params, model))
@@ -231,7 +233,7 @@ def train(
                 rule = scheduled.at(step, task.steps)
             point = rule.gradient_point(params, state)
             if point is not params:
-                _check_point(point, params, "gradient_point")
+                check_point(rule, point, params, "gradient_point")
             watch.tick()
             loss, gradient = problem.loss_and_gradient(point, batch, model)
             recorder.before(step, params, gradient)
@@ -241,7 +243,7 @@ def train(
             recorder.after(step, params, loss)
             if recorder.wants(step):
                 result = eval_params(rule, params, state)
-                _check_point(result, params, "eval_params")
+                check_point(rule, result, params, "eval_params")
                 recorder.record(step, result, problem.evaluate(result, model))
             keeper.keep(Moment(step, params, model, state, vars(recorder)))
             follow(step)
@@ -292,16 +294,23 @@ def task_of(problem: Problem, params: Array, seeds: Sequence[int], steps: int) -
     )
 
 
-def _check_point(point: Any, params: Array, method: str) -> None:
+def check_point(rule: Any, point: Any, params: Array, method: str) -> None:
     """Raise TypeError if a plug-in's point is not like the parameters: broadcast, it would mix runs."""
-    if not isinstance(point, np.ndarray):
-        got = type(point).__name__
-    elif (point.shape, point.dtype) != (params.shape, params.dtype):
-        got = f"{point.dtype} {point.shape}"
-    else:
+    if type(point) is np.ndarray and (point.shape, point.dtype) == (params.shape, params.dtype):
         return
-    right = f"{params.dtype} {params.shape}"
-    raise TypeError(f"{method} must return an array like params, {right}; it returned {got}")
+    right = f"an array like params, {params.dtype} {params.shape}"
+    raise TypeError(f"{type(rule).__name__}.{method} must return {right}, got {kind_of(point)}")
+
+
+def _check_columns(rule: Any, runs: int) -> None:
+    """Raise ValueError if a hyper-parameter is a column of another number of runs."""
+    while rule is not None:
+        for name in RANGES:
+            shape = np.shape(getattr(rule, name, 0))
+            if shape[1:] == (1,) and shape[0] not in (1, runs):
+                right = f"a number, or a column {(runs, 1)} of one per seed"
+                raise ValueError(f"{name} of {type(rule).__name__} must be {right}, got {shape}")
+        rule = getattr(rule, "around", None)
 
 
 def _check_in_place(optimizer: Optimizer, params: Array, task: Task) -> None:

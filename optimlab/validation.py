@@ -203,6 +203,14 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     return by_small[found[0]] if found else None
 
 
+def kind_of(value: Any) -> str:
+    """Return the type of a value, or dtype and shape of an array, as text."""
+    kind = type(value).__name__
+    if not hasattr(value, "dtype") or not getattr(value, "shape", ()):
+        return f"a {kind}"
+    return f"{'' if kind == 'ndarray' else f'a {kind} of '}{value.dtype} {value.shape}"
+
+
 def show(value: Any) -> str:
     """Return a value as in a file, cut if it is long."""
     text = json.dumps(value, default=str, ensure_ascii=False)

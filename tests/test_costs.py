@@ -137,8 +137,8 @@ def test_a_stack_that_falls_back_warns_once(tmp_path, capsys):
     assert "failed" not in run(experiment, tmp_path / "results").statuses
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "one by one" in line]
     assert line.endswith(
-        "Own on digits: a stack raised ValueError: no stacks; its runs were trained one by one, "
-        "which is slower"
+        "Own on digits: a stack failed, own.py, line 19, Own.step: ValueError: no stacks; "
+        "its runs were trained one by one, which is slower"
     )
     costs = Costs()
     costs.add(finished(["failed", "failed"], "ValueError: always"), "digits", "Own")

@@ -686,6 +686,8 @@ HALVES = {"train": K[:40], "validation": K[40:]}
         (TWO, {"targets": K % 2 + 0.5}, "targets must be labels 0 … 1 (N,), got 0.5"),
         (TWO, {"targets": np.array(["a", "b"] * 30)}, "targets must be numbers, got an array of <U1"),
         (TWO, {"class_names": ()}, "class_names must be at least two different names, got ()"),
+        (TWO, {"class_names": (1, 2)}, "class_names must be at least two different names, got (1, 2)"),
+        (TWO, {"splits": 3}, "splits must be a dictionary: role → rows, got a int"),
         (TWO, {"class_names": ("a", "a")}, "class_names must be at least two different names"),
         (TWO, {"features": X[:, 0]}, "features must be numbers (N, F), got shape (60,)"),
         (TWO, {"features": X[:50]}, "there are 50 rows of features and 60 of targets"),

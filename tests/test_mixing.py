@@ -1,5 +1,7 @@
 """Rules that mix the runs of a stack are detected on loading, or at the latest in the sweep."""
 
+import re
+
 import numpy as np
 import pytest
 from sweeping import OWN, document, mostly_slow, plugin, rows_of, run, tiny
@@ -364,6 +366,26 @@ FINE = {
     "it raises": plugin(step="params[3, 3]"),
     "it raises late": plugin(step="if state['steps'] > 9: raise ValueError"),
 }
+
+
+@pytest.mark.parametrize("method", ["gradient_point", "eval_params"])
+@pytest.mark.parametrize(
+    ("point", "got"),
+    [
+        ("None", "a NoneType"),
+        ("params.tolist()", "a list"),
+        ("params[0]", r"float64 \(10,\)"),
+        ("params + 0j", r"complex128 \(3, 10\)"),
+        ("params.astype('f')", ""),
+        ("np.broadcast_to(params, params.shape)", ""),
+    ],
+)
+def test_a_point_that_is_not_like_the_params_is_refused(tmp_path, method, point, got):
+    source = f"{plugin()}\n    def {method}(self, params, state): return {point}\n"
+    (tmp_path / "own.py").write_text(source)
+    found = mixing.wrong_points(load_rule("own.py:Own", tmp_path), {}, [0.1])
+    right = rf"Own.{method} must return an array like params, float64 \(3, 10\), got {got}"
+    assert re.fullmatch(right, found) if got else found is None
 
 
 @pytest.mark.parametrize("case", MISUSED)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cloudpickle
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -19,7 +20,7 @@ from optimlab.execution.plan import plan
 from optimlab.execution.sweep import stacks, sweep
 from optimlab.listing import print_state, state_of
 from optimlab.optimizers import Adam
-from optimlab.problems.tables import OwnLoss
+from optimlab.problems.own import OwnLoss, layer_of
 from optimlab.report.block import Block
 from optimlab.report.blocks.own import block_pool, own_blocks
 from optimlab.report.page import write_report
@@ -343,7 +344,7 @@ def test_batches_that_end_later_fail_the_runs(tmp_path):
     source = GOOD.replace("while True:", "for _ in range(4):")
     run(load(write(tmp_path, OWN.format(""), bowl=source)), tmp_path)
     runs = pd.read_csv(tmp_path / "tiny/runs.csv")
-    reason = "ValueError: batches must be endless, but ends after 4 steps"
+    reason = "batches must be endless, but ends after 4 steps"
     assert set(runs["reason"]) == {reason}
 
 
@@ -438,10 +439,14 @@ def test_a_loss_may_be_negative(tmp_path, monkeypatch):
     ("returned", "message"),
     [
         ("loss.astype(float), gradient.astype(float)", ""),
-        ("loss, gradient.tolist()", ""),
-        ("loss.mean(), gradient", "problem: value_and_gradient must return a loss (3,) and its gradient (3, 2, 32), got ()"),
-        ("loss, gradient[:, 0]", "problem: value_and_gradient must return a loss (3,) and its gradient (3, 2, 32), got (3,) and (3, 32)"),
-        ("None", "problem: value_and_gradient must return a loss (3,) and its gradient (3, 2, 32), got a NoneType"),
+        ("loss, np.broadcast_to(gradient[:, :1], gradient.shape)", ""),  # read-only
+        ("loss, gradient.tolist()", "the gradient of Focused.value_and_gradient must be an array (3, 2, 32) of numbers, got a list"),
+        ("loss.mean(), gradient", "the loss of Focused.value_and_gradient must be an array (3,) of numbers, got a float32"),
+        ("loss, gradient[:, 0]", "the gradient of Focused.value_and_gradient must be an array (3, 2, 32) of numbers, got float32 (3, 32)"),
+        ("loss, gradient + 0j", "the gradient of Focused.value_and_gradient must be an array (3, 2, 32) of numbers, got complex64 (3, 2, 32)"),
+        ("None", "Focused.value_and_gradient must return a loss and its gradient, got a NoneType"),
+        ("loss\n\n    def metrics(self, *_): return []", "Focused.metrics must return a dictionary with a loss, got a list"),
+        ("loss\n\n    def blind(self, _): return None", "Focused.blind must return a number, got a NoneType"),
     ],
 )  # fmt: skip
 def test_a_loss_may_calculate_in_float64_and_its_shapes_are_told(tmp_path, returned, message):
@@ -451,9 +456,61 @@ def test_a_loss_may_calculate_in_float64_and_its_shapes_are_told(tmp_path, retur
     file = written(tmp_path, focal=block.replace(old, f"return {returned}"))
     if message:
         (found,) = mistakes_of(file)
-        assert found.startswith(message)
+        assert found == f"problem: {message}"
     else:
         assert load(file).problems[0].problem.dtype == "float32"
+
+
+FORWARD, BACKWARD = "return x * params[self.gamma][..., None]", "return gradient * params[self.gamma]"
+SLOPE = "gradients[self.gamma][...] = "
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    mostly_slow(
+        [
+            (FORWARD, "return (x * params[self.gamma][..., None])[:, 1:]", "what Scale.forward returns must be an array (3, 8, 72) of numbers, got float32 (3, 7, 72)"),
+            (FORWARD, "return None", "what Scale.forward returns must be an array (3, 8, 72) of numbers, got a NoneType"),
+            ("    def backward", "    def evaluate(self, params, x): return x + 0j\n\n    def backward", "what Scale.evaluate returns must be an array (3, 8, 72) of numbers, got complex64 (3, 8, 72)"),
+            (BACKWARD, "return gradient[:1] * params[self.gamma][:1]", "what Scale.backward returns must be an array (3, 8, 32) of numbers, got float32 (1, 8, 32)"),
+            (BACKWARD, "return [] and params[self.gamma]", "what Scale.backward returns must be an array (3, 8, 32) of numbers, got a list"),
+            (SLOPE, "gradients[self.gamma] = ", "Scale.backward must write to gradients[…][...], and replaces gradients['layer2.gamma']"),
+            (SLOPE, SLOPE + "gradient  # ", "scale.py, line 24, Scale.backward: ValueError: could not broadcast input array from shape (3,8,32) into shape (3,8)"),
+            ("params[self.gamma][...] = ", "params[self.gamma] = ", "Scale.initialize must write to params[…][...], and replaces params['layer2.gamma']"),
+            ("def begin", "def start", "Scale lacks begin"),
+            ("self.shapes = {self.gamma: (features,)}", "self.shapes = {self.gamma: features}", "shapes of Scale must be a dictionary: name → shape, a tuple, got {'layer2.gamma': 8}"),
+            ("self.outputs, self.start = name, features", "self.outputs, self.start = name, 8.0", "outputs of Scale must be 1 or more, got 8.0"),
+            ('f"{name}.gamma"', '"dense1.bias"', 'two layers have an array "dense1.bias": begin its name with the layer\'s'),
+        ],
+        quick=3,
+    ),
+)  # fmt: skip
+def test_what_a_layer_does_wrong_is_told_with_its_method(tmp_path, old, new, message):
+    scale = next(block for block in blocks("python") if block.startswith("# scale.py"))
+    assert old in scale
+    (found,) = mistakes_of(written(tmp_path, scale=scale.replace(old, new)))
+    assert found == f"problem: {message}"
+
+
+@pytest.mark.parametrize("given", ["x", "np.broadcast_to(x, x.shape)", "x.astype(float)"])
+def test_what_a_layer_returns_may_be_overwritten(given):
+    """Built-in layers after it do so, and the layer before it may still need its own array."""
+
+    class Same:
+        name, shapes, outputs = "same", {}, 2
+        initialize = begin = None
+
+        def forward(self, params, x, state=None):
+            return eval(given)
+
+        def backward(self, params, gradients, gradient):
+            return gradient
+
+    x = np.ones((3, 2, 4), "f")
+    y = layer_of(Same(), 2, x.dtype).forward({}, x)
+    y *= 2
+    assert (x == 1).all()
+    assert y.dtype == x.dtype
 
 
 def test_a_loss_from_scratch_lacks_what_it_does_not_define(tmp_path):

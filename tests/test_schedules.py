@@ -84,7 +84,7 @@ WRONG = {
     'schedule = "nowhere.py:ramp"': "schedule: there is no file ",
     'schedule = { name = "ramps.py:ramp", pwer = 1 }': "schedule: TypeError: ramp() got an unexpected",
     'schedule = { name = "ramps.py:ramp", power = 0 }\nschedules = { momentum = "ramps.py:text" }': (
-        "schedules.momentum: could not convert string to float: 'much'"
+        "schedules.momentum: text must return a number, got a str"
     ),
     'schedule = "ramps.py:zero"': "schedule: at step 1 of 200, learning_rate must be in (0, inf)",
     'schedule = "ramps.py:endless"': "schedule: at step 101 of 200, its factor must be finite, got nan",

@@ -326,10 +326,10 @@ def test_a_metric_or_loss_that_overwrites_its_targets_changes_no_other_number(re
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (0.5, "must give shape (2,), got ()"),
-        (np.ones((2, 1)), "must give shape (2,), got (2, 1)"),
-        (np.ones(2) * 1j, "must give numbers, got an array of complex128"),
-        (["a", "b"], "must give numbers, got an array of <U1"),
+        (0.5, "must give an array (2,) of numbers, got a float"),
+        (np.ones((2, 1)), "must give an array (2,) of numbers, got float64 (2, 1)"),
+        (np.ones(2) * 1j, "must give an array (2,) of numbers, got complex128 (2,)"),
+        (["a", "b"], "must give an array (2,) of numbers, got <U1 (2,)"),
     ],
 )
 def test_a_metric_gives_a_number_for_each_run(values, message):

@@ -170,7 +170,7 @@ def test_runs_that_fail_do_not_stop_the_others_and_are_tried_again(tmp_path):
     failed = rows[rows["status"] == "failed"]
     assert set(failed["learning_rate"]) == {0.3}
     assert set(failed["optimizer"]) == {"Own"}
-    assert set(failed["reason"]) == {"ValueError: too large"}
+    assert set(failed["reason"]) == {"own.py, line 9, Own.init: ValueError: too large"}
     assert failed["final_train_loss"].isna().all()
     traces = traces_of(tmp_path / "results")
     assert set(traces["run_id"]) == set(rows["run_id"]) - set(failed["run_id"])

@@ -15,7 +15,7 @@ from optimlab.data import Split
 from optimlab.data.bundled import load_bundled
 from optimlab.nn import perceptron
 from optimlab.nn.losses import CrossEntropy
-from optimlab.optimizers import CLASSIC, RULES, SGD, Adam, Nesterov
+from optimlab.optimizers import CLASSIC, RULES, SGD, Adam, Lookahead, Nesterov
 from optimlab.problems import Landscape, Table
 from optimlab.problems.digits import Digits
 from optimlab.problems.settings import HiddenLayer
@@ -205,7 +205,9 @@ def test_a_problem_may_have_its_own_metrics():
 
 def test_a_user_defined_metric_is_a_number_per_run():
     problem = bundled(metrics={"all": lambda outputs, targets: outputs.max()})
-    with pytest.raises(ValueError, match=r"the metric all must give shape \(2,\), got \(\)"):
+    with pytest.raises(
+        ValueError, match=r"the metric all must give an array \(2,\) of numbers, got a float"
+    ):
         problem.evaluate(*problem.init([0, 1]))
 
 
@@ -396,6 +398,16 @@ def test_a_problem_of_an_earlier_version_is_refused_with_what_is_needed():
             {"problem": Table(data="wine", batch_size=107)},
             ValueError,
             "Table: batch_size must be at most 106, the size of the training set, got 107",
+        ),
+        (
+            {"optimizer": SGD(learning_rate=np.ones((2, 1))), "seeds": [0, 1, 2]},
+            ValueError,
+            r"^learning_rate of SGD must be a number, or a column \(3, 1\) of one per seed, got ",
+        ),
+        (
+            {"optimizer": Lookahead(Adam(beta1=np.full((2, 1), 0.5)))},
+            ValueError,
+            r"^beta1 of Adam must be a number, or a column \(1, 1\) of one per seed, got ",
         ),
         ({"seeds": []}, ValueError, "seeds must have at least one"),
         ({"seeds": [0, -1]}, ValueError, r"seeds must not be negative, got \[0, -1\]"),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import numpy as np
 from annotated_types import Ge
 
-from optimlab.validation import Checked
+from optimlab.validation import Checked, kind_of
 
 Array = np.ndarray
 Task = Literal["classification", "regression"]
@@ -85,8 +85,7 @@ class Dataset:
                 raise DataError("data", text)
         splits = self.splits
         if splits is not None:
-            splits = {role: _rows(role, rows, len(features)) for role, rows in splits.items()}
-            _check_parts(splits)
+            splits = _splits(splits, len(features))
         for name, value in (("features", features), ("targets", targets), ("splits", splits)):
             object.__setattr__(self, name, value)
 
@@ -94,6 +93,15 @@ class Dataset:
     def outputs(self) -> int:
         """The number of outputs of a network: one per class or per target."""
         return len(self.class_names) if self.task == "classification" else self.targets.shape[1]
+
+
+def _splits(given: Any, samples: int) -> dict[str, Array]:
+    """Return role → rows, after checking that they are a split."""
+    if not isinstance(given, Mapping):
+        raise DataError("data", f"splits must be a dictionary: role → rows, got {kind_of(given)}")
+    splits = {role: _rows(role, rows, samples) for role, rows in given.items()}
+    _check_parts(splits)
+    return splits
 
 
 def _numbers(name: str, values: Any) -> Array:
@@ -111,7 +119,8 @@ def unmasked(values: Any) -> Array:
 
 def _labels(targets: Array, names: tuple[str, ...]) -> Array:
     """Return labels as integers, after checking that each is the index of a class."""
-    if len(names) < 2 or len(set(names)) < len(names):
+    are_texts = all(isinstance(name, str) for name in names)
+    if len(names) < 2 or not are_texts or len(set(names)) < len(names):
         raise DataError("data", f"class_names must be at least two different names, got {names!r}")
     if targets.ndim != 1 or not np.isin(targets, np.arange(len(names))).all():
         wrong = targets[~np.isin(targets, np.arange(len(names)))]

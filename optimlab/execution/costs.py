@@ -29,7 +29,7 @@ class Costs:
         if stack.fell_back and survived and key not in self.warned:
             self.warned.add(key)
             warn(
-                f"{optimizer} on {problem}: a stack raised {stack.fell_back}; "
+                f"{optimizer} on {problem}: a stack failed, {stack.fell_back}; "
                 "its runs were trained one by one, which is slower"
             )
 

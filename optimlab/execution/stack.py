@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from optimlab.errors import raised
 from optimlab.experiment.registry import load_rule, load_schedule, names_of
 from optimlab.experiment.runs import FinishedRun, FinishedStack
 from optimlab.metrics import metric_of
@@ -149,7 +149,7 @@ def _train_stack(stack: Stack, follow: Follow, failures: type[BaseException]) ->
     except TooLong as cut:
         return _train_stack(stack.part(slice(cut.runs)), follow, failures)
     except failures as error:
-        reason = traceback.format_exception_only(error)[-1].strip()
+        reason = raised(error)
         if len(stack.run_ids) == 1:
             return failed(stack, reason)
     parts, end = [], time.monotonic() + LONGEST

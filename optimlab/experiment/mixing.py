@@ -16,6 +16,7 @@ import numpy as np
 from optimlab.errors import Interrupted
 from optimlab.nn.parameters import Layout
 from optimlab.optimizers import Task, begin, eval_params
+from optimlab.training import check_point
 
 ADVICE = (
     "reduce over the last axis alone (axis=-1, keepdims=True), take learning_rate for the column (R, 1) "
@@ -62,6 +63,19 @@ def wrong_references(
     walk = Walk(rule, given, rates)
     if not _is_same(walk.steps([0]), walk.steps([0], one_gradient=True)):
         return "it keeps the array gradient, which the next gradient overwrites: keep gradient.copy()"
+    return walk.wrong
+
+
+def wrong_points(
+    rule: Callable[..., Any], given: Mapping[str, Any], rates: Sequence[float]
+) -> str | None:
+    """Return how the points are wrong that a rule returns at its first step; None if they are not.
+
+    See `mixes_runs` for the parameters.
+    """
+    walk = Walk(rule, given, rates)
+    del walk.numbers[1:]
+    walk.steps([0, 1, 2])
     return walk.wrong
 
 
@@ -124,19 +138,33 @@ class Walk:
         for number in self.numbers:
             point, made_up = self.points[number, rows], self.gradients[number, rows]
             params[...] = point  # reset, so that no step is lost in rounding
-            looked_at = np.array(optimizer.gradient_point(params, state))
+            looked_at = self._point(
+                optimizer, optimizer.gradient_point(params, state), params, "gradient_point"
+            )
             self._check(params, point, "gradient_point")
             gradient = gradient if one_gradient else np.empty_like(params)
             gradient[...] = made_up
             optimizer.step(params, gradient, state)
             after = params.copy()
-            metrics_at = np.array(eval_params(optimizer, params, state))
+            metrics_at = self._point(
+                optimizer, eval_params(optimizer, params, state), params, "eval_params"
+            )
             self._check(params, after, "eval_params")
             if self.wrong is None and _has(params, state):
                 self.wrong = "it keeps the array params, which each step changes: keep params.copy()"
             yield np.stack([looked_at, after, metrics_at], axis=1)
             if self.is_timed and number < STEPS - LAST and time.monotonic() > ends:
                 del self.numbers[number + 1 : -LAST]
+
+    def _point(self, optimizer: Any, point: Any, params: np.ndarray, method: str) -> np.ndarray:
+        is_float = type(point) is np.ndarray and point.dtype.kind == "f"  # the problem's may be another
+        like = params.astype(point.dtype) if is_float else params
+        try:
+            check_point(optimizer, point, like, method)
+        except TypeError as error:
+            self.wrong = self.wrong or str(error)
+            raise
+        return point.copy()
 
     def _check(self, params: np.ndarray, before: np.ndarray, method: str) -> None:
         if self.wrong is None and not np.array_equal(params, before, equal_nan=True):

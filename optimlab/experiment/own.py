@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from optimlab.data.named import File
-from optimlab.errors import Interrupted
+from optimlab.errors import Interrupted, raised
 from optimlab.experiment.registry import load_object
 from optimlab.nn.parameters import Layout
 from optimlab.problems.base import Problem
+from optimlab.problems.own import check_array, layer_of
 from optimlab.training import METRICS, PROBLEM_METRICS, has_finite_losses
+from optimlab.validation import kind_of
 
 METHODS = ("init", "batches", "loss_and_gradient", "evaluate")
 SEEDS = (0, 1, 1000)
@@ -71,7 +73,7 @@ class Own:
 
     def build(self, name: str, features: int, dtype: np.dtype) -> Any:
         """Return the layer that it creates for this number of input features."""
-        return self.made(name, features, dtype)
+        return layer_of(self.made(name, features, dtype), features, dtype)
 
 
 @dataclass(frozen=True)
@@ -138,20 +140,18 @@ class OwnProblem(Own):
             return found or ({"name": wrong} if (wrong := wrong_problem(self)) else {})
         except Interrupted:
             raise
-        except ValueError as error:
-            return {"name": str(error)}
         except Exception as error:
-            return {"name": f"{self.name}: {type(error).__name__}: {error}"}
+            return {"name": raised(error)}
 
     def _messages(self, method: str) -> dict[str, str]:
         """Return key → message, as a method returns it; nothing if the problem lacks the method."""
         call = _given(self.problem, method, dict)
         if not callable(call):
-            raise ValueError(f"{self.name}: {method} must be a method, got {_kind(call)}")
+            raise ValueError(f"{self.name}: {method} must be a method, got {kind_of(call)}")
         found = call() or {}
         if not isinstance(found, dict):
             right = "key → message"
-            raise ValueError(f"{self.name}: {method} must return {right}, got {_kind(found)}")
+            raise ValueError(f"{self.name}: {method} must return {right}, got {kind_of(found)}")
         return {str(key): str(text) for key, text in found.items()}
 
 
@@ -184,7 +184,7 @@ def wrong_problem(problem: Any) -> str:
                         return "it mixes the runs of a stack: alone, a run has other numbers"
         _check_sizes(problem)
     except ValueError as error:
-        return str(error)
+        return raised(error)
     return ""
 
 
@@ -254,11 +254,11 @@ def _check_sizes(problem: Any) -> None:
     layout = getattr(problem, "layout", None)
     if layout is not None and (type(layout) is not Layout or layout.size != problem.size):
         right = f"an optimlab.nn.parameters.Layout of {problem.size:,} parameters"
-        got = f"one of {layout.size:,}" if type(layout) is Layout else _kind(layout)
+        got = f"one of {layout.size:,}" if type(layout) is Layout else kind_of(layout)
         raise ValueError(f"layout must be {right}, got {got}")
     summary = getattr(problem, "summary", None)
     if summary is not None and not callable(summary):
-        raise ValueError(f"summary must be a method that returns text, got {_kind(summary)}")
+        raise ValueError(f"summary must be a method that returns text, got {kind_of(summary)}")
 
 
 def _is_number(value: Any) -> bool:
@@ -272,12 +272,12 @@ def _walk(problem: Any, seeds: Sequence[int]) -> list[np.ndarray]:
     seen: list[np.ndarray] = []
     begun = problem.init(seeds)
     if not isinstance(begun, tuple) or len(begun) != 2:
-        raise ValueError(f"init must return params and model, got {_kind(begun)}")
+        raise ValueError(f"init must return params and model, got {kind_of(begun)}")
     params, model = begun
     right = (len(seeds), *np.shape(params)[1:2])
     if np.ndim(params) != 2 or not np.size(params):
-        raise ValueError(f"init must return params (R, P), one row per seed, got {_kind(params)}")
-    _check_array("params of init", params, right, problem.dtype)
+        raise ValueError(f"init must return params (R, P), one row per seed, got {kind_of(params)}")
+    check_array("params of init", params, right, problem.dtype)
     if not np.isfinite(params).all():
         raise ValueError("init must return finite params")
     params = params.copy()
@@ -305,9 +305,9 @@ def _checked_step(problem: Any, params: Any, batch: Any, model: Any) -> tuple[An
     kept = params.copy()
     found = problem.loss_and_gradient(params, batch, model)
     if not isinstance(found, tuple) or len(found) != 2:
-        raise ValueError(f"loss_and_gradient must return loss and gradient, got {_kind(found)}")
-    _check_array("the loss", found[0], params.shape[:1])
-    _check_array("the gradient", found[1], params.shape)
+        raise ValueError(f"loss_and_gradient must return loss and gradient, got {kind_of(found)}")
+    check_array("the loss", found[0], params.shape[:1])
+    check_array("the gradient", found[1], params.shape)
     _check_untouched(params, kept)
     return found
 
@@ -323,7 +323,7 @@ def _checked_metrics(problem: Any, params: Any, model: Any, names: Sequence[str]
         text = "evaluate returns more or fewer metrics than extra_metrics names"
         raise ValueError(f"{text}: {', '.join(sorted(map(str, own ^ set(names))))}")
     for name, values in metrics.items():
-        _check_array(name, values, params.shape[:1])
+        check_array(name, values, params.shape[:1])
         outside = values[(values < 0) | (values > 1)]
         if name in PROBLEM_METRICS and name.endswith("_accuracy") and outside.size:
             raise ValueError(f"{name} must be a share, from 0 to 1, got {outside[0]:g}")
@@ -334,20 +334,3 @@ def _checked_metrics(problem: Any, params: Any, model: Any, names: Sequence[str]
 def _check_untouched(params: Any, kept: Any) -> None:
     if not np.array_equal(params, kept, equal_nan=True):
         raise ValueError("loss_and_gradient and evaluate must leave params as they are")
-
-
-def _check_array(name: str, found: Any, shape: tuple[int, ...], dtype: str | None = None) -> None:
-    """Raise ValueError unless it is an array of numbers of this shape and, if given, this dtype."""
-    kind = "f" if dtype else "iufb"
-    # The type itself: masked arrays and matrices calculate differently.
-    is_array = type(found) is np.ndarray and found.dtype.kind in kind and found.shape == shape
-    if not is_array or (dtype and found.dtype != dtype):
-        raise ValueError(f"{name} must be an array {shape} of {dtype or 'numbers'}, got {_kind(found)}")
-
-
-def _kind(found: Any) -> str:
-    """Return the type of a value, or dtype and shape of an array, as text."""
-    if isinstance(found, np.ndarray):
-        kind = "" if type(found) is np.ndarray else f"a {type(found).__name__} of "
-        return f"{kind}{found.dtype} {found.shape}"
-    return f"a {type(found).__name__}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from optimlab.data import DATASETS, DataError
 from optimlab.data.files import is_data_file
 from optimlab.data.named import File, is_own
-from optimlab.errors import Interrupted
+from optimlab.errors import Interrupted, raised
 from optimlab.experiment import identity
 from optimlab.experiment.document import EITHER_LENGTH, Document, Length, Seeds, Training
 from optimlab.experiment.facts import facts_of
@@ -274,7 +274,7 @@ def _conflicts(problem: Problem) -> dict[str, str]:
     except Interrupted:
         raise
     except Exception as error:
-        return {"": f"{type(error).__name__}: {error}"}
+        return {"": raised(error)}
 
 
 def read_problem(

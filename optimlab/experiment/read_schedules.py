@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from optimlab.data.named import is_own
-from optimlab.errors import Interrupted
+from optimlab.errors import Interrupted, raised
 from optimlab.experiment.candidates import RATE
 from optimlab.experiment.optimizer_table import OptimizerTable
 from optimlab.experiment.refusals import Rule, wrong_together
@@ -93,7 +93,7 @@ def wrong_schedule(
     except Interrupted:
         raise
     except Exception as error:  # user code may raise anything
-        return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        return raised(error)
     for (step, steps), factor in factors.items():
         where = f"at step {step:,} of {steps:,}"
         if not math.isfinite(factor):

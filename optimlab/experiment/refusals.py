@@ -10,7 +10,7 @@ from typing import Any
 
 from optimlab.errors import Interrupted
 from optimlab.experiment.candidates import RATE
-from optimlab.experiment.mixing import ADVICE, is_repeatable, mixes_runs, wrong_references
+from optimlab.experiment.mixing import ADVICE, is_repeatable, mixes_runs, wrong_points, wrong_references
 from optimlab.experiment.optimizer_table import TABLE_KEYS
 from optimlab.experiment.registry import Wrapped
 from optimlab.experiment.runs import RUN_COLUMNS
@@ -115,6 +115,8 @@ def wrong_stacked(
         if not rates or time.monotonic() > ends:
             break
         given, group = {**fixed, **values}, group if len(group) > 1 else rates
+        if wrong := wrong_points(rule, given, group):
+            return f"{_named(values)}{wrong}"
         if mixes_runs(rule, given, group):
             if not is_repeatable(rule, given, group):
                 return f"{_named(values)}{NOT_REPEATABLE}"

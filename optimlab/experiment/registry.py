@@ -16,13 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from optimlab.errors import IS_FOLDER, Interrupted
+from optimlab.errors import IS_FOLDER, PLUGIN, Interrupted
 from optimlab.experiment.imports import Code, Module, follow, module_file
 from optimlab.optimizers import BY_KEY, RULES, WRAPPERS
 from optimlab.schedules import SCHEDULES, OfFunction, Schedule
 from optimlab.validation import nearest
 
-PREFIX = "optimlab_plugin_"
 LIBRARIES = {"torch": "PyTorch", "optax": "optax"}  # libraries with adapters in `optimlab.optimizers`
 AROUND = re.compile(r"(?P<wrapper>\w+)\((?P<rule>.+)\)")
 
@@ -245,7 +244,7 @@ def _run(code: Code, path: Path) -> ModuleType:
 
     So another plug-in may have different modules of the same names.
     """
-    name = f"{PREFIX}{code.digest()}"
+    name = f"{PLUGIN}{code.digest()}"
     if name in sys.modules:
         return sys.modules[name]
     beside = {key: module for key, module in code.modules.items() if module.is_beside}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from optimlab.errors import raised
 from optimlab.formatting import join_words
 from optimlab.pool import Clock, Pool, Tell
 from optimlab.validation import Mistake
@@ -76,8 +76,7 @@ def _check(task: tuple[str, Trial, tuple[float, float], Path], tell: Tell) -> tu
         with limited(*limits, tell), chdir(folder):  # user code may change the working directory
             return trial.check()
     except BaseException as error:
-        raised = traceback.format_exception_only(error)[-1].strip()
-        return None, [trial.mistake(f"cannot be tried out: {raised}")]
+        return None, [trial.mistake(f"cannot be tried out: {raised(error)}")]
 
 
 @contextmanager

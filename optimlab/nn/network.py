@@ -67,9 +67,12 @@ class Network:
         assert isinstance(first, Dense)
         self.layers = list(layers)
         self.inputs, self.outputs, self.dtype = first.inputs, layers[-1].outputs, first.dtype
-        self.layout = Layout(
-            {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
-        )
+        shapes = [each for layer in self.layers for each in layer.shapes.items()]
+        self.layout = Layout(dict(shapes))
+        if len(self.layout.shapes) < len(shapes):
+            names = [name for name, _ in shapes]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f'two layers have an array "{twice}": begin its name with the layer\'s')
         self.size = self.layout.size
         self.workspace = Workspace(self.dtype)
         self._named: list[tuple[Array, Views]] = []

@@ -18,7 +18,7 @@ from optimlab.nn.network import Model, Network
 from optimlab.nn.parameters import Layout
 from optimlab.problems.seeds import generator
 from optimlab.problems.settings import Learning
-from optimlab.validation import checked
+from optimlab.validation import checked, kind_of
 
 Array = np.ndarray
 
@@ -402,8 +402,7 @@ class Supervised:
 def _per_run(name: str, values: Array, runs: int) -> Array:
     """Return a metric's values; refuse anything but one number per run."""
     array = unmasked(values)
-    if array.shape != (runs,):
-        raise ValueError(f"the metric {name} must give shape ({runs},), got {array.shape}")
-    if array.dtype.kind not in "iufb":
-        raise ValueError(f"the metric {name} must give numbers, got an array of {array.dtype}")
+    if array.shape != (runs,) or array.dtype.kind not in "iufb":
+        got = kind_of(array if isinstance(values, list | tuple) else values)
+        raise ValueError(f"the metric {name} must give an array ({runs},) of numbers, got {got}")
     return array.astype(np.float64)

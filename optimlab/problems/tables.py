@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-import numpy as np
 from annotated_types import Ge, Len
 
 from optimlab.data import DATASETS
@@ -20,11 +19,11 @@ from optimlab.formatting import join_words
 from optimlab.nn.layers import LAYERS
 from optimlab.nn.losses import LOSSES, Loss
 from optimlab.nn.network import Network
+from optimlab.problems.own import LOSS, OwnLoss
 from optimlab.problems.settings import HiddenLayer, Learning, NetworkSettings
 from optimlab.problems.supervised import Supervised
 from optimlab.validation import Checked
 
-LOSS = ("task", "link", "unit", "value_and_gradient", "metrics", "blind")  # of a `Loss`
 BATCH = 32
 FEW_NUMBERS = 10  # a target with no more distinct whole numbers may be classes
 
@@ -133,8 +132,8 @@ class Table(NetworkSettings, Learning, Source, Supervised):
     def check(self) -> dict[str, str]:
         """Return mistakes in combinations of keys: key → message."""
         own = self._given_loss
-        if own and (missing := [name for name in LOSS if not hasattr(own, name)]):
-            return {"loss": f"{type(own.loss).__name__} lacks {join_words(missing)}"}
+        if own and (missing := [name for name in LOSS if not hasattr(own.made, name)]):
+            return {"loss": f"{type(own.made).__name__} lacks {join_words(missing)}"}
         try:
             self.check_source()
             dataset, loss = self.dataset, self.objective
@@ -200,34 +199,6 @@ class Table(NetworkSettings, Learning, Source, Supervised):
 
     def _new_network(self) -> Network:
         return self.build(self.dataset.features.shape[1], self.dataset.outputs)
-
-
-class OwnLoss:
-    """A user's loss, whose values and gradients are checked; a gradient gets the outputs' dtype.
-
-    Parameters
-    ----------
-    loss : the user's object.
-    """
-
-    def __init__(self, loss: Any) -> None:
-        self.loss = loss
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # such as those of copying, which ask before there is a loss
-            raise AttributeError(name)
-        return getattr(self.loss, name)
-
-    def value_and_gradient(self, outputs: Any, targets: Any) -> tuple[Any, Any]:
-        """Return the loss and its gradient, as a `Loss` does."""
-        shape, dtype = outputs.shape, outputs.dtype
-        found = self.loss.value_and_gradient(outputs, targets)
-        shapes = [np.shape(each) for each in found] if isinstance(found, tuple) else []
-        if shapes != [shape[:1], shape]:
-            got = join_words([str(each) for each in shapes]) or f"a {type(found).__name__}"
-            right = f"a loss {shape[:1]} and its gradient {shape}"
-            raise ValueError(f"value_and_gradient must return {right}, got {got}")
-        return found[0], np.asarray(found[1], dtype)
 
 
 def _alike(names: Sequence[str]) -> str:
