@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 FOLDER = "from_notebook"
 SESSION = uuid4().hex
+# IPython compiles what is in a cell with %%time under this name, and does not keep its lines: the source
+# of the cell itself is a call.
+TIMED = "<timed exec>"
+TIME = "get_ipython().run_cell_magic('time', "
 LARGEST_OBJECT = 100_000_000  # bytes
 
 # An object as a module. Classes and functions that it refers to are imported, so that their sources
@@ -299,8 +303,8 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
         origins.append((str(file), vars(module)))
     elif module and isinstance(value, type):  # such a class of a notebook is in one of the cells
         origins += [(cell, vars(module)) for cell in reversed(_cells())]
-    for file, names in origins:
-        lines = linecache.getlines(file)
+    sources = [(*origin, lines) for origin in origins for lines in _sources(origin[0])]
+    for file, names, lines in sources:
         try:
             tree = ast.parse("".join(lines))
         except SyntaxError:  # such as a cell with notebook commands
@@ -315,6 +319,21 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
         f"the source of {name}, which identifies its runs, is unknown: write it to a .py file and "
         f'give "file.py:{name}"'
     )
+
+
+def _sources(file: str) -> Iterator[list[str]]:
+    """Yield the lines of a file or cell; of the magic %%time, those of all its cells, newest first."""
+    if file != TIMED:
+        yield linecache.getlines(file)
+        return
+    from IPython import get_ipython
+
+    for cell in reversed(_cells()):
+        first = "".join(linecache.getlines(cell)[:1])
+        call = ast.parse(first, mode="eval").body if first.startswith(TIME) else None
+        if isinstance(call, ast.Call):
+            text = get_ipython().transform_cell(ast.literal_eval(call.args[2]))
+            yield text.splitlines(keepends=True)
 
 
 def _cells() -> list[str]:

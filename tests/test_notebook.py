@@ -4,6 +4,8 @@ import ast
 import itertools
 import json
 import linecache
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -273,6 +275,39 @@ def test_a_class_that_derives_from_an_earlier_one_is_not_written_with_the_later(
     names = cells.run(CLASS.replace("clip(gradient)", "gradient"))
     with pytest.raises(UserError, match="Half derives from an earlier Mine: run the cell of Half again"):
         module_of(names["Half"], tmp_path)
+
+
+MAGICS = [
+    "%%time\n",
+    "%%time\n!true\n",
+    "%%capture\n",
+    "%%capture\n%%time\n",
+    "%xmode plain\n",
+    "!true\n",
+]
+IN_IPYTHON = """
+import sys
+from pathlib import Path
+from IPython.core.interactiveshell import InteractiveShell
+from optimlab.notebook import file_of
+shell = InteractiveShell.instance(user_module=sys.modules["__main__"])
+for place, cell in enumerate(sys.argv[1:]):
+    shell.run_cell(cell).raise_error()
+    file_of(shell.user_ns["Mine"], Path.cwd() / str(place))
+"""
+
+
+@pytest.mark.slow
+def test_a_class_of_a_cell_with_magic_is_written(tmp_path):
+    """By IPython itself, which keeps the source of each kind of cell in its own way."""
+    cells = [f"{magic}class Mine:\n    def step(self): return {n}\n" for n, magic in enumerate(MAGICS)]
+    (tmp_path / "shell.py").write_text(IN_IPYTHON)
+    command = [sys.executable, tmp_path / "shell.py", *cells]
+    variables = os.environ | {"IPYTHONDIR": str(tmp_path)}
+    subprocess.run(command, check=True, cwd=tmp_path, env=variables, stdout=subprocess.DEVNULL)
+    for place in range(len(MAGICS)):
+        source = (tmp_path / str(place) / "from_notebook/Mine.py").read_text(encoding="utf-8")
+        assert f"\n\nclass Mine:\n    def step(self): return {place}\n" in source
 
 
 def test_a_class_without_source_is_reported(tmp_path):
