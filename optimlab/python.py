@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from html import escape
@@ -107,8 +107,11 @@ def run(
     """
     if (experiment is None) != bool(document):
         raise UserError("give either an experiment, or its problem and optimizers")
-    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
-        raise UserError(f"jobs: must be a whole number, 1 or more, got {jobs!r}")
+    is_count = isinstance(jobs, int | np.integer) and not isinstance(jobs, bool) and jobs >= 1
+    if jobs is not None and not is_count:
+        raise UserError(f"jobs: must be a whole number, 1 or more, got {_shown(jobs)}")
+    if progress is not None and not isinstance(progress, bool | np.bool_):
+        raise UserError(f"progress: must be True, False or None, got {_shown(progress)}")
     kept: Path | None = None
     if results is not None:
         try:
@@ -145,7 +148,8 @@ def compare(*optimizers: str | type | Optimizers, **document: Any) -> Result:
     """
     if "optimizers" in document:
         raise UserError("optimizers: they are the positional arguments of compare")
-    is_one = len(optimizers) == 1 and isinstance(_listed(optimizers[0]), Mapping | list | tuple)
+    optimizers = tuple(map(_listed, optimizers))
+    is_one = len(optimizers) == 1 and isinstance(optimizers[0], Mapping | list | tuple)
     return run(optimizers=optimizers[0] if is_one else optimizers, **document)
 
 
@@ -240,7 +244,9 @@ def _labelled(key: str, given: Mapping[Any, Any]) -> list[tuple[str, Any]]:
 
 
 def _listed(given: Any) -> Any:
-    """Return an array or a column as a list."""
+    """Return an array, a column, an iterator or a view of a dictionary as a list."""
+    if isinstance(given, Iterator | KeysView | ValuesView):
+        return list(given)
     return given.tolist() if hasattr(given, "tolist") else given
 
 
@@ -263,7 +269,7 @@ def _problem(key: str, given: Any, folder: Path) -> dict[str, Any]:
         return {"name" if given in PROBLEMS or ":" in given else "data": given}
     if isinstance(given, Mapping):
         settings = dict(given)
-    elif isinstance(given, tuple | list | np.ndarray | Dataset) or _is_table(given):
+    elif isinstance(given, tuple | list | np.ndarray | pd.Series | Dataset) or _is_table(given):
         settings = {"data": given}
     elif type(given) is Table:
         settings = {**_settings_of(replace(given, data=""), folder, {}), "data": given.data}
@@ -387,7 +393,7 @@ def _named(value: Any, folder: Path, names: dict[str, Any], key: str = "") -> An
     if isinstance(value, Mapping):
         keys = {name: "schedule" if key == "schedules" else str(name) for name in value}
         return {name: _named(each, folder, names, keys[name]) for name, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | Iterator | KeysView | ValuesView):
         return [_named(each, folder, names, key) for each in value]
     is_plain = value is None or isinstance(value, bool | int | float | str | range)
     if key not in CODE or is_plain or hasattr(value, "tolist"):

@@ -285,6 +285,10 @@ WRONG += [
         {"optimizers": ["SGD"], "problem": None, "problems": {1: "wine", "1": "iris"}},
         'problems: there are two labels "1"',
     ),
+    (
+        {"optimizers": ["SGD"], "problem": pd.Series([1.0])},
+        "problem.data: must be a name, a DataFrame, (feat",
+    ),
     ({"optimizers": ["SGD"], "title": "\udc00"}, r"title: must be UTF-8 text, got '\udc00'"),
     (
         {"optimizers": ["SGD"], "steps": 10**5000},
@@ -357,7 +361,7 @@ def test_lists_may_be_arrays_and_columns_and_names_of_data_paths(tmp_path):
     usual = optimlab.build_experiment(
         problem={"data": "t.csv", "target": "y"}, folder=tmp_path, steps=3, **lists
     )
-    for kind in (np.array, pd.Series, pd.Index):
+    for kind in (np.array, pd.Series, pd.Index, iter, lambda each: dict(enumerate(each)).values()):
         arrays = {name: kind(each) for name, each in lists.items()}
         problem = {"data": Path("t.csv"), "target": "y"}
         built = optimlab.build_experiment(problem=problem, folder=tmp_path, steps=np.int64(3), **arrays)
@@ -408,7 +412,13 @@ def test_tables_are_checked_as_they_are_not_by_way_of_a_file(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "given", [("SGD", optimlab.Adam), (["SGD", "Adam"],), ({"SGD": {}, "Adam": None},)]
+    "given",
+    [
+        ("SGD", optimlab.Adam),
+        (["SGD", "Adam"],),
+        ({"SGD": {}, "Adam": None},),
+        (dict.fromkeys(["SGD", "Adam"]).keys(),),
+    ],
 )
 def test_optimizers_may_be_compared_as_arguments_or_as_one_list(monkeypatch, given):
     """A list was taken for one optimizer, which it was told not to be."""
@@ -425,6 +435,22 @@ def test_an_experiment_or_its_keys_not_both():
         optimlab.run("smoke", problem=RAVINE)
     with pytest.raises(UserError, match="there is no such experiment"):
         optimlab.run(Path("nowhere.toml"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"jobs": 0}, "jobs: must be a whole number, 1 or more, got 0"),
+        ({"jobs": True}, "jobs: must be a whole number, 1 or more, got True"),
+        ({"jobs": "2"}, "jobs: must be a whole number, 1 or more, got '2'"),
+        ({"jobs": np.int64(2)}, "experiments/nowhere.toml: there is no such experiment"),
+        ({"progress": "no"}, "progress: must be True, False or None, got 'no'"),
+    ],
+)
+def test_how_to_run_is_checked_before_what(given, message):
+    with pytest.raises(UserError) as error:
+        optimlab.run("nowhere", **given)
+    assert str(error.value).startswith(message)
 
 
 @pytest.mark.slow

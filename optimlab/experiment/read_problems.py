@@ -333,7 +333,9 @@ def _own_metrics(
             continue
         label = name.partition(":")[2]
         if label in metrics or label in METRICS:
-            mistakes.append(Mistake(where, f"there is a metric {label} already"))
+            mistakes.append(
+                Mistake(where, f"there is a metric {label} already: its function needs another name")
+            )
         metrics[label] = _own(name, {}, where, folder, mistakes)
     return tuple(metrics.values())
 
