@@ -177,6 +177,7 @@ def test_every_chart_compiles_without_a_warning(study, capfd):
     assert_compiles(charts, capfd)
 
 
+@pytest.mark.slow
 def test_a_saved_chart_names_its_problem_where_there_are_several(study, capfd):
     """Charts of two problems, saved from one page, could not be told apart."""
     folder, _ = study
@@ -275,7 +276,7 @@ def test_pairs_and_wins_show_the_written_comparisons(study):
         assert share[row.setting, row.worse, row.better] == pytest.approx(1 - row.share_won, abs=6e-4)
 
 
-@pytest.mark.parametrize("optimizers", [10, 11])
+@pytest.mark.parametrize("optimizers", mostly_slow([11, 10]))
 def test_of_more_than_ten_optimizers_the_pairs_of_one_are_shown(tmp_path, optimizers):
     labels = [f"rule {place}" for place in range(optimizers)]
     write_study(tmp_path / "many", labels, rates=(0.1,), seeds=range(100, 104))

@@ -360,6 +360,7 @@ def test_labels_that_differ_by_case_alone_are_two_optimizers(tmp_path):
 # The command line, in this process and in its own.
 
 
+@pytest.mark.slow
 def test_a_pipe_or_a_folder_among_the_experiments_holds_nothing_up(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "experiments")

@@ -340,6 +340,7 @@ def test_a_problem_that_gives_something_else_is_a_mistake(tmp_path, old, new, me
     assert message in found
 
 
+@pytest.mark.slow
 def test_batches_that_end_later_fail_the_runs(tmp_path):
     source = GOOD.replace("while True:", "for _ in range(4):")
     run(load(write(tmp_path, OWN.format(""), bowl=source)), tmp_path)

@@ -150,6 +150,7 @@ def test_as_many_digits_as_the_interval_bears(numbers):
     assert paper._interval(dict(zip(names, numbers, strict=True)), "x") == INTERVALS[numbers]
 
 
+@pytest.mark.slow
 def test_figures_have_the_width_the_letters_and_a_title(reports):
     compared = ["targets", "profiles", "wins", "pairs", "time"]
     one = paper.paper_figures(reports["one"])
@@ -314,6 +315,7 @@ def test_files_have_real_text_and_the_same_bytes(reports):
     assert Image.open(io.BytesIO(first["x.png"])).width == 990
 
 
+@pytest.mark.slow
 def test_export_writes_what_is_asked_for(results, tmp_path):
     words = ["one", "--results", results, "--into", tmp_path / "tex", "--only", "traces,accuracy"]
     done = call("export", *words, "--table", "latex,csv", "--figures", "svg", "--width", "84mm")

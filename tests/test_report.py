@@ -338,6 +338,7 @@ def test_an_interval_with_a_minus_sign_has_no_dash(ends, text):
     assert ranking._between(*ends) == text
 
 
+@pytest.mark.slow
 def test_the_command_of_an_experiment_with_rounds_adds_the_same_seeds(tmp_path):
     """It trained the seeds of the file alone."""
     write_tables(tmp_path / "rounds", looks=[1, 2], command="optimlab sweep rounds")

@@ -374,6 +374,7 @@ def test_an_unfinished_sweep_is_compared_as_far_as_it_goes():
     assert comparison.pairs[["better", "worse", "seeds"]].to_numpy().tolist() == [["A", "B", 1]]
 
 
+@pytest.mark.slow
 def test_irrelevant_tables_change_no_p_value_of_a_pair():
     """Other numbers for the seeds, a candidate that always diverges, and a third optimizer that does."""
     source = np.random.default_rng(4)
