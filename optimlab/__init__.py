@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optimlab.experiment.spec import Experiment
     from optimlab.optimizers import SGD, AdaGrad, Adam, Nesterov, RMSprop
-    from optimlab.python import Result, build_experiment, compare, run
+    from optimlab.python import build_experiment, compare, run
+    from optimlab.result import Result
     from optimlab.training import train
 
 __version__ = "0.1.0"
 MODULES = {  # name → its module; nothing is imported before it is used
     **dict.fromkeys(("SGD", "Nesterov", "AdaGrad", "RMSprop", "Adam"), "optimizers"),
-    **dict.fromkeys(("run", "compare", "build_experiment", "Result"), "python"),
+    **dict.fromkeys(("run", "compare", "build_experiment"), "python"),
+    "Result": "result",
     "Experiment": "experiment.spec",
     "train": "training",
 }
