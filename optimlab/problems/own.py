@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from optimlab.data.dataset import DataError
 from optimlab.formatting import join_words
 from optimlab.nn.layers import ActivationLayer, BatchNorm, Dense
 from optimlab.validation import kind_of
@@ -119,6 +120,20 @@ class OwnLoss(OwnPart):
         return float(found)
 
 
+def loss_of(made: Any) -> OwnLoss:
+    """Return a user's loss for a problem.
+
+    Raises
+    ------
+    DataError
+        When it lacks something that a loss has.
+    """
+    missing = [name for name in LOSS if not hasattr(made, name)]
+    if missing:
+        raise DataError("loss", f"{type(made).__name__} lacks {join_words(missing)}")
+    return OwnLoss(made)
+
+
 def layer_of(made: Any, inputs: int, dtype: np.dtype) -> Any:
     """Return a user's layer for a network.
 
@@ -136,10 +151,9 @@ def layer_of(made: Any, inputs: int, dtype: np.dtype) -> Any:
     if not isinstance(shapes, dict) or not all(isinstance(each, tuple) for each in shapes.values()):
         text = "must be a dictionary: name → shape, a tuple"
         raise ValueError(f"shapes of {type(made).__name__} {text}, got {shapes!r:.99}")
-    # Networks treat these in their own way, and with them what derives from them.
-    return (
-        made if isinstance(made, Dense | BatchNorm | ActivationLayer) else OwnLayer(made, inputs, dtype)
-    )
+    if isinstance(made, Dense | BatchNorm | ActivationLayer):  # networks treat these in their own way
+        return made
+    return OwnLayer(made, inputs, dtype)
 
 
 def own_memory(array: Array, given: Array) -> Array:

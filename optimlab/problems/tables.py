@@ -15,11 +15,10 @@ from optimlab.data import DATASETS
 from optimlab.data.dataset import DataError, Dataset, Task
 from optimlab.data.files import SUFFIXES, Reading, is_data_file, read_file
 from optimlab.data.named import File
-from optimlab.formatting import join_words
 from optimlab.nn.layers import LAYERS
 from optimlab.nn.losses import LOSSES, Loss
 from optimlab.nn.network import Network
-from optimlab.problems.own import LOSS, OwnLoss
+from optimlab.problems.own import loss_of
 from optimlab.problems.settings import HiddenLayer, Learning, NetworkSettings
 from optimlab.problems.supervised import Supervised
 from optimlab.validation import Checked
@@ -131,9 +130,6 @@ class Table(NetworkSettings, Learning, Source, Supervised):
 
     def check(self) -> dict[str, str]:
         """Return mistakes in combinations of keys: key → message."""
-        own = self._given_loss
-        if own and (missing := [name for name in LOSS if not hasattr(own.made, name)]):
-            return {"loss": f"{type(own.made).__name__} lacks {join_words(missing)}"}
         try:
             self.check_source()
             dataset, loss = self.dataset, self.objective
@@ -190,7 +186,7 @@ class Table(NetworkSettings, Learning, Source, Supervised):
 
     @cached_property
     def _given_loss(self) -> Any:
-        return OwnLoss(self.loss.made()) if hasattr(self.loss, "made") else self.loss
+        return loss_of(self.loss.made()) if hasattr(self.loss, "made") else self.loss
 
     @cached_property
     def batch(self) -> int:
