@@ -55,6 +55,10 @@ class HeldError(UserError):
     """A folder that another process is writing to; the message says which, and on which machine."""
 
 
+class NotWritableError(UserError):
+    """A folder that this user may not write to, or that cannot be created."""
+
+
 @dataclass(frozen=True)
 class Folder:
     """A folder whose entries are reached without following a link.
@@ -92,8 +96,11 @@ class Folder:
                 raise EntryError(next(filter(os.path.lexists, folders)), NO_FOLDER) from error
             return
         self.above.create()
-        with self.above._opened() as at, suppress(FileExistsError):
-            os.mkdir(self.above._spelt(self.path.name), dir_fd=at)
+        try:
+            with self.above._opened() as at, suppress(FileExistsError):
+                os.mkdir(self.above._spelt(self.path.name), dir_fd=at)
+        except OSError as error:  # by descriptor, it does not say where
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         with self._opened():
             pass
 
@@ -322,14 +329,18 @@ def results_at(path: str | os.PathLike[str]) -> Path:
     return found
 
 
-def check_writable(folder: Path) -> None:
-    """Raise UserError if the folder of an experiment's results cannot be created or written to."""
+def check_writable(folder: Folder) -> None:
+    """Create a folder of results; raise NotWritableError if it cannot be created or written to."""
+    why = ""
     try:
-        experiment_folder(folder).create()
+        folder.create()
     except OSError as error:
-        raise UserError(f"{folder}: the results cannot be written there: {reason(error)}") from error
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder}: the results cannot be written there: no permission")
+        why = reason(error)
+    if why or not os.access(folder.path, os.W_OK):
+        instead = "name another folder with --results, such as a copy"
+        raise NotWritableError(
+            f"{folder.path} cannot be written to: {why or 'no permission'}; {instead}"
+        )
 
 
 def expanded(path: str) -> Path:
@@ -373,8 +384,10 @@ def only_writer(folder: Folder) -> Iterator[None]:
     ------
     HeldError
         If another process holds the lock; the message says which, and on which machine.
+    NotWritableError
+        If the folder cannot be created or written to.
     """
-    folder.create()
+    check_writable(folder)
     folder._refuse_irregular(HOLDER, folder._mode(HOLDER))
     descriptor = folder._open(LOCK, os.O_RDWR | os.O_CREAT)
     try:

@@ -24,7 +24,7 @@ from optimlab.execution.sweep import sweep
 from optimlab.experiment.load import check, find, load
 from optimlab.experiment.names import NAME_RULE, is_legal_name
 from optimlab.experiment.spec import Experiment
-from optimlab.files import check_writable, results_at
+from optimlab.files import check_writable, experiment_folder, results_at
 from optimlab.progress import Progress
 from optimlab.result import Result
 
@@ -79,7 +79,7 @@ def run(
     else:
         checked = load(find(str(path_of("experiment", experiment))))
     folder = kept or Path(tempfile.mkdtemp(prefix="optimlab-"))
-    check_writable(folder / checked.name)
+    check_writable(experiment_folder(folder / checked.name))
     result = Result(folder / checked.name)
     if results is None:
         weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)

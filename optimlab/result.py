@@ -16,9 +16,10 @@ import pandas as pd
 from optimlab import statistics
 from optimlab.arguments import path_of, shown
 from optimlab.errors import UserError
+from optimlab.files import Folder
 from optimlab.formatting import join_words
 from optimlab.report.figures.static import FONT_SIZE
-from optimlab.report.page import write_report
+from optimlab.report.page import page_alone
 from optimlab.report.paper import paper_figures
 from optimlab.report.report import Report, report_of
 from optimlab.report.vega import Chart
@@ -139,8 +140,10 @@ class Result:
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the page of this experiment as one file, and return its path."""
-        path = path_of("path", path)
-        return write_report(self.folder.parent, [self.folder.name], page=path.resolve())
+        path = path_of("path", path).resolve()
+        page, _ = page_alone(self._tables)
+        Folder(path.parent).write(path.name, page)
+        return path
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         table = self._shown().to_html(index=False, float_format="{:.4g}".format)

@@ -209,8 +209,8 @@ def test_a_results_folder_that_is_a_file_gives_2(here, command):
     ("results", "told"),
     [
         ("file/below", "file is not a folder"),
-        ("/proc/nowhere", "/proc/nowhere/tiny: the results cannot be written there: "),
-        ("a" * 300, f"{'a' * 300}/tiny: the results cannot be written there: "),
+        ("/proc/nowhere", "/proc/nowhere/tiny cannot be written to: "),
+        ("a" * 300, f"{'a' * 300}/tiny cannot be written to: "),
     ],
     ids=["below a file", "of the system", "too long"],
 )
@@ -225,7 +225,7 @@ def test_a_read_only_folder_is_reported_before_anything_runs(here, monkeypatch):
     monkeypatch.setattr("optimlab.files.os.access", lambda *args: False)  # the superuser may write all
     done = call("sweep", "tiny", "--jobs", 1)
     assert done.exit_code == 2
-    assert "results/tiny: the results cannot be written there: no permission" in done.stderr
+    assert "results/tiny cannot be written to: no permission; name another folder" in done.stderr
 
 
 def test_ctrl_c_gives_130_and_a_hint(here, monkeypatch):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -30,6 +31,7 @@ from sweeping import (
     write,
 )
 
+from optimlab.result import Result
 from optimlab.storage.store import Store
 
 KILLS = int(os.environ.get("OPTIMLAB_KILLS", "3"))
@@ -332,6 +334,33 @@ def test_a_read_only_folder(tmp_path, read_only):
     assert tables(results) == before
     shown = optimlab("show", file, "--results", results, cwd=tmp_path, COLUMNS="300")
     assert (shown.returncode, "6 runs, 0 of them finished" in shown.stdout) == (0, True)
+
+
+@pytest.mark.slow
+def test_read_only_results_are_read_without_writing_to_them(tmp_path, read_only):
+    file, results = write(tmp_path), tmp_path / "results"
+    run(load(file), results)
+    read_only(results)
+
+    def done(*words):
+        ended = optimlab(*words, "--results", results, cwd=tmp_path)
+        return ended.returncode, ended.stderr
+
+    for words in (["export", "tiny", "--table", "csv"], ["bundle", "tiny"]):
+        status, text = done(*words, "--into", tmp_path)
+        assert status == 0, text
+    status, text = done("verify", file, "--runs", 1)
+    assert status == 0, text
+    Result(results / "tiny").report(tmp_path / "page.html")
+    with zipfile.ZipFile(tmp_path / "tiny.zip") as archive:
+        assert {"tiny/results/tiny/summary.csv", "tiny/results/tiny/figures/traces.png"} <= set(
+            archive.namelist()
+        )
+    status, text = done("plots")
+    assert (status, text.startswith(f"optimlab: {results} cannot be written to: ")) == (2, True), text
+    status, text = done("export", "tiny", "--table", "csv")
+    assert (status, text.startswith(f"optimlab: {results / 'tiny/export'}: ")) == (1, True), text
+    assert text.endswith("; name another folder with --into\n")
 
 
 @pytest.mark.slow

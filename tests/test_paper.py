@@ -423,7 +423,7 @@ def test_what_a_title_and_a_description_say_is_no_file(tmp_path):
     tables = swept_on(tmp_path, "data/table.csv")
     named = code_and_data(tables)
     assert named == {"data/table.csv": TABLE.encode()}
-    with zipfile.ZipFile(io.BytesIO(bundle(tables, named, b""))) as archive:
+    with zipfile.ZipFile(io.BytesIO(bundle(tables, named, b"", {}))) as archive:
         readme = archive.read("on a table/README.txt").decode()
     assert "optimlab sweep 'experiments/on a table.toml'\n" in readme
 

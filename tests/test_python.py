@@ -316,7 +316,7 @@ def test_mistakes_have_clear_messages(given, message):
         ("a\0b", "results: the path has a null character"),
         ("\udcff", "results: the path is not UTF-8"),
         ("s3://bucket/results", "'s3://bucket/results' is an address: name a folder of this machine"),
-        ("x" * 300, "the results cannot be written there: File name too long"),
+        ("x" * 300, "cannot be written to: File name too long"),
         ("file", "results: 'file' is a file"),
         ("file/below", "file is not a folder"),
         ("loop", "loop is not a folder: move it away"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,7 +101,7 @@ def bundle(
     """Write a zip of an experiment: its page, tables, figures, TOML file, code and library versions."""
     from optimlab.report.bundle import bundle as make_bundle
     from optimlab.report.bundle import code_and_data
-    from optimlab.report.page import write_report
+    from optimlab.report.page import page_alone
     from optimlab.storage.results import read_tables
 
     console = common.console(quiet=quiet)
@@ -110,9 +109,7 @@ def bundle(
         (name,) = common.result_names([name], results)
         tables = read_tables(results / name)
         named = code_and_data(tables)
-        with tempfile.TemporaryDirectory() as folder:
-            page = write_report(results, [name], page=Path(folder) / "page.html").read_bytes()
-        content = make_bundle(tables, named, page)
+        content = make_bundle(tables, named, *page_alone(tables))
         _write(console, {f"{name}.zip": content}, results / name, into)
 
 
@@ -166,7 +163,11 @@ def _write(console: Console, files: dict[str, bytes], folder: Path, into: str | 
     from optimlab.files import Folder, experiment_folder
 
     target = experiment_folder(folder).folder("export") if into is None else Folder(Path(into))
-    target.create()
     for name, content in files.items():
-        target.write(name, content)
+        try:
+            target.create()
+            target.write(name, content)
+        except OSError as error:
+            instead = f"{error.strerror}; name another folder with --into"
+            raise OSError(error.errno, instead, error.filename) from error
         console.print(f"wrote {target.path / name}", soft_wrap=True)

@@ -91,7 +91,7 @@ def sweep(
     results: common.ResultsFolder = RESULTS,
 ) -> None:
     """Train the missing runs of an experiment, and save its tables."""
-    from optimlab.files import check_writable
+    from optimlab.files import check_writable, experiment_folder
     from optimlab.progress import Progress
 
     start = time.monotonic()
@@ -117,7 +117,7 @@ def sweep(
             _print_plan(console, checked, todo)
             _print_json(as_json, about | asdict(todo))
             return
-        check_writable(folder)
+        check_writable(experiment_folder(folder))
         if fresh:
             _announce_deletion(console, folder, ask=not yes and common.has_terminal())
         console.print(checked.title, style="bold", markup=False)

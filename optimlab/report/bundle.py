@@ -38,23 +38,22 @@ To run it again, where optimlab {version} is installed:
 """
 
 
-def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes) -> bytes:
+def bundle(tables: Tables, named: Mapping[str, bytes], page: bytes, drawn: Mapping[str, bytes]) -> bytes:
     """Return the zip of an experiment's results.
 
     Parameters
     ----------
-    tables : its results, after `plots`: the files beside the tables are included.
+    tables : its results.
     named : from `code_and_data`.
-    page : the page, with embedded pictures.
+    page, drawn : from `page_alone`.
     """
     name, about = tables.folder.name, tables.experiment
     files = {"report.html": page}
     folder = Folder(tables.folder.parent).folder(name)
-    for each in [*INPUTS, *folder.names("*.csv")]:
+    for each in INPUTS:
         if folder.exists(each):
             files[f"results/{name}/{each}"] = folder.read(each)
-    figures = folder.folder("figures")
-    files |= {f"results/{name}/figures/{each}": figures.read(each) for each in figures.names("*.*")}
+    files |= {f"results/{name}/{path}": content for path, content in drawn.items()}
     files[f"experiments/{name}.toml"] = str(about.get("toml") or "").encode()
     files |= {f"experiments/{path}": content for path, content in named.items()}
     where = about.get("environment") or {}

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from joblib import cpu_count, delayed
 from markupsafe import Markup
 
-from optimlab.files import Folder, only_writer
+from optimlab.files import Folder, check_writable, experiment_folder, only_writer
 from optimlab.formatting import join_words
 from optimlab.hints import PAGE
 from optimlab.messages import collected, warn
@@ -30,21 +30,17 @@ from optimlab.report.figures.static import data_url, picture_file
 from optimlab.report.library import library
 from optimlab.report.report import Follow, Report, labels_of, make_reports, silently, with_finals
 from optimlab.report.section import Section, write_section
-from optimlab.report.style import SeriesStyle, missing_letters, series_styles
+from optimlab.report.style import missing_letters, series_styles
 from optimlab.storage.drawn import Drawn, Record, keep
 from optimlab.storage.results import Tables, read_experiments
 from optimlab.storage.tables import write_csv
 
 RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"  # letters of Hebrew, Arabic and others
+Files = dict[str, bytes]  # path in the experiment's folder → content
 ROWS_WORTH_A_WORKER = 20_000  # of traces: counting fewer takes less time than starting a process
 
 
-def write_report(
-    results: Path,
-    experiments: list[str] | None = None,
-    follow: Follow = silently,
-    page: Path | None = None,
-) -> Path:
+def write_report(results: Path, experiments: list[str] | None = None, follow: Follow = silently) -> Path:
     """Write results/report.html, and beside each experiment's tables its summary.csv and figures.
 
     Parameters
@@ -52,7 +48,6 @@ def write_report(
     results : the results folder, with one folder per experiment.
     experiments : the experiments to show; by default all that can be read.
     follow : wraps each sequence of tasks to show progress: a progress bar's ``track``.
-    page : another path to write the page to; it then embeds its pictures and has no links to files.
 
     Returns
     -------
@@ -63,7 +58,7 @@ def write_report(
     NothingToReport
         If there is no table of runs, or it cannot be read.
     UserError
-        If another process is writing a report there.
+        If another process is writing a report there, or this user may not.
     """
     drawn = Drawn(results, experiments)
     with collected() as left_out:
@@ -73,44 +68,55 @@ def write_report(
         folder.refuse_link(PAGE)
         for each in tables:
             folder.folder(each.folder.name).folder("figures").refuse_links()
-        labels = [label for each in tables for label in labels_of(each)]
-        styles = series_styles(list(dict.fromkeys(labels)))
-        missing = missing_letters(styles)
-        if missing:
-            warn(f"no installed font has {missing}: figures show boxes in their place")
-        if page is not None:
-            sections = _draw_sections(folder, tables, styles, None, follow)
-            Folder(page.parent).write(page.name, render(sections).encode())
-            return page
         folder.remove_temporaries(PAGE)
-        sections = _draw_sections(folder, tables, styles, drawn, follow)
+        sections, files = _draw_sections(tables, drawn, follow)
+        for name, contents in files.items():
+            own = folder.folder(name)
+            own.folder("figures").create()
+            for path, content in contents.items():
+                where = own.folder("figures") if "/" in path else own
+                where.write(Path(path).name, content)
+        for section in sections:
+            _tidy(folder.folder(section.name), section)
         content = render(sections).encode()
         folder.write(PAGE, content)
         if not left_out:  # otherwise the warnings must be given again each time
-            files = {path: digest for section in sections for path, digest in section.files.items()}
-            files[PAGE] = sha256(content).hexdigest()
-            keep(drawn.page, Record(files, warnings))
+            digests = {path: digest for section in sections for path, digest in section.files.items()}
+            digests[PAGE] = sha256(content).hexdigest()
+            keep(drawn.page, Record(digests, warnings))
     return results / PAGE
 
 
+def page_alone(tables: Tables) -> tuple[bytes, Files]:
+    """Return the page of one experiment, and the tables and figures that belong to it.
+
+    Nothing is written: the page embeds its pictures and has no links to files.
+    """
+    sections, files = _draw_sections([with_finals(tables)], None, silently)
+    return render(sections).encode(), files[tables.folder.name]
+
+
 def _draw_sections(
-    results: Folder,
-    tables: list[Tables],
-    styles: dict[str, SeriesStyle],
-    drawn: Drawn | None,
-    follow: Follow,
-) -> list[Record]:
-    """Write the tables and figures of all experiments into their folders; return their sections.
+    tables: list[Tables], drawn: Drawn | None, follow: Follow
+) -> tuple[list[Record], dict[str, Files]]:
+    """Draw the tables and figures of all experiments.
 
     Parameters
     ----------
-    results : the results folder.
     tables : the tables of each experiment.
-    styles : optimizer → how it is drawn.
     drawn : records of what has been drawn before; None for sections of a page that embeds its pictures
         and has no links to files.
     follow : see `write_report`.
+
+    Returns
+    -------
+    The sections of the page, and experiment → the files that have been drawn now.
     """
+    labels = [label for each in tables for label in labels_of(each)]
+    styles = series_styles(list(dict.fromkeys(labels)))
+    missing = missing_letters(styles)
+    if missing:
+        warn(f"no installed font has {missing}: figures show boxes in their place")
     names = [each.folder.name for each in tables]
     style_texts = [repr([(label, styles[label]) for label in labels_of(each)]) for each in tables]
     before = {
@@ -118,16 +124,22 @@ def _draw_sections(
         for name, text in zip(names, style_texts, strict=True)
     }
     todo = [each for each in tables if before[each.folder.name] is None]
+    if drawn:
+        for each in todo:
+            check_writable(experiment_folder(each.folder))
     rows = sum(len(each.traces) for each in todo)
     jobs = min(cpu_count(), 1 + rows // ROWS_WORTH_A_WORKER)
     prepare = partial(import_module, __name__)
     with nullcontext() if jobs == 1 else Pool(numbered_call, jobs, prepare) as pool:
         with collected() as amiss:
             reports = make_reports(todo, styles, pool, follow)
-        written = _draw(results, reports, pool, follow)
-    after = {}
-    for report, files in zip(reports, written, strict=True):
-        after[report.tables.folder.name] = _recorded(report, files, is_alone=drawn is None)
+        files = _draw(reports, pool, follow)
+    after = {
+        report.tables.folder.name: _recorded(
+            report, files[report.tables.folder.name], is_alone=drawn is None
+        )
+        for report in reports
+    }
     sections = []
     for name, style_text in zip(names, style_texts, strict=True):
         known = before[name]
@@ -137,8 +149,7 @@ def _draw_sections(
         elif drawn and not amiss:
             keep(drawn.section(name, style_text), after[name])
         sections.append(known or after[name])
-        _tidy(results.folder(name), sections[-1])
-    return sections
+    return sections, files
 
 
 def _tidy(folder: Folder, section: Record) -> None:
@@ -154,13 +165,13 @@ def _tidy(folder: Folder, section: Record) -> None:
                 figures.delete(name)
 
 
-def _recorded(report: Report, files: dict[str, bytes], *, is_alone: bool) -> Record:
+def _recorded(report: Report, files: Files, *, is_alone: bool) -> Record:
     """Return the record of an experiment: its section, and the files written for it.
 
     Parameters
     ----------
     report : the report on it.
-    files : path in its folder → content of each file written.
+    files : the files drawn for it.
     is_alone : whether the page embeds its pictures and has no links to files.
     """
     name = report.tables.folder.name
@@ -189,33 +200,21 @@ def _html_of(section: Section) -> str:
     return _environment().get_template("section.html.j2").render(s=section)
 
 
-def _draw(
-    results: Folder, reports: list[Report], pool: Pool | None, follow: Follow
-) -> list[dict[str, bytes]]:
-    """Write the tables and figures of all experiments into their folders.
-
-    Returns
-    -------
-    For each experiment, path in its folder → content of each file.
-    """
+def _draw(reports: list[Report], pool: Pool | None, follow: Follow) -> dict[str, Files]:
+    """Return the files of each experiment: its tables as CSV, and its figures."""
     drawings = [report.drawings for report in reports]
     every = [delayed(each.files)() for drawing in drawings for each in drawing.values()]
     drawn = iter(follow(in_order(every, pool), total=len(every), description="drawing"))
-    written = []
+    files = {}
     for report, drawing in zip(reports, drawings, strict=True):
         pictures = {name: content for _ in drawing for name, content in next(drawn).items()}
         for block in report.blocks:
             for figure in block.figures:
                 pictures = figure.files | pictures
-        folder = results.folder(report.tables.folder.name)
-        figures = folder.folder("figures")
-        figures.create()
         numbers = {name: write_csv(table) for name, table in report.numbers.items()}
-        for where, files in ((folder, numbers), (figures, pictures)):
-            for name, content in files.items():
-                where.write(name, content)
-        written.append(numbers | {f"figures/{name}": content for name, content in pictures.items()})
-    return written
+        figures = {f"figures/{name}": content for name, content in pictures.items()}
+        files[report.tables.folder.name] = numbers | figures
+    return files
 
 
 def render(sections: list[Record]) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from optimlab import hints
 from optimlab.errors import UserError, located, printable, reason
 from optimlab.experiment.runs import LEGAL, RUN_COLUMNS
-from optimlab.files import Folder, HeldError, experiment_folder
+from optimlab.files import Folder, HeldError, NotWritableError, experiment_folder
 from optimlab.messages import warn
 from optimlab.metrics import is_final
 from optimlab.optimizers import RANGES
@@ -124,7 +124,7 @@ def _consistent(store: Store) -> tuple[Manifest, dict[str, bytes]]:
             manifest, contents = _read_about(store.folder), store.tables()
             if not _is_current(store, manifest, contents):
                 manifest, contents = _made_again(store, manifest, contents)
-    except (HeldError, DamagedPartError, OSError) as error:
+    except (HeldError, NotWritableError, DamagedPartError, OSError) as error:
         plots = hints.command("plots", results=store.folder.parent)
         why = located(error) if isinstance(error, OSError) else str(error)
         if differing(manifest, contents):
