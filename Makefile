@@ -29,13 +29,16 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # The environment is made anew when pyproject.toml or the pinned versions are newer than the environment.
+# Where the system has flock, a second make waits for the first, and uses what it has set up.
 $(READY): pyproject.toml constraints.txt
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "optimlab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "Setting up $(VENV) (once; a minute or two)"
-	@"$$PYTHON" -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
-	@touch $@
+	@exec 9<pyproject.toml; ! command -v flock >/dev/null || flock 9; \
+	if [ $@ -nt pyproject.toml ] && [ $@ -nt constraints.txt ]; then exit 0; fi; \
+	echo "Setting up $(VENV) (once; a minute or two)" && \
+	"$$PYTHON" -m venv --clear $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]' && \
+	touch $@
 
 .PHONY: sweep
 sweep: $(READY)  ## Train the missing runs of an experiment [EXPERIMENT=digits JOBS=2]

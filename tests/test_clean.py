@@ -246,6 +246,28 @@ def project(here):
     return here
 
 
+@pytest.mark.skipif(shutil.which("flock") is None, reason="without flock, make does not wait")
+def test_two_makes_at_once_set_up_one_environment_once(project):
+    shutil.rmtree(project / ".venv")
+    python = project / "python"
+    # Both are told to set it up: each first waits, for a while, until the other has asked for a Python.
+    python.write_text(
+        """#!/bin/sh
+        case "$*" in
+            *"-c import sys"*)
+                echo asked >>asked
+                for _ in 1 2 3 4 5 6 7 8 9; do [ "$(wc -l <asked)" -gt 1 ] && break; sleep 1; done;;
+            *"-m venv"*) echo made >>made; mkdir -p .venv/bin; cp python .venv/bin/python;;
+            *list*) echo listed;;
+        esac
+        """
+    )
+    python.chmod(0o755)
+    done = make(project, shell="make PYTHON=./python list & make PYTHON=./python list; wait")
+    assert done.stdout.count("listed") == 2, done
+    assert (project / "made").read_text() == "made\n"
+
+
 def make(project, *words, shell=None, answer=""):
     """Run make, or a line of shell."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
