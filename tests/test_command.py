@@ -83,6 +83,18 @@ def test_python_can_import_the_report_in_a_folder_that_is_gone(tmp_path):
     subprocess.run(python, cwd=tmp_path / "gone", env=package, check=True)
 
 
+def test_without_a_usable_home_matplotlib_says_nothing(tmp_path):
+    code = "import optimlab.report, matplotlib; matplotlib.get_cachedir()"
+    unset = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment |= {"HOME": "/proc/nowhere", "PYTHONPATH": str(Path(__file__).parents[1])}
+    python = [sys.executable, "-c", code]
+    done = subprocess.run(
+        python, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+
+
 NO_ROOM = "optimlab: the output could not be written: No space left on device\n"
 CLOSED = "optimlab: the output could not be written: Bad file descriptor\n"
 STREAMS = {
