@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
 
@@ -18,6 +18,7 @@ from optimlab.processes import CAN_FORK, ForkServer, Process, Spawned, receive, 
 _EARLY: list[ForkServer] = []  # for the next pool that wants one
 
 Tell = Callable[["Clock | Progress"], None]
+AnyThread = TypeVar("AnyThread", bound=threading.Thread)
 
 
 @dataclass(frozen=True)
@@ -214,8 +215,7 @@ class _Worker:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.process: Process | None = None
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
+        self.thread = _started(threading.Thread(target=self._serve))
 
     def kill(self) -> None:
         """Kill the process and its children."""
@@ -254,9 +254,7 @@ class _Worker:
                     kind, value = message
                     return Event(task, kind, value)
                 if message.seconds is not None:
-                    timer = threading.Timer(message.seconds, self._too_late, [overdue])
-                    timer.daemon = True
-                    timer.start()
+                    timer = _started(threading.Timer(message.seconds, self._too_late, [overdue]))
         except (EOFError, OSError):
             return Event(task, "overdue" if overdue.is_set() else "died")
         finally:
@@ -282,6 +280,16 @@ class _Worker:
         process, self.process = self.process, None
         if process:
             process.close()
+
+
+def _started(thread: AnyThread) -> AnyThread:
+    """Start a thread that ends with this process, and return it."""
+    thread.daemon = True
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise UserError(f"{error}: the system allows no more (see ulimit -u)") from error
+    return thread
 
 
 def _stop(timer: threading.Timer) -> None:

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -248,3 +249,18 @@ def test_a_worker_has_the_flags_of_its_parent(monkeypatch, how):
     monkeypatch.setattr(processes.subprocess, "_args_from_interpreter_flags", lambda: ["-OO"])
     with Pool(numbered_call, 1, how) as pool:
         assert list(in_order([(eval, ("__debug__",), {})], pool)) == [False]
+
+
+@pytest.mark.parametrize("kind", [threading.Thread, threading.Timer])
+def test_a_system_that_allows_no_more_threads_is_named(monkeypatch, kind):
+    """The second was a RuntimeError of Python's about joining a thread that had not started."""
+    start = threading.Thread.start
+
+    def start_unless(thread):
+        if type(thread) is kind:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless)
+    with pytest.raises(UserError, match="can't start new thread: the system allows no more"):
+        run([("in time", 300)])
