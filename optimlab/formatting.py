@@ -95,6 +95,11 @@ def split_name(split: str) -> str:
     return "training" if split == "train" else split
 
 
+def with_unit(text: str, unit: str) -> str:
+    """Return the title of an axis with its unit, if it has one: "training loss (nats)"."""
+    return f"{text} ({unit})" if unit else text
+
+
 def toml_key(key: str) -> str:
     """Return a TOML key, bare if that is legal, else quoted."""
     is_bare = re.fullmatch(r"[A-Za-z0-9_-]+", key)

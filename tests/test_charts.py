@@ -184,7 +184,7 @@ def test_a_saved_chart_names_its_problem_where_there_are_several(study, capfd):
     tables = read_tables(folder)
     styles = series_styles(list(pd.unique(tables.runs["optimizer"])))
     problem = 'the "a" <b> problem'
-    _, charts = report._compare(problem, tables.runs, tables.traces, {}, styles)
+    _, charts, _ = report._compare(problem, tables.runs, tables.traces, {}, styles)
     assert [chart.name for chart in charts] == CHARTS
     assert_compiles({chart.name: (chart.spec, chart.tables) for chart in charts}, capfd)
     for chart in charts:

@@ -175,6 +175,15 @@ def test_figures_have_the_width_the_letters_and_a_title(reports):
             assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
 
 
+def test_every_axis_of_a_loss_has_its_unit(reports):
+    labels = {}
+    for name, (_, drawing) in paper.paper_figures(reports["one"]).items():
+        axes = drawing.figure().axes
+        labels[name] = [each.get_text() for a in axes for each in (a.xaxis.label, a.yaxis.label)]
+    assert labels["time"][1] == "validation loss (nats)"
+    assert not [text for texts in labels.values() for text in texts if text.endswith("loss")]
+
+
 def values(reports, name, kind):
     """Return a figure at a column's width, and the table of the chart of that name."""
     report = reports[name]

@@ -234,7 +234,7 @@ def test_the_numbers_are_those_of_the_summary(nasty):
     for _, row in summary.iterrows():
         assert f"{row['final_loss_median']:#.3g}" in page.text
         ends = [f"{row[f'final_loss_interval_{end}']:#.3g}" for end in ("low", "high")]
-        assert "–".join(ends) in page.text
+        assert "–\N{WORD JOINER}".join(ends) in page.text
         assert f"IQM {row['final_loss_iqm']:#.3g}" in page.text
         assert f"{100 * row['final_accuracy_median']:.1f} %" in page.text
     assert list(summary["rank"]) == [1, 2]
@@ -276,6 +276,15 @@ def test_lines_of_the_table_break_between_numbers_not_within_one():
         f"1{nbsp}(&lt;{nbsp}1{nbsp}%)",
     ]
     assert " " not in page_module.unbroken("p = 0.053")
+    joined = "\N{WORD JOINER}"
+    for interval in ("[5.5, 18]", "[−0.50, 0.98]", "[3×10⁻⁷, ∞]", "[39.4 %, 41 %]", "−5.00 to −4.99"):
+        text = page_module.unbroken(f"<td>Adam 6 {interval} open</td>")
+        assert text.replace(nbsp, " ") == f"<td>Adam 6 {interval} open</td>"
+        assert text.split(" ") == ["<td>Adam", "6", interval.replace(" ", nbsp), "open</td>"]
+    for low, high in (("0.148", "0.2"), ("10⁻⁵", "∞")):
+        assert page_module.unbroken(f"{low}–{high}") == f"{low}–{joined}{high}"
+    for kept in ("[0.1, 0.3, 1]", "SGD – Adam", "2–D", "one to 3", "[one, two]"):
+        assert page_module.unbroken(kept) == kept
     for kept in ("<pre>eps = 1 s</pre>", "<script>a = 1 % 2</script>", '<a title="5 %">', "in 5 steps"):
         assert page_module.unbroken(kept) == kept
     assert page_module.unbroken("<p>after <b>5 s</b> or 3 kB</p>").count(nbsp) == 2
@@ -362,7 +371,7 @@ def test_intervals_of_fewer_than_six_seeds_are_marked(seeds):
 def compared(runs, defaults=None):
     """Return the optimizers on one problem."""
     found = statistics.compare_optimizers(runs, traces_of(runs), defaults, splits=9, draws=20)
-    return ProblemResult(runs, found, [])
+    return ProblemResult(runs, found, [], "")
 
 
 def test_the_luck_of_the_split_is_named_and_of_digits_its_size(tmp_path):

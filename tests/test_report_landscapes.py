@@ -221,7 +221,7 @@ def test_grids_that_end_too_soon_are_named_with_their_problems(tables):
     by_problem = {}
     for label in ("ravine", "saddle"):
         own = [table[table["problem"] == label] for table in (runs, traces)]
-        by_problem[label] = ProblemResult(own[0], compare_optimizers(*own), [])
+        by_problem[label] = ProblemResult(own[0], compare_optimizers(*own), [], "")
     for result, edge in zip(by_problem.values(), ("lowest", "highest"), strict=True):
         result.comparison.summary["learning_rate_edge"] = ["", edge]
         result.comparison.summary["optimizer"] = ["Gradient descent", "Adam"]

@@ -361,7 +361,7 @@ def test_nor_where_several_problems_are_summed_up():
         "even": contest(range(20), **dict.fromkeys("BA", lambda s: 1 + s), C=lambda s: 60 + s),
     }
     by_problem = {
-        name: ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
+        name: ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [], "")
         for name, runs in problems.items()
     }
     assert section._overview(by_problem) == [
@@ -373,7 +373,7 @@ def test_nor_where_several_problems_are_summed_up():
         "B is shown to be worse on every problem."
     ]
     runs = problems["flat"][problems["flat"]["optimizer"] == "A"]
-    alone = ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [])
+    alone = ProblemResult(runs, statistics.compare_optimizers(runs, traces_of(runs), draws=9), [], "")
     assert section._overview({"flat": alone, "even": alone}) == [
         "Lowest median loss: A on every problem."
     ]

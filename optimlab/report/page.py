@@ -250,15 +250,26 @@ def _environment() -> Environment:
 def unbroken(page: str) -> str:
     """Keep each number in a page's text on one line with its unit, relation sign and bracket.
 
-    A number after a label that is written from right to left stays to the right of it.
+    An interval stays on one line, too, and a number after a label that is written from right to left
+    stays to the right of it.
     """
     skipped = r"<(pre|script|style)\b.*?</\1>|<[^>]*>"
+    interval = r"(?<=\[)[−\d∞][^\s,<\]]*(?: %)?, [−\d∞][^\s,<\]]*(?: %)?(?=\])"
     before_unit = r"(?<=\d) (?=(?:%|[µm]?s|min|h|[kMG]?B|nats)(?!\w))|(?<=[\d%]) (?=\()"
     at_sign = r"(?<=[=≤≥]) (?=[\d−∞])|(?<=[gl]t;) (?=\d)| (?=(?:[=≤≥]|&[gl]t;) )"
+    at_to = r"(?<=[\d∞⁰¹²³⁴⁵⁶⁷⁸⁹]) (?=to [−\d∞])|(?<=[\d∞⁰¹²³⁴⁵⁶⁷⁸⁹] to) (?=[−\d∞])"
+    after_dash = r"(?<=[\d∞⁰¹²³⁴⁵⁶⁷⁸⁹]–)(?=[\d∞])"
     turned = rf"(?<=[{RIGHT_TO_LEFT}])(?=\W*[\d∞])"
-    pattern = re.compile(rf"{skipped}|({before_unit}|{at_sign})|({turned})", re.DOTALL)
-    marks = {2: "\N{NO-BREAK SPACE}", 3: "\N{LEFT-TO-RIGHT MARK}"}
-    return pattern.sub(lambda found: marks.get(found.lastindex or 0, found[0]), page)
+    spaces = "|".join([interval, before_unit, at_sign, at_to])
+    pattern = re.compile(rf"{skipped}|({spaces})|({after_dash})|({turned})", re.DOTALL)
+    marks = {3: "\N{WORD JOINER}", 4: "\N{LEFT-TO-RIGHT MARK}"}
+
+    def mended(found: re.Match[str]) -> str:
+        if found.lastindex == 2:
+            return found[0].replace(" ", "\N{NO-BREAK SPACE}")
+        return marks.get(found.lastindex or 0, found[0])
+
+    return pattern.sub(mended, page)
 
 
 def _sortable(value: Any) -> str:

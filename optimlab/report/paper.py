@@ -20,7 +20,7 @@ from optimlab.report.figures import plots
 from optimlab.report.figures.comparisons import comparison_figures
 from optimlab.report.figures.static import Drawing, slug, static_figures
 from optimlab.report.problem_result import ProblemResult
-from optimlab.report.report import Report, unit_of
+from optimlab.report.report import Report
 from optimlab.statistics.problems import problem_of, problems_of
 from optimlab.statuses import BAD
 
@@ -268,11 +268,10 @@ def paper_figures(
     for index, (problem, result) in enumerate(report.by_problem.items(), start=1):
         comparison = result.comparison
         summary = comparison.summary
-        unit = unit_of(tables.experiment, result.runs)
         name = problem or problem_of(result.runs)
         drawings = {
-            **static_figures(result.runs, parts[problem][1], summary, report.styles, unit),
-            **comparison_figures(result.charts, comparison, report.styles, unit),
+            **static_figures(result.runs, parts[problem][1], summary, report.styles, result.unit),
+            **comparison_figures(result.charts, comparison, report.styles, result.unit),
             **time_drawing(name, result, tables, report.styles),
         }
         is_tuned = bool((summary["learning_rate_edge"] != "only").any())

@@ -19,8 +19,10 @@ class ProblemResult:
     runs : the table of runs on it.
     comparison : `optimlab.statistics.compare_optimizers` of its tables.
     charts : its charts.
+    unit : of the loss, "" if it has none.
     """
 
     runs: pd.DataFrame
     comparison: Comparison
     charts: list[Chart]
+    unit: str

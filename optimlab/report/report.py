@@ -71,8 +71,7 @@ class Report:
             return dict(self.paths.figures)
         (result,) = self.by_problem.values()
         tables, summary = self.tables, result.comparison.summary
-        unit = unit_of(tables.experiment, tables.runs)
-        drawn = static_figures(tables.runs, tables.traces, summary, self.styles, unit)
+        drawn = static_figures(tables.runs, tables.traces, summary, self.styles, result.unit)
         charts = {chart.name: chart for chart in result.charts if chart.name not in drawn}
         return {**drawn, **charts, **self.paths.figures}
 
@@ -119,15 +118,15 @@ def _compare(
     traces: pd.DataFrame,
     experiment: dict[str, Any],
     styles: dict[str, SeriesStyle],
-) -> tuple[statistics.Comparison, list[Chart]]:
-    """Return the comparison of the optimizers on one problem, and its charts."""
+) -> tuple[statistics.Comparison, list[Chart], str]:
+    """Return the comparison of the optimizers on one problem, its charts, and the unit of its loss."""
     comparison = comparison_of(runs, traces, experiment)
     unit, learns = unit_of(experiment, runs), teaches(experiment, comparison)
     seconds = step_seconds(experiment, problem_of(runs))
     charts = draw_charts(
         comparison, runs, traces, styles, unit, seconds, problem=problem, teaches=learns
     )
-    return comparison, charts
+    return comparison, charts, unit
 
 
 def labels_of(tables: Tables) -> list[str]:

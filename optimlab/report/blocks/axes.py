@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab.experiment.candidates import Axis
-from optimlab.formatting import number
+from optimlab.formatting import number, with_unit
 from optimlab.report import vega
 from optimlab.report.blocks.rates import MARKED
 from optimlab.report.style import GREY, INK
@@ -32,7 +32,7 @@ def axes_charts(comparison: Comparison, palette: Palette, unit: str) -> Iterator
     """Yield the charts of a search over more than learning rates; none if there is no such search."""
     if comparison.is_only_rate or not np.isfinite(comparison.candidates["loss"]).any():
         return
-    title = f"final {METRICS[f'{comparison.basis.loss}_loss']}{f' ({unit})' if unit else ''}"
+    title = with_unit(f"final {METRICS[f'{comparison.basis.loss}_loss']}", unit)
     points = _points(comparison)
     yield _isolation(comparison, points, title)
     yield from _heat_map(comparison, points, title)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import altair as alt
 import numpy as np
 
+from optimlab.formatting import with_unit
 from optimlab.report import vega
 from optimlab.report.style import GREY
 from optimlab.report.ticks import MOST_TICKS
@@ -26,7 +27,7 @@ def budget_chart(comparison: Comparison, palette: Palette, unit: str) -> Iterato
     only = comparison.is_only_rate
     what, tuned = ("learning rates",) * 2 if only else ("candidates", "hyper-parameters")
     textbook = "the textbook candidate alone, which is tried before all others"
-    title = f"expected final {METRICS[f'{comparison.basis.loss}_loss']}{f' ({unit})' if unit else ''}"
+    title = with_unit(f"expected final {METRICS[f'{comparison.basis.loss}_loss']}", unit)
     scale, axis = vega.loss_scale(table[["interval_low", "expected_loss", "interval_high"]])
     tooltip = vega.tooltip(
         {

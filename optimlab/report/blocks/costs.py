@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from optimlab import statistics
-from optimlab.formatting import duration, number, split_name
+from optimlab.formatting import duration, number, split_name, with_unit
 from optimlab.report.block import Block
 from optimlab.report.figures.plots import CLOCKS, add_legend, draw_bands, new_figure, settled
 from optimlab.report.figures.static import Drawings, StaticFigure, drawing, static_figure
@@ -144,7 +144,7 @@ def time_drawing(
     """Return the figure of the loss against processor time, for print; none where no cost is known."""
     bands, loss = _bands(problem, result, tables), result.comparison.basis.loss
     shown = {label: style for label, style in styles.items() if label in set(bands["optimizer"])}
-    return {} if bands.empty else drawing("time", time_figure, bands, shown, loss=loss)
+    return {} if bands.empty else drawing("time", time_figure, bands, shown, loss=loss, unit=result.unit)
 
 
 def _bands(problem: str, result: ProblemResult, tables: Tables) -> pd.DataFrame:
@@ -160,7 +160,12 @@ def _bands(problem: str, result: ProblemResult, tables: Tables) -> pd.DataFrame:
 
 
 def time_figure(
-    bands: pd.DataFrame, styles: dict[str, SeriesStyle], *, loss: str, narrow: bool = False
+    bands: pd.DataFrame,
+    styles: dict[str, SeriesStyle],
+    *,
+    loss: str,
+    unit: str = "",
+    narrow: bool = False,
 ) -> Figure:
     """Draw the loss against the processor time of a run alone.
 
@@ -169,6 +174,7 @@ def time_figure(
     bands : of `statistics.trace_bands`, with a column of seconds.
     styles : optimizer → how it is drawn.
     loss : the split whose loss it is.
+    unit : of the loss, if it has one.
     narrow : whether to draw for a phone.
     """
     with figure_style(styles):
@@ -177,6 +183,6 @@ def time_figure(
         draw_bands(axes, bands, "seconds", styles)
         axes.xaxis.set_major_locator(MaxNLocator(3 if narrow else 6, steps=[1, 2, 5, 10]))
         clock = CLOCKS["seconds"].replace(", ", ",\n") if narrow else CLOCKS["seconds"]
-        axes.set(xlabel=clock, ylabel=f"{split_name(loss)} loss")
+        axes.set(xlabel=clock, ylabel=with_unit(f"{split_name(loss)} loss", unit))
         add_legend(figure, styles)
         return settled(figure)

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from optimlab.formatting import p_value_text
+from optimlab.formatting import p_value_text, with_unit
 from optimlab.report import vega
 from optimlab.report.style import GREY, INK
 from optimlab.report.vega import METRICS, Chart
@@ -114,7 +114,7 @@ def differences_chart(comparison: Comparison, unit: str) -> Iterator[Chart]:
     end = f"{least} + ({most} - {least}) * width / max(width - {room}, 40)"
     scale = alt.Scale(domain=[alt.ExprRef(least), alt.ExprRef(end)], nice=False, clamp=True)
     loss = METRICS[f"{comparison.basis.loss}_loss"]
-    x = alt.X("difference:Q").scale(scale).title(f"second − first{f' ({unit})' if unit else ''}")
+    x = alt.X("difference:Q").scale(scale).title(with_unit("second − first", unit))
     x = x.axis(labelBound=True, format=".3~g", tickCount=alt.ExprRef("ceil(width / 70)"))
     y = alt.Y("pair:N").sort(field="order", op="min").title(None)
     is_long = f"length(datum.label) > {PAIR_LIMIT / LETTER:.0f}"

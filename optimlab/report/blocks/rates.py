@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from optimlab import statistics
-from optimlab.formatting import number, numbers, split_name
+from optimlab.formatting import number, numbers, split_name, with_unit
 from optimlab.report import vega
 from optimlab.report.figures.plots import CLOCKS, clock_of
 from optimlab.report.style import GREY, INK
@@ -56,13 +56,11 @@ def rates_chart(
         ],
         bind=bind,
     )
-    loss = METRICS[f"{comparison.basis.loss}_loss"] + (f" ({unit})" if unit else "")
+    loss = with_unit(METRICS[f"{comparison.basis.loss}_loss"], unit)
     chart = alt.vconcat(
         _sensitivity(cells, palette, cell, f"final {loss}"),
-        _outcomes(cells, palette, cell, names),
-        _traces_of_cell(
-            bands, cell, f"loss during training{f' ({unit})' if unit else ''}", CLOCKS[clock_of(traces)]
-        ),
+        _outcomes(cells, palette, cell, names, with_unit("median final loss", unit)),
+        _traces_of_cell(bands, cell, with_unit("loss during training", unit), CLOCKS[clock_of(traces)]),
         spacing=36,
         resolve=vega.APART,
     )
@@ -162,7 +160,7 @@ def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -
     )
 
 
-def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]) -> Any:
+def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str], title: str) -> Any:
     """Return a grid of all cells, coloured by their median loss; a click selects one."""
     bare: Any = {"ticks": False, "domain": False}
     x = alt.X("rate:O").scale(domain=names).title("learning rate").axis(labelAngle=0, **bare)
@@ -192,7 +190,7 @@ def _outcomes(cells: pd.DataFrame, palette: Palette, cell: Any, names: list[str]
         ),
         width=vega.WIDTH,
         height=26 * len(palette.labels),
-        title=vega.heading("median final loss"),
+        title=vega.heading(title),
     )
 
 

@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from optimlab import metrics
+from optimlab.formatting import with_unit
 from optimlab.report import vega
 from optimlab.report.figures.plots import CLOCKS, clock_of
 from optimlab.report.ticks import ROUNDING
@@ -48,9 +49,7 @@ def traces_chart(
     clocks = [name for name in CHOICES if name != "epoch" or clock_of(traces) == "epoch"]
     clocks = [name for name in clocks if table[name].notna().any()]
     columns = ["setting", "optimizer", "seed", *clocks, *shown]
-    names = {
-        name: titles[name] + (f" ({unit})" if unit and name.endswith("_loss") else "") for name in shown
-    }
+    names = {name: with_unit(titles[name], unit if name.endswith("_loss") else "") for name in shown}
     boxes, is_shown, hidden = palette.shown()
     chart = alt.layer(
         *_trace_layers(palette),

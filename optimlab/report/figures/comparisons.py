@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
-from optimlab.formatting import number
+from optimlab.formatting import number, with_unit
 from optimlab.report.figures.plots import add_legend, draw_bands, fitted, new_figure, settled
 from optimlab.report.figures.static import Drawings, drawing
 from optimlab.report.style import GREY, INK, SeriesStyle, figure_style
@@ -262,7 +262,7 @@ def comparison_figures(
         chart.name: {name: _tuned(table) for name, table in chart.tables.items()} for chart in charts
     }
     first = {chart.name: _values(chart) for chart in charts}
-    loss = METRICS[f"{comparison.basis.loss}_loss"] + (f" ({unit})" if unit else "")
+    loss = with_unit(METRICS[f"{comparison.basis.loss}_loss"], unit)
     found: Drawings = {}
     if "targets" in tables:
         chosen, table = first["targets"], tables["targets"]["targets"]

@@ -29,7 +29,7 @@ from matplotlib.ticker import (
 )
 from PIL import Image
 
-from optimlab.formatting import number, split_name
+from optimlab.formatting import number, split_name, with_unit
 from optimlab.report.style import GREY, INK, SeriesStyle, figure_style
 from optimlab.report.ticks import ROUNDING, Alike, LogTicks
 from optimlab.statuses import BAD
@@ -76,7 +76,7 @@ def traces_figure(
             for label in shown:
                 runs = traces[traces["optimizer"] == label]
                 _draw_seeds(axes, runs, clock, f"{split}_loss", styles[label].colour)
-            axes.set(ylabel=_with_unit(f"{split_name(split)} loss", unit), xlabel="")
+            axes.set(ylabel=with_unit(f"{split_name(split)} loss", unit), xlabel="")
             if not narrow or axes is panels[-1]:
                 axes.set_xlabel(CLOCKS[clock])
         _legend(figure, [_handle(label, styles[label]) for label in shown])
@@ -135,7 +135,7 @@ def rates_figure(
                 pad=3,
             )
         figure.supxlabel(CLOCKS[clock], fontsize=9, y=0.06 / figure.get_figheight(), va="bottom")
-        figure.supylabel(_with_unit("loss", unit), fontsize=9, x=0.06 / width, ha="left")
+        figure.supylabel(with_unit("loss", unit), fontsize=9, x=0.06 / width, ha="left")
         handles = [_handle(f"{split_name(split)} loss", style_of[split]) for split in bands]
         figure.legend(handles=handles, ncols=2, loc="upper center", handlelength=3.2, borderaxespad=0.2)
         sns.despine(fig=figure)
@@ -172,7 +172,7 @@ def sensitivity_figure(
             choice = of_optimizer[of_optimizer["learning_rate"] == chosen.get(label)]
             upper.plot(choice["learning_rate"], choice["median"], linestyle="", marker=style.marker,
                        color=style.colour, zorder=5, **RING)  # fmt: skip
-        upper.set(xscale="log", xlabel="", ylabel=_with_unit(f"final {split_name(loss)} loss", unit))
+        upper.set(xscale="log", xlabel="", ylabel=with_unit(f"final {split_name(loss)} loss", unit))
         _draw_shares(lower, bands, shown, styles, narrow=narrow)
         _learning_rate_ticks(lower, sorted(set(bands["learning_rate"])))
         handles = [_handle(label, styles[label]) for label in shown]
@@ -287,10 +287,6 @@ def _shortened(label: str, most: int) -> str:
     """Return a label with its middle left out if it has more than `most` letters."""
     end = most // 2 - 1
     return label if len(label) <= most else f"{label[: most - end - 1]}…{label[-end:]}"
-
-
-def _with_unit(text: str, unit: str) -> str:
-    return f"{text} ({unit})" if unit else text
 
 
 def clock_of(traces: pd.DataFrame) -> str:
