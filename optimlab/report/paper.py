@@ -7,8 +7,9 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from textwrap import wrap
 from typing import Any
 
 from optimlab.errors import UserError
@@ -26,10 +27,13 @@ from optimlab.statuses import BAD
 
 PRINT_DOTS_AN_INCH = 300
 MOST_DECIMALS = 5
+LETTERS_OF_A_CELL, LETTERS_OF_A_HEAD = 28, 12  # of a line, in a table of LaTeX
+LINES_OF_A_PAGE = 38  # of a table, beside its caption and head
 LAST_OF_PDFLATEX = 0x17F  # of Unicode's letters: the Latin ones
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
+    "\N{NO-BREAK SPACE}": "~",
     "^": r"\textasciicircum{}",
     "−": "$-$",
     "–": "--",
@@ -153,34 +157,67 @@ def _caption(report: Report) -> str:
 
 
 def latex(table: PaperTable) -> str:
-    """Return a table as LaTeX, for a document to include; it needs the package booktabs."""
-    head, *rows = table.flat
-    several = len(table.rows) > 1
-    lines = ["% \\usepackage{booktabs}"]
+    """Return a table as LaTeX, for a document to include; it needs the packages booktabs and graphicx.
+
+    Long cells are broken into lines, and what is still wider than the text is scaled down to it. The
+    problems of a table that is too long for a page are divided among several.
+    """
+    lines = ["% \\usepackage{booktabs,graphicx}"]
     texts = [latex_text(text) for row in [*table.flat, [table.caption]] for text in row]
     strange = "".join(sorted({c for text in texts for c in text if ord(c) > LAST_OF_PDFLATEX}))
     if strange:
         lines.append(f"% pdfLaTeX lacks {strange} and LuaLaTeX or XeLaTeX need a font that has them")
-    lines += [
-        r"\begin{table}",
-        r"\centering\small\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{latex_text(table.caption)}}}",
-        rf"\label{{tab:{NOT_IN_LABEL.sub('-', table.name)}}}",
-        rf"\begin{{tabular}}{{@{{}}{'l' * (1 + several)}{'r' * (len(head) - 1 - several)}@{{}}}}",
-        r"\toprule",
-        f"{' & '.join(map(latex_text, head))} \\\\",
-    ]
-    before = None
-    for row in rows:
-        if not several or row[0] != before:
-            lines += [r"\midrule"] if several or before is None else []
-            shown = row
+    parts: list[list[str]] = [[]]
+    for problem, rows in table.rows.items():
+        block = [f"{' & '.join(map(_latex_cell, row))} \\\\" for row in rows]
+        if len(table.rows) > 1:
+            across = rf"\multicolumn{{{len(table.columns)}}}{{@{{}}l@{{}}}}"
+            name = rf"{across}{{\emph{{{latex_text(problem)}}}}} \\"
+            block = [r"\midrule", name, *block]
         else:
-            shown = ["", *row[1:]]
-        before = row[0]
-        lines.append(f"{' & '.join(map(latex_text, shown))} \\\\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
-    return "\n".join(lines)
+            block = [text for row in block for text in (r"\midrule", row)]
+        if parts[-1] and _height([*parts[-1], *block]) > LINES_OF_A_PAGE:
+            parts.append([])
+        parts[-1] += block
+    for index, part in enumerate(parts, start=1):
+        more = f", part {index} of {len(parts)}" if len(parts) > 1 else ""
+        label = NOT_IN_LABEL.sub("-", table.name) + (f"-{index}" if index > 1 else "")
+        lines += [
+            r"\begin{table}",
+            r"\centering\small\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{latex_text(table.caption.removesuffix('.') + more)}.}}",
+            rf"\label{{tab:{label}}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{@{{}}l{'r' * (len(table.columns) - 1)}@{{}}}}",
+            r"\toprule",
+            f"{' & '.join(_latex_cell(head, LETTERS_OF_A_HEAD, 'b') for head in table.columns)} \\\\",
+            *part,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            r"\end{table}",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _height(lines: Sequence[str]) -> int:
+    """Return the number of lines of text in rows of LaTeX, where a cell may have several."""
+    return sum(1 + max((cell.count(r"\\") for cell in line.removesuffix(r"\\").split(" & ")), default=0)
+               for line in lines if line != r"\midrule")  # fmt: skip
+
+
+def _latex_cell(text: str, letters: int = LETTERS_OF_A_CELL, at: str = "t") -> str:
+    """Return a cell as LaTeX, in lines of that many letters; an interval is not broken."""
+    lines = wrap(text.replace(", ", ",\N{NO-BREAK SPACE}") if "[" in text else text, letters)
+    if len(lines) < 2:
+        return latex_text(text)
+    side = "r" if "[" in text or at == "b" else "l"
+    broken = r"\\".join(map(_latex_line, lines))
+    return rf"\begin{{tabular}}[{at}]{{@{{}}{side}@{{}}}}{broken}\end{{tabular}}"
+
+
+def _latex_line(text: str) -> str:
+    """Return a line of a cell; after a line break, LaTeX takes a bracket for a length."""
+    return ("{}" if text.startswith("[") else "") + latex_text(text)
 
 
 def latex_text(text: str) -> str:
