@@ -436,3 +436,30 @@ def test_numbers_as_text(value, digits, text):
 )
 def test_numbers_with_fixed_decimals(value, text):
     assert wording.fixed(value, 2) == text
+
+
+def test_traces_say_which_optimizers_have_no_line():
+    """Where all runs diverge at once, the axes were empty without a word."""
+    runs, traces = tables()
+    reported = statistics.reported_runs(runs)
+    traces = traces[traces["run_id"].isin(reported["run_id"])].copy()
+    says = "no finite median after the start:"
+    for labels, words in (
+        ([], ""),
+        (["SGD"], f"{says} SGD"),
+        (LABELS, f"{says} Adam, SGD and mine.py:Mine"),
+    ):
+        later = traces["optimizer"].isin(labels) & (traces["step"] > 0)
+        for split in ("train", "validation"):
+            traces.loc[later, f"{split}_loss"] = np.nan
+        bands = bands_of(reported, traces)
+        assert statistics.without_line(bands["train"]) == words
+        figure = plots.traces_figure(bands, traces, series_styles(LABELS))
+        assert {axes.get_title("left").replace("\n", " ") for axes in figure.axes} == {words}
+    runs, traces = (each[each["optimizer"] == "SGD"].copy() for each in tables())
+    traces.loc[traces["step"] > 0, ["train_loss", "validation_loss"]] = np.nan
+    figure = plots.rates_figure(bands_of(runs, traces), traces, series_styles(LABELS)["SGD"], chosen=0.1)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [text.get_text() for axes in panels for text in axes.texts] == [
+        "no finite median\nafter the start"
+    ] * len(RATES)

@@ -9,7 +9,7 @@ matters), `lessons` (what tuning teaches) and `bands` (for figures). `trajectori
 paths, with tests from `signed_rank`.
 """
 
-from optimlab.statistics.bands import final_bands, trace_bands
+from optimlab.statistics.bands import final_bands, trace_bands, without_line
 from optimlab.statistics.finals import with_finals
 from optimlab.statistics.intervals import interquartile_mean, median, percentile_interval
 from optimlab.statistics.pairs import differences, fewest_seeds
@@ -51,4 +51,5 @@ __all__ = [
     "verdict",
     "widened_grid",
     "with_finals",
+    "without_line",
 ]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from optimlab.experiment.candidates import RATE
+from optimlab.formatting import join_words
 from optimlab.statistics.ranking import CANDIDATE, GRID_KEYS, final_losses, quantile, with_candidates
 from optimlab.statuses import STATUSES
 
@@ -45,6 +46,18 @@ def trace_bands(runs: pd.DataFrame, traces: pd.DataFrame, metric: str) -> pd.Dat
         with np.errstate(invalid="ignore"):
             groups[name] = np.where(below == above, below, below + (position % 1) * (above - below))
     return groups.drop(columns=["rows", "size"])
+
+
+def without_line(bands: pd.DataFrame) -> str:
+    """Return which optimizers have no line in a chart of traces, and why; "" if all have one.
+
+    Parameters
+    ----------
+    bands : one row per optimizer and step, with the median, which is infinite once runs have diverged.
+    """
+    finite = bands["median"].map(np.isfinite).groupby(bands["optimizer"], sort=False).sum()
+    labels = [str(label) for label in finite.index[finite < 2]]
+    return f"no finite median after the start: {join_words(labels)}" if labels else ""
 
 
 def final_bands(runs: pd.DataFrame) -> pd.DataFrame:

@@ -186,6 +186,8 @@ def zigzag_answers(summary: pd.DataFrame, reference: str | None) -> dict[str, st
 
 
 def _zigzag_answer(row: dict[Any, Any], reference: str | None) -> str:
+    if np.isnan(row["mean_cosine_median"]):
+        return "no mean cosine, since too few records are finite."
     cosine = f"mean cosine {_with_interval(row, 'mean_cosine', 2)}"
     words = {
         "less": f"turns less than {reference}",

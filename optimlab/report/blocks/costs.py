@@ -12,7 +12,14 @@ from matplotlib.ticker import MaxNLocator
 from optimlab import statistics
 from optimlab.formatting import duration, number, split_name, with_unit
 from optimlab.report.block import Block
-from optimlab.report.figures.plots import CLOCKS, add_legend, draw_bands, new_figure, settled
+from optimlab.report.figures.plots import (
+    CLOCKS,
+    add_legend,
+    draw_bands,
+    new_figure,
+    note_without_line,
+    settled,
+)
 from optimlab.report.figures.static import Drawings, StaticFigure, drawing, static_figure
 from optimlab.report.problem_result import ProblemResult
 from optimlab.report.style import SeriesStyle, figure_style
@@ -184,5 +191,6 @@ def time_figure(
         axes.xaxis.set_major_locator(MaxNLocator(3 if narrow else 6, steps=[1, 2, 5, 10]))
         clock = CLOCKS["seconds"].replace(", ", ",\n") if narrow else CLOCKS["seconds"]
         axes.set(xlabel=clock, ylabel=with_unit(f"{split_name(loss)} loss", unit))
+        note_without_line(axes, bands, narrow=narrow)
         add_legend(figure, styles)
         return settled(figure)

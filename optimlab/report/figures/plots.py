@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any, cast
 
 import numpy as np
@@ -32,6 +33,7 @@ from PIL import Image
 from optimlab.formatting import number, split_name, with_unit
 from optimlab.report.style import GREY, INK, SeriesStyle, figure_style
 from optimlab.report.ticks import ROUNDING, Alike, LogTicks
+from optimlab.statistics import without_line
 from optimlab.statuses import BAD
 
 Array = np.ndarray
@@ -76,6 +78,7 @@ def traces_figure(
             for label in shown:
                 runs = traces[traces["optimizer"] == label]
                 _draw_seeds(axes, runs, clock, f"{split}_loss", styles[label].colour)
+            note_without_line(axes, band, narrow=narrow)
             axes.set(ylabel=with_unit(f"{split_name(split)} loss", unit), xlabel="")
             if not narrow or axes is panels[-1]:
                 axes.set_xlabel(CLOCKS[clock])
@@ -127,6 +130,8 @@ def rates_figure(
                 axes.plot(at_rate[clock], median, color=drawn.colour, linewidth=1.6,
                           linestyle=drawn.line_style)  # fmt: skip
                 _draw_seeds(axes, runs, clock, f"{split}_loss", drawn.colour)
+            if all(without_line(band[band["learning_rate"] == rate]) for band in bands.values()):
+                _write_inside(axes, "no finite median\nafter the start")
             is_chosen = rate == chosen
             axes.set_title(
                 f"rate {number(rate)}, chosen" if is_chosen else f"rate {number(rate)}",
@@ -413,6 +418,14 @@ def draw_bands(axes: Axes, bands: pd.DataFrame, over: str, styles: dict[str, Ser
     )  # fmt: skip
 
 
+def note_without_line(axes: Axes, bands: pd.DataFrame, *, narrow: bool) -> None:
+    """Write above traces which optimizers have no line."""
+    words = without_line(
+        bands.assign(optimizer=bands["optimizer"].map(lambda x: fitted(x, narrow=True)))
+    )
+    axes.set_title(fill(words, 50), loc="left", fontsize=7 if narrow else 8, color=GREY)
+
+
 def _draw_band(axes: Axes, band: pd.DataFrame, over: str, colour: str, top: float) -> None:
     """Draw a quartile band; an infinite quartile leaves the axes at the top."""
     low, high = np.minimum(band["low"], top), np.minimum(band["high"], top)
@@ -436,8 +449,7 @@ def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
     values = values[np.isfinite(values)]
     if not len(values) or (values.max() <= 0 and values.min() >= -ROUNDING):
         axes.set(ylim=(0, 1), yticks=[])
-        axes.text(0.5, 0.5, "no median loss is finite" if not len(values) else "every median loss is 0",
-                  transform=axes.transAxes, ha="center", va="center", color=GREY)  # fmt: skip
+        _write_inside(axes, "no median loss is finite" if not len(values) else "every median loss is 0")
         return 10.0
     if values.min() < -ROUNDING:
         size = np.abs(values).max()
@@ -453,6 +465,11 @@ def _loss_scale(axes: Axes, bands: pd.DataFrame) -> float:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(Alike())
     return float(high * 1e3)
+
+
+def _write_inside(axes: Axes, text: str) -> None:
+    """Write in the middle of axes why nothing is drawn there."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
 def _learning_rate_ticks(axes: Axes, rates: list[float]) -> None:
