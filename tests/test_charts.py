@@ -20,6 +20,7 @@ from sweeping import mostly_slow
 from optimlab.report import page, report, vega
 from optimlab.report.blocks.pairs import differences_chart
 from optimlab.report.blocks.targets import targets_chart
+from optimlab.report.blocks.traces import _without_line
 from optimlab.report.figures import plots, static
 from optimlab.report.page import write_report
 from optimlab.report.style import series_styles
@@ -320,6 +321,19 @@ def test_a_failed_run_counts_as_infinite_in_the_traces(study):
     failed = shown[(shown["optimizer"] == HOSTILE) & (shown["seed"] == 101)]
     assert set(failed["validation_loss"]) == {np.inf}
     assert set(failed["validation_accuracy"]) == {0}
+
+
+def test_the_traces_name_the_optimizers_that_have_no_line():
+    """Where all runs diverge, the axes were empty without a word."""
+    steps = [0, 10, 20]
+    medians = {"A": [2, 1, 1], "B": [2, np.inf, np.inf], "C": [2, np.nan, np.nan]}
+    table = pd.concat(
+        pd.DataFrame({"setting": "tuned", "optimizer": label, "step": steps, "loss": losses})
+        for label, losses in medians.items()
+    )
+    found = _without_line(table, ["loss"])
+    assert found == {"tuned": {"loss": ["no finite median after the start:", "B and C"]}}
+    assert _without_line(table[table["optimizer"] == "A"], ["loss"]) == {"tuned": {"loss": [""]}}
 
 
 @pytest.mark.slow

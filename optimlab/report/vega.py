@@ -316,6 +316,18 @@ def below(text: str) -> alt.Chart:
     )
 
 
+def inside(text: str) -> alt.Chart:
+    """Return lines of text at the top right of a plot, given by an expression."""
+    x, y = alt.XValue(alt.ExprRef("width")), alt.YValue(0)
+    limit: Any = alt.ExprRef("width")
+    return (
+        alt.Chart(alt.InlineData([{}]))
+        .mark_text(align="right", baseline="top", fontSize=11, color=INK, aria=False, limit=limit,
+                   text=alt.ExprRef(text))
+        .encode(x=x, y=y)
+    )  # fmt: skip
+
+
 def loss_scale(values: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
     """Return scale and axis for losses that may be infinite: logarithmic unless some are negative.
 

@@ -55,8 +55,9 @@ def without_line(bands: pd.DataFrame) -> str:
     ----------
     bands : one row per optimizer and step, with the median, which is infinite once runs have diverged.
     """
-    finite = bands["median"].map(np.isfinite).groupby(bands["optimizer"], sort=False).sum()
-    labels = [str(label) for label in finite.index[finite < 2]]
+    later = bands[bands["step"] > bands["step"].min()]
+    has_line = np.isfinite(later["median"]).groupby(later["optimizer"], sort=False).any()
+    labels = [str(label) for label in has_line.index[~has_line]]
     return f"no finite median after the start: {join_words(labels)}" if labels else ""
 
 

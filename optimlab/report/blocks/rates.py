@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from optimlab import statistics
@@ -154,6 +155,7 @@ def _sensitivity(cells: pd.DataFrame, palette: Palette, cell: Any, title: str) -
         band.encode(x, alt.Y("low:Q").scale(scale), alt.Y2("high:Q"), colour),
         line.encode(x, y, colour, palette.dash()),
         point.encode(x, y, colour, palette.shape(), strokeWidth=width, tooltip=tooltip).add_params(cell),
+        *([] if np.isfinite(cells["median"]).any() else [vega.inside("'no median is finite'")]),
         width=vega.WIDTH,
         height=260,
         title=vega.heading(title),
@@ -212,8 +214,13 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
     line = chosen.transform_filter("isFinite(datum.median)")
     if is_log:  # where all losses of a cell are 0
         line = line.transform_filter("datum.low > 0")
-    label = chosen.transform_aggregate(groupby=["optimizer", "rate"]).transform_calculate(
-        text="datum.optimizer + ' at learning rate ' + datum.rate"
+    label = (
+        chosen.transform_calculate(is_finite="isFinite(datum.median) ? 1 : 0")
+        .transform_aggregate(finite="sum(is_finite)", groupby=["optimizer", "rate"])
+        .transform_calculate(
+            text="[datum.optimizer + ' at learning rate ' + datum.rate, "
+            f"datum.finite > {len(splits)} ? '' : 'no finite median after the start']"
+        )
     )
     return alt.layer(
         line.transform_filter("isFinite(datum.high)").mark_area(opacity=0.15, aria=False)

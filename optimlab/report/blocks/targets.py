@@ -53,6 +53,7 @@ def targets_chart(comparison: Comparison, palette: Palette) -> Iterator[Chart]:
     scale = alt.Scale(domain=[0, alt.ExprRef(end)], nice=False)
     clock = "steps" if table["steps_median"].equals(table["epochs_median"]) else "epochs"
     x = alt.X("median:Q").scale(scale).title(f"{clock} to the target")
+    x = x.axis(tickCount=alt.ExprRef("ceil(width / 70)"))
     y = alt.Y("optimizer:N").sort(field="rank", op="min").title(None).axis(labelLimit=140)
     at = "lists[metric][min(target, length(lists[metric])) - 1]"
     is_least = "indexof(metric, 'accuracy') >= 0"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from optimlab import metrics
+from optimlab import metrics, statistics
 from optimlab.formatting import with_unit
 from optimlab.report import vega
 from optimlab.report.figures.plots import CLOCKS, clock_of
@@ -63,6 +63,7 @@ def traces_chart(
         vega.constant("linear", [name for name in shown if _is_linear(name, table[name])]),
         vega.select("metric", f"{comparison.basis.loss}_loss", names, "Show"),
         vega.setting_choice(comparison, table),
+        vega.constant("without_line", _without_line(table, shown)),
         vega.constant("clocks", CLOCKS),
         vega.radio("clock", clocks[0], {name: CHOICES[name] for name in clocks}, "Against"),
         vega.checkbox("log_y", True, "log y"),
@@ -108,6 +109,22 @@ def traces_chart(
         ),
         tables={"traces": table[columns]},
     )
+
+
+def _without_line(table: pd.DataFrame, shown: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Return setting → metric → which optimizers have no line, in lines of text."""
+    keys = ["optimizer", "step"]
+    return {
+        str(setting): {
+            name: statistics.without_line(
+                rows.groupby(keys, sort=False)[name].median().rename("median").reset_index()
+            )
+            .replace(": ", ":\n", 1)
+            .split("\n")
+            for name in shown
+        }
+        for setting, rows in table.groupby("setting")
+    }
 
 
 def _is_linear(name: str, values: pd.Series) -> bool:
@@ -201,6 +218,7 @@ def _trace_layers(palette: Palette) -> list[alt.Chart]:
         points.encode(x, y("middle"), colour),
         rule,
         vega.below("clocks[clock]"),
+        vega.inside("without_line[setting][metric]"),
     ]
 
 
