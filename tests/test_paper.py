@@ -139,7 +139,7 @@ def test_a_table_that_is_too_long_for_a_page_is_divided_at_a_problem():
         "tab:wide",
         *(f"tab:wide-{number}" for number in range(2, 5)),
     ]
-    assert "optimizers, part 2 of 4.}" in text
+    assert "optimizers. Part 2 of 4.}" in text
     assert re.findall(r"\\emph{(.*)}}", text) == list(WIDE.rows)
     assert r"9.44$\times10^{-84}$\\{}[6.72$\times10^{-84}$,~1.22$\times10^{-15}$]" in text
 

@@ -40,7 +40,7 @@ def moving_paths(report: Report, problem: str | None) -> tuple[str, list[Image.I
     part, styles = parts[problem], report.styles
     title = f"{problem}, tuned learning rates, seed {part.seed}"
     name = _file_name(problem, list(parts))
-    labels = [label for label in styles if label in set(part.paths["optimizer"])]
+    labels = [label for label in styles if label in part.paths["optimizer"].unique()]
     if isinstance(part, PathsPart):
         names = {label: f"{label}, {number(part.rates[label])}" for label in labels}
         return name, draw_frames(part.surface, part.paths, names, styles, title)

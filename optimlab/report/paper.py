@@ -180,12 +180,12 @@ def latex(table: PaperTable) -> str:
             parts.append([])
         parts[-1] += block
     for index, part in enumerate(parts, start=1):
-        more = f", part {index} of {len(parts)}" if len(parts) > 1 else ""
+        more = f" Part {index} of {len(parts)}." if len(parts) > 1 else ""
         label = NOT_IN_LABEL.sub("-", table.name) + (f"-{index}" if index > 1 else "")
         lines += [
             r"\begin{table}",
             r"\centering\small\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{latex_text(table.caption.removesuffix('.') + more)}.}}",
+            rf"\caption{{{latex_text(table.caption + more)}}}",
             rf"\label{{tab:{label}}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{@{{}}l{'r' * (len(table.columns) - 1)}@{{}}}}",

@@ -52,10 +52,9 @@ def _column(name: str, values: pd.Series) -> pd.Series:
         if column in NEEDED[name] and values.isna().any():
             raise ValueError(f"the table of {name} has a row without {column}")
         values = values.astype(object).astype(str)
-        wrong = set(values) - set(LEGAL.get(column, values))
-        if wrong:
-            right = ", ".join(LEGAL[column])
-            raise ValueError(f"{column} must be one of {right}, got {min(wrong)!r}")
+        legal = LEGAL.get(column)
+        if legal and (wrong := set(values.unique()) - set(legal)):
+            raise ValueError(f"{column} must be one of {', '.join(legal)}, got {min(wrong)!r}")
         return values
     is_number = column in (*RUN_COLUMNS, *NEEDED[name]) or metric_of(column.removeprefix("final_"))
     if not is_number or is_numeric_dtype(values):

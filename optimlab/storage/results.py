@@ -228,11 +228,11 @@ def _runs(path: Path, contents: dict[str, bytes], numbers: Collection[str]) -> p
 def _traces(path: Path, contents: dict[str, bytes], runs: pd.DataFrame) -> pd.DataFrame:
     """Return the traces of the runs, after checking that they are theirs, and of all that ended."""
     traces = _checked(path, contents, [*KEYS, "step", "epoch"], PROBLEM_METRICS)
-    strangers = traces[KEYS].drop_duplicates().merge(runs[KEYS], how="left", indicator=True)
-    if (strangers["_merge"] == "left_only").any():
+    traced = traces[KEYS].drop_duplicates()
+    if (traced.merge(runs[KEYS], how="left", indicator=True)["_merge"] == "left_only").any():
         raise _garbled(path, "it holds other runs than runs.csv")
     ended = runs.loc[runs["status"].isin(["ok", "stuck"]), "run_id"]
-    if not ended.isin(traces["run_id"]).all():
+    if not ended.isin(traced["run_id"]).all():
         raise _garbled(path, "it lacks runs that runs.csv has")
     return traces
 

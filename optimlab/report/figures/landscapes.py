@@ -97,7 +97,7 @@ def paths_figure(
     rates : optimizer → its learning rate.
     styles : optimizer → how it is drawn.
     """
-    labels = [label for label in styles if label in set(paths["optimizer"])]
+    labels = [label for label in styles if label in paths["optimizer"].unique()]
     columns = min(2 if narrow else 3, len(labels))
     rows = -(-len(labels) // columns)
     width = 3.7 if narrow else 9.0
@@ -145,7 +145,7 @@ def plane_figure(
     explained : the shares of the variance along the plane's two directions.
     styles : optimizer → how it is drawn.
     """
-    labels = [label for label in styles if label in set(paths["optimizer"])]
+    labels = [label for label in styles if label in paths["optimizer"].unique()]
     width = 3.7 if narrow else 7.0
     ratio = np.ptp(surface.y) / np.ptp(surface.x)
     with figure_style(labels, **{"axes.grid": False}):
