@@ -214,12 +214,13 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
     line = chosen.transform_filter("isFinite(datum.median)")
     if is_log:  # where all losses of a cell are 0
         line = line.transform_filter("datum.low > 0")
+    cell_text = "datum.optimizer + ' at learning rate ' + datum.rate"
+    has_line = f"datum.finite > {len(splits)}"
     label = (
         chosen.transform_calculate(is_finite="isFinite(datum.median) ? 1 : 0")
         .transform_aggregate(finite="sum(is_finite)", groupby=["optimizer", "rate"])
         .transform_calculate(
-            text="[datum.optimizer + ' at learning rate ' + datum.rate, "
-            f"datum.finite > {len(splits)} ? '' : 'no finite median after the start']"
+            text=f"{has_line} ? {cell_text} : [{cell_text}, 'no finite median after the start']"
         )
     )
     return alt.layer(
