@@ -493,7 +493,7 @@ LOST = {
     "raised.py": (plugin(top="raise KeyboardInterrupt('no')"), ".rule: raised.py cannot be loaded: KeyboardInterrupt: no"),
     "odd.py": (
         "class Kind(type):\n  def __getattr__(cls, name): raise GeneratorExit('no')\nclass Own(metaclass=Kind): pass",
-        ".rule: odd.py:Own cannot be tried out: GeneratorExit: no",
+        ".rule: odd.py:Own cannot be tried out: odd.py, line 2, Kind.__getattr__: GeneratorExit: no",
     ),
     "built in": (None, ".momentum: momentum must be in [0, 1), got 2"),
     "sound.py": (plugin(), None),
