@@ -303,7 +303,7 @@ def _definition(name: str, value: Any) -> tuple[ast.AST, str, Mapping[str, Any]]
         origins.append((str(file), vars(module)))
     elif module and isinstance(value, type):  # such a class of a notebook is in one of the cells
         origins += [(cell, vars(module)) for cell in reversed(_cells())]
-    sources = [(*origin, lines) for origin in origins for lines in _sources(origin[0])]
+    sources = ((*origin, lines) for origin in origins for lines in _sources(origin[0]))
     for file, names, lines in sources:
         try:
             tree = ast.parse("".join(lines))

@@ -128,9 +128,8 @@ def loss_of(made: Any) -> OwnLoss:
     DataError
         When it lacks something that a loss has.
     """
-    missing = [name for name in LOSS if not hasattr(made, name)]
-    if missing:
-        raise DataError("loss", f"{type(made).__name__} lacks {join_words(missing)}")
+    if lack := _lack(made, LOSS):
+        raise DataError("loss", lack)
     return OwnLoss(made)
 
 
@@ -142,9 +141,8 @@ def layer_of(made: Any, inputs: int, dtype: np.dtype) -> Any:
     ValueError
         When it lacks something that a layer has.
     """
-    missing = [name for name in LAYER if not hasattr(made, name)]
-    if missing:
-        raise ValueError(f"{type(made).__name__} lacks {join_words(missing)}")
+    if lack := _lack(made, LAYER):
+        raise ValueError(lack)
     outputs, shapes = made.outputs, made.shapes
     if not isinstance(outputs, int | np.integer) or isinstance(outputs, bool) or outputs < 1:
         raise ValueError(f"outputs of {type(made).__name__} must be 1 or more, got {outputs!r:.99}")
@@ -154,6 +152,12 @@ def layer_of(made: Any, inputs: int, dtype: np.dtype) -> Any:
     if isinstance(made, Dense | BatchNorm | ActivationLayer):  # networks treat these in their own way
         return made
     return OwnLayer(made, inputs, dtype)
+
+
+def _lack(made: Any, names: Sequence[str]) -> str:
+    """Return which of these attributes a user's object lacks, as text; "" if it has all."""
+    missing = [name for name in names if not hasattr(made, name)]
+    return f"{type(made).__name__} lacks {join_words(missing)}" if missing else ""
 
 
 def own_memory(array: Array, given: Array) -> Array:

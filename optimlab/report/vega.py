@@ -42,9 +42,8 @@ APART = alt.Resolve(  # scales of a chart's parts
 )
 NARROW = "narrow"  # a signal set by the page: whether the chart is on a phone
 NARROWER = 265  # pixels, about, that a phone leaves beside the axis and the menu
-TITLE_LIMIT = {
-    "expr": f"{NARROW} ? 320 : {WIDTH}"
-}  # pixels of a title, at most: on a phone, on a screen
+# Pixels of a title, at most: on a phone, on a screen.
+TITLE_LIMIT = {"expr": f"{NARROW} ? 320 : {WIDTH}"}
 SUBTITLE = 18  # pixels of the height of a subtitle
 LABEL_LIMITS = 220, 150  # pixels of a legend entry, at most: on a screen, on a phone
 LEGEND_ROW = 20.9  # pixels of a legend row

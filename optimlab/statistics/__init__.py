@@ -9,7 +9,7 @@ matters), `lessons` (what tuning teaches) and `bands` (for figures). `trajectori
 paths, with tests from `signed_rank`.
 """
 
-from optimlab.statistics.bands import final_bands, trace_bands, without_line
+from optimlab.statistics.bands import NO_LINE, final_bands, trace_bands, without_line
 from optimlab.statistics.finals import with_finals
 from optimlab.statistics.intervals import interquartile_mean, median, percentile_interval
 from optimlab.statistics.pairs import differences, fewest_seeds
@@ -28,6 +28,7 @@ from optimlab.statistics.summary import Comparison, compare_optimizers
 from optimlab.statistics.targets import TARGET_ACCURACY
 
 __all__ = [
+    "NO_LINE",
     "TARGET_ACCURACY",
     "Comparison",
     "SelectionCriteria",

@@ -10,6 +10,7 @@ from optimlab.formatting import join_words
 from optimlab.statistics.ranking import CANDIDATE, GRID_KEYS, final_losses, quantile, with_candidates
 from optimlab.statuses import STATUSES
 
+NO_LINE = "no finite median after the start"  # where runs diverge at once
 QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 
 
@@ -58,7 +59,7 @@ def without_line(bands: pd.DataFrame) -> str:
     later = bands[bands["step"] > bands["step"].min()]
     has_line = np.isfinite(later["median"]).groupby(later["optimizer"], sort=False).any()
     labels = [str(label) for label in has_line.index[~has_line]]
-    return f"no finite median after the start: {join_words(labels)}" if labels else ""
+    return f"{NO_LINE}: {join_words(labels)}" if labels else ""
 
 
 def final_bands(runs: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,8 @@ def facts_of(experiment: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
     last = experiment.get("last_sweep") or {}
     if last.get("seconds"):
         facts["Time"] = f"{duration(last['seconds'])} for the last {last.get('runs', 0):,} runs"
-    known = {key: value for key, value in (experiment.get("environment") or {}).items() if value}
+    environment = (experiment.get("environment") or {}).items()
+    known = {key: value for key, value in environment if value not in (None, "")}
     packages = [key for key in known if key not in NOT_PACKAGES and key not in IN_ROWS_OF_THEIR_OWN]
     for key, value in known.items():
         if key not in packages:

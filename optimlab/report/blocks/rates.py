@@ -219,9 +219,7 @@ def _traces_of_cell(bands: pd.DataFrame, cell: Any, title: str, clock: str) -> A
     label = (
         chosen.transform_calculate(is_finite="isFinite(datum.median) ? 1 : 0")
         .transform_aggregate(finite="sum(is_finite)", groupby=["optimizer", "rate"])
-        .transform_calculate(
-            text=f"{has_line} ? {cell_text} : [{cell_text}, 'no finite median after the start']"
-        )
+        .transform_calculate(text=f"{has_line} ? {cell_text} : [{cell_text}, '{statistics.NO_LINE}']")
     )
     return alt.layer(
         line.transform_filter("isFinite(datum.high)").mark_area(opacity=0.15, aria=False)

@@ -33,7 +33,7 @@ from PIL import Image
 from optimlab.formatting import number, split_name, with_unit
 from optimlab.report.style import GREY, INK, SeriesStyle, figure_style
 from optimlab.report.ticks import ROUNDING, Alike, LogTicks
-from optimlab.statistics import without_line
+from optimlab.statistics import NO_LINE, without_line
 from optimlab.statuses import BAD
 
 Array = np.ndarray
@@ -131,7 +131,7 @@ def rates_figure(
                           linestyle=drawn.line_style)  # fmt: skip
                 _draw_seeds(axes, runs, clock, f"{split}_loss", drawn.colour)
             if all(without_line(band[band["learning_rate"] == rate]) for band in bands.values()):
-                _write_inside(axes, "no finite median\nafter the start")
+                _write_inside(axes, fill(NO_LINE, 16))
             is_chosen = rate == chosen
             axes.set_title(
                 f"rate {number(rate)}, chosen" if is_chosen else f"rate {number(rate)}",
